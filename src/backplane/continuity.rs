@@ -1,0 +1,86 @@
+//! The gap and reset rule: whether a subscriber, or the node itself, can go on after a position without loss.
+//!
+//! Pure, and the only place where this is decided. It rests on what Redis promises of stream ids: within one life
+//! of a key they only grow; trimming keeps `last-generated-id`; deleting the key loses it; `XDEL` records the
+//! greatest id that it removed, trimming does not.
+
+use super::StreamState;
+use crate::frame::GapReason;
+use crate::position::Position;
+
+/// What is known of the place where somebody wants to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// The last position that was received.
+    pub at: Position,
+    /// How many entries the stream had ever had up to and including `at`, where that is known.
+    pub rank: Option<u64>,
+    /// Whether the entry `at` itself is still in the stream.
+    pub present: bool,
+}
+
+/// How delivery goes on after a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing was lost: everything after `at` is there.
+    Continuous,
+    /// Something was lost, and delivery goes on after `after` (exclusive).
+    Broken { reason: GapReason, after: Position, lost: Option<u64> },
+}
+
+/// Decides. `state` is `None` where the stream does not exist.
+pub fn judge(resume: Resume, state: Option<&StreamState>) -> Verdict {
+    let Resume { at, rank, present } = resume;
+    if present {
+        return Verdict::Continuous;
+    }
+    let Some(state) = state else {
+        return match at {
+            Position::ZERO => Verdict::Continuous,
+            _ => broken(GapReason::Missing, Position::ZERO, None),
+        };
+    };
+    if at == state.last {
+        return Verdict::Continuous;
+    }
+    if at > state.last {
+        return broken(GapReason::Reset, state.last, None);
+    }
+    match state.first {
+        Some(first) if at >= first => inside(at, state),
+        _ => before(at, rank, state),
+    }
+}
+
+/// Between the oldest entry and the last id, but not there: deleted by a producer, or never of this stream.
+fn inside(at: Position, state: &StreamState) -> Verdict {
+    match state.max_deleted {
+        Some(deleted) if deleted < at => broken(GapReason::Reset, at, None),
+        _ => Verdict::Continuous,
+    }
+}
+
+/// Before the oldest entry, or the stream is empty though it has gone on.
+fn before(at: Position, rank: Option<u64>, state: &StreamState) -> Verdict {
+    let none_deleted = state.max_deleted == Some(Position::ZERO);
+    // Exact only while nothing was taken out of the middle.
+    let removed = state.added.filter(|_| none_deleted).map(|added| added.saturating_sub(state.length));
+    let rank = if at == Position::ZERO { Some(0) } else { rank };
+    if let (Some(removed), Some(rank)) = (removed, rank)
+        && state.added.is_some_and(|added| rank <= added)
+    {
+        return match removed.saturating_sub(rank) {
+            0 => Verdict::Continuous,
+            lost => broken(GapReason::Trimmed, at, Some(lost)),
+        };
+    }
+    // Nothing was ever removed, so an entry before the first one was never of this stream: it was made anew.
+    if removed == Some(0) && at != Position::ZERO {
+        return broken(GapReason::Reset, at, None);
+    }
+    broken(GapReason::Trimmed, at, None)
+}
+
+fn broken(reason: GapReason, after: Position, lost: Option<u64>) -> Verdict {
+    Verdict::Broken { reason, after, lost }
+}

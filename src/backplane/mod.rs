@@ -1,0 +1,189 @@
+//! The backplane contract: what nodes share, and all that the rest of a node knows of it.
+//!
+//! A backplane holds one stream of entries per channel, as Redis Streams define them. It is asked for entries,
+//! and it tells through [`Changes`] that a stream may have new ones. What the answers mean for a subscriber
+//! (continuous, gap, reset) is decided in [`continuity`], the same way for every backplane.
+
+pub mod continuity;
+pub mod memory;
+pub mod redis;
+
+use crate::channel::Channel;
+use crate::position::Position;
+use bytes::Bytes;
+use std::collections::HashSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::{Notify, watch};
+
+/// One stream record: its id and its fields, in the producer's order, repeated names included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub position: Position,
+    pub fields: Vec<(Bytes, Bytes)>,
+}
+
+/// What a stream tells of itself (`XINFO STREAM`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamState {
+    /// Entries it holds now.
+    pub length: u64,
+    /// The greatest id it ever gave (`last-generated-id`); survives trimming, not deletion of the key.
+    pub last: Position,
+    /// The oldest entry it still holds.
+    pub first: Option<Position>,
+    /// Entries ever added (`entries-added`); `None` before Redis 7.0.
+    pub added: Option<u64>,
+    /// The greatest id ever removed by `XDEL` (`max-deleted-entry-id`), not by trimming; `None` before Redis 7.0.
+    pub max_deleted: Option<Position>,
+    /// Whether the newest entry it holds is its last given id and carries the field `final` with value `1`.
+    pub finished: bool,
+}
+
+/// Entries of one channel after a position, oldest first.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    pub channel: Channel,
+    /// Exclusive.
+    pub after: Position,
+    /// At most so many entries.
+    pub count: usize,
+}
+
+/// Which end of a [`Span`] is read when it holds more than its count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Toward {
+    /// From the oldest on (`XRANGE`).
+    Newest,
+    /// From the newest back (`XREVRANGE`); the answer is still oldest first.
+    Oldest,
+}
+
+/// A piece of one channel's history; both bounds inclusive.
+#[derive(Clone, Debug)]
+pub struct Span {
+    pub channel: Channel,
+    pub oldest: Position,
+    pub newest: Position,
+    /// At most so many entries.
+    pub count: usize,
+    pub toward: Toward,
+}
+
+/// What a producer sends: the fields of one entry to append, and optionally how far to trim.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    pub channel: Channel,
+    pub fields: Vec<(Bytes, Bytes)>,
+}
+
+/// Why a backplane did not answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BackplaneError {
+    /// No connection, or it was lost before the answer came. The whole call may be tried again later.
+    #[error("the backplane is down: {0}")]
+    Down(String),
+    /// The server refused this one stream or command (wrong type, no permission, out of memory, …).
+    #[error("the backplane refused: {0}")]
+    Refused(String),
+}
+
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackplaneError>> + Send + 'a>>;
+
+/// Whether the backplane can be read from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    Up,
+    Down,
+}
+
+/// Facts about the backplane for `/status`, the banner and `fantail check`.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Facts {
+    /// `memory`, or the address without credentials: `redis://127.0.0.1:6379/0`.
+    pub name: String,
+    /// The server's version, as it says it.
+    pub version: Option<String>,
+    /// `memory`, `tracking` or `block`.
+    pub follow: Option<&'static str>,
+    /// Backplane clock minus this node's clock, in milliseconds.
+    pub clock_offset_ms: i64,
+    /// Connections made after the first.
+    pub reconnects: u64,
+}
+
+/// What nodes share. Shared behind an [`Arc`]; every call takes whole batches.
+///
+/// Batched answers are in the order of the asks. An `Err` for the whole call means that nothing is known of any
+/// of them; an `Err` for one ask concerns that channel alone.
+pub trait Backplane: Send + Sync + 'static {
+    /// Reads what is new, for the follower. After an answer the backplane reports later changes of these streams
+    /// through [`Changes`], each at least once until the next read of it.
+    fn read(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>>;
+
+    /// What each stream tells of itself; `None` where there is no such stream. Reports later changes as `read` does.
+    fn inspect(&self, channels: Vec<Channel>) -> Answer<'_, Vec<Result<Option<StreamState>, BackplaneError>>>;
+
+    /// Reads history, apart from the follower's traffic; promises no reports.
+    fn history(&self, spans: Vec<Span>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>>;
+
+    /// Appends entries; each is appended at most once, and the answer is its id.
+    fn append(&self, publications: Vec<Publication>) -> Answer<'_, Vec<Result<Position, BackplaneError>>>;
+
+    /// The follower has everything of `channel` up to `position` and wants reports of what comes later.
+    fn followed(&self, channel: &Channel, position: Position);
+
+    /// Nobody here wants reports of this channel any more.
+    fn unfollowed(&self, channel: &Channel);
+
+    /// What may have changed.
+    fn changes(&self) -> &Arc<Changes>;
+
+    /// Whether it can be read now.
+    fn link(&self) -> watch::Receiver<Link>;
+
+    fn facts(&self) -> Facts;
+}
+
+/// Streams that may have new entries, collected until the follower takes them.
+///
+/// A set, so it is bounded by the number of followed streams however fast they change.
+#[derive(Default)]
+pub struct Changes {
+    pending: parking_lot::Mutex<Pending>,
+    bell: Notify,
+}
+
+/// What [`Changes::take`] hands over.
+#[derive(Default, Debug)]
+pub struct Pending {
+    pub channels: HashSet<Channel>,
+    /// Reports may have been lost (new connection, emptied tracking table, lagged receiver): everything followed
+    /// must be verified.
+    pub doubt: bool,
+}
+
+impl Changes {
+    /// These streams changed.
+    pub fn changed(&self, channels: impl IntoIterator<Item = Channel>) {
+        self.pending.lock().channels.extend(channels);
+        self.bell.notify_one();
+    }
+
+    /// Any stream may have changed in any way.
+    pub fn doubt(&self) {
+        self.pending.lock().doubt = true;
+        self.bell.notify_one();
+    }
+
+    /// Waits until there is something to take. Cancel safe.
+    pub async fn wait(&self) {
+        self.bell.notified().await;
+    }
+
+    /// Takes all that is pending.
+    pub fn take(&self) -> Pending {
+        std::mem::take(&mut self.pending.lock())
+    }
+}

@@ -1,0 +1,77 @@
+//! Events: what a stream entry means. Pure; the wire format is [`crate::frame`]'s.
+
+use crate::backplane::Entry;
+use bytes::Bytes;
+
+/// The longest `event:` value that is delivered, in bytes; a longer type is cut.
+pub const MAX_TYPE_LENGTH: usize = 256;
+
+/// What an entry's fields say, still as the producer wrote them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The SSE event type; `None` is EventSource's `message`.
+    pub kind: Option<Bytes>,
+    pub data: Bytes,
+    /// Reconnect delay in milliseconds.
+    pub retry: Option<u64>,
+    /// The last event of its channel: the stream ends after it.
+    pub last: bool,
+}
+
+impl Event {
+    /// Reads the fields `data`, `event`, `retry` and `final`; of a repeated field the first counts.
+    ///
+    /// An entry without `data` becomes a JSON object of its fields (`event`, `retry` and `final` included, so
+    /// nothing of an existing stream is hidden); of a repeated name the last counts there, as in JSON.
+    pub fn from_entry(entry: &Entry) -> Event {
+        let field = |name: &[u8]| entry.fields.iter().find(|(n, _)| n.as_ref() == name).map(|(_, v)| v);
+        Event {
+            kind: field(b"event")
+                .filter(|kind| !kind.is_empty())
+                .map(|kind| kind.slice(..kind.len().min(MAX_TYPE_LENGTH))),
+            data: field(b"data").cloned().unwrap_or_else(|| fields_as_json(&entry.fields)),
+            retry: field(b"retry").and_then(|v| std::str::from_utf8(v).ok()?.parse().ok()),
+            last: field(b"final").is_some_and(|v| is_true(v)),
+        }
+    }
+}
+
+/// `1` or `true`, as producers write it.
+pub fn is_true(value: &[u8]) -> bool {
+    value == b"1" || value == b"true"
+}
+
+fn fields_as_json(fields: &[(Bytes, Bytes)]) -> Bytes {
+    let text = |b: &Bytes| serde_json::Value::from(String::from_utf8_lossy(b));
+    let object: serde_json::Map<_, _> =
+        fields.iter().map(|(n, v)| (String::from_utf8_lossy(n).into_owned(), text(v))).collect();
+    serde_json::Value::Object(object).to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::Position;
+
+    fn event(fields: &[(&'static str, &'static str)]) -> Event {
+        let fields = fields.iter().map(|(n, v)| (Bytes::from(*n), Bytes::from(*v))).collect();
+        Event::from_entry(&Entry { position: Position::ZERO, fields })
+    }
+
+    #[test]
+    fn named_fields() {
+        let e = event(&[("event", "created"), ("data", "x"), ("retry", "250"), ("final", "1"), ("data", "y")]);
+        assert_eq!(
+            (e.kind.as_deref(), e.data.as_ref(), e.retry, e.last),
+            (Some(&b"created"[..]), &b"x"[..], Some(250), true)
+        );
+        let e = event(&[("data", ""), ("event", ""), ("retry", "-1"), ("final", "0")]);
+        assert_eq!((e.kind, e.data.as_ref(), e.retry, e.last), (None, &b""[..], None, false));
+    }
+
+    #[test]
+    fn an_entry_without_data_is_an_object_of_its_fields() {
+        assert_eq!(event(&[("a", "1"), ("b", "\"")]).data, r#"{"a":"1","b":"\""}"#);
+        assert_eq!(event(&[]).data, "{}");
+    }
+}

@@ -1,0 +1,228 @@
+//! Frames: an event's wire bytes, encoded once per node and shared by all who receive it. Pure.
+//!
+//! Encoding follows the event-stream format of the WHATWG HTML standard, section 9.2.5 and 9.2.6, and the chunked
+//! coding of RFC 9112, section 7.1. A frame's bytes are laid out so that every kind of subscriber finds its part:
+//!
+//! ```text
+//! 5a\r\n | id: 1700000000000-0\n | event: created\ndata: {"id":1}\n\n | \r\n
+//! size     id line                rest                                  end of chunk
+//! ```
+
+use crate::channel::Channel;
+use crate::event::Event;
+use crate::position::Position;
+use bytes::Bytes;
+use std::hash::BuildHasher;
+use std::io::Write as _;
+use std::sync::{LazyLock, OnceLock};
+
+/// A hashed event type, for filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kind(u64);
+
+/// Seeded per process, so that nobody can craft two types that collide.
+static KINDS: LazyLock<std::hash::RandomState> = LazyLock::new(std::hash::RandomState::new);
+
+impl Kind {
+    /// The kind of an event type; an empty one is EventSource's default, `message`.
+    pub fn of(name: &[u8]) -> Kind {
+        let name = if name.is_empty() { b"message" } else { name };
+        Kind(KINDS.hash_one(name))
+    }
+}
+
+/// One event, or one control event, as it goes over the wire.
+#[derive(Debug)]
+pub struct Frame {
+    bytes: Bytes,
+    /// Where the block begins, behind the chunk size line.
+    block: u8,
+    /// Where the rest begins, behind the id line.
+    rest: u8,
+    /// The entry's id; for a control event the position that it stands behind.
+    pub position: Position,
+    /// What a filter looks at; `None` passes every filter (control events).
+    pub kind: Option<Kind>,
+    /// The last of its channel.
+    pub last: bool,
+    /// The rest for subscribers that asked for `envelope=1`, made when the first one needs it.
+    enveloped: OnceLock<Box<[u8]>>,
+}
+
+impl Frame {
+    /// Encodes an event.
+    pub fn new(position: Position, event: Event) -> Frame {
+        let mut block = Vec::with_capacity(64 + event.kind.as_ref().map_or(0, |k| k.len() + 8) + event.data.len());
+        write!(block, "id: {position}\n").expect("writing to memory");
+        let id = block.len();
+        encode_rest(&mut block, &event);
+        let kind = Kind::of(event.kind.as_deref().unwrap_or_default());
+        let mut frame = Frame::from_block(position, &block, id);
+        frame.kind = Some(kind);
+        frame.last = event.last;
+        frame
+    }
+
+    /// A control event, which carries no id and passes every filter.
+    pub fn control(position: Position, block: &[u8]) -> Frame {
+        Frame::from_block(position, block, 0)
+    }
+
+    fn from_block(position: Position, block: &[u8], id: usize) -> Frame {
+        let mut bytes = Vec::with_capacity(block.len() + 12);
+        write!(bytes, "{:x}\r\n", block.len()).expect("writing to memory");
+        let start = bytes.len();
+        bytes.extend_from_slice(block);
+        bytes.extend_from_slice(b"\r\n");
+        Frame {
+            bytes: bytes.into(),
+            block: start as u8,
+            rest: (start + id) as u8,
+            position,
+            kind: None,
+            last: false,
+            enveloped: OnceLock::new(),
+        }
+    }
+
+    /// The whole as one HTTP chunk: what a subscriber of one channel gets.
+    pub fn chunk(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The event without chunk framing, its id line included.
+    pub fn block(&self) -> &[u8] {
+        &self.bytes[self.block as usize..self.bytes.len() - 2]
+    }
+
+    /// The event without its id line: what goes behind a cursor of several channels.
+    pub fn rest(&self) -> &[u8] {
+        &self.bytes[self.rest as usize..self.bytes.len() - 2]
+    }
+
+    /// Whether it is an event of the channel, not a control event.
+    pub fn is_event(&self) -> bool {
+        self.kind.is_some()
+    }
+
+    /// The rest for `envelope=1`: a `message` event whose data is `{"channel","id","event","data"}`.
+    ///
+    /// Control events are not wrapped.
+    pub fn enveloped(&self, channel: &Channel) -> &[u8] {
+        if !self.is_event() {
+            return self.rest();
+        }
+        self.enveloped.get_or_init(|| envelope(channel, self.position, self.rest()).into_boxed_slice())
+    }
+}
+
+/// `event:`, `retry:` and `data:` lines and the empty line.
+fn encode_rest(into: &mut Vec<u8>, event: &Event) {
+    if let Some(kind) = &event.kind {
+        into.extend_from_slice(b"event: ");
+        into.extend_from_slice(one_line(kind).as_bytes());
+        into.push(b'\n');
+    }
+    if let Some(retry) = event.retry {
+        let _ = writeln!(into, "retry: {retry}");
+    }
+    let data = String::from_utf8_lossy(&event.data);
+    for line in lines(&data) {
+        into.extend_from_slice(b"data: ");
+        into.extend_from_slice(line.as_bytes());
+        into.push(b'\n');
+    }
+    into.push(b'\n');
+}
+
+/// Lines as an event-stream parser would see them: ended by CRLF, LF or CR. `a\n` has two, the second empty.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut left = Some(text);
+    std::iter::from_fn(move || {
+        let text = left?;
+        let Some(end) = memchr::memchr2(b'\r', b'\n', text.as_bytes()) else { return left.take() };
+        let width = if text[end..].starts_with("\r\n") { 2 } else { 1 };
+        left = Some(&text[end + width..]);
+        Some(&text[..end])
+    })
+}
+
+/// A field value that must stay on its line: CR, LF and NUL become spaces.
+fn one_line(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).replace(['\r', '\n', '\0'], " ")
+}
+
+/// Reads our own encoding back, so that a frame need not keep the event's fields beside its bytes.
+fn envelope(channel: &Channel, position: Position, rest: &[u8]) -> Vec<u8> {
+    let rest = std::str::from_utf8(rest).expect("encoded from text");
+    let (mut kind, mut retry, mut data) = ("message", "", Vec::new());
+    for line in rest.split('\n') {
+        match line.split_once(": ") {
+            Some(("data", value)) => data.push(value),
+            Some(("event", value)) => kind = value,
+            Some(("retry", _)) => retry = line,
+            _ => {}
+        }
+    }
+    let json = serde_json::json!({
+        "channel": channel.as_str(),
+        "id": position.to_string(),
+        "event": kind,
+        "data": data.join("\n"),
+    });
+    let mut out = Vec::with_capacity(rest.len() + 100);
+    if !retry.is_empty() {
+        let _ = writeln!(out, "{retry}");
+    }
+    let _ = write!(out, "data: {json}\n\n");
+    out
+}
+
+/// Wraps a block in chunk framing.
+pub fn chunked(into: &mut Vec<u8>, block: &[u8]) {
+    let _ = write!(into, "{:x}\r\n", block.len());
+    into.extend_from_slice(block);
+    into.extend_from_slice(b"\r\n");
+}
+
+/// Why a subscriber cannot be given what it missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GapReason {
+    /// History between the position and what is left was trimmed.
+    Trimmed,
+    /// The stream does not exist (deleted, expired, never there).
+    Missing,
+    /// The stream's ids went back or elsewhere, or the position is no cursor of ours.
+    Reset,
+}
+
+/// An announced gap in one channel.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Gap {
+    pub channel: String,
+    pub reason: GapReason,
+    /// What the subscriber had; `null` where it was no position.
+    #[serde(serialize_with = "position_text")]
+    pub resume_from: Option<Position>,
+    /// The id of the next event, or where there is none yet, the position that it will follow.
+    #[serde(serialize_with = "position_text")]
+    pub continues_at: Option<Position>,
+    /// How many events were lost, where that is known.
+    pub lost: Option<u64>,
+}
+
+fn position_text<S: serde::Serializer>(position: &Option<Position>, to: S) -> Result<S::Ok, S::Error> {
+    match position {
+        Some(position) => to.collect_str(position),
+        None => to.serialize_none(),
+    }
+}
+
+impl Gap {
+    /// The `fantail.gap` event, without id.
+    pub fn block(&self) -> String {
+        let json = serde_json::to_string(self).expect("plain fields");
+        format!("event: fantail.gap\ndata: {json}\n\n")
+    }
+}

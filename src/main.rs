@@ -1,0 +1,3 @@
+//! The `fantail` binary.
+
+fn main() {}
