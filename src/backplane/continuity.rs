@@ -62,23 +62,25 @@ fn inside(at: Position, state: &StreamState) -> Verdict {
 
 /// Before the oldest entry, or the stream is empty though it has gone on.
 fn before(at: Position, rank: Option<u64>, state: &StreamState) -> Verdict {
-    let none_deleted = state.max_deleted == Some(Position::ZERO);
-    // Exact only while nothing was taken out of the middle.
-    let removed = state.added.filter(|_| none_deleted).map(|added| added.saturating_sub(state.length));
+    let Some(added) = state.added else {
+        // Redis 6.2 does not count; only a subscriber that had nothing is sure to have lost nothing it had.
+        return if at == Position::ZERO { Verdict::Continuous } else { broken(GapReason::Trimmed, at, None) };
+    };
+    let removed = added.saturating_sub(state.length);
+    if removed == 0 {
+        // Nothing was ever removed, so an entry before the first one was never of this stream: it was made anew.
+        return if at == Position::ZERO { Verdict::Continuous } else { broken(GapReason::Reset, at, None) };
+    }
     let rank = if at == Position::ZERO { Some(0) } else { rank };
-    if let (Some(removed), Some(rank)) = (removed, rank)
-        && state.added.is_some_and(|added| rank <= added)
-    {
-        return match removed.saturating_sub(rank) {
+    match rank {
+        Some(rank) if rank > added => broken(GapReason::Reset, at, None),
+        // A count is exact only while nothing was taken out of the middle.
+        Some(rank) if state.max_deleted == Some(Position::ZERO) => match removed.saturating_sub(rank) {
             0 => Verdict::Continuous,
             lost => broken(GapReason::Trimmed, at, Some(lost)),
-        };
+        },
+        _ => broken(GapReason::Trimmed, at, None),
     }
-    // Nothing was ever removed, so an entry before the first one was never of this stream: it was made anew.
-    if removed == Some(0) && at != Position::ZERO {
-        return broken(GapReason::Reset, at, None);
-    }
-    broken(GapReason::Trimmed, at, None)
 }
 
 fn broken(reason: GapReason, after: Position, lost: Option<u64>) -> Verdict {
