@@ -1,1 +1,4 @@
 //! Integration tests against real servers in real processes.
+
+mod redis;
+mod support;
