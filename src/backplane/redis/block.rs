@@ -1,0 +1,299 @@
+//! Following by blocking `XREAD`, for servers without client tracking.
+//!
+//! Groups of streams, each with a connection of its own that waits for anything newer than what is known. What
+//! arrives is only a sign: the follower reads the stream itself and says with `followed` how far it is.
+
+use super::connection::{Backoff, Connection};
+use super::{Shared, decode, fault, probe, session};
+use crate::backplane::{BackplaneError, Link};
+use crate::channel::Channel;
+use crate::position::Position;
+use fred::interfaces::StreamsInterface;
+use fred::types::{Key, RespVersion, Value};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+
+/// A wake costs the server time for each stream of the group.
+const STREAMS_PER_GROUP: usize = 256;
+/// A read without an answer ends by itself after this; a new stream interrupts it.
+const BLOCK: Duration = Duration::from_secs(1);
+/// The same where `CLIENT UNBLOCK` is forbidden, so that new streams are included soon.
+const BLOCK_WITHOUT_INTERRUPT: Duration = Duration::from_millis(100);
+/// How much later than asked the server may answer before its connection is given up.
+const GRACE: Duration = Duration::from_secs(1);
+/// An interrupt that came before the read did is sent again after this.
+const INTERRUPT_AGAIN: Duration = Duration::from_millis(20);
+/// After a sign, the follower may say for so long how far it is, before the next read repeats the sign.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// All groups. Does nothing while the server pushes.
+pub struct Blocks {
+    active: AtomicBool,
+    may_interrupt: AtomicBool,
+    groups: Mutex<Groups>,
+}
+
+#[derive(Default)]
+struct Groups {
+    list: Vec<(Arc<Group>, AbortHandle)>,
+    of: HashMap<Channel, Arc<Group>>,
+}
+
+#[derive(Default)]
+struct Group {
+    places: Mutex<HashMap<Channel, Place>>,
+    /// A stream has joined, and a read that is waiting does not know of it.
+    joined: Notify,
+    followed: Notify,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    followed: Position,
+    /// The greatest id that a sign was given for.
+    seen: Position,
+    /// The server refused it among others: left out until the follower has read it.
+    held: bool,
+}
+
+impl Blocks {
+    pub fn new() -> Blocks {
+        Blocks { active: AtomicBool::new(false), may_interrupt: AtomicBool::new(true), groups: Default::default() }
+    }
+
+    /// Called for each new connection, before the follower is told to verify everything, which brings all back.
+    pub fn start(&self, active: bool) {
+        self.active.store(active, Ordering::Release);
+        self.may_interrupt.store(true, Ordering::Relaxed);
+        if !active {
+            self.stop();
+        }
+    }
+
+    /// Ends all groups.
+    pub fn stop(&self) {
+        let groups = std::mem::take(&mut *self.groups.lock());
+        for (_, task) in groups.list {
+            task.abort();
+        }
+    }
+
+    pub fn followed(&self, shared: &Arc<Shared>, runtime: &Handle, channel: &Channel, position: Position) {
+        if self.active.load(Ordering::Acquire) {
+            self.group(shared, runtime, channel).followed(channel, position);
+        }
+    }
+
+    pub fn unfollowed(&self, channel: &Channel) {
+        if let Some(group) = self.groups.lock().of.remove(channel) {
+            group.places.lock().remove(channel);
+        }
+    }
+
+    fn group(&self, shared: &Arc<Shared>, runtime: &Handle, channel: &Channel) -> Arc<Group> {
+        let mut groups = self.groups.lock();
+        if let Some(group) = groups.of.get(channel) {
+            return group.clone();
+        }
+        let with_room = groups.list.iter().rev().find(|(group, _)| group.places.lock().len() < STREAMS_PER_GROUP);
+        let group = match with_room {
+            Some((group, _)) => group.clone(),
+            None => {
+                let group = Arc::new(Group::default());
+                let task = runtime.spawn(follow(group.clone(), shared.clone()));
+                groups.list.push((group.clone(), task.abort_handle()));
+                group
+            }
+        };
+        // Within the lock, so that the room is taken.
+        group.places.lock().insert(channel.clone(), Place::at(Position::MAX));
+        groups.of.insert(channel.clone(), group.clone());
+        group
+    }
+}
+
+impl Place {
+    fn at(position: Position) -> Place {
+        Place { followed: position, seen: position, held: false }
+    }
+}
+
+impl Group {
+    fn followed(&self, channel: &Channel, position: Position) {
+        let mut places = self.places.lock();
+        let Some(place) = places.get_mut(channel) else { return };
+        let unknown = place.held || position < place.followed;
+        match unknown {
+            // New, left out, or the stream's ids went back.
+            true => *place = Place::at(position),
+            // A sign may be ahead of what the follower had read by then.
+            false => *place = Place { followed: position, seen: place.seen.max(position), held: false },
+        }
+        drop(places);
+        if unknown {
+            self.joined.notify_one();
+        }
+        self.followed.notify_one();
+    }
+
+    fn waiting(&self) -> Vec<(Channel, Position)> {
+        let places = self.places.lock();
+        let waiting = places.iter().filter(|(_, place)| !place.held);
+        waiting.map(|(channel, place)| (channel.clone(), place.seen)).collect()
+    }
+
+    /// Which of these are still followed; notes how far the signs are.
+    fn seen(&self, signs: impl Iterator<Item = (Channel, Position)>) -> Vec<Channel> {
+        let mut places = self.places.lock();
+        let mut seen = Vec::new();
+        for (channel, position) in signs {
+            if let Some(place) = places.get_mut(&channel) {
+                place.seen = place.seen.max(position);
+                seen.push(channel);
+            }
+        }
+        seen
+    }
+
+    /// One stream spoils the read of all: the follower reads each and brings back the good ones.
+    fn hold_all(&self) -> Vec<Channel> {
+        let mut places = self.places.lock();
+        places.values_mut().for_each(|place| place.held = true);
+        places.keys().cloned().collect()
+    }
+}
+
+/// A connection that blocks, and its id at the server, by which it is interrupted.
+struct Waiter {
+    connection: Connection,
+    id: Option<String>,
+}
+
+async fn follow(group: Arc<Group>, shared: Arc<Shared>) {
+    let mut backoff = Backoff::default();
+    let mut link = shared.link.subscribe();
+    let mut waiter = None;
+    loop {
+        let streams = group.waiting();
+        if streams.is_empty() {
+            waiter = None;
+            group.joined.notified().await;
+            continue;
+        }
+        // While the live connection finds no server, there is none for this one either.
+        if link.wait_for(|link| *link == Link::Up).await.is_err() {
+            return;
+        }
+        match wait(&mut waiter, &group, &shared, &streams).await {
+            Ok(signs) => {
+                backoff.reset();
+                let changed = group.seen(signs.into_iter());
+                if !changed.is_empty() {
+                    shared.changes.changed(changed);
+                    let _ = timeout(LINGER, group.followed.notified()).await;
+                }
+            }
+            Err(BackplaneError::Refused(why)) if fault::is_about_a_key(&why) => {
+                tracing::debug!(%why, "redis: a followed stream is refused");
+                shared.changes.changed(group.hold_all());
+            }
+            Err(error) => {
+                shared.complain("a blocking read failed", &error.to_string());
+                waiter = None;
+                sleep(backoff.next()).await;
+            }
+        }
+    }
+}
+
+/// One blocking read: streams with something new, each with the greatest id seen.
+async fn wait(
+    waiter: &mut Option<Waiter>,
+    group: &Group,
+    shared: &Shared,
+    streams: &[(Channel, Position)],
+) -> Result<Vec<(Channel, Position)>, BackplaneError> {
+    let waiter = match waiter {
+        Some(waiter) => waiter,
+        None => waiter.insert(Waiter::open(shared).await?),
+    };
+    let block = match waiter.id.is_some() && shared.blocks.may_interrupt.load(Ordering::Relaxed) {
+        true => BLOCK,
+        false => BLOCK_WITHOUT_INTERRUPT,
+    };
+    let keys: Vec<Key> = streams.iter().map(|(channel, _)| shared.key(channel).into()).collect();
+    let ids: Vec<String> = streams.iter().map(|(_, position)| position.to_string()).collect();
+    let client = &waiter.connection.client;
+    let read = async {
+        let reply = client.xread::<Value, _, _>(Some(1), Some(block.as_millis() as u64), keys, ids).await;
+        reply.map_err(|e| fault::judge(&e))
+    };
+    let read = waiter.connection.run(read);
+    tokio::pin!(read);
+    let mut interrupting = false;
+    let reply = loop {
+        tokio::select! {
+            reply = &mut read => break reply?,
+            () = group.joined.notified(), if !interrupting => interrupting = true,
+            () = sleep(INTERRUPT_AGAIN), if interrupting => {}
+        }
+        if interrupting {
+            waiter.interrupt(shared).await;
+        }
+    };
+    let replies = decode::streams(reply).map_err(|e| BackplaneError::Down(e.to_string()))?;
+    let sign = |(key, entries): (bytes::Bytes, Result<Vec<crate::backplane::Entry>, _>)| {
+        let channel = session::channel(key.strip_prefix(shared.key_prefix.as_bytes())?)?;
+        let last = entries.ok().and_then(|entries| entries.last().map(|entry| entry.position));
+        last.map(|position| (channel, position))
+    };
+    Ok(replies.into_iter().filter_map(sign).collect())
+}
+
+impl Waiter {
+    async fn open(shared: &Shared) -> Result<Waiter, BackplaneError> {
+        let connection = Connection::open(&shared.address, RespVersion::RESP2, BLOCK + GRACE).await?;
+        let id = connection.run(probe::one(&connection.client, &["CLIENT", "ID"])).await?;
+        Ok(Waiter { id: id.ok().and_then(|id| id.into_string()), connection })
+    }
+
+    /// Best effort: without it the read ends by itself.
+    async fn interrupt(&self, shared: &Shared) {
+        let (Some(id), Some(live)) = (&self.id, shared.live()) else { return };
+        let reply = live.run(probe::one(&live.client, &["CLIENT", "UNBLOCK", id])).await;
+        if matches!(reply, Ok(Err(BackplaneError::Refused(_)))) {
+            shared.blocks.may_interrupt.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_waits_from_the_later_of_sign_and_follower() {
+        let (group, a) = (Group::default(), Channel::new("a").unwrap());
+        let at = |ms| Position::new(ms, 0);
+        let from = |group: &Group| group.waiting().pop().map(|(_, position)| position);
+        group.places.lock().insert(a.clone(), Place::at(Position::MAX));
+        group.followed(&a, at(5));
+        assert_eq!(from(&group), Some(at(5)));
+        assert_eq!(group.seen([(a.clone(), at(7))].into_iter()), [a.clone()]);
+        group.followed(&a, at(6));
+        assert_eq!(from(&group), Some(at(7)), "the sign for 7 was given");
+        group.followed(&a, at(2));
+        assert_eq!(from(&group), Some(at(2)), "the ids went back");
+        group.hold_all();
+        assert_eq!(from(&group), None);
+        group.followed(&a, at(2));
+        assert_eq!(from(&group), Some(at(2)));
+    }
+}

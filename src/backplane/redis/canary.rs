@@ -1,0 +1,150 @@
+//! The heartbeat of a live connection: is the server there, does tracking still work, what time is it there?
+//!
+//! Each beat writes and reads a key of the node's own. The read arms tracking, so the next beat's write must be
+//! pushed back; silence means that the server's tracking table was emptied without a word (`FLUSHALL`, which fred
+//! drops, a full resync), and everything followed is in doubt.
+
+use super::{Observe, commands, decode, fault};
+use crate::backplane::BackplaneError;
+use bytes::Bytes;
+use fred::clients::{Client, Pipeline};
+use fred::error::Error;
+use fred::interfaces::ClientLike;
+use fred::types::{ClusterHash, CustomCommand, Value};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long the key outlives its node, in milliseconds.
+const LIFETIME_MS: i64 = 30_000;
+/// Clock samples of which the one with the shortest way counts.
+const SAMPLES: usize = 16;
+
+/// Sends the beats of one connection.
+pub struct Canary {
+    key: String,
+    /// Pushes of the key that have arrived.
+    pub pushes: std::sync::Arc<AtomicU64>,
+    pushes_before: u64,
+    /// Whether the last beat's read armed tracking.
+    armed: bool,
+    /// Whether the last beat's write must be pushed.
+    expected: bool,
+    may_write: bool,
+    may_ask_time: bool,
+    clock: VecDeque<(Duration, i64)>,
+}
+
+/// What a beat found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// The write before this beat was not pushed back.
+    pub silent: bool,
+    /// The write was refused, and why.
+    pub refused: Option<String>,
+    /// Server clock minus ours, in milliseconds.
+    pub clock_offset_ms: Option<i64>,
+}
+
+impl Canary {
+    pub fn new(key: String) -> Canary {
+        Canary {
+            key,
+            pushes: Default::default(),
+            pushes_before: 0,
+            armed: false,
+            expected: false,
+            may_write: true,
+            may_ask_time: true,
+            clock: VecDeque::new(),
+        }
+    }
+
+    pub fn key(&self) -> Bytes {
+        Bytes::copy_from_slice(self.key.as_bytes())
+    }
+
+    /// Whether the last beat's write has been pushed back; `None` where it need not be.
+    pub fn heard(&self) -> Option<bool> {
+        self.expected.then(|| self.pushes.load(Ordering::Acquire) != self.pushes_before)
+    }
+
+    /// One beat; `Down` where the server is not usable.
+    pub async fn beat(&mut self, client: &Client, observe: &Observe) -> Result<Beat, BackplaneError> {
+        let silent = self.heard() == Some(false);
+        self.pushes_before = self.pushes.load(Ordering::Acquire);
+        let commands = self.commands();
+        let (begun, clock) = (Instant::now(), SystemTime::now());
+        let replies = send(client, &commands).await;
+        let way = begun.elapsed();
+        observe("canary", way, replies.is_ok());
+        let mut beat = Beat { silent, ..Beat::default() };
+        let (mut written, mut read) = (false, false);
+        for (command, reply) in commands.iter().zip(replies?) {
+            match (command[0].as_str(), reply) {
+                ("SET", reply) => {
+                    written = reply.is_ok();
+                    beat.refused = refusal(reply);
+                }
+                ("GET", reply) => read = reply.is_ok(),
+                ("TIME", Ok(reply)) => self.sample(&reply, clock, way),
+                ("TIME", Err(_)) => self.may_ask_time = false,
+                _ => {}
+            }
+        }
+        // A forbidden write is not tried again: each try is an entry in the server's ACL log.
+        self.may_write &= beat.refused.as_deref().is_none_or(|why| !fault::is_for_good(why));
+        self.expected = self.armed && written;
+        self.armed = read;
+        beat.clock_offset_ms = self.clock.iter().min_by_key(|(way, _)| *way).map(|(_, offset)| *offset);
+        Ok(beat)
+    }
+
+    fn commands(&self) -> Vec<Vec<String>> {
+        let command = |words: &[&str]| words.iter().map(|w| w.to_string()).collect();
+        let mut commands = Vec::with_capacity(3);
+        if self.may_write {
+            commands.push(command(&["SET", &self.key, "1", "PX", &LIFETIME_MS.to_string()]));
+            commands.push(command(&["GET", &self.key]));
+        } else {
+            commands.push(command(&["PING"]));
+        }
+        if self.may_ask_time {
+            commands.push(command(&["TIME"]));
+        }
+        commands
+    }
+
+    /// The server's clock was read half-way between question and answer.
+    fn sample(&mut self, reply: &Value, asked: SystemTime, way: Duration) {
+        let ours = asked.duration_since(UNIX_EPOCH).map(|d| (d + way / 2).as_millis() as i64);
+        if let (Some(theirs), Ok(ours)) = (decode::time(reply), ours) {
+            self.clock.truncate(SAMPLES - 1);
+            self.clock.push_front((way, theirs.saturating_sub(ours)));
+        }
+    }
+}
+
+fn refusal(reply: Result<Value, BackplaneError>) -> Option<String> {
+    match reply {
+        Err(BackplaneError::Refused(why)) => Some(why),
+        _ => None,
+    }
+}
+
+/// Sends words as they are, in one pipeline.
+pub async fn send(
+    client: &Client,
+    commands: &[Vec<String>],
+) -> Result<Vec<Result<Value, BackplaneError>>, BackplaneError> {
+    let pipeline = client.pipeline();
+    for words in commands {
+        queue(&pipeline, words).await.map_err(|e| fault::judge(&e))?;
+    }
+    commands::replies_of(pipeline.try_all::<Value>().await, commands.len())
+}
+
+async fn queue(pipeline: &Pipeline<Client>, words: &[String]) -> Result<(), Error> {
+    let command = CustomCommand::new(words[0].as_str(), ClusterHash::FirstKey, false);
+    pipeline.custom(command, words[1..].iter().map(|w| Value::from(w.as_str())).collect::<Vec<_>>()).await
+}

@@ -1,0 +1,282 @@
+//! The stream commands in batches: encoding, grouping, and what each reply means for each ask.
+//!
+//! Owns no connection: it is given one that works, and says `Down` when it does not.
+
+use super::{Observe, decode, fault};
+use crate::backplane::{Ask, BackplaneError, Entry, Publication, Span, StreamState, Toward};
+use crate::channel::Channel;
+use crate::position::Position;
+use fred::clients::Pipeline;
+use fred::prelude::*;
+use fred::types::streams::{XCapKind, XCapTrim};
+use futures_util::stream::{self, StreamExt};
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+/// Some managed servers take at most 3,999 arguments.
+const KEYS_PER_READ: usize = 1000;
+/// Each reply carries the first and the last entry whole.
+const INSPECTIONS_PER_PIPELINE: usize = 250;
+const SPANS_PER_PIPELINE: usize = 64;
+const APPENDS_PER_PIPELINE: usize = 256;
+/// Batches of one call that are on their way at once.
+const CONCURRENT: usize = 4;
+
+type Answered<T> = Result<T, BackplaneError>;
+
+/// Runs commands on one client.
+pub struct Commands<'a> {
+    pub client: &'a Client,
+    pub key_prefix: &'a str,
+    pub observe: &'a Observe,
+}
+
+impl Commands<'_> {
+    /// `XREAD`, each at most 1,000 keys of equal count.
+    pub async fn read(&self, asks: &[Ask]) -> Answered<Vec<Answered<Vec<Entry>>>> {
+        let mut answers: Vec<_> = asks.iter().map(|_| Ok(Vec::new())).collect();
+        let batches: Vec<_> = batches(asks).into_iter().map(|batch| self.read_batch(asks, batch)).collect();
+        let mut parts = stream::iter(batches).buffer_unordered(CONCURRENT);
+        while let Some(part) = parts.next().await {
+            for (index, answer) in part? {
+                answers[index] = answer;
+            }
+        }
+        Ok(answers)
+    }
+
+    /// One bad key fails a whole `XREAD`: halves the batch until it stands alone.
+    async fn read_batch(&self, asks: &[Ask], batch: Vec<usize>) -> Answered<Vec<(usize, Answered<Vec<Entry>>)>> {
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut left = vec![batch];
+        while let Some(mut batch) = left.pop() {
+            match self.xread(asks, &batch).await {
+                Ok(mut streams) => answers.extend(batch.into_iter().map(|index| {
+                    let ask = &asks[index];
+                    let entries = streams.remove(self.key(&ask.channel).as_bytes());
+                    (index, entries.unwrap_or(Ok(Vec::new())).map(|entries| limited(entries, ask.count)))
+                })),
+                Err(BackplaneError::Refused(why)) if batch.len() > 1 && fault::is_about_a_key(&why) => {
+                    left.push(batch.split_off(batch.len() / 2));
+                    left.push(batch);
+                }
+                Err(BackplaneError::Refused(why)) => {
+                    let refused = || Err(BackplaneError::Refused(why.clone()));
+                    answers.extend(batch.into_iter().map(|index| (index, refused())));
+                }
+                Err(down) => return Err(down),
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn xread(&self, asks: &[Ask], batch: &[usize]) -> Answered<HashMap<bytes::Bytes, Answered<Vec<Entry>>>> {
+        let keys: Vec<Key> = batch.iter().map(|&i| self.key(&asks[i].channel).into()).collect();
+        let ids: Vec<String> = batch.iter().map(|&i| asks[i].after.to_string()).collect();
+        // 0 would be no limit.
+        let count = asks[batch[0]].count.max(1) as u64;
+        let begun = Instant::now();
+        let reply = self.client.xread::<Value, _, _>(Some(count), None, keys, ids).await;
+        self.observed("xread", begun, reply.is_ok());
+        let streams = decode::streams(reply.map_err(|e| fault::judge(&e))?);
+        // A reply of another command's shape: the connection's replies are shifted.
+        let streams = streams.map_err(|e| BackplaneError::Down(e.to_string()))?;
+        Ok(streams.into_iter().map(|(key, entries)| (key, entries.map_err(refused))).collect())
+    }
+
+    /// Pipelined `XINFO STREAM`.
+    pub async fn inspect(&self, channels: &[Channel]) -> Answered<Vec<Answered<Option<StreamState>>>> {
+        let batches = channels.chunks(INSPECTIONS_PER_PIPELINE).map(|channels| async move {
+            let pipeline = self.client.pipeline();
+            for channel in channels {
+                queued(pipeline.xinfo_stream(self.key(channel), false, None).await)?;
+            }
+            let replies = self.send("xinfo", pipeline, channels.len()).await?;
+            Ok::<_, BackplaneError>(replies.into_iter().map(state).collect::<Vec<_>>())
+        });
+        collect(batches.collect(), channels.len()).await
+    }
+
+    /// Pipelined `XRANGE` and `XREVRANGE`; answers oldest first.
+    pub async fn history(&self, spans: &[Span]) -> Answered<Vec<Answered<Vec<Entry>>>> {
+        let batches = spans.chunks(SPANS_PER_PIPELINE).map(|spans| async move {
+            let pipeline = self.client.pipeline();
+            for span in spans {
+                let (key, count) = (self.key(&span.channel), Some(span.count.max(1) as u64));
+                let (oldest, newest) = (span.oldest.to_string(), span.newest.to_string());
+                queued(match span.toward {
+                    Toward::Newest => pipeline.xrange(key, oldest, newest, count).await,
+                    Toward::Oldest => pipeline.xrevrange(key, newest, oldest, count).await,
+                })?;
+            }
+            let replies = self.send("xrange", pipeline, spans.len()).await?;
+            Ok::<_, BackplaneError>(replies.into_iter().zip(spans).map(|(r, span)| page(r, span)).collect::<Vec<_>>())
+        });
+        collect(batches.collect(), spans.len()).await
+    }
+
+    /// `XADD`, in order, never sent twice. What became of an entry whose answer is `Down` is not known.
+    pub async fn append(&self, publications: &[Publication], maxlen: u64) -> Answered<Vec<Answered<Position>>> {
+        let mut answers: Vec<Answered<Position>> = Vec::with_capacity(publications.len());
+        for batch in publications.chunks(APPENDS_PER_PIPELINE) {
+            match self.append_batch(batch, maxlen).await {
+                Ok(part) => answers.extend(part),
+                Err(error) if answers.is_empty() && batch.len() == publications.len() => return Err(error),
+                Err(error) => {
+                    answers.resize(publications.len(), Err(error));
+                    break;
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn append_batch(&self, publications: &[Publication], maxlen: u64) -> Answered<Vec<Answered<Position>>> {
+        let pipeline = self.client.pipeline();
+        for publication in publications {
+            let key = self.key(&publication.channel);
+            let fields: Vec<(Key, Value)> =
+                publication.fields.iter().map(|(n, v)| (n.clone().into(), v.clone().into())).collect();
+            queued(match maxlen {
+                0 => pipeline.xadd(key, false, None, "*", fields).await,
+                _ => {
+                    let cap = (XCapKind::MaxLen, XCapTrim::AlmostExact, maxlen as i64, None);
+                    pipeline.xadd(key, false, cap, "*", fields).await
+                }
+            })?;
+        }
+        let replies = self.send("xadd", pipeline, publications.len()).await?;
+        Ok(replies.into_iter().map(|reply| decode::appended(reply?).map_err(refused)).collect())
+    }
+
+    /// Sends a pipeline; as many replies as commands, or `Down`.
+    async fn send(
+        &self,
+        name: &'static str,
+        pipeline: Pipeline<Client>,
+        count: usize,
+    ) -> Answered<Vec<Answered<Value>>> {
+        let begun = Instant::now();
+        let replies = pipeline.try_all::<Value>().await;
+        let replies = replies_of(replies, count);
+        self.observed(name, begun, replies.is_ok());
+        replies
+    }
+
+    fn key(&self, channel: &Channel) -> String {
+        [self.key_prefix, channel.as_str()].concat()
+    }
+
+    fn observed(&self, name: &'static str, begun: Instant, ok: bool) {
+        (self.observe)(name, begun.elapsed(), ok);
+    }
+}
+
+/// fred answers a pipeline that failed as a whole with one error, whatever its length.
+pub fn replies_of(replies: Vec<Result<Value, Error>>, count: usize) -> Answered<Vec<Answered<Value>>> {
+    let complete = replies.len() == count;
+    let mut answers = Vec::with_capacity(count);
+    for reply in replies {
+        match reply.map_err(|e| fault::judge(&e)) {
+            Err(BackplaneError::Down(why)) => return Err(BackplaneError::Down(why)),
+            Err(error) if !complete => return Err(BackplaneError::Down(error.to_string())),
+            answer => answers.push(answer),
+        }
+    }
+    if !complete {
+        return Err(BackplaneError::Down(format!("{} replies to {count} commands", answers.len())));
+    }
+    Ok(answers)
+}
+
+/// Indices of asks that may share an `XREAD`: of equal count, and no stream twice.
+fn batches(asks: &[Ask]) -> Vec<Vec<usize>> {
+    let mut closed = Vec::new();
+    let mut open: HashMap<usize, (Vec<usize>, HashSet<&str>)> = HashMap::new();
+    for (index, ask) in asks.iter().enumerate() {
+        let (batch, names) = open.entry(ask.count).or_default();
+        if batch.len() == KEYS_PER_READ || names.contains(ask.channel.as_str()) {
+            closed.push(std::mem::take(batch));
+            names.clear();
+        }
+        batch.push(index);
+        names.insert(ask.channel.as_str());
+    }
+    closed.extend(open.into_values().map(|(batch, _)| batch));
+    closed
+}
+
+async fn collect<T, F>(batches: Vec<F>, length: usize) -> Answered<Vec<T>>
+where
+    F: Future<Output = Answered<Vec<T>>>,
+{
+    let mut answers = Vec::with_capacity(length);
+    let mut parts = stream::iter(batches).buffered(CONCURRENT);
+    while let Some(part) = parts.next().await {
+        answers.extend(part?);
+    }
+    Ok(answers)
+}
+
+fn state(reply: Answered<Value>) -> Answered<Option<StreamState>> {
+    match reply {
+        Ok(reply) => decode::state(reply).map(Some).map_err(refused),
+        Err(BackplaneError::Refused(why)) if why.contains("no such key") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn page(reply: Answered<Value>, span: &Span) -> Answered<Vec<Entry>> {
+    let mut entries = decode::entries("XRANGE", reply?).map_err(refused)?;
+    entries.truncate(span.count);
+    if span.toward == Toward::Oldest {
+        entries.reverse();
+    }
+    Ok(entries)
+}
+
+fn limited(mut entries: Vec<Entry>, count: usize) -> Vec<Entry> {
+    entries.truncate(count);
+    entries
+}
+
+fn refused(error: decode::Unexpected) -> BackplaneError {
+    BackplaneError::Refused(error.to_string())
+}
+
+/// Queueing fails only where a command cannot be encoded.
+fn queued(result: Result<(), Error>) -> Answered<()> {
+    result.map_err(|e| BackplaneError::Refused(fault::text(&e)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fred::error::ErrorKind;
+
+    fn ask(name: &str, count: usize) -> Ask {
+        Ask { channel: Channel::new(name).unwrap(), after: Position::ZERO, count }
+    }
+
+    #[test]
+    fn a_batch_has_one_count_and_no_stream_twice() {
+        let mut batches = batches(&[ask("a", 1), ask("b", 2), ask("c", 1), ask("a", 1), ask("d", 1)]);
+        batches.sort();
+        assert_eq!(batches, [vec![0, 2], vec![1], vec![3, 4]]);
+        let many: Vec<_> = (0..2500).map(|i| ask(&format!("c{i}"), 1)).collect();
+        let mut sizes: Vec<_> = super::batches(&many).iter().map(Vec::len).collect();
+        sizes.sort();
+        assert_eq!(sizes, [500, 1000, 1000]);
+    }
+
+    #[test]
+    fn a_short_pipeline_reply_is_down() {
+        let error = |text: &str| Err(Error::new(ErrorKind::Unknown, text.to_owned()));
+        assert!(matches!(replies_of(vec![error("Request timed out.")], 2), Err(BackplaneError::Down(_))));
+        assert!(matches!(replies_of(vec![error("ERR x")], 2), Err(BackplaneError::Down(_))));
+        assert!(matches!(replies_of(vec![Ok(Value::Null)], 2), Err(BackplaneError::Down(_))));
+        let answers = replies_of(vec![error("ERR x"), Ok(Value::Null)], 2).unwrap();
+        assert!(matches!((&answers[0], &answers[1]), (Err(BackplaneError::Refused(_)), Ok(Value::Null))));
+        assert!(matches!(replies_of(vec![Ok(Value::Null), error("LOADING")], 2), Err(BackplaneError::Down(_))));
+    }
+}

@@ -1,0 +1,236 @@
+//! One fred client, which lives exactly as long as its connection, and lanes that replace a lost one on demand.
+//!
+//! fred's own reconnecting is never used: it re-sends commands, forgets tracking and can hang (a frozen server).
+//! Whatever fails, the client is dropped and a new one is made.
+
+use super::address::Address;
+use super::fault;
+use crate::backplane::BackplaneError;
+use fred::prelude::*;
+use fred::types::RespVersion;
+use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, TcpConfig};
+use parking_lot::Mutex;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
+
+/// A TCP connection, and then each command of its set-up (HELLO, SELECT), may take so long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The pushes that may wait for the task that drains them; fred allocates them up front.
+const PUSH_CAPACITY: usize = 1024;
+/// Batches of one lane that may be on their way.
+const IN_FLIGHT: usize = 32;
+
+/// A client and the end of its connection. Dropping it closes the connection.
+pub struct Connection {
+    pub client: Client,
+    pub version: RespVersion,
+    lost: watch::Sender<Option<String>>,
+    tasks: [AbortHandle; 2],
+}
+
+impl Connection {
+    /// Connects, authenticates and selects the database.
+    pub async fn open(
+        address: &Address,
+        version: RespVersion,
+        command_timeout: Duration,
+    ) -> Result<Connection, BackplaneError> {
+        let client = make(address, version.clone(), command_timeout);
+        let mut router = client.connect();
+        let router_task = router.abort_handle();
+        let lost = watch::Sender::new(None);
+        let sender = lost.clone();
+        let watcher = tokio::spawn(async move {
+            let why = match (&mut router).await {
+                Ok(Err(error)) => fault::text(&error),
+                Ok(Ok(())) => "the connection was closed".to_owned(),
+                Err(_) => "the connection was dropped".to_owned(),
+            };
+            first_reason(&sender, why);
+        });
+        // Made before the wait, so that giving up waiting ends the tasks.
+        let connection = Connection { client, version, lost, tasks: [router_task, watcher.abort_handle()] };
+        match timeout(CONNECT_TIMEOUT * 3, connection.client.wait_for_connect()).await {
+            Ok(Ok(())) => Ok(connection),
+            Ok(Err(error)) => Err(fault::judge(&error)),
+            Err(_) => Err(BackplaneError::Down("no connection in time".into())),
+        }
+    }
+
+    /// Gives the connection up; whoever waits on it learns why.
+    pub fn fail(&self, why: &str) {
+        first_reason(&self.lost, why.to_owned());
+        self.tasks[0].abort();
+    }
+
+    /// Waits for the end of the connection and says why it ended. Cancel safe.
+    pub async fn lost(&self) -> String {
+        let mut lost = self.lost.subscribe();
+        let why = lost.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        why.unwrap_or_default()
+    }
+
+    pub fn is_lost(&self) -> bool {
+        self.lost.borrow().is_some()
+    }
+
+    /// Runs commands; the end of the connection ends them, which fred leaves to a timeout.
+    pub async fn run<T>(&self, commands: impl Future<Output = Result<T, BackplaneError>>) -> Result<T, BackplaneError> {
+        let result = tokio::select! {
+            biased;
+            result = commands => result,
+            why = self.lost() => return Err(BackplaneError::Down(why)),
+        };
+        if let Err(BackplaneError::Down(why)) = &result {
+            // A timed-out command stays in fred's queue and may arm or answer later: nothing is sure any more.
+            self.fail(why);
+        }
+        result
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+fn first_reason(lost: &watch::Sender<Option<String>>, why: String) {
+    lost.send_if_modified(|reason| {
+        let first = reason.is_none();
+        if first {
+            *reason = Some(why);
+        }
+        first
+    });
+}
+
+fn make(address: &Address, version: RespVersion, command_timeout: Duration) -> Client {
+    let config = Config {
+        server: address.server.clone(),
+        username: address.username.clone(),
+        password: address.password.clone(),
+        database: (address.database > 0).then_some(address.database),
+        version,
+        fail_fast: true,
+        ..Config::default()
+    };
+    let performance = PerformanceConfig {
+        default_command_timeout: command_timeout,
+        broadcast_channel_capacity: PUSH_CAPACITY,
+        ..PerformanceConfig::default()
+    };
+    let connection = ConnectionConfig {
+        connection_timeout: CONNECT_TIMEOUT,
+        internal_command_timeout: CONNECT_TIMEOUT,
+        // Never sent again: an XADD would be appended twice.
+        max_command_attempts: 1,
+        reconnect_errors: Vec::new(),
+        tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
+        ..ConnectionConfig::default()
+    };
+    Client::new(config, Some(performance), Some(connection), None)
+}
+
+/// Delays between attempts: 50 ms, doubled up to half a second, each a little different on each node.
+#[derive(Default)]
+pub struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    pub fn next(&mut self) -> Duration {
+        let delay = (50u64 << self.attempts.min(4)).min(500);
+        self.attempts += 1;
+        Duration::from_millis(fastrand::u64(delay * 4 / 5..=delay))
+    }
+
+    pub fn reset(&mut self) {
+        self.attempts = 0;
+    }
+}
+
+/// A connection that is made when it is needed, and made anew after it was lost.
+pub struct Lane {
+    address: Address,
+    command_timeout: Duration,
+    state: tokio::sync::Mutex<LaneState>,
+    current: Mutex<Option<Arc<Connection>>>,
+    permits: Semaphore,
+}
+
+#[derive(Default)]
+struct LaneState {
+    backoff: Backoff,
+    /// Not before this; and why the last attempt failed.
+    blocked: Option<(Instant, BackplaneError)>,
+}
+
+impl Lane {
+    pub fn new(address: Address, command_timeout: Duration) -> Lane {
+        Lane {
+            address,
+            command_timeout,
+            state: Default::default(),
+            current: Mutex::new(None),
+            permits: Semaphore::new(IN_FLIGHT),
+        }
+    }
+
+    /// Runs commands on the lane's connection, a bounded number at once.
+    pub async fn run<T, F, C>(&self, commands: C) -> Result<T, BackplaneError>
+    where
+        F: Future<Output = Result<T, BackplaneError>>,
+        C: FnOnce(Arc<Connection>) -> F,
+    {
+        let waiting = timeout(self.command_timeout, self.permits.acquire());
+        let Ok(Ok(_permit)) = waiting.await else {
+            return Err(BackplaneError::Down("too many commands are on their way".into()));
+        };
+        let connection = self.connection().await?;
+        connection.run(commands(connection.clone())).await
+    }
+
+    /// Lets commands that are on their way finish, and makes a new connection for the next ones.
+    pub fn renew(&self) {
+        *self.current.lock() = None;
+    }
+
+    async fn connection(&self) -> Result<Arc<Connection>, BackplaneError> {
+        if let Some(connection) = self.working() {
+            return Ok(connection);
+        }
+        // One attempt at a time; who waited for it finds its result.
+        let mut state = self.state.lock().await;
+        if let Some(connection) = self.working() {
+            return Ok(connection);
+        }
+        match &state.blocked {
+            Some((until, why)) if Instant::now() < *until => return Err(why.clone()),
+            _ => {}
+        }
+        match Connection::open(&self.address, RespVersion::RESP2, self.command_timeout).await {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                *self.current.lock() = Some(connection.clone());
+                *state = LaneState::default();
+                Ok(connection)
+            }
+            Err(error) => {
+                let error = BackplaneError::Down(error.to_string());
+                state.blocked = Some((Instant::now() + state.backoff.next(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    fn working(&self) -> Option<Arc<Connection>> {
+        self.current.lock().clone().filter(|connection| !connection.is_lost())
+    }
+}

@@ -1,0 +1,180 @@
+//! The life of the live connection: it follows by tracking where the server can, beats, and ends at any fault.
+
+use super::Shared;
+use super::canary::{Beat, Canary};
+use super::connection::Connection;
+use super::{fault, probe};
+use crate::backplane::{BackplaneError, Changes};
+use crate::channel::Channel;
+use crate::config::Follow;
+use bytes::Bytes;
+use fred::interfaces::TrackingInterface;
+use fred::types::RespVersion;
+use fred::types::client::Invalidation;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::broadcast::{Receiver, error::RecvError, error::TryRecvError};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+/// Commands of the live lane; with the beat each second it bounds how long a frozen server goes unnoticed.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
+const BEAT: Duration = Duration::from_secs(1);
+/// How long the first push of a new connection may take before tracking is not believed in.
+const FIRST_PUSH: Duration = Duration::from_secs(1);
+
+/// A live connection that works.
+pub struct Session {
+    pub connection: Arc<Connection>,
+    /// Whether changes are pushed; otherwise blocking reads tell of them.
+    pub tracking: bool,
+    pub version: Option<String>,
+    pub first_beat: Beat,
+    canary: Canary,
+    drain: AbortHandle,
+}
+
+impl Session {
+    /// Connects, finds out how this server can be followed, and starts it.
+    pub async fn open(shared: &Shared) -> Result<Session, BackplaneError> {
+        let connection = Arc::new(connect(shared).await?);
+        let canary = Canary::new(shared.canary_key());
+        let drain = tokio::spawn(drain(Drain {
+            pushes: connection.client.invalidation_rx(),
+            canary: canary.key(),
+            heard: canary.pushes.clone(),
+            prefix: Bytes::copy_from_slice(shared.key_prefix.as_bytes()),
+            changes: shared.changes.clone(),
+        }));
+        let (drain, first_beat) = (drain.abort_handle(), Beat::default());
+        let mut session = Session { connection, tracking: false, version: None, first_beat, canary, drain };
+        let connection = session.connection.clone();
+        if shared.follow != Follow::Block {
+            session.tracking = connection.run(probe::start_tracking(&connection, shared.follow)).await?;
+        }
+        session.version = connection.run(probe::version(&connection.client)).await?;
+        // A loading server, or a replica without its primary, takes commands but has no data.
+        session.first_beat = session.beat(shared).await?;
+        if session.tracking {
+            session.tracking = session.pushes_arrive(shared).await?;
+        }
+        Ok(session)
+    }
+
+    async fn beat(&mut self, shared: &Shared) -> Result<Beat, BackplaneError> {
+        let connection = self.connection.clone();
+        connection.run(self.canary.beat(&connection.client, &shared.observe)).await
+    }
+
+    /// Whether a push comes; without the right to write it cannot be tried, and is believed in.
+    async fn pushes_arrive(&mut self, shared: &Shared) -> Result<bool, BackplaneError> {
+        self.beat(shared).await?;
+        let deadline = Instant::now() + FIRST_PUSH;
+        while self.canary.heard() == Some(false) && Instant::now() < deadline {
+            sleep(Duration::from_millis(5)).await;
+        }
+        if self.canary.heard() != Some(false) {
+            return Ok(true);
+        }
+        tracing::warn!("redis: client tracking is on, but nothing is pushed");
+        Ok(shared.follow == Follow::Tracking)
+    }
+
+    /// Beats until the connection ends, and says why it ended.
+    pub async fn live(mut self, shared: &Shared) -> String {
+        let mut tick = interval(BEAT);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let connection = self.connection.clone();
+        shared.beaten(&self.first_beat);
+        loop {
+            tokio::select! {
+                why = connection.lost() => return why,
+                _ = tick.tick() => {}
+            }
+            match self.beat(shared).await {
+                Ok(beat) => {
+                    if beat.silent && self.tracking {
+                        tracing::warn!("redis: the server has forgotten what this node follows; verifying all");
+                        shared.changes.doubt();
+                    }
+                    shared.beaten(&beat);
+                }
+                Err(error) => return error.to_string(),
+            }
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.drain.abort();
+        self.connection.fail("the live connection was given up");
+    }
+}
+
+/// RESP3, which pushes need; RESP2 where the server has none and tracking is not asked for.
+async fn connect(shared: &Shared) -> Result<Connection, BackplaneError> {
+    let version = if shared.follow == Follow::Block { RespVersion::RESP2 } else { RespVersion::RESP3 };
+    match Connection::open(&shared.address, version, COMMAND_TIMEOUT).await {
+        Err(BackplaneError::Refused(why)) if shared.follow == Follow::Auto && fault::is_no_resp3(&why) => {
+            Connection::open(&shared.address, RespVersion::RESP2, COMMAND_TIMEOUT).await
+        }
+        result => result,
+    }
+}
+
+/// What the draining task needs; it does nothing else, so that it keeps up.
+struct Drain {
+    pushes: Receiver<Invalidation>,
+    canary: Bytes,
+    heard: Arc<AtomicU64>,
+    prefix: Bytes,
+    changes: Arc<Changes>,
+}
+
+async fn drain(mut drain: Drain) {
+    let mut channels = Vec::new();
+    loop {
+        match drain.pushes.recv().await {
+            Ok(push) => drain.take(push, &mut channels),
+            Err(RecvError::Lagged(_)) => drain.lagged(),
+            Err(RecvError::Closed) => return,
+        }
+        // A burst is one report.
+        loop {
+            match drain.pushes.try_recv() {
+                Ok(push) => drain.take(push, &mut channels),
+                Err(TryRecvError::Lagged(_)) => drain.lagged(),
+                Err(_) => break,
+            }
+        }
+        if !channels.is_empty() {
+            drain.changes.changed(channels.drain(..));
+        }
+    }
+}
+
+impl Drain {
+    fn take(&self, push: Invalidation, channels: &mut Vec<Channel>) {
+        for key in push.keys {
+            let key = key.into_bytes();
+            if key == self.canary {
+                self.heard.fetch_add(1, Ordering::Release);
+            } else {
+                channels.extend(key.strip_prefix(self.prefix.as_ref()).and_then(channel));
+            }
+        }
+    }
+
+    fn lagged(&self) {
+        // The canary may be among what was lost; its silence would only say the same again.
+        self.heard.fetch_add(1, Ordering::Release);
+        self.changes.doubt();
+    }
+}
+
+/// A stream whose name no client could ask for is nobody's here.
+pub fn channel(name: &[u8]) -> Option<Channel> {
+    Channel::new(std::str::from_utf8(name).ok()?).ok()
+}
