@@ -1,13 +1,21 @@
 //! Settings: every flag of `fantail serve` with its environment variable, unit, default and range.
+//!
+//! Each value is checked where it is parsed (`values`); [`Serve::verify`] checks what concerns several.
 
-use clap::{Args, ValueEnum};
-use std::net::SocketAddr;
+mod values;
+
+pub(crate) use values::{DAY, HOUR, MINUTE, SECOND, SHORTEST, bytes, duration, duration_or_never, key_prefix, number};
+pub use values::{Follow, RetryRange, Switch, UnreadyAfter, WhenFull, without_credentials};
+pub(crate) use values::{origin, redis_url, retry_range, truth, unready_after};
+
+use clap::Args;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Settings of a node.
 #[derive(Args, Clone, Debug)]
 pub struct Serve {
-    /// Addresses to serve clients on.
+    /// Addresses to serve clients on, separated by commas.
     #[arg(
         long,
         env = "FANTAIL_LISTEN",
@@ -16,153 +24,209 @@ pub struct Serve {
         value_name = "ADDRESS"
     )]
     pub listen: Vec<SocketAddr>,
-    /// Address of probes, metrics and status.
+    /// Address of probes, metrics and status; keep it away from clients.
     #[arg(long, env = "FANTAIL_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
     pub admin_listen: SocketAddr,
-    /// Redis URL; without it the node keeps channels in its own memory.
+    /// Redis URL, such as redis://user:password@host:6379/0; without it the node keeps channels in its own memory.
     #[arg(long, env = "FANTAIL_REDIS", value_name = "URL")]
+    #[arg(value_parser = redis_url)]
     pub redis: Option<String>,
-    /// What precedes a channel's name in its stream's key.
+    /// What precedes a channel's name in its stream's key; up to 100 of A-Z a-z 0-9 _ . : ~ @ - / { }.
     #[arg(long, env = "FANTAIL_KEY_PREFIX", default_value = "sse:", value_name = "TEXT")]
+    #[arg(value_parser = key_prefix)]
     pub key_prefix: String,
-    /// How the node learns of new entries.
-    #[arg(long, env = "FANTAIL_FOLLOW", default_value = "auto", value_enum)]
+    /// How the node learns of new entries: by tracking (invalidation pushes), by blocking reads, or by tracking
+    /// where the server allows it.
+    #[arg(long, env = "FANTAIL_FOLLOW", default_value = "auto", value_enum, ignore_case = true)]
     pub follow: Follow,
-    /// Time without a write after which a comment is sent.
-    #[arg(long, env = "FANTAIL_HEARTBEAT", default_value = "15s", value_parser = humantime::parse_duration, value_name = "DURATION")]
-    pub heartbeat: Duration,
-    /// Range of the reconnect delay that clients are told; each gets its own.
-    #[arg(long, env = "FANTAIL_RETRY", default_value = "1s..5s", value_parser = retry_range, value_name = "FROM..TO")]
-    pub retry: RetryRange,
-    /// Subscribers at once; 0: as many as the file limit allows.
-    #[arg(long, env = "FANTAIL_MAX_CONNECTIONS", default_value_t = 0, value_name = "N")]
-    pub max_connections: usize,
-    /// Subscribers at once from one address; 0: no limit.
-    #[arg(long, env = "FANTAIL_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 0, value_name = "N")]
-    pub max_connections_per_address: usize,
-    /// Channels of one subscription.
-    #[arg(long, env = "FANTAIL_MAX_CHANNELS_PER_CONNECTION", default_value_t = 100, value_name = "N")]
-    pub max_channels_per_connection: usize,
-    /// Subscribers of one channel on this node; 0: no limit.
-    #[arg(long, env = "FANTAIL_MAX_CHANNEL_SUBSCRIBERS", default_value_t = 0, value_name = "N")]
-    pub max_channel_subscribers: usize,
-    /// Connections accepted per second; 0: no limit.
-    #[arg(long, env = "FANTAIL_ACCEPT_RATE", default_value_t = 0, value_name = "N")]
-    pub accept_rate: u32,
-    /// Memory for the newest frames of all channels, in bytes.
-    #[arg(long, env = "FANTAIL_TAIL_BYTES", default_value_t = 64 << 20, value_name = "BYTES")]
-    pub tail_bytes: usize,
-    /// Events of history per channel that one subscription gets at most.
-    #[arg(long, env = "FANTAIL_REPLAY_LIMIT", default_value_t = 100_000, value_name = "N")]
-    pub replay_limit: usize,
-    /// Time without an event after which a subscriber is ended; 0s: never.
-    #[arg(long, env = "FANTAIL_IDLE_TIMEOUT", default_value = "0s", value_parser = humantime::parse_duration, value_name = "DURATION")]
-    pub idle_timeout: Duration,
-    /// Age at which a subscriber is ended, give or take 20 %; 0s: never.
-    #[arg(long, env = "FANTAIL_MAX_AGE", default_value = "0s", value_parser = humantime::parse_duration, value_name = "DURATION")]
-    pub max_age: Duration,
-    /// Time for which a socket may take nothing before its subscriber is evicted.
-    #[arg(long, env = "FANTAIL_STALL_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration, value_name = "DURATION")]
-    pub stall_timeout: Duration,
-    /// What a full node answers.
-    #[arg(long, env = "FANTAIL_WHEN_FULL", default_value = "reject", value_enum)]
-    pub when_full: WhenFull,
-    /// Publishing over HTTP; without the flag: on without Redis, else off.
-    #[arg(long, env = "FANTAIL_PUBLISH", value_enum)]
-    pub publish: Option<Switch>,
-    /// Events that one address may publish over HTTP per second; 0: no limit.
-    #[arg(long, env = "FANTAIL_PUBLISH_RATE", default_value_t = 0, value_name = "N")]
-    pub publish_rate: u32,
-    /// Largest data of an event published over HTTP, in bytes.
-    #[arg(long, env = "FANTAIL_MAX_EVENT_BYTES", default_value_t = 1 << 20, value_name = "BYTES")]
-    pub max_event_bytes: usize,
-    /// Entries that a stream keeps (about) when the node publishes to it; 0: all.
-    #[arg(long, env = "FANTAIL_PUBLISH_MAXLEN", default_value_t = 10_000, value_name = "N")]
-    pub publish_maxlen: u64,
-    /// Origins whose pages may read and publish; `*` for any, without credentials.
-    #[arg(long, env = "FANTAIL_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
-    pub cors_origin: Vec<String>,
-    /// After SIGTERM: time for which connections are still accepted.
-    #[arg(long, env = "FANTAIL_DRAIN_DELAY", default_value = "0s", value_parser = humantime::parse_duration, value_name = "DURATION")]
-    pub drain_delay: Duration,
-    /// After SIGTERM and the delay: time over which subscribers are ended evenly.
-    #[arg(long, env = "FANTAIL_DRAIN", default_value = "20s", value_parser = humantime::parse_duration, value_name = "DURATION")]
-    pub drain: Duration,
-    /// Time without the backplane after which the node says it is not ready; `never` is allowed.
-    #[arg(long, env = "FANTAIL_UNREADY_AFTER", default_value = "30s", value_parser = unready_after, value_name = "DURATION")]
-    pub unready_after: UnreadyAfter,
-    /// Delivery threads; 0: one per core.
-    #[arg(long, env = "FANTAIL_COURIERS", default_value_t = 0, value_name = "N")]
+    /// Delivery threads, up to 64; 0: one per core.
+    #[arg(long, env = "FANTAIL_COURIERS", default_value = "0", value_name = "N")]
+    #[arg(value_parser = number(0..=64_usize))]
     pub couriers: usize,
-    /// Publishes a small event to the channel `demo` each second.
+    /// Time without a write after which a comment is sent; 1s to 5m.
+    #[arg(long, env = "FANTAIL_HEARTBEAT", default_value = "15s", value_name = "DURATION")]
+    #[arg(value_parser = duration(SECOND..=5 * MINUTE))]
+    pub heartbeat: Duration,
+    /// Range of the reconnect delay that clients are told, each its own; 10ms to 1h.
+    #[arg(long, env = "FANTAIL_RETRY", default_value = "1s..5s", value_name = "FROM..TO")]
+    #[arg(value_parser = retry_range)]
+    pub retry: RetryRange,
+    /// Subscribers at once, up to 10000000; 0: as many as the file limit allows.
+    #[arg(long, env = "FANTAIL_MAX_CONNECTIONS", default_value = "0", value_name = "N")]
+    #[arg(value_parser = number(0..=10_000_000_usize))]
+    pub max_connections: usize,
+    /// Subscribers at once from one address, up to 10000000; 0: no limit.
+    #[arg(long, env = "FANTAIL_MAX_CONNECTIONS_PER_ADDRESS", default_value = "0", value_name = "N")]
+    #[arg(value_parser = number(0..=10_000_000_usize))]
+    pub max_connections_per_address: usize,
+    /// Channels of one subscription; 1 to 1000.
+    #[arg(long, env = "FANTAIL_MAX_CHANNELS_PER_CONNECTION", default_value = "100", value_name = "N")]
+    #[arg(value_parser = number(1..=1_000_usize))]
+    pub max_channels_per_connection: usize,
+    /// Subscribers of one channel on this node, up to 10000000; 0: no limit.
+    #[arg(long, env = "FANTAIL_MAX_CHANNEL_SUBSCRIBERS", default_value = "0", value_name = "N")]
+    #[arg(value_parser = number(0..=10_000_000_usize))]
+    pub max_channel_subscribers: usize,
+    /// Connections accepted per second, up to 1000000; 0: no limit.
+    #[arg(long, env = "FANTAIL_ACCEPT_RATE", default_value = "0", value_name = "N")]
+    #[arg(value_parser = number(0..=1_000_000_u32))]
+    pub accept_rate: u32,
+    /// Memory for the newest frames of all channels, in bytes; 1MiB to 1024GiB.
+    #[arg(long, env = "FANTAIL_TAIL_BYTES", default_value = "64MiB", value_name = "BYTES")]
+    #[arg(value_parser = bytes(1 << 20..=1 << 40))]
+    pub tail_bytes: usize,
+    /// Events of history per channel that one subscription gets at most; 1 to 10000000.
+    #[arg(long, env = "FANTAIL_REPLAY_LIMIT", default_value = "100000", value_name = "N")]
+    #[arg(value_parser = number(1..=10_000_000_usize))]
+    pub replay_limit: usize,
+    /// What a full node answers: reject with 503, after which a browser gives up for good, or 200 with a long retry.
+    #[arg(long, env = "FANTAIL_WHEN_FULL", default_value = "reject", value_enum, ignore_case = true)]
+    pub when_full: WhenFull,
+    /// Time without an event after which a subscriber is ended, 100ms to 30days; 0s: never.
+    #[arg(long, env = "FANTAIL_IDLE_TIMEOUT", default_value = "0s", value_name = "DURATION")]
+    #[arg(value_parser = duration_or_never(SHORTEST..=30 * DAY))]
+    pub idle_timeout: Duration,
+    /// Age at which a subscriber is ended, give or take 20 %, 100ms to 30days; 0s: never.
+    #[arg(long, env = "FANTAIL_MAX_AGE", default_value = "0s", value_name = "DURATION")]
+    #[arg(value_parser = duration_or_never(SHORTEST..=30 * DAY))]
+    pub max_age: Duration,
+    /// Time for which a socket may take nothing before its subscriber is evicted; 100ms to 1h.
+    #[arg(long, env = "FANTAIL_STALL_TIMEOUT", default_value = "30s", value_name = "DURATION")]
+    #[arg(value_parser = duration(SHORTEST..=HOUR))]
+    pub stall_timeout: Duration,
+    /// Publishing over HTTP; where not given: on without Redis, else off.
+    #[arg(long, env = "FANTAIL_PUBLISH", value_enum, ignore_case = true)]
+    pub publish: Option<Switch>,
+    /// Events that one address may publish over HTTP per second, up to 1000000; 0: no limit.
+    #[arg(long, env = "FANTAIL_PUBLISH_RATE", default_value = "0", value_name = "N")]
+    #[arg(value_parser = number(0..=1_000_000_u32))]
+    pub publish_rate: u32,
+    /// Largest data of an event published over HTTP, in bytes; 1KiB to 64MiB.
+    #[arg(long, env = "FANTAIL_MAX_EVENT_BYTES", default_value = "1MiB", value_name = "BYTES")]
+    #[arg(value_parser = bytes(1 << 10..=64 << 20))]
+    pub max_event_bytes: usize,
+    /// Entries that a stream keeps (about) when the node publishes to it, up to 1000000000; 0: all.
+    #[arg(long, env = "FANTAIL_PUBLISH_MAXLEN", default_value = "10000", value_name = "N")]
+    #[arg(value_parser = number(0..=1_000_000_000_u64))]
+    pub publish_maxlen: u64,
+    /// Publishes a small event to the channel demo each second.
     #[arg(long, env = "FANTAIL_DEMO")]
+    #[arg(value_parser = truth)]
     pub demo: bool,
+    /// Origins whose pages may read and publish, separated by commas; * for any, without credentials.
+    #[arg(long, env = "FANTAIL_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    #[arg(value_parser = origin)]
+    pub cors_origin: Vec<String>,
+    /// After SIGTERM: time for which connections are still accepted; up to 10m.
+    #[arg(long, env = "FANTAIL_DRAIN_DELAY", default_value = "0s", value_name = "DURATION")]
+    #[arg(value_parser = duration(Duration::ZERO..=10 * MINUTE))]
+    pub drain_delay: Duration,
+    /// After SIGTERM and the delay: time over which subscribers are ended evenly; up to 1h.
+    #[arg(long, env = "FANTAIL_DRAIN", default_value = "20s", value_name = "DURATION")]
+    #[arg(value_parser = duration(Duration::ZERO..=HOUR))]
+    pub drain: Duration,
+    /// Time without the backplane after which the node says it is not ready, 100ms to 1day; or never.
+    #[arg(long, env = "FANTAIL_UNREADY_AFTER", default_value = "30s", value_name = "DURATION")]
+    #[arg(value_parser = unready_after)]
+    pub unready_after: UnreadyAfter,
 }
 
-/// How the node learns of new entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Follow {
-    /// Tracking where the server allows it, else block.
-    Auto,
-    /// Invalidation pushes (`CLIENT TRACKING`).
-    Tracking,
-    /// Blocking `XREAD`.
-    Block,
-}
-
-/// What a full node answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum WhenFull {
-    /// 503, after which a browser's EventSource gives up for good.
-    Reject,
-    /// 200 with a long `retry:`, then the end: EventSource comes back.
-    Retry,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
-    Off,
-    On,
-}
-
-/// A range of reconnect delays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryRange {
-    pub from: Duration,
-    pub to: Duration,
-}
-
-impl RetryRange {
-    /// A delay from the range, in whole milliseconds.
-    pub fn pick_ms(&self) -> u64 {
-        fastrand::u64(self.from.as_millis() as u64..=self.to.as_millis() as u64)
-    }
-}
-
-fn retry_range(text: &str) -> Result<RetryRange, String> {
-    let (from, to) = text.split_once("..").unwrap_or((text, text));
-    let parse = |t: &str| humantime::parse_duration(t).map_err(|e| e.to_string());
-    let range = RetryRange { from: parse(from)?, to: parse(to)? };
-    if range.from > range.to {
-        return Err("the range ends before it begins".into());
-    }
-    Ok(range)
-}
-
-/// `None` is never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnreadyAfter(pub Option<Duration>);
-
-fn unready_after(text: &str) -> Result<UnreadyAfter, String> {
-    if text == "never" {
-        return Ok(UnreadyAfter(None));
-    }
-    humantime::parse_duration(text).map(|d| UnreadyAfter(Some(d))).map_err(|e| e.to_string())
-}
+/// Settings that are right one by one and wrong together, in one line that names them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Contradiction(String);
 
 impl Serve {
     /// Whether clients may publish over HTTP.
     pub fn may_publish(&self) -> bool {
         self.publish.map_or(self.redis.is_none(), |s| s == Switch::On)
+    }
+
+    /// Checks what concerns several settings.
+    pub fn verify(&self) -> Result<(), Contradiction> {
+        let wrong = |text: String| Err(Contradiction(text));
+        for (at, address) in self.listen.iter().enumerate() {
+            if overlap(*address, self.admin_listen) {
+                return wrong(format!("--admin-listen {}: --listen {address} takes the same port", self.admin_listen));
+            }
+            if let Some(other) = self.listen[..at].iter().find(|other| overlap(**other, *address)) {
+                return wrong(format!("--listen {address}: {other} takes the same port"));
+            }
+        }
+        if self.redis.is_none() && self.follow != Follow::Auto {
+            // Most likely --redis was forgotten, and each node would be alone without saying so.
+            return wrong(format!("--follow {:?}: it needs --redis", self.follow).to_lowercase());
+        }
+        if self.max_event_bytes > self.tail_bytes {
+            return wrong(format!(
+                "--max-event-bytes {}: more than --tail-bytes {}",
+                self.max_event_bytes, self.tail_bytes
+            ));
+        }
+        if self.cors_origin.len() > 1 && self.cors_origin.iter().any(|origin| origin == "*") {
+            return wrong("--cors-origin *: it stands alone, for it allows every origin".into());
+        }
+        Ok(())
+    }
+}
+
+/// Whether both cannot be bound: the same port at the same address, or at an address that stands for all.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    // Linux binds [::] for IPv4 too.
+    let meet = |all_of: IpAddr, one: IpAddr| all_of.is_unspecified() && (all_of.is_ipv6() || one.is_ipv4());
+    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || meet(a.ip(), b.ip()) || meet(b.ip(), a.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{FromArgMatches, Parser};
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        serve: Serve,
+    }
+
+    fn serve(flags: &[&str]) -> Serve {
+        // The tester's environment must not decide.
+        let command = <Flags as clap::CommandFactory>::command().mut_args(|arg| arg.env(None::<&str>));
+        let matches = command.get_matches_from(std::iter::once(&"fantail").chain(flags));
+        Flags::from_arg_matches(&matches).expect("flags that clap took").serve
+    }
+
+    #[test]
+    fn defaults_are_consistent_and_publish_only_without_redis() {
+        let settings = serve(&[]);
+        assert_eq!(settings.verify(), Ok(()));
+        assert_eq!((settings.tail_bytes, settings.heartbeat, settings.demo), (64 << 20, 15 * SECOND, false));
+        assert!(settings.may_publish());
+        assert!(!serve(&["--redis", "redis://h"]).may_publish());
+        assert!(serve(&["--redis", "redis://h", "--publish", "on"]).may_publish());
+        assert!(!serve(&["--publish", "OFF"]).may_publish());
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        let wrong: &[(&[&str], &str)] = &[
+            (
+                &["--listen", "127.0.0.1:9090"],
+                "--admin-listen 127.0.0.1:9090: --listen 127.0.0.1:9090 takes the same port",
+            ),
+            (&["--listen", "0.0.0.0:9090"], "--admin-listen 127.0.0.1:9090: --listen 0.0.0.0:9090 takes the same port"),
+            (&["--listen", "127.0.0.1:1,127.0.0.1:1"], "--listen 127.0.0.1:1: 127.0.0.1:1 takes the same port"),
+            (&["--follow", "block"], "--follow block: it needs --redis"),
+            (
+                &["--max-event-bytes", "2MiB", "--tail-bytes", "1MiB"],
+                "--max-event-bytes 2097152: more than --tail-bytes 1048576",
+            ),
+            (&["--cors-origin", "*,https://a"], "--cors-origin *: it stands alone, for it allows every origin"),
+        ];
+        for (flags, line) in wrong {
+            assert_eq!(serve(flags).verify().unwrap_err().to_string(), *line);
+        }
+        assert_eq!(serve(&["--listen", "127.0.0.1:0,[::1]:0", "--admin-listen", "127.0.0.1:0"]).verify(), Ok(()));
+        assert!(serve(&["--listen", "[::]:9090"]).verify().is_err());
+        assert_eq!(serve(&["--listen", "0.0.0.0:1", "--admin-listen", "[::1]:1"]).verify(), Ok(()));
     }
 }

@@ -6,6 +6,13 @@ use bytes::Bytes;
 /// The longest `event:` value that is delivered, in bytes; a longer type is cut.
 pub const MAX_TYPE_LENGTH: usize = 256;
 
+/// The longest reconnect delay that is delivered, in milliseconds; a longer one is cut. It counts for the whole
+/// connection, so without a limit one channel's producer could keep clients from ever coming back to the others.
+pub const MAX_RETRY_MS: u64 = 86_400_000;
+
+/// What the names of control events begin with.
+pub const CONTROL_PREFIX: &str = "fantail.";
+
 /// What an entry's fields say, still as the producer wrote them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -26,14 +33,27 @@ impl Event {
     pub fn from_entry(entry: &Entry) -> Event {
         let field = |name: &[u8]| entry.fields.iter().find(|(n, _)| n.as_ref() == name).map(|(_, v)| v);
         Event {
-            kind: field(b"event")
-                .filter(|kind| !kind.is_empty())
-                .map(|kind| kind.slice(..kind.len().min(MAX_TYPE_LENGTH))),
+            kind: field(b"event").filter(|kind| !kind.is_empty()).map(|kind| kind.slice(..cut(kind, MAX_TYPE_LENGTH))),
             data: field(b"data").cloned().unwrap_or_else(|| fields_as_json(&entry.fields)),
-            retry: field(b"retry").and_then(|v| std::str::from_utf8(v).ok()?.parse().ok()),
+            retry: field(b"retry").and_then(|v| milliseconds(v)),
             last: field(b"final").is_some_and(|v| is_true(v)),
         }
     }
+}
+
+/// Where to cut a text: at `most` bytes, or a little before so that no character is torn.
+fn cut(text: &[u8], most: usize) -> usize {
+    let is_start = |i: &usize| text.get(*i).is_none_or(|b| b & 0xc0 != 0x80);
+    if text.len() <= most { text.len() } else { (most - 3..=most).rev().find(is_start).unwrap_or(most) }
+}
+
+/// Digits only, as the event-stream format has it.
+fn milliseconds(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let ms = std::str::from_utf8(value).ok()?.parse().unwrap_or(u64::MAX);
+    Some(ms.min(MAX_RETRY_MS))
 }
 
 /// `1` or `true`, as producers write it.
@@ -67,6 +87,18 @@ mod tests {
         );
         let e = event(&[("data", ""), ("event", ""), ("retry", "-1"), ("final", "0")]);
         assert_eq!((e.kind, e.data.as_ref(), e.retry, e.last), (None, &b""[..], None, false));
+    }
+
+    #[test]
+    fn limits() {
+        let retry = |value| event(&[("data", ""), ("retry", value)]).retry;
+        assert_eq!(
+            [retry("0"), retry("86400001"), retry(&"9".repeat(30).leak()[..])],
+            [0, MAX_RETRY_MS, MAX_RETRY_MS].map(Some)
+        );
+        assert_eq!([retry(""), retry("+5"), retry("5 "), retry("1e3")], [None; 4]);
+        let kind = |value: String| event(&[("data", ""), ("event", value.leak())]).kind.unwrap().len();
+        assert_eq!([kind("x".repeat(300)), kind("€".repeat(100)), kind("x".repeat(256))], [256, 255, 256]);
     }
 
     #[test]

@@ -53,12 +53,13 @@ impl Frame {
     /// Encodes an event.
     pub fn new(position: Position, event: Event) -> Frame {
         let mut block = Vec::with_capacity(64 + event.kind.as_ref().map_or(0, |k| k.len() + 8) + event.data.len());
-        write!(block, "id: {position}\n").expect("writing to memory");
+        writeln!(block, "id: {position}").expect("writing to memory");
         let id = block.len();
         encode_rest(&mut block, &event);
-        let kind = Kind::of(event.kind.as_deref().unwrap_or_default());
+        // By the type that is on the wire, which is the one that subscribers know.
+        let kind = event.kind.as_deref().map(one_line).unwrap_or_default();
         let mut frame = Frame::from_block(position, &block, id);
-        frame.kind = Some(kind);
+        frame.kind = Some(Kind::of(kind.as_bytes()));
         frame.last = event.last;
         frame
     }
@@ -195,6 +196,17 @@ pub enum GapReason {
     Missing,
     /// The stream's ids went back or elsewhere, or the position is no cursor of ours.
     Reset,
+}
+
+impl GapReason {
+    /// As it stands in the event and in the metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            GapReason::Trimmed => "trimmed",
+            GapReason::Missing => "missing",
+            GapReason::Reset => "reset",
+        }
+    }
 }
 
 /// An announced gap in one channel.

@@ -1,10 +1,24 @@
 //! Fantail: a horizontally scalable Server-Sent-Events cluster on Redis Streams.
 //!
-//! Start at [`config`] and `node`; ARCHITECTURE.md has the picture.
+//! Start at [`config`] and [`node`]; ARCHITECTURE.md has the picture.
+
+pub mod config;
+pub mod node;
 
 pub mod backplane;
+pub mod banner;
 pub mod channel;
-pub mod config;
+pub mod command;
+pub mod courier;
+pub mod cursor;
 pub mod event;
 pub mod frame;
+pub mod health;
+pub mod http;
+pub mod hub;
+pub mod limits;
+pub mod metrics;
 pub mod position;
+pub mod publication;
+pub mod subscription;
+pub mod telemetry;

@@ -1,3 +1,42 @@
-//! The `fantail` binary.
+//! The `fantail` binary: reads the command line, starts the command, and gives its exit code.
 
-fn main() {}
+use fantail::command::{self, Command, FAILURE, Stop, USAGE, publish, tail};
+use fantail::{node, telemetry};
+use std::io::Write as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match command::parse(std::env::args_os()) {
+        Ok(Command::Serve(settings)) => {
+            // Dropped at the end, when the last lines are written.
+            let _log = telemetry::start(&settings.log);
+            node::run(settings.serve)
+        }
+        Ok(Command::Check(_)) => ExitCode::FAILURE,
+        Ok(Command::Publish(settings)) => run(publish::publish(settings)),
+        Ok(Command::Tail(settings)) => run(tail::tail(settings)),
+        Err(Stop::Told(text)) => {
+            let _ = write!(std::io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Err(Stop::Wrong(line)) => {
+            let _ = writeln!(std::io::stderr(), "{line}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// Runs a command that needs no more than one thread.
+fn run(command: impl Future<Output = ExitCode>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "fantail: the runtime does not start: {error}");
+            return ExitCode::from(FAILURE);
+        }
+    };
+    let code = runtime.block_on(command);
+    // A read of stdin or a write to stdout that blocks would hold a plain drop up.
+    runtime.shutdown_background();
+    code
+}

@@ -63,22 +63,31 @@ fn inside(at: Position, state: &StreamState) -> Verdict {
 /// Before the oldest entry, or the stream is empty though it has gone on.
 fn before(at: Position, rank: Option<u64>, state: &StreamState) -> Verdict {
     let Some(added) = state.added else {
-        // Redis 6.2 does not count; only a subscriber that had nothing is sure to have lost nothing it had.
-        return if at == Position::ZERO { Verdict::Continuous } else { broken(GapReason::Trimmed, at, None) };
+        return before_uncounted(at, state);
     };
+    // All that the stream holds lies after `at`, so of the entries ever added those not held are `removed`; as
+    // `rank` of them were received, `removed - rank` were not.
     let removed = added.saturating_sub(state.length);
-    if removed == 0 {
-        // Nothing was ever removed, so an entry before the first one was never of this stream: it was made anew.
-        return if at == Position::ZERO { Verdict::Continuous } else { broken(GapReason::Reset, at, None) };
-    }
     let rank = if at == Position::ZERO { Some(0) } else { rank };
     match rank {
-        Some(rank) if rank > added => broken(GapReason::Reset, at, None),
-        // A count is exact only while nothing was taken out of the middle.
-        Some(rank) if state.max_deleted == Some(Position::ZERO) => match removed.saturating_sub(rank) {
-            0 => Verdict::Continuous,
-            lost => broken(GapReason::Trimmed, at, Some(lost)),
-        },
+        Some(rank) if rank == removed => Verdict::Continuous,
+        // More was received than is gone, but nothing of it is held: another stream's life counted it.
+        Some(rank) if rank > removed => broken(GapReason::Reset, at, None),
+        Some(rank) => {
+            // What a producer deleted was not lost, and is not told apart from what was trimmed.
+            let exact = state.max_deleted == Some(Position::ZERO);
+            broken(GapReason::Trimmed, at, exact.then_some(removed - rank))
+        }
+        // Nothing was ever removed, so an entry before the first one was never of this stream: it was made anew.
+        None if removed == 0 => broken(GapReason::Reset, at, None),
+        None => broken(GapReason::Trimmed, at, None),
+    }
+}
+
+/// Redis 6.2 does not count: only who had nothing, of a stream that holds something, is taken to have lost nothing.
+fn before_uncounted(at: Position, state: &StreamState) -> Verdict {
+    match at {
+        Position::ZERO if state.length > 0 => Verdict::Continuous,
         _ => broken(GapReason::Trimmed, at, None),
     }
 }
@@ -86,3 +95,6 @@ fn before(at: Position, rank: Option<u64>, state: &StreamState) -> Verdict {
 fn broken(reason: GapReason, after: Position, lost: Option<u64>) -> Verdict {
     Verdict::Broken { reason, after, lost }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,6 +71,14 @@ pub struct Span {
     pub toward: Toward,
 }
 
+/// A stream's state and its entries after the asked position, both of the same instant.
+#[derive(Clone, Debug, Default)]
+pub struct Examined {
+    /// `None` where there is no such stream.
+    pub state: Option<StreamState>,
+    pub entries: Vec<Entry>,
+}
+
 /// What a producer sends: the fields of one entry to append, and optionally how far to trim.
 #[derive(Clone, Debug)]
 pub struct Publication {
@@ -124,6 +132,10 @@ pub trait Backplane: Send + Sync + 'static {
 
     /// What each stream tells of itself; `None` where there is no such stream. Reports later changes as `read` does.
     fn inspect(&self, channels: Vec<Channel>) -> Answer<'_, Vec<Result<Option<StreamState>, BackplaneError>>>;
+
+    /// State and entries of one instant, for the moments when it must be decided whether something was lost.
+    /// Reports later changes as `read` does.
+    fn examine(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Examined, BackplaneError>>>;
 
     /// Reads history, apart from the follower's traffic; promises no reports.
     fn history(&self, spans: Vec<Span>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>>;

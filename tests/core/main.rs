@@ -1,4 +1,6 @@
 //! Integration tests against real servers in real processes.
 
+mod conformance;
+mod encoding;
 mod redis;
 mod support;

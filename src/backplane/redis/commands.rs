@@ -3,11 +3,12 @@
 //! Owns no connection: it is given one that works, and says `Down` when it does not.
 
 use super::{Observe, decode, fault};
-use crate::backplane::{Ask, BackplaneError, Entry, Publication, Span, StreamState, Toward};
+use crate::backplane::{Ask, BackplaneError, Entry, Examined, Publication, Span, StreamState, Toward};
 use crate::channel::Channel;
 use crate::position::Position;
 use fred::clients::Pipeline;
 use fred::prelude::*;
+use fred::types::CustomCommand;
 use fred::types::streams::{XCapKind, XCapTrim};
 use futures_util::stream::{self, StreamExt};
 use std::collections::{HashMap, HashSet};
@@ -17,6 +18,9 @@ use std::time::Instant;
 const KEYS_PER_READ: usize = 1000;
 /// Each reply carries the first and the last entry whole.
 const INSPECTIONS_PER_PIPELINE: usize = 250;
+const EXAMINATIONS_PER_PIPELINE: usize = 128;
+/// `MULTI`, two reads, `EXEC`.
+const COMMANDS_PER_EXAMINATION: usize = 4;
 const SPANS_PER_PIPELINE: usize = 64;
 const APPENDS_PER_PIPELINE: usize = 256;
 /// Batches of one call that are on their way at once.
@@ -97,6 +101,24 @@ impl Commands<'_> {
         collect(batches.collect(), channels.len()).await
     }
 
+    /// Pipelined transactions of `XINFO STREAM` and `XREAD`, so that state and entries are of one instant.
+    pub async fn examine(&self, asks: &[Ask]) -> Answered<Vec<Answered<Examined>>> {
+        let batches = asks.chunks(EXAMINATIONS_PER_PIPELINE).map(|asks| async move {
+            let pipeline = self.client.pipeline();
+            for ask in asks {
+                let key = self.key(&ask.channel);
+                queued(pipeline.custom(bare("MULTI"), Vec::<Value>::new()).await)?;
+                queued(pipeline.xinfo_stream(key.clone(), false, None).await)?;
+                queued(pipeline.xread(Some(ask.count.max(1) as u64), None, key, ask.after.to_string()).await)?;
+                queued(pipeline.custom(bare("EXEC"), Vec::<Value>::new()).await)?;
+            }
+            let replies = self.send("examine", pipeline, asks.len() * COMMANDS_PER_EXAMINATION).await?;
+            let last = replies.into_iter().skip(COMMANDS_PER_EXAMINATION - 1).step_by(COMMANDS_PER_EXAMINATION);
+            Ok::<_, BackplaneError>(last.map(examined).collect::<Vec<_>>())
+        });
+        collect(batches.collect(), asks.len()).await
+    }
+
     /// Pipelined `XRANGE` and `XREVRANGE`; answers oldest first.
     pub async fn history(&self, spans: &[Span]) -> Answered<Vec<Answered<Vec<Entry>>>> {
         let batches = spans.chunks(SPANS_PER_PIPELINE).map(|spans| async move {
@@ -170,6 +192,28 @@ impl Commands<'_> {
     fn observed(&self, name: &'static str, begun: Instant, ok: bool) {
         (self.observe)(name, begun.elapsed(), ok);
     }
+}
+
+/// A command without arguments that fred has no name for in a pipeline.
+fn bare(name: &'static str) -> CustomCommand {
+    CustomCommand::new_static(name, None::<u16>, false)
+}
+
+/// The reply of an `EXEC`. fred turns a reply with an error in it into that error, and `XINFO` of a missing stream is
+/// one.
+fn examined(reply: Answered<Value>) -> Answered<Examined> {
+    let (first, second) = match reply {
+        Ok(Value::Array(replies)) if replies.len() == 2 => {
+            let mut replies = replies.into_iter();
+            (replies.next().unwrap_or(Value::Null), replies.next().unwrap_or(Value::Null))
+        }
+        Ok(_) => return Err(BackplaneError::Refused("EXEC answered with something else than two replies".into())),
+        Err(error) => return state(Err(error)).map(|_| Examined::default()),
+    };
+    let state = state(Ok(first))?;
+    let mut streams = decode::streams(second).map_err(refused)?;
+    let entries = streams.drain().next().map_or(Ok(Vec::new()), |(_, entries)| entries.map_err(refused))?;
+    Ok(Examined { state, entries })
 }
 
 /// fred answers a pipeline that failed as a whole with one error, whatever its length.

@@ -10,6 +10,7 @@ mod commands;
 mod connection;
 mod decode;
 mod fault;
+pub mod once;
 pub mod probe;
 mod session;
 
@@ -19,7 +20,9 @@ use self::canary::Beat;
 use self::commands::Commands;
 use self::connection::{Backoff, Connection, Lane};
 use self::session::Session;
-use super::{Answer, Ask, Backplane, BackplaneError, Changes, Entry, Facts, Link, Publication, Span, StreamState};
+use super::{
+    Answer, Ask, Backplane, BackplaneError, Changes, Entry, Examined, Facts, Link, Publication, Span, StreamState,
+};
 use crate::channel::Channel;
 use crate::config::Follow;
 use crate::position::Position;
@@ -235,6 +238,14 @@ impl Backplane for Redis {
         Box::pin(async move {
             let channels = &channels;
             shared.on_live(|c| async move { shared.commands(&c).inspect(channels).await }).await
+        })
+    }
+
+    fn examine(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Examined, BackplaneError>>> {
+        let shared = &self.shared;
+        Box::pin(async move {
+            let asks = &asks;
+            shared.on_live(|c| async move { shared.commands(&c).examine(asks).await }).await
         })
     }
 

@@ -1,0 +1,138 @@
+//! The in-process backplane: streams in this process's memory, with the ids, trimming and failures of Redis.
+//!
+//! For a node without Redis, and for tests. What one stream does is in `stream`; the map of all, with its bounds, in
+//! `store`; what tests do to it, as an operator or a failure does to Redis, in `faults`. Nothing here awaits.
+
+mod faults;
+mod store;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    Answer, Ask, Backplane, BackplaneError, Changes, Entry, Examined, Facts, Link, Publication, Span, StreamState,
+};
+use crate::channel::Channel;
+use crate::position::Position;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use store::Store;
+use tokio::sync::watch;
+
+/// Bounds of the in-process backplane.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Entries that a stream keeps, exactly; 0: all.
+    pub maxlen: u64,
+    /// Memory for all streams, in bytes. At the bound the streams that hold most lose their older halves; an entry
+    /// that could not fit at all is refused.
+    pub max_bytes: usize,
+    /// Channels that have a stream or are followed. At the bound new ones are refused.
+    pub max_streams: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { maxlen: 10_000, max_bytes: 256 << 20, max_streams: 1_000_000 }
+    }
+}
+
+/// Streams in this process's memory.
+pub struct Memory {
+    store: Store,
+    link: watch::Sender<Link>,
+    reconnects: AtomicU64,
+}
+
+impl Memory {
+    pub fn new(settings: Settings) -> Arc<Memory> {
+        Arc::new(Memory {
+            store: Store::new(settings),
+            link: watch::Sender::new(Link::Up),
+            reconnects: AtomicU64::new(0),
+        })
+    }
+
+    /// Entries removed so far because all streams together reached [`Settings::max_bytes`].
+    pub fn trimmed_for_room(&self) -> u64 {
+        self.store.trimmed_for_room()
+    }
+
+    /// Answers each item of a batch, or nothing while the link is down.
+    fn answer<'a, A: Send + 'a, T: Send + 'a>(
+        &'a self,
+        items: Vec<A>,
+        each: impl Fn(&A) -> Result<T, BackplaneError> + Send + 'a,
+    ) -> Answer<'a, Vec<Result<T, BackplaneError>>> {
+        Box::pin(async move {
+            match *self.link.borrow() {
+                Link::Up => Ok(items.iter().map(each).collect()),
+                Link::Down => Err(BackplaneError::Down("the in-process backplane is cut off".into())),
+            }
+        })
+    }
+}
+
+impl Backplane for Memory {
+    fn read(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>> {
+        self.answer(asks, |ask| {
+            self.store.watch(&ask.channel, |stream| stream.map_or(Vec::new(), |s| s.read(ask.after, ask.count)))
+        })
+    }
+
+    fn inspect(&self, channels: Vec<Channel>) -> Answer<'_, Vec<Result<Option<StreamState>, BackplaneError>>> {
+        self.answer(channels, |channel| self.store.watch(channel, |stream| stream.map(|s| s.state())))
+    }
+
+    fn examine(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Examined, BackplaneError>>> {
+        self.answer(asks, |ask| {
+            self.store.watch(&ask.channel, |stream| match stream {
+                Some(stream) => Examined { state: Some(stream.state()), entries: stream.read(ask.after, ask.count) },
+                None => Examined::default(),
+            })
+        })
+    }
+
+    fn history(&self, spans: Vec<Span>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>> {
+        self.answer(spans, |span| {
+            Ok(self.store.look(&span.channel, |stream| stream.map_or(Vec::new(), |s| s.history(span))))
+        })
+    }
+
+    fn append(&self, publications: Vec<Publication>) -> Answer<'_, Vec<Result<Position, BackplaneError>>> {
+        self.answer(publications, |p| self.store.append(&p.channel, None, &p.fields))
+    }
+
+    fn followed(&self, channel: &Channel, position: Position) {
+        if *self.link.borrow() == Link::Down {
+            return;
+        }
+        // A full store has refused the read already, so there is nothing to watch and nobody to tell.
+        let more = self.store.watch(channel, |stream| stream.is_some_and(|s| s.goes_on_after(position)));
+        if more.unwrap_or(false) {
+            self.changes().changed([channel.clone()]);
+        }
+    }
+
+    fn unfollowed(&self, channel: &Channel) {
+        self.store.unwatch(channel);
+    }
+
+    fn changes(&self) -> &Arc<Changes> {
+        self.store.changes()
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.link.subscribe()
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            name: "memory".into(),
+            version: None,
+            follow: Some("memory"),
+            clock_offset_ms: 0,
+            reconnects: self.reconnects.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! All streams of the in-process backplane: a sharded map, its bounds, and which streams are watched for changes.
+//!
+//! Bounds: a new stream beyond [`Settings::max_streams`] is refused; an entry that brings the whole beyond
+//! [`Settings::max_bytes`] first makes room, which costs the streams that hold most their older halves.
+
+use super::Settings;
+use super::stream::{Stream, cost, refused};
+use crate::backplane::{BackplaneError, Changes};
+use crate::channel::Channel;
+use crate::position::Position;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// More than threads that would wait for each other.
+const SHARDS: usize = 32;
+
+/// What a stream takes beside its entries, its name included, in bytes.
+const SLOT_OVERHEAD: usize = 384;
+
+/// A stream, or the wish to hear of one.
+#[derive(Default)]
+pub(super) struct Slot {
+    pub(super) stream: Option<Stream>,
+    /// The next change is to be reported. Reporting ends it, as Redis' tracking does.
+    pub(super) watched: bool,
+}
+
+impl Slot {
+    fn bytes(&self) -> usize {
+        self.stream.as_ref().map_or(0, Stream::bytes)
+    }
+}
+
+pub(super) struct Store {
+    shards: Box<[Mutex<HashMap<Channel, Slot>>]>,
+    hasher: RandomState,
+    settings: Settings,
+    slots: AtomicUsize,
+    bytes: AtomicUsize,
+    /// One at a time makes room: two would remove twice as much.
+    making_room: Mutex<()>,
+    trimmed_for_room: AtomicU64,
+    changes: Arc<Changes>,
+}
+
+impl Store {
+    pub(super) fn new(settings: Settings) -> Store {
+        Store {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            settings,
+            slots: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            making_room: Mutex::new(()),
+            trimmed_for_room: AtomicU64::new(0),
+            changes: Arc::default(),
+        }
+    }
+
+    pub(super) fn changes(&self) -> &Arc<Changes> {
+        &self.changes
+    }
+
+    /// Entries removed so far because all streams together were too big.
+    pub(super) fn trimmed_for_room(&self) -> u64 {
+        self.trimmed_for_room.load(Ordering::Relaxed)
+    }
+
+    /// Memory that all takes now, in bytes.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Looks at a stream, and watches it from then on.
+    pub(super) fn watch<R>(
+        &self,
+        channel: &Channel,
+        look: impl FnOnce(Option<&Stream>) -> R,
+    ) -> Result<R, BackplaneError> {
+        self.with(channel, |slot| {
+            slot.watched = true;
+            look(slot.stream.as_ref())
+        })
+    }
+
+    /// Looks at a stream.
+    pub(super) fn look<R>(&self, channel: &Channel, look: impl FnOnce(Option<&Stream>) -> R) -> R {
+        look(self.shard(channel).lock().get(channel).and_then(|slot| slot.stream.as_ref()))
+    }
+
+    pub(super) fn unwatch(&self, channel: &Channel) {
+        self.change(channel, |slot| slot.watched = false);
+    }
+
+    pub(super) fn unwatch_all(&self) {
+        for shard in &self.shards {
+            let mut slots = shard.lock();
+            let before = slots.len();
+            slots.retain(|_, slot| {
+                slot.watched = false;
+                slot.stream.is_some()
+            });
+            self.forget_slots(before - slots.len());
+        }
+    }
+
+    /// Appends an entry under an id of its own (`at`) or the next one, and trims to [`Settings::maxlen`].
+    pub(super) fn append(
+        &self,
+        channel: &Channel,
+        at: Option<Position>,
+        fields: &[(Bytes, Bytes)],
+    ) -> Result<Position, BackplaneError> {
+        self.make_room(cost(fields) + SLOT_OVERHEAD)?;
+        let (answer, report) = self.with(channel, |slot| {
+            let missing = slot.stream.is_none();
+            let stream = slot.stream.get_or_insert_default();
+            let answer = match at {
+                Some(position) => stream.append_at(position, fields),
+                None => stream.append(now_ms(), fields),
+            };
+            if self.settings.maxlen > 0 {
+                stream.trim(self.settings.maxlen);
+            }
+            if missing && answer.is_err() {
+                slot.stream = None;
+            }
+            let report = answer.is_ok() && std::mem::take(&mut slot.watched);
+            (answer, report)
+        })?;
+        self.report(channel, report);
+        answer
+    }
+
+    /// Changes a stream and reports it where `edit` says that it did. Nothing happens where there is no stream.
+    pub(super) fn edit<R>(&self, channel: &Channel, edit: impl FnOnce(&mut Slot) -> (R, bool)) -> Option<R> {
+        let edited = self.change(channel, |slot| {
+            slot.stream.as_ref()?;
+            let (answer, changed) = edit(slot);
+            Some((answer, changed && std::mem::take(&mut slot.watched)))
+        });
+        let (answer, report) = edited.flatten()?;
+        self.report(channel, report);
+        Some(answer)
+    }
+
+    fn report(&self, channel: &Channel, report: bool) {
+        if report {
+            self.changes.changed([channel.clone()]);
+        }
+    }
+
+    fn shard(&self, channel: &Channel) -> &Mutex<HashMap<Channel, Slot>> {
+        &self.shards[self.hasher.hash_one(channel) as usize % SHARDS]
+    }
+
+    /// Runs `f` on the slot of a channel, which is made where it is missing.
+    fn with<R>(&self, channel: &Channel, f: impl FnOnce(&mut Slot) -> R) -> Result<R, BackplaneError> {
+        let mut slots = self.shard(channel).lock();
+        if !slots.contains_key(channel) {
+            self.take_slot()?;
+            slots.insert(channel.clone(), Slot::default());
+        }
+        Ok(self.account(&mut slots, channel, f).expect("it is there"))
+    }
+
+    /// Runs `f` on the slot of a channel where there is one.
+    fn change<R>(&self, channel: &Channel, f: impl FnOnce(&mut Slot) -> R) -> Option<R> {
+        self.account(&mut self.shard(channel).lock(), channel, f)
+    }
+
+    /// Runs `f` on a slot, counts its bytes anew, and removes it where nothing is left of it.
+    fn account<R>(
+        &self,
+        slots: &mut HashMap<Channel, Slot>,
+        channel: &Channel,
+        f: impl FnOnce(&mut Slot) -> R,
+    ) -> Option<R> {
+        let slot = slots.get_mut(channel)?;
+        let before = slot.bytes();
+        let answer = f(slot);
+        self.recount(before, slot.bytes());
+        if slot.stream.is_none() && !slot.watched {
+            slots.remove(channel);
+            self.forget_slots(1);
+        }
+        Some(answer)
+    }
+
+    fn recount(&self, before: usize, after: usize) {
+        if after >= before {
+            self.bytes.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.bytes.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+
+    fn take_slot(&self) -> Result<(), BackplaneError> {
+        let max = self.settings.max_streams;
+        if self.slots.fetch_add(1, Ordering::Relaxed) >= max {
+            self.slots.fetch_sub(1, Ordering::Relaxed);
+            return Err(refused(format!(
+                "the in-process backplane is full: it has {max} channels and takes no new one"
+            )));
+        }
+        self.bytes.fetch_add(SLOT_OVERHEAD, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn forget_slots(&self, count: usize) {
+        self.slots.fetch_sub(count, Ordering::Relaxed);
+        self.bytes.fetch_sub(count * SLOT_OVERHEAD, Ordering::Relaxed);
+    }
+
+    /// Makes room for so many bytes. Appends that run at the same time may exceed the bound by one entry each.
+    fn make_room(&self, needed: usize) -> Result<(), BackplaneError> {
+        let max = self.settings.max_bytes;
+        let full = || self.bytes.load(Ordering::Relaxed) + needed > max;
+        if !full() {
+            return Ok(());
+        }
+        if needed > max {
+            return Err(refused(format!("an entry of {needed} bytes; the in-process backplane holds {max} in all")));
+        }
+        let _one = self.making_room.lock();
+        while full() {
+            if !self.halve_the_biggest() {
+                return Err(refused(format!("the in-process backplane is full: its channels' names take {max} bytes")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the older half of the biggest stream and of those at least half as big, so that the noisy ones pay.
+    /// False where there was nothing to remove.
+    fn halve_the_biggest(&self) -> bool {
+        let biggest = |shard: &Mutex<HashMap<Channel, Slot>>| shard.lock().values().map(Slot::bytes).max();
+        let limit = self.shards.iter().filter_map(biggest).max().unwrap_or(0).div_ceil(2);
+        if limit == 0 {
+            return false;
+        }
+        let mut removed = 0;
+        for shard in &self.shards {
+            for (channel, slot) in shard.lock().iter_mut() {
+                let before = slot.bytes();
+                if before < limit {
+                    continue;
+                }
+                removed += slot.stream.as_mut().map_or(0, Stream::halve);
+                self.recount(before, slot.bytes());
+                self.report(channel, std::mem::take(&mut slot.watched));
+            }
+        }
+        if self.trimmed_for_room.fetch_add(removed, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                max_bytes = self.settings.max_bytes,
+                removed,
+                "in-process backplane is full: trimming early"
+            );
+        }
+        true
+    }
+}
+
+fn now_ms() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}

@@ -1,0 +1,97 @@
+//! Bounds and faults; what it shares with Redis is tested by the conformance suite.
+
+use super::*;
+use bytes::Bytes;
+
+fn channel(name: &str) -> Channel {
+    Channel::new(name).unwrap()
+}
+
+fn publication(name: &str, size: usize) -> Publication {
+    Publication { channel: channel(name), fields: vec![(Bytes::from("data"), Bytes::from(vec![b'x'; size]))] }
+}
+
+async fn append(memory: &Memory, name: &str, size: usize) -> Result<Position, BackplaneError> {
+    memory.append(vec![publication(name, size)]).await.unwrap().remove(0)
+}
+
+async fn length(memory: &Memory, name: &str) -> u64 {
+    memory.inspect(vec![channel(name)]).await.unwrap().remove(0).unwrap().map_or(0, |s| s.length)
+}
+
+#[tokio::test]
+async fn a_stream_keeps_maxlen_entries() {
+    let memory = Memory::new(Settings { maxlen: 3, ..Settings::default() });
+    for _ in 0..5 {
+        append(&memory, "a", 1).await.unwrap();
+    }
+    assert_eq!(length(&memory, "a").await, 3);
+    let unlimited = Memory::new(Settings { maxlen: 0, ..Settings::default() });
+    append(&unlimited, "a", 1).await.unwrap();
+    assert_eq!(length(&unlimited, "a").await, 1);
+}
+
+#[tokio::test]
+async fn the_noisy_channel_pays_for_room() {
+    let memory = Memory::new(Settings { maxlen: 0, max_bytes: 100_000, max_streams: 10 });
+    append(&memory, "quiet", 1_000).await.unwrap();
+    for _ in 0..1_000 {
+        append(&memory, "noisy", 1_000).await.unwrap();
+        assert!(memory.store.bytes() <= 100_000);
+    }
+    assert_eq!(length(&memory, "quiet").await, 1);
+    assert!((20..100).contains(&length(&memory, "noisy").await));
+    assert!(memory.trimmed_for_room() >= 900);
+}
+
+#[tokio::test]
+async fn refuses_what_can_never_fit() {
+    let memory = Memory::new(Settings { maxlen: 0, max_bytes: 10_000, max_streams: 2 });
+    let Err(BackplaneError::Refused(why)) = append(&memory, "a", 20_000).await else { panic!("took it") };
+    assert!(why.contains("10000"), "{why}");
+    append(&memory, "a", 1).await.unwrap();
+    append(&memory, "b", 1).await.unwrap();
+    let Err(BackplaneError::Refused(why)) = append(&memory, "c", 1).await else { panic!("took it") };
+    assert!(why.contains("2 channels"), "{why}");
+    assert!(memory.inspect(vec![channel("c")]).await.unwrap()[0].is_err());
+    memory.delete_stream(&channel("a"));
+    memory.unfollowed(&channel("a"));
+    append(&memory, "c", 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn counts_its_bytes_down_to_nothing() {
+    let memory = Memory::new(Settings::default());
+    for name in ["a", "b", "c"] {
+        for size in 0..100 {
+            append(&memory, name, size).await.unwrap();
+        }
+        memory.trim(&channel(name), 50);
+        let first = memory.inspect(vec![channel(name)]).await.unwrap().remove(0).unwrap().unwrap().first.unwrap();
+        assert!(memory.delete_entry(&channel(name), first));
+        assert!(memory.delete_stream(&channel(name)));
+        memory.unfollowed(&channel(name));
+    }
+    assert_eq!(memory.store.bytes(), 0);
+}
+
+#[tokio::test]
+async fn a_lost_link_answers_nothing_and_leaves_doubt() {
+    let memory = Memory::new(Settings::default());
+    append(&memory, "a", 1).await.unwrap();
+    assert_eq!(length(&memory, "a").await, 1);
+    let link = memory.link();
+    memory.set_link(Link::Down);
+    assert_eq!(*link.borrow(), Link::Down);
+    assert!(matches!(memory.read(Vec::new()).await, Err(BackplaneError::Down(_))));
+    assert!(matches!(memory.inspect(Vec::new()).await, Err(BackplaneError::Down(_))));
+    assert!(matches!(memory.history(Vec::new()).await, Err(BackplaneError::Down(_))));
+    assert!(matches!(memory.append(vec![publication("a", 1)]).await, Err(BackplaneError::Down(_))));
+    memory.append_at(&channel("a"), Position::MAX, &publication("a", 1).fields).unwrap();
+    assert!(memory.changes().take().channels.is_empty(), "nothing is reported over a lost link");
+    memory.set_link(Link::Up);
+    memory.changes().wait().await;
+    assert!(memory.changes().take().doubt);
+    assert_eq!(memory.facts().reconnects, 1);
+    assert_eq!(length(&memory, "a").await, 2);
+}

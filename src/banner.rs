@@ -1,0 +1,108 @@
+//! What a node says when it starts: where it listens, what it shares, and how to try it.
+
+use crate::config::{Serve, without_credentials};
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// The start banner, with a line break at its end.
+///
+/// `listen` and `admin` are the bound addresses (port 0 resolved), `backplane` and `follow` are the names from
+/// [`Facts`](crate::backplane::Facts).
+pub fn banner(
+    settings: &Serve,
+    listen: &[SocketAddr],
+    admin: SocketAddr,
+    backplane: &str,
+    follow: Option<&str>,
+) -> String {
+    let mut text = format!("Fantail {}\n", env!("CARGO_PKG_VERSION"));
+    for address in listen {
+        let _ = writeln!(text, "  clients     http://{address}/events/CHANNEL");
+    }
+    let _ = writeln!(text, "  admin       http://{admin} with /livez /readyz /metrics /status");
+    let _ = writeln!(text, "  backplane   {}", backplane_line(settings, backplane, follow));
+    let _ = writeln!(text, "  publishing  {}", publishing_line(settings, listen));
+    let client = listen.first().copied().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
+    let url = format!("http://{}/events/demo", reachable(client));
+    let _ = writeln!(text, "Try it, in two terminals:\n  curl -N {url}\n  {}", publish_line(settings, &url));
+    text
+}
+
+fn backplane_line(settings: &Serve, name: &str, follow: Option<&str>) -> String {
+    if settings.redis.is_none() {
+        return "this process's memory: one node, and a restart forgets all (--redis URL makes a cluster)".into();
+    }
+    let name = without_credentials(name);
+    match follow {
+        Some(follow) => format!("{name}, keys {}CHANNEL, followed by {follow}", settings.key_prefix),
+        None => format!("{name}, keys {}CHANNEL, not reached yet", settings.key_prefix),
+    }
+}
+
+fn publishing_line(settings: &Serve, listen: &[SocketAddr]) -> &'static str {
+    match settings.may_publish() {
+        true if listen.iter().all(|address| address.ip().is_loopback()) => {
+            "over HTTP: allowed (--publish off forbids it)"
+        }
+        true => "over HTTP: allowed to EVERYBODY who reaches these addresses (--publish off forbids it)",
+        false => "over HTTP: off (--publish on allows it)",
+    }
+}
+
+/// The line that publishes to the channel `demo`.
+fn publish_line(settings: &Serve, url: &str) -> String {
+    if settings.may_publish() {
+        return format!("curl -d 'hello' {url}");
+    }
+    let redis = without_credentials(settings.redis.as_deref().unwrap_or("redis://127.0.0.1:6379"));
+    let server = match redis.split_once("://") {
+        Some(("redis", _)) => format!("-u {redis}"),
+        Some((_, path)) => format!("-s {path}"),
+        None => String::new(),
+    };
+    format!("redis-cli {server} XADD '{}demo' '*' data hello", settings.key_prefix)
+}
+
+/// An address that a program on this machine can connect to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::settings_of;
+
+    fn of(flags: &[&str], listen: &str, backplane: &str, follow: Option<&str>) -> String {
+        let settings = settings_of(flags).expect("good flags");
+        banner(&settings, &[listen.parse().unwrap()], "127.0.0.1:9090".parse().unwrap(), backplane, follow)
+    }
+
+    #[test]
+    fn a_trial_shows_both_curl_lines() {
+        let text = of(&[], "127.0.0.1:8080", "memory", Some("memory"));
+        assert!(text.contains("\n  curl -N http://127.0.0.1:8080/events/demo\n"), "{text}");
+        assert!(text.ends_with("\n  curl -d 'hello' http://127.0.0.1:8080/events/demo\n"), "{text}");
+        assert!(text.contains("over HTTP: allowed (") && text.contains("memory"), "{text}");
+    }
+
+    #[test]
+    fn with_redis_and_publishing_off_the_second_line_is_xadd_and_no_password_shows() {
+        let flags = ["--redis", "redis://u:secret@10.0.0.1:6379/2", "--listen", "0.0.0.0:80", "--key-prefix", "x:"];
+        let text = of(&flags, "0.0.0.0:80", "redis://10.0.0.1:6379/2", Some("tracking"));
+        assert!(text.contains("curl -N http://127.0.0.1:80/events/demo\n"), "{text}");
+        assert!(text.ends_with("redis-cli -u redis://10.0.0.1:6379/2 XADD 'x:demo' '*' data hello\n"), "{text}");
+        assert!(text.contains("keys x:CHANNEL, followed by tracking") && !text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn publishing_that_is_open_to_a_network_is_said_aloud() {
+        let text = of(&["--listen", "0.0.0.0:80"], "0.0.0.0:80", "memory", None);
+        assert!(text.contains("EVERYBODY"), "{text}");
+    }
+}

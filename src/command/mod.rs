@@ -1,0 +1,180 @@
+//! The command line: which command is meant, its settings, and what a wrong one is told. `serve` is the default.
+
+pub mod publish;
+pub mod tail;
+mod usage;
+
+use crate::channel::Channel;
+use crate::config::Serve;
+use crate::telemetry::LogSettings;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
+
+/// Exit code of a command that could not do its work.
+pub const FAILURE: u8 = 1;
+/// Exit code of a wrong command line or environment variable.
+pub const USAGE: u8 = 2;
+
+#[derive(Parser, Debug)]
+#[command(name = "fantail", version, about = "A node of a Server-Sent-Events cluster on Redis Streams.")]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// A command with its settings, checked.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Runs a node; the default command.
+    Serve(Box<NodeSettings>),
+    /// Publishes one event and prints its id.
+    Publish(publish::Publish),
+    /// Prints the events of channels as they come; resumes by itself.
+    Tail(tail::Tail),
+    /// Says whether a node would work with these settings.
+    Check(Box<NodeSettings>),
+}
+
+/// Settings of a node and of its log.
+#[derive(Args, Clone, Debug)]
+pub struct NodeSettings {
+    #[command(flatten)]
+    pub serve: Serve,
+    #[command(flatten)]
+    pub log: LogSettings,
+}
+
+/// A command line that asks for no command to be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Help or version, for stdout.
+    Told(String),
+    /// What is wrong, in one line that names the flag or variable and its value.
+    Wrong(String),
+}
+
+/// Reads a command line, the program's name first, and the environment variables `FANTAIL_…`.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let first = arguments.get(1).and_then(|a| a.to_str()).unwrap_or_default();
+    if matches!(first, "-h" | "--help" | "help") && arguments.len() == 2 {
+        return Err(Stop::Told(overview()));
+    }
+    if arguments.len() < 2 || first.starts_with('-') && !matches!(first, "-V" | "--version") {
+        arguments.insert(1.min(arguments.len()), "serve".into());
+    }
+    let command = command_line();
+    command
+        .clone()
+        .try_get_matches_from(&arguments)
+        .and_then(|matches| Ok((CommandLine::from_arg_matches(&matches)?.command, matches)))
+        .map_err(|error| usage::explain(&error, &command, &arguments))
+        .and_then(|(command, matches)| finish(command, &matches))
+}
+
+/// What clap cannot check by itself.
+fn finish(mut command: Command, matches: &clap::ArgMatches) -> Result<Command, Stop> {
+    let wrong = |text: String| Stop::Wrong(usage::line(&text));
+    match &mut command {
+        Command::Serve(node) | Command::Check(node) => node.serve.verify().map_err(|e| wrong(e.to_string()))?,
+        Command::Publish(publish) => {
+            let given = matches.subcommand_matches("publish").expect("the command that was parsed");
+            publish.choose_target(given).map_err(wrong)?;
+        }
+        Command::Tail(_) => {}
+    }
+    Ok(command)
+}
+
+/// Settings of a node from flags alone, whatever the environment says; `Err` is the one line of a wrong one.
+pub fn settings_of(flags: &[&str]) -> Result<Serve, String> {
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        serve: Serve,
+    }
+    let command = Flags::command().mut_args(|arg| arg.env(None::<&str>));
+    let arguments: Vec<OsString> = std::iter::once(&"fantail").chain(flags).map(OsString::from).collect();
+    let settings = command
+        .clone()
+        .try_get_matches_from(&arguments)
+        .and_then(|matches| Flags::from_arg_matches(&matches))
+        .map_err(|error| match usage::explain(&error, &command, &arguments) {
+            Stop::Told(text) | Stop::Wrong(text) => text,
+        })?
+        .serve;
+    settings.verify().map_err(|e| usage::line(&e.to_string()))?;
+    Ok(settings)
+}
+
+fn command_line() -> clap::Command {
+    CommandLine::command().mut_subcommands(|command| with_environment(command).next_line_help(true))
+}
+
+/// An empty variable counts as unset, as in `FANTAIL_REDIS=${REDIS:-}`; values stay out of help, they may be secret.
+fn with_environment(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| {
+        let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        let arg = arg.hide_env_values(true);
+        if empty { arg.env(None::<&str>) } else { arg }
+    })
+}
+
+/// The commands, and the flags of the default one.
+fn overview() -> String {
+    let command = with_environment(NodeSettings::augment_args(CommandLine::command()));
+    command
+        .next_line_help(true)
+        .subcommand_required(false)
+        .override_usage("fantail [FLAGS]\n       fantail COMMAND [FLAGS]")
+        .after_help("These are the flags of `fantail serve`; see `fantail COMMAND --help` for those of the others.")
+        .render_long_help()
+        .to_string()
+}
+
+/// A channel that clients may name.
+fn channel(name: &str) -> Result<Channel, String> {
+    let channel = Channel::new(name).map_err(|e| e.to_string())?;
+    if channel.is_reserved() {
+        return Err("channels that begin with ~ are the cluster's own".into());
+    }
+    Ok(channel)
+}
+
+/// The base URL of a node, without a slash at its end.
+fn node_url(text: &str) -> Result<String, String> {
+    let uri: hyper::Uri = text.parse().map_err(|_| "not a URL such as http://127.0.0.1:8080".to_owned())?;
+    match uri.scheme_str() {
+        Some("http") if uri.query().is_some() => Err("the URL of a node has no query".into()),
+        Some("http") => Ok(text.trim_end_matches('/').to_owned()),
+        Some("https") => Err("https is not supported yet; use http, or a proxy in between".into()),
+        _ => Err("not a URL such as http://127.0.0.1:8080".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command_line().debug_assert();
+    }
+
+    #[test]
+    fn wrong_flags_are_one_line() {
+        let wrong: &[(&[&str], &str)] = &[
+            (&["--retry", "5s..1s"], r#"fantail: --retry "5s..1s": the range ends before it begins"#),
+            (&["--couriers=65"], r#"fantail: --couriers "65": outside 0 to 64"#),
+            (&["--publish", "maybe"], r#"fantail: --publish "maybe": use one of off, on"#),
+            (&["--publish"], r#"fantail: --publish: a value is required; use one of off, on"#),
+            (&["--heartbeet", "1s"], r#"fantail: unknown flag --heartbeet; is --heartbeat meant?"#),
+            (&["--redis", "redis://:secret@"], r#"fantail: --redis "redis://": the URL has no host"#),
+            (&["--follow", "block"], "fantail: --follow block: it needs --redis"),
+            (&["--heartbeat", "1s", "--heartbeat", "2s"], "fantail: --heartbeat is given more than once"),
+        ];
+        for (flags, line) in wrong {
+            assert_eq!(settings_of(flags).unwrap_err(), *line);
+        }
+    }
+}

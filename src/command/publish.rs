@@ -1,0 +1,190 @@
+//! `fantail publish`: one event to a node over HTTP, or straight to Redis.
+
+use super::FAILURE;
+use crate::backplane::Publication;
+use crate::backplane::redis::once;
+use crate::channel::Channel;
+use crate::config;
+use bytes::Bytes;
+use clap::Args;
+use clap::parser::ValueSource;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::Request;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+
+/// Data that is read from stdin at most; the node's own limit is `--max-event-bytes`.
+const DATA_BYTES_MAX: usize = 64 << 20;
+/// A node answers with an id or a problem; both are short.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Time in which the id must have come, connecting included.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Publishes one event and prints its id.
+#[derive(Args, Clone, Debug)]
+pub struct Publish {
+    /// Channel to publish under: 1 to 200 of A-Z a-z 0-9 _ . : ~ @ -.
+    #[arg(value_name = "CHANNEL", value_parser = super::channel)]
+    channel: Channel,
+    /// The event's data; - or nothing reads stdin, up to 64MiB, without the line break at its end.
+    #[arg(value_name = "DATA")]
+    data: Option<String>,
+    /// The event's type; without it EventSource calls it message.
+    #[arg(long, value_name = "TYPE", value_parser = event_type)]
+    event: Option<String>,
+    /// The last event of the channel: subscribers are ended after it.
+    #[arg(long = "final")]
+    last: bool,
+    /// Reconnect delay that subscribers are told with it, in milliseconds, up to 86400000.
+    #[arg(long, value_name = "MS", value_parser = config::number(0..=86_400_000_u64))]
+    retry: Option<u64>,
+    /// The node to publish to.
+    #[arg(long, env = "FANTAIL_URL", value_name = "URL", value_parser = super::node_url)]
+    #[arg(default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// The Redis to publish to, instead of a node.
+    #[arg(long, env = "FANTAIL_REDIS", value_name = "URL", value_parser = config::redis_url)]
+    redis: Option<String>,
+    /// What precedes a channel's name in its stream's key; of use with --redis.
+    #[arg(long, env = "FANTAIL_KEY_PREFIX", default_value = "sse:", value_name = "TEXT")]
+    #[arg(value_parser = config::key_prefix)]
+    key_prefix: String,
+}
+
+fn event_type(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=crate::event::MAX_TYPE_LENGTH if !text.contains(['\r', '\n', '\0']) => Ok(text.to_owned()),
+        1..=crate::event::MAX_TYPE_LENGTH => Err("a type has no line break and no NUL".into()),
+        _ => Err(format!("a type has 1 to {} bytes", crate::event::MAX_TYPE_LENGTH)),
+    }
+}
+
+impl Publish {
+    /// A node or Redis: a flag counts more than a variable, and of two variables Redis counts, because a node on
+    /// Redis takes nothing over HTTP unless told to.
+    pub(super) fn choose_target(&mut self, given: &clap::ArgMatches) -> Result<(), String> {
+        let flag = |name| given.value_source(name) == Some(ValueSource::CommandLine);
+        match (flag("url"), flag("redis")) {
+            (true, true) => Err("--url and --redis exclude each other".into()),
+            (true, false) => {
+                self.redis = None;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Publishes, and prints the id on stdout or what went wrong on stderr.
+pub async fn publish(settings: Publish) -> ExitCode {
+    let published = async {
+        let data = match settings.data.as_deref() {
+            None | Some("-") => from_stdin().await?,
+            Some(data) => Bytes::copy_from_slice(data.as_bytes()),
+        };
+        match &settings.redis {
+            Some(url) => to_redis(&settings, url, data).await,
+            None => to_node(&settings, data).await,
+        }
+    };
+    match published.await {
+        Ok(id) => {
+            let _ = writeln!(std::io::stdout(), "{id}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            let _ = writeln!(std::io::stderr(), "fantail: {message}");
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+/// All of stdin, without one line break at its end: `echo x |` means `x`.
+async fn from_stdin() -> Result<Bytes, String> {
+    let mut data = Vec::new();
+    let limit = DATA_BYTES_MAX as u64 + 3;
+    tokio::io::stdin().take(limit).read_to_end(&mut data).await.map_err(|e| format!("stdin: {e}"))?;
+    let end = data.strip_suffix(b"\n").map_or(data.len(), |line| line.strip_suffix(b"\r").unwrap_or(line).len());
+    data.truncate(end);
+    match data.len() {
+        0..=DATA_BYTES_MAX => Ok(data.into()),
+        _ => Err(format!("stdin has more than {DATA_BYTES_MAX} bytes")),
+    }
+}
+
+async fn to_redis(settings: &Publish, url: &str, data: Bytes) -> Result<String, String> {
+    let mut fields = vec![(Bytes::from_static(b"data"), data)];
+    if let Some(event) = &settings.event {
+        fields.push((Bytes::from_static(b"event"), event.clone().into()));
+    }
+    if let Some(retry) = settings.retry {
+        fields.push((Bytes::from_static(b"retry"), retry.to_string().into()));
+    }
+    if settings.last {
+        fields.push((Bytes::from_static(b"final"), Bytes::from_static(b"1")));
+    }
+    let publication = Publication { channel: settings.channel.clone(), fields };
+    let id = once::append(url, &settings.key_prefix, publication).await;
+    id.map(|id| id.to_string()).map_err(|e| format!("{}: {e}", config::without_credentials(url)))
+}
+
+async fn to_node(settings: &Publish, data: Bytes) -> Result<String, String> {
+    let url = target(settings);
+    let request = Request::post(&url)
+        .header(hyper::header::CONTENT_TYPE, "text/plain; charset=utf-8")
+        .body(Full::new(data))
+        .map_err(|e| format!("{url}: {e}"))?;
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let exchange = async {
+        let answer = client.request(request).await.map_err(|e| super::tail::deepest(&e))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|e| e.to_string())?;
+        if status.is_success() { id_of(&body.to_bytes()) } else { Err(problem(status, &body.to_bytes())) }
+    };
+    match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
+        Ok(result) => result.map_err(|e| format!("{}: {e}", settings.url)),
+        // Whether it was published is not known, and a second try could publish it twice.
+        Err(_) => Err(format!(
+            "{}: no answer within {} s; it may be published or not",
+            settings.url,
+            ANSWER_TIMEOUT.as_secs()
+        )),
+    }
+}
+
+fn target(settings: &Publish) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if let Some(event) = &settings.event {
+        query.append_pair("event", event);
+    }
+    if let Some(retry) = settings.retry {
+        query.append_pair("retry", &retry.to_string());
+    }
+    if settings.last {
+        query.append_pair("final", "1");
+    }
+    let query = query.finish();
+    let separator = if query.is_empty() { "" } else { "?" };
+    // A channel's characters need no escape in a path (RFC 3986, section 3.3).
+    format!("{}/events/{}{separator}{query}", settings.url, settings.channel)
+}
+
+/// The id in a node's answer, `{"id":"…"}`.
+fn id_of(body: &[u8]) -> Result<String, String> {
+    let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    answer["id"].as_str().map(str::to_owned).ok_or_else(|| "the answer has no id; is this a Fantail node?".into())
+}
+
+/// A refusal in one line: its status, and code and detail where they are problem+json (RFC 9457).
+pub(super) fn problem(status: hyper::StatusCode, body: &[u8]) -> String {
+    let problem: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let member = |name: &str| problem[name].as_str().map(|text| super::tail::printable(text).replace('\n', " "));
+    match (member("code"), member("detail").or_else(|| member("title"))) {
+        (Some(code), Some(detail)) => format!("{} {code}: {detail}", status.as_u16()),
+        _ => format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or("unknown status")),
+    }
+}

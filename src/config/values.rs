@@ -1,0 +1,267 @@
+//! Values of settings: their types, and the parsers that refuse what lies outside the range.
+//!
+//! A parser's error is the second half of a line that names the setting and the value: `the range ends before it
+//! begins`. What a value means is said in [`super::Serve`].
+
+use clap::ValueEnum;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// How the node learns of new entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Follow {
+    /// Tracking where the server allows it, else block.
+    Auto,
+    /// Invalidation pushes (`CLIENT TRACKING`).
+    Tracking,
+    /// Blocking `XREAD`.
+    Block,
+}
+
+/// What a full node answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WhenFull {
+    /// 503, after which a browser's EventSource gives up for good.
+    Reject,
+    /// 200 with a long `retry:`, then the end: EventSource comes back.
+    Retry,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    #[value(aliases = ["0", "false", "no"])]
+    Off,
+    #[value(aliases = ["1", "true", "yes"])]
+    On,
+}
+
+/// A range of reconnect delays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryRange {
+    pub from: Duration,
+    pub to: Duration,
+}
+
+impl RetryRange {
+    /// A delay from the range, in whole milliseconds.
+    pub fn pick_ms(&self) -> u64 {
+        fastrand::u64(self.from.as_millis() as u64..=self.to.as_millis() as u64)
+    }
+}
+
+/// `None` is never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnreadyAfter(pub Option<Duration>);
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+
+/// A tenth of a second: below it a timeout is a typing error (`30ms` for `30m`).
+pub(crate) const SHORTEST: Duration = Duration::from_millis(100);
+
+/// A duration with its unit, such as `15s`, `5m` or `1h 30m`.
+pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, String> + Clone {
+    move |text| {
+        let value = humantime::parse_duration(text).map_err(|e| e.to_string())?;
+        if range.contains(&value) {
+            return Ok(value);
+        }
+        let (from, to) = range.clone().into_inner();
+        Err(outside(humantime::format_duration(from), humantime::format_duration(to)))
+    }
+}
+
+/// A duration from the range, or `0s` for never.
+pub(crate) fn duration_or_never(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, String> + Clone {
+    let within = duration(range);
+    move |text| match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Ok(Duration::ZERO),
+        _ => within(text).map_err(|e| format!("{e}, or 0s")),
+    }
+}
+
+/// A whole number.
+pub(crate) fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + Display + Copy,
+{
+    move |text| match text.parse() {
+        Ok(value) if range.contains(&value) => Ok(value),
+        _ if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) => Err("not a whole number".into()),
+        _ => Err(outside(range.start(), range.end())),
+    }
+}
+
+/// Bytes, plain or in `KiB`, `MiB` or `GiB`.
+pub(crate) fn bytes(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| {
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let unit = match &text[digits.len()..] {
+            "" | "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err("not a number of bytes, such as 65536, 512KiB, 64MiB or 1GiB".into()),
+        };
+        let count: usize = number(0..=usize::MAX)(digits)?;
+        count
+            .checked_mul(unit)
+            .filter(|n| range.contains(n))
+            .ok_or_else(|| outside(size(*range.start()), size(*range.end())))
+    }
+}
+
+/// `65536` as `64KiB`.
+fn size(bytes: usize) -> String {
+    for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
+        if bytes >= 1 << shift && bytes.is_multiple_of(1 << shift) {
+            return format!("{}{unit}", bytes >> shift);
+        }
+    }
+    bytes.to_string()
+}
+
+fn outside(from: impl Display, to: impl Display) -> String {
+    format!("outside {from} to {to}")
+}
+
+/// `FROM..TO`, or one duration for both.
+pub(crate) fn retry_range(text: &str) -> Result<RetryRange, String> {
+    let (from, to) = text.split_once("..").unwrap_or((text, text));
+    let one = duration(Duration::from_millis(10)..=HOUR);
+    let range = RetryRange { from: one(from)?, to: one(to)? };
+    if range.from > range.to {
+        return Err("the range ends before it begins".into());
+    }
+    Ok(range)
+}
+
+pub(crate) fn unready_after(text: &str) -> Result<UnreadyAfter, String> {
+    if text == "never" {
+        return Ok(UnreadyAfter(None));
+    }
+    duration(SHORTEST..=DAY)(text).map(|d| UnreadyAfter(Some(d))).map_err(|e| format!("{e}, or never"))
+}
+
+/// The value of a flag that takes none, as an environment variable gives it.
+pub(crate) fn truth(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "on" | "yes" => Ok(true),
+        "0" | "false" | "off" | "no" => Ok(false),
+        _ => Err("neither on nor off".into()),
+    }
+}
+
+/// The longest key prefix, in bytes.
+const KEY_PREFIX_BYTES_MAX: usize = 100;
+
+/// Nothing that needs quoting in a shell, in an ACL pattern or on a log line. Braces are Redis Cluster's hash tag.
+pub(crate) fn key_prefix(text: &str) -> Result<String, String> {
+    if text.len() > KEY_PREFIX_BYTES_MAX {
+        return Err(format!("{} bytes; {KEY_PREFIX_BYTES_MAX} are allowed", text.len()));
+    }
+    if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:~@-/{}".contains(&b)) {
+        return Err("a character outside A-Z a-z 0-9 _ . : ~ @ - / { }".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// What is said of a Redis URL's form; the client that connects says the rest.
+pub(crate) fn redis_url(text: &str) -> Result<String, String> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err("not a URL such as redis://127.0.0.1:6379".into());
+    };
+    match scheme {
+        "redis" | "redis+unix" | "unix" if rest.is_empty() || rest.ends_with('@') => Err("the URL has no host".into()),
+        "redis" | "redis+unix" | "unix" => Ok(text.to_owned()),
+        "rediss" | "redis-sentinel" | "redis-cluster" => Err(format!("{scheme}:// is not supported yet")),
+        _ => Err("the scheme is neither redis nor redis+unix".into()),
+    }
+}
+
+/// A URL without its user name and password, for logs and messages.
+pub fn without_credentials(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host)),
+        None => url.rsplit_once('@').map_or(url, |(_, host)| host).to_owned(),
+    }
+}
+
+/// `*`, `null` or an origin as browsers write it (RFC 6454, section 6.2): scheme and host in lower case, no path.
+pub(crate) fn origin(text: &str) -> Result<String, String> {
+    if text == "*" || text == "null" {
+        return Ok(text.to_owned());
+    }
+    let Some((scheme, host)) = text.split_once("://") else {
+        return Err("not an origin such as https://example.org".into());
+    };
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+.-:[]_".contains(&b);
+    match text.bytes().find(|b| !allowed(*b) && *b != b'/') {
+        _ if scheme.is_empty() || host.is_empty() => Err("not an origin such as https://example.org".into()),
+        _ if host.contains('/') => Err("an origin has no path, not even a slash at its end".into()),
+        Some(_) => Err("a character that browsers do not send in an origin (they write it in lower case)".into()),
+        None => Ok(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_keep_to_their_range() {
+        let heartbeat = duration(SECOND..=5 * MINUTE);
+        assert_eq!(heartbeat("15s"), Ok(15 * SECOND));
+        assert_eq!(heartbeat("999ms"), Err("outside 1s to 5m".into()));
+        assert!(heartbeat("15").is_err(), "a unit is needed");
+        let idle = duration_or_never(SECOND..=DAY);
+        assert_eq!(idle("0s"), Ok(Duration::ZERO));
+        assert_eq!(idle("2day"), Err("outside 1s to 1day, or 0s".into()));
+    }
+
+    #[test]
+    fn ranges_of_delays() {
+        assert_eq!(retry_range("1s..5s"), Ok(RetryRange { from: SECOND, to: 5 * SECOND }));
+        assert_eq!(retry_range("2s"), Ok(RetryRange { from: 2 * SECOND, to: 2 * SECOND }));
+        assert_eq!(retry_range("5s..1s"), Err("the range ends before it begins".into()));
+        for text in ["", "1s..", "..1s", "1s..2h", "0s..1s", "1s...2s"] {
+            assert!(retry_range(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_bytes() {
+        let channels = number(1..=1000_usize);
+        assert_eq!(channels("1000"), Ok(1000));
+        assert_eq!(channels("0"), Err("outside 1 to 1000".into()));
+        assert_eq!(channels("99999999999999999999999"), Err("outside 1 to 1000".into()));
+        assert_eq!(channels("-1"), Err("not a whole number".into()));
+        let tail = bytes(1 << 20..=1 << 40);
+        assert_eq!(tail("64MiB"), Ok(64 << 20));
+        assert_eq!(tail("1048576"), Ok(1 << 20));
+        assert_eq!(tail("1023KiB"), Err("outside 1MiB to 1024GiB".into()));
+        for text in ["", "MiB", "1 MiB", "1mb", "1.5MiB", "99999999999999GiB"] {
+            assert!(tail(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn prefixes_urls_and_origins() {
+        assert_eq!(key_prefix("sse:"), Ok("sse:".into()));
+        assert!(key_prefix(&"x".repeat(101)).is_err());
+        assert!(key_prefix("a b").is_err());
+        assert!(redis_url("redis://127.0.0.1").is_ok() && redis_url("redis+unix:///run/redis.sock").is_ok());
+        for text in ["127.0.0.1:6379", "redis://", "redis://u:p@", "http://x", "rediss://x"] {
+            assert!(redis_url(text).is_err(), "{text:?}");
+        }
+        assert_eq!(without_credentials("redis://u:p@ss@h:1/0"), "redis://h:1/0");
+        assert!(origin("https://example.org:8443").is_ok() && origin("*").is_ok() && origin("null").is_ok());
+        for text in ["example.org", "https://", "https://example.org/", "https://Example.org", "://x", "https://a b"] {
+            assert!(origin(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Composed delivery: subscribers of several channels, with a filter or an envelope, over HTTP/1.0, or behind the
+//! tail. The shared part of a frame is copied behind an `id:` line of the subscriber's own.
+
+use super::deliver::{WRITE_BYTES, Wrote};
+use super::mirror::Mirror;
+use super::post::{CatchUp, Framing, Page, Terms};
+use super::run::Courier;
+use super::subscriber::{Composed, Leg, Plain, Route};
+use crate::cursor::{Place, write_cursor, write_position};
+use crate::frame::Frame;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+/// Room before the blocks for a chunk size line: eight hex digits, CR, LF.
+const SIZE_LINE: usize = 10;
+
+impl Courier {
+    /// Writes what is left over, then what is due, until nothing is or the socket is full.
+    pub fn flow_composed(&mut self, key: u32, only: Option<u16>) -> io::Result<Wrote> {
+        loop {
+            let subscriber = &mut self.subscribers[key as usize];
+            let Route::Composed(composed) = &mut subscriber.route else { return Ok(Wrote::Failed) };
+            while !composed.leftover.is_empty() {
+                let n = subscriber.socket.write(&composed.leftover)?;
+                composed.leftover.drain(..n);
+                subscriber.wrote = self.now;
+                self.tally.bytes += n as u64;
+                if !composed.leftover.is_empty() {
+                    return Ok(Wrote::Blocked);
+                }
+            }
+            composed.leftover = Vec::new();
+            begin_blocks(&mut self.scratch);
+            let events = self.compose(key, only);
+            let subscriber = &mut self.subscribers[key as usize];
+            let Route::Composed(composed) = &mut subscriber.route else { return Ok(Wrote::Failed) };
+            if self.scratch.len() == SIZE_LINE {
+                return Ok(if composed.finished() { Wrote::Finished } else { Wrote::All });
+            }
+            self.tally.delivered += events;
+            subscriber.event = self.now;
+            let bytes = framed(&mut self.scratch, composed.framing);
+            let result = subscriber.socket.write(bytes);
+            let n = match &result {
+                Ok(n) => *n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(_) => return result.map(|_| Wrote::Failed),
+            };
+            if n > 0 {
+                subscriber.wrote = self.now;
+                self.tally.bytes += n as u64;
+            }
+            if n < bytes.len() {
+                // Its legs have moved on, so these bytes must not be lost.
+                composed.leftover = bytes[n..].to_vec();
+                return Ok(Wrote::Blocked);
+            }
+        }
+    }
+
+    /// Puts due blocks into the scratch buffer, up to one write's worth; returns how many events.
+    fn compose(&mut self, key: u32, only: Option<u16>) -> u64 {
+        let subscriber = &mut self.subscribers[key as usize];
+        let Route::Composed(composed) = &mut subscriber.route else { return 0 };
+        let legs = only.map_or(0..composed.legs.len(), |leg| leg as usize..leg as usize + 1);
+        let mut events = 0;
+        for index in legs {
+            let number = composed.legs[index].feed.number as usize;
+            let Some(Some(mirror)) = self.mirrors.get_mut(number) else { continue };
+            while self.scratch.len() < WRITE_BYTES {
+                match next(&mut composed.legs[index], mirror) {
+                    Next::Frame(frame) => events += u64::from(write_frame(composed, index, &frame, &mut self.scratch)),
+                    Next::Nothing => break,
+                    Next::Ask { given, received } => {
+                        let leg = &composed.legs[index];
+                        // The desk ends only with the node.
+                        let _ = self.around.desk.send(CatchUp {
+                            courier: self.number,
+                            key,
+                            serial: subscriber.serial,
+                            leg: index as u16,
+                            feed: leg.feed.clone(),
+                            position: leg.position,
+                            received,
+                            given,
+                        });
+                        break;
+                    }
+                }
+            }
+        }
+        events
+    }
+
+    /// History came for a leg behind the tail.
+    pub fn turn_page(&mut self, key: u32, serial: u32, leg: u16, page: Page) {
+        let Some(subscriber) = self.subscribers.get_mut(key as usize).filter(|s| s.serial == serial) else { return };
+        let blocked = subscriber.blocked;
+        let Route::Composed(composed) = &mut subscriber.route else { return };
+        let Some(leg) = composed.legs.get_mut(leg as usize) else { return };
+        let Some(behind) = &mut leg.behind else { return };
+        behind.asked = false;
+        behind.given = behind.given.saturating_add(page.frames.len() as u32);
+        behind.page = page.frames.into();
+        behind.arrived = Some((page.position, page.at));
+        if !blocked && self.flow(key, None) {
+            self.settle(key);
+        }
+    }
+
+    /// Gives a plain subscriber the richer form: its bytes are about to leave memory, or a comment was cut off.
+    pub fn enrich(&mut self, key: u32, cut: &[u8]) {
+        let subscriber = &mut self.subscribers[key as usize];
+        let Route::Plain(plain) = &subscriber.route else { return };
+        let Some(Some(mirror)) = self.mirrors.get_mut(plain.feed as usize) else { return };
+        let mut leg = Leg {
+            feed: mirror.feed.clone(),
+            place: plain.place,
+            at: plain.at,
+            position: mirror.position_before(plain.at),
+            finished: false,
+            behind: None,
+        };
+        let mut leftover = cut.to_vec();
+        if let Some((offset, frame)) = mirror.frame(mirror.index(plain.at))
+            && *offset < plain.at
+        {
+            leftover = frame.chunk()[(plain.at - offset) as usize..].to_vec();
+            (leg.at, leg.position, leg.finished) = (offset + frame.chunk().len() as u64, frame.position, frame.last);
+        }
+        if subscriber.blocked {
+            mirror.blocked -= 1;
+        }
+        subscriber.route = Route::Composed(Box::new(Composed {
+            legs: vec![leg],
+            terms: Terms::default(),
+            framing: Framing::Chunked,
+            leftover,
+            skipped: false,
+            ticket: None,
+        }));
+    }
+
+    /// Back to the plain form where nothing needs the richer one any more.
+    pub fn settle(&mut self, key: u32) {
+        let Some(subscriber) = self.subscribers.get_mut(key as usize) else { return };
+        let Route::Composed(composed) = &subscriber.route else { return };
+        let ([leg], Framing::Chunked, None) = (&composed.legs[..], composed.framing, &composed.ticket) else { return };
+        let plain_terms = is_plain(&composed.terms);
+        let live = leg.behind.is_none() && !leg.finished && composed.leftover.is_empty() && !subscriber.blocked;
+        let here = self.mirrors[leg.feed.number as usize].as_ref().is_some_and(|m| leg.at >= m.start());
+        if plain_terms && live && here {
+            subscriber.route = Route::Plain(Plain { feed: leg.feed.number, place: leg.place, at: leg.at });
+        }
+    }
+
+    /// Frames before `start` leave memory: whoever still needs them is enriched first.
+    pub fn let_go(&mut self, feed: u32, start: u64) {
+        let Some(Some(mirror)) = self.mirrors.get(feed as usize) else { return };
+        if start <= mirror.start() {
+            return;
+        }
+        if mirror.blocked > 0 || start > mirror.offered {
+            // A running broadcast holds its bytes itself, so members that it still comes to need nothing.
+            let served = self.broadcast.as_ref().and_then(|b| b.still_serves(feed));
+            let behind = |(place, member): (usize, &super::mirror::Member)| {
+                let subscriber = self.subscribers.get(member.key as usize)?;
+                let Route::Plain(plain) = &subscriber.route else { return None };
+                let comes = served.is_some_and(|(next, from)| place >= next && plain.at >= from);
+                (plain.at < start && (subscriber.blocked || !comes)).then_some(member.key)
+            };
+            let keys: Vec<u32> = mirror.members.iter().enumerate().filter_map(behind).collect();
+            keys.into_iter().for_each(|key| self.enrich(key, &[]));
+        }
+        if let Some(Some(mirror)) = self.mirrors.get_mut(feed as usize) {
+            mirror.trim(start);
+        }
+    }
+}
+
+fn is_plain(terms: &Terms) -> bool {
+    terms.filter.is_none() && !terms.envelope && terms.ids.is_none()
+}
+
+/// What a leg has to write next.
+enum Next {
+    Frame(Arc<Frame>),
+    Nothing,
+    /// It fell behind the tail, or was there and has written its page.
+    Ask {
+        given: u32,
+        received: bool,
+    },
+}
+
+/// Takes one step on a leg.
+fn next(leg: &mut Leg, mirror: &mut Mirror) -> Next {
+    if leg.finished {
+        return Next::Nothing;
+    }
+    if leg.behind.is_none() && leg.at < mirror.start() {
+        mirror.reach_back(leg.at);
+        if leg.at < mirror.start() {
+            leg.behind = Some(Box::default());
+        }
+    }
+    if let Some(behind) = &mut leg.behind {
+        if let Some(frame) = behind.page.pop_front() {
+            return Next::Frame(frame);
+        }
+        match behind.arrived.take() {
+            Some((position, Some(at))) => {
+                (leg.position, leg.at, leg.behind) = (position, at, None);
+                return next(leg, mirror);
+            }
+            Some((position, None)) => {
+                leg.position = position;
+                behind.unreceived = false;
+            }
+            None => {}
+        }
+        if std::mem::replace(&mut behind.asked, true) {
+            return Next::Nothing;
+        }
+        return Next::Ask { given: behind.given, received: !behind.unreceived };
+    }
+    match mirror.frame(mirror.index(leg.at)) {
+        Some((offset, frame)) if leg.at < mirror.end() => {
+            leg.at = offset + frame.chunk().len() as u64;
+            Next::Frame(frame.clone())
+        }
+        _ => Next::Nothing,
+    }
+}
+
+/// Writes a frame for one leg, unless the filter skips it; whether an event was written.
+fn write_frame(composed: &mut Composed, index: usize, frame: &Frame, into: &mut Vec<u8>) -> bool {
+    let leg = &mut composed.legs[index];
+    if !frame.is_event() {
+        into.extend_from_slice(frame.rest());
+        return false;
+    }
+    leg.position = frame.position;
+    leg.finished = frame.last;
+    if composed.terms.filter.as_ref().is_some_and(|filter| !filter.passes(frame.kind)) {
+        composed.skipped = true;
+        return false;
+    }
+    let envelope = composed.terms.envelope;
+    if composed.terms.ids.is_none() && !envelope {
+        into.extend_from_slice(frame.block());
+    } else {
+        composed.write_id(into);
+        let channel = &composed.legs[index].feed.channel;
+        into.extend_from_slice(if envelope { frame.enveloped(channel) } else { frame.rest() });
+    }
+    composed.skipped = false;
+    true
+}
+
+impl Composed {
+    /// The `id:` line of where all legs are.
+    pub fn write_id(&self, into: &mut Vec<u8>) {
+        into.extend_from_slice(b"id: ");
+        match self.terms.ids {
+            None => self.legs.iter().for_each(|leg| write_position(into, leg.position)),
+            Some(form) => {
+                let places = self.legs.iter().map(|leg| Place {
+                    channel: &leg.feed.channel,
+                    hash: leg.feed.hash,
+                    at: leg.position,
+                });
+                write_cursor(into, form, places);
+            }
+        }
+        into.push(b'\n');
+    }
+}
+
+/// The blocks behind the room for the size line, framed in place.
+pub fn framed(buffer: &mut Vec<u8>, framing: Framing) -> &[u8] {
+    match framing {
+        Framing::Bare => &buffer[SIZE_LINE..],
+        Framing::Chunked => {
+            let size = format!("{:x}\r\n", buffer.len() - SIZE_LINE);
+            let start = SIZE_LINE - size.len();
+            buffer[start..SIZE_LINE].copy_from_slice(size.as_bytes());
+            buffer.extend_from_slice(b"\r\n");
+            &buffer[start..]
+        }
+    }
+}
+
+/// A buffer with room for the size line.
+pub fn begin_blocks(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.resize(SIZE_LINE, 0);
+}

@@ -1,0 +1,329 @@
+//! Delivery: walks the members of feeds that advanced and writes what is due.
+
+use super::leave::Reason;
+use super::mirror::{Member, Mirror};
+use super::run::Courier;
+use super::subscriber::{Plain, Route, Subscriber};
+use crate::frame::Frame;
+use std::io::{self, ErrorKind, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Writes between two looks at sockets and letters: about two milliseconds.
+const WRITES_PER_TURN: usize = 500;
+/// What is copied together at most for one write of a subscriber that is behind the others.
+pub const WRITE_BYTES: usize = 64 << 10;
+/// Frames of one broadcast whose lag is measured one by one.
+const LAGS_PER_BROADCAST: usize = 64;
+
+/// A walk over one feed's members, continued over several turns.
+pub struct Broadcast {
+    feed: u32,
+    /// Offsets of the feed's log that `bytes` holds.
+    from: u64,
+    to: u64,
+    bytes: Bytes,
+    /// How many events that is, and the ids' milliseconds of some of them.
+    events: u64,
+    times: Vec<u64>,
+    /// It ends with the channel's last event: who has it is done.
+    finale: bool,
+    /// Other feeds advanced with it, so a subscriber of several may have more due.
+    several: bool,
+    next: usize,
+}
+
+impl Broadcast {
+    /// Where it stands and what it begins with, if it is of this feed.
+    pub fn still_serves(&self, feed: u32) -> Option<(usize, u64)> {
+        (self.feed == feed).then_some((self.next, self.from))
+    }
+}
+
+/// New frames as one run of bytes.
+enum Bytes {
+    /// One frame: nothing is copied.
+    Shared(Arc<Frame>),
+    /// Several frames, copied together once for all members.
+    Glued(Vec<u8>),
+}
+
+impl Bytes {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Bytes::Shared(frame) => frame.chunk(),
+            Bytes::Glued(bytes) => bytes,
+        }
+    }
+}
+
+/// What became of a write.
+pub enum Wrote {
+    All,
+    /// The socket is full.
+    Blocked,
+    /// The channel's last event is out.
+    Finished,
+    Failed,
+}
+
+impl Courier {
+    /// Feeds have new frames: takes them, so that a subscriber of several gets all that is due at once.
+    pub fn advance(&mut self, feeds: impl Iterator<Item = u32>) {
+        for number in feeds {
+            let Some(Some(mirror)) = self.mirrors.get_mut(number as usize) else { continue };
+            mirror.feed.looked(self.number);
+            let start = mirror.pull(&mut self.fresh);
+            if !mirror.due {
+                mirror.due = true;
+                self.due.push_back(number);
+            }
+            self.let_go(number, start);
+        }
+    }
+
+    /// Delivers for one turn.
+    pub fn deliver(&mut self) {
+        let mut left = WRITES_PER_TURN;
+        while left > 0 {
+            let Some(broadcast) = self.broadcast.take().or_else(|| self.next_broadcast()) else { return };
+            left = self.walk(broadcast, left);
+        }
+    }
+
+    fn next_broadcast(&mut self) -> Option<Broadcast> {
+        loop {
+            let number = self.due.pop_front()?;
+            let several = !self.due.is_empty();
+            let Some(Some(mirror)) = self.mirrors.get_mut(number as usize) else { continue };
+            mirror.due = false;
+            let from = mirror.offered.max(mirror.start());
+            if from >= mirror.end() {
+                continue;
+            }
+            let finale = mirror.last_after(from);
+            let to = finale.unwrap_or(mirror.end());
+            if to < mirror.end() {
+                mirror.due = true;
+                self.due.push_back(number);
+            }
+            mirror.offered = to;
+            let (bytes, events, times) = glue(mirror, from, to);
+            let finale = finale.is_some();
+            return Some(Broadcast { feed: number, from, to, bytes, events, times, finale, several, next: 0 });
+        }
+    }
+
+    /// Goes on with a broadcast; returns how many writes are left of the turn.
+    fn walk(&mut self, mut broadcast: Broadcast, mut left: usize) -> usize {
+        let mut whole = 0;
+        while left > 0 {
+            let Some(mirror) = self.mirrors[broadcast.feed as usize].as_deref() else { break };
+            let Some(member) = mirror.members.get(broadcast.next).copied() else { break };
+            broadcast.next += 1;
+            left -= 1;
+            whole += u64::from(self.offer(&broadcast, member));
+        }
+        self.observe_lag(&broadcast, whole);
+        let mirror = self.mirrors[broadcast.feed as usize].as_deref();
+        if mirror.is_some_and(|mirror| broadcast.next < mirror.members.len()) {
+            self.broadcast = Some(broadcast);
+        }
+        left
+    }
+
+    /// Offers a broadcast to one member; whether it took all of it.
+    fn offer(&mut self, broadcast: &Broadcast, member: Member) -> bool {
+        let Some(subscriber) = self.subscribers.get_mut(member.key as usize) else { return false };
+        if subscriber.blocked {
+            return false;
+        }
+        let Route::Plain(plain) = &mut subscriber.route else {
+            let only = (!broadcast.several).then_some(member.leg);
+            return self.flow(member.key, only);
+        };
+        if plain.at >= broadcast.to {
+            return false;
+        }
+        if plain.at < broadcast.from {
+            // It joined before these frames came and has not had its turn since.
+            self.flow(member.key, None);
+            return false;
+        }
+        let due = &broadcast.bytes.as_slice()[(plain.at - broadcast.from) as usize..];
+        let result = subscriber.socket.write(due);
+        match result {
+            Ok(n) => {
+                plain.at += n as u64;
+                let all = n == due.len();
+                subscriber.wrote = self.now;
+                subscriber.event = self.now;
+                self.tally.bytes += n as u64;
+                if all {
+                    self.tally.delivered += broadcast.events;
+                    if broadcast.finale {
+                        self.dead.push((member.key, Reason::Final));
+                    }
+                } else {
+                    self.block(member.key);
+                }
+                all
+            }
+            Err(error) => {
+                self.refused(member.key, &error);
+                false
+            }
+        }
+    }
+
+    /// A member moved to a place that a running broadcast has passed already.
+    pub fn moved(&mut self, feed: u32, place: u32, member: Member) {
+        if self.broadcast.as_ref().is_some_and(|b| b.feed == feed && (place as usize) < b.next) {
+            let broadcast = self.broadcast.take().expect("just seen");
+            self.offer(&broadcast, member);
+            self.broadcast = Some(broadcast);
+        }
+    }
+
+    /// Writes all that is due to one subscriber, on one leg or on all; whether it took all of it.
+    pub fn flow(&mut self, key: u32, only: Option<u16>) -> bool {
+        let wrote = match self.subscribers.get(key as usize).map(|s| &s.route) {
+            None => return false,
+            Some(Route::Plain(_)) => self.flow_plain(key),
+            Some(Route::Composed(_)) => self.flow_composed(key, only),
+        };
+        match wrote {
+            Ok(Wrote::All) => return true,
+            Ok(Wrote::Blocked) => self.block(key),
+            Ok(Wrote::Finished) => self.dead.push((key, Reason::Final)),
+            Ok(Wrote::Failed) => self.dead.push((key, Reason::Client)),
+            Err(error) => self.refused(key, &error),
+        }
+        false
+    }
+
+    fn flow_plain(&mut self, key: u32) -> io::Result<Wrote> {
+        let subscriber = &mut self.subscribers[key as usize];
+        let Route::Plain(plain) = &mut subscriber.route else { return Ok(Wrote::Failed) };
+        let Some(Some(mirror)) = self.mirrors.get(plain.feed as usize) else { return Ok(Wrote::Failed) };
+        let finale = mirror.last_after(plain.at);
+        let end = finale.unwrap_or(mirror.end());
+        while plain.at < end {
+            collect(mirror, plain, end, &mut self.scratch);
+            let n = subscriber.socket.write(&self.scratch)?;
+            let before = mirror.index(plain.at);
+            plain.at += n as u64;
+            self.tally.bytes += n as u64;
+            self.tally.delivered += (mirror.index(plain.at) - before) as u64;
+            subscriber.wrote = self.now;
+            subscriber.event = self.now;
+            if n < self.scratch.len() {
+                return Ok(Wrote::Blocked);
+            }
+        }
+        Ok(if finale.is_some() { Wrote::Finished } else { Wrote::All })
+    }
+
+    /// A socket has room again.
+    pub fn writable(&mut self, key: u32) {
+        let Some(subscriber) = self.subscribers.get_mut(key as usize) else { return };
+        if !subscriber.blocked {
+            return;
+        }
+        subscriber.blocked = false;
+        if let Route::Plain(plain) = &subscriber.route
+            && let Some(Some(mirror)) = self.mirrors.get_mut(plain.feed as usize)
+        {
+            mirror.blocked -= 1;
+        }
+        if self.flow(key, None) {
+            self.watch(key, false);
+            self.settle(key);
+        }
+    }
+
+    /// A write failed.
+    pub fn refused(&mut self, key: u32, error: &io::Error) {
+        match error.kind() {
+            ErrorKind::WouldBlock => self.block(key),
+            ErrorKind::Interrupted => {
+                self.flow(key, None);
+            }
+            _ => self.dead.push((key, Reason::Client)),
+        }
+    }
+
+    /// Waits until the socket is writable.
+    pub fn block(&mut self, key: u32) {
+        let Some(subscriber) = self.subscribers.get_mut(key as usize).filter(|s| !s.blocked) else { return };
+        subscriber.blocked = true;
+        if let Route::Plain(plain) = &subscriber.route
+            && let Some(Some(mirror)) = self.mirrors.get_mut(plain.feed as usize)
+        {
+            mirror.blocked += 1;
+        }
+        self.watch(key, true);
+    }
+
+    fn observe_lag(&self, broadcast: &Broadcast, times: u64) {
+        if times == 0 {
+            return;
+        }
+        let now = wall_ms() + self.around.clock_offset_ms.load(Ordering::Relaxed);
+        let each = broadcast.events / (broadcast.times.len() as u64).max(1);
+        for ms in &broadcast.times {
+            let lag = (now - *ms as i64).max(0) as f64 / 1000.0;
+            self.around.metrics.delivery_lag.observe(lag, times * each.max(1));
+        }
+    }
+}
+
+/// Copies what is due to one plain subscriber, bounded.
+fn collect(mirror: &Mirror, plain: &Plain, end: u64, into: &mut Vec<u8>) {
+    into.clear();
+    for (offset, frame) in mirror.after(plain.at) {
+        if *offset >= end || into.len() >= WRITE_BYTES {
+            break;
+        }
+        let skip = plain.at.saturating_sub(*offset) as usize;
+        into.extend_from_slice(&frame.chunk()[skip..]);
+    }
+}
+
+/// The frames between two offsets as one run of bytes, how many events that is, and some of their times.
+fn glue(mirror: &Mirror, from: u64, to: u64) -> (Bytes, u64, Vec<u64>) {
+    let frames: Vec<&Arc<Frame>> = mirror.after(from).take_while(|(offset, _)| *offset < to).map(|(_, f)| f).collect();
+    let events = frames.iter().filter(|frame| frame.is_event());
+    let count = events.clone().count() as u64;
+    let times = events.rev().take(LAGS_PER_BROADCAST).map(|frame| frame.position.ms).collect();
+    let bytes = match frames[..] {
+        [frame] => Bytes::Shared(frame.clone()),
+        _ => {
+            let mut glued = Vec::with_capacity((to - from) as usize);
+            frames.iter().for_each(|frame| glued.extend_from_slice(frame.chunk()));
+            Bytes::Glued(glued)
+        }
+    };
+    (bytes, count, times)
+}
+
+fn wall_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
+}
+
+impl Subscriber {
+    /// Whether a comment or control block may be written now: at a frame's boundary, with nothing left over.
+    pub fn at_boundary(&self, mirrors: &[Option<Box<Mirror>>]) -> bool {
+        match &self.route {
+            Route::Composed(composed) => composed.leftover.is_empty(),
+            Route::Plain(plain) => match mirrors.get(plain.feed as usize) {
+                Some(Some(mirror)) => {
+                    plain.at == mirror.end()
+                        || mirror.frame(mirror.index(plain.at)).is_some_and(|(offset, _)| *offset == plain.at)
+                }
+                _ => false,
+            },
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Subscribers come: sockets are registered, legs take their places in feeds.
+
+use super::leave::Reason;
+use super::mirror::{Member, Mirror};
+use super::post::{Framing, LegStart, Newcomer, Opening, Waiting};
+use super::run::{Courier, TICK};
+use super::subscriber::{Behind, Composed, Leg, Route, Subscriber};
+use mio::{Interest, Token};
+
+impl Courier {
+    pub fn join(&mut self, newcomer: Newcomer) {
+        let Newcomer { socket, peer, framing, terms, start, max_age_ms } = newcomer;
+        self.serial = self.serial.wrapping_add(1);
+        let composed =
+            Composed { legs: vec![], terms, framing, leftover: vec![], skipped: false, ticket: Some((0, None)) };
+        let ticks = max_age_ms.map(|ms| (ms / TICK.as_millis() as u64) as u32);
+        let mut subscriber = Subscriber {
+            socket: mio::net::TcpStream::from_std(socket),
+            serial: self.serial,
+            route: Route::Composed(Box::new(composed)),
+            wrote: self.now,
+            event: self.now,
+            expires: ticks.map_or(u32::MAX, |ticks| self.now.saturating_add(ticks)),
+            blocked: false,
+            peer,
+        };
+        let entry = self.subscribers.vacant_entry();
+        let key = entry.key() as u32;
+        let registered = self.poll.registry().register(&mut subscriber.socket, Token(key as usize), Interest::READABLE);
+        entry.insert(subscriber);
+        self.around.metrics.connections.inc();
+        self.around.metrics.connections_opened.inc();
+        if registered.is_err() {
+            self.dead.push((key, Reason::Client));
+        }
+        match start {
+            Waiting::Ready(opening) => self.seat(key, opening),
+            Waiting::Held(ticket, gone) => {
+                if let Route::Composed(composed) = &mut self.subscribers[key as usize].route {
+                    composed.ticket = Some((ticket, Some(gone)));
+                }
+                self.tickets.insert(ticket, key);
+            }
+        }
+    }
+
+    /// The legs of a subscriber that had to wait for them.
+    pub fn seat_held(&mut self, ticket: u64, opening: Opening) {
+        match self.tickets.remove(&ticket) {
+            Some(key) => self.seat(key, opening),
+            // It left meanwhile.
+            None => opening.legs.into_iter().for_each(|leg| self.give_up(&leg.feed)),
+        }
+    }
+
+    /// Gives a subscriber its legs, and what is due on them already.
+    fn seat(&mut self, key: u32, opening: Opening) {
+        let legs: Vec<Leg> =
+            opening.legs.into_iter().enumerate().map(|(i, leg)| self.take_place(key, i, leg)).collect();
+        self.around.metrics.subscriptions.add(legs.len() as i64);
+        let Route::Composed(composed) = &mut self.subscribers[key as usize].route else { return };
+        composed.ticket = None;
+        composed.legs = legs;
+        composed.legs.shrink_to_fit();
+        if !opening.preamble.is_empty() {
+            let preamble = &opening.preamble;
+            match composed.framing {
+                Framing::Chunked => crate::frame::chunked(&mut composed.leftover, preamble),
+                Framing::Bare => composed.leftover.extend_from_slice(preamble),
+            }
+        }
+        self.settle(key);
+        if !self.subscribers[key as usize].blocked && self.flow(key, None) {
+            self.settle(key);
+        }
+    }
+
+    fn take_place(&mut self, key: u32, index: usize, start: LegStart) -> Leg {
+        let LegStart { feed, position, at, received } = start;
+        let number = feed.number as usize;
+        if self.mirrors.len() <= number {
+            self.mirrors.resize_with(number + 1, || None);
+        }
+        let mirror = self.mirrors[number].get_or_insert_with(|| {
+            // First the bit, then the look: what is appended after the look rings.
+            feed.set_members(self.number, true);
+            Box::new(Mirror::new(feed.clone()))
+        });
+        if let Some(at) = at {
+            mirror.reach_back(at);
+        }
+        let place = mirror.add(Member { key, leg: index as u16 });
+        let behind = at.is_none().then(|| Box::new(Behind { unreceived: !received, ..Behind::default() }));
+        Leg { feed, place, at: at.unwrap_or(0), position, finished: false, behind }
+    }
+
+    /// Watches a socket for hang-ups, and for room where it is full.
+    pub fn watch(&mut self, key: u32, room: bool) {
+        let Some(subscriber) = self.subscribers.get_mut(key as usize) else { return };
+        let interest = if room { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        let token = Token(key as usize);
+        if self.poll.registry().reregister(&mut subscriber.socket, token, interest).is_err() {
+            self.dead.push((key, Reason::Client));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Subscribers go: why, the last bytes they get, and giving back what they held.
+
+use super::post::Framing;
+use super::run::Courier;
+use super::subscriber::Route;
+use crate::frame::chunked;
+use crate::hub::feed::Feed;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tracing::{debug, info};
+
+/// Why a subscriber ended: the label of `fantail_connections_closed_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It hung up, or its connection failed.
+    Client,
+    /// Its socket took nothing for the stall timeout.
+    Stalled,
+    /// No event for the idle timeout.
+    Idle,
+    /// The maximum age.
+    MaxAge,
+    /// The node drains, or cannot serve it any more.
+    Drain,
+    /// All its channels have ended.
+    Final,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 6] =
+        [Reason::Client, Reason::Stalled, Reason::Idle, Reason::MaxAge, Reason::Drain, Reason::Final];
+
+    pub const fn label(self) -> &'static str {
+        match self {
+            Reason::Client => "client",
+            Reason::Stalled => "stalled",
+            Reason::Idle => "idle",
+            Reason::MaxAge => "max_age",
+            Reason::Drain => "drain",
+            Reason::Final => "final",
+        }
+    }
+
+    /// Whether the client is told when to come back.
+    const fn invites_back(self) -> bool {
+        matches!(self, Reason::Idle | Reason::MaxAge | Reason::Drain)
+    }
+}
+
+/// Unread bytes that are taken off a socket before it is closed, since they would turn its FIN into a RST.
+const UNREAD_BYTES: usize = 16 << 10;
+
+impl Courier {
+    /// Ends all who are marked dead.
+    pub fn bury(&mut self) {
+        let mut dead = std::mem::take(&mut self.dead);
+        for (key, reason) in dead.drain(..) {
+            if self.subscribers.contains(key as usize) {
+                self.end(key, reason);
+            }
+        }
+        // Ending one may have marked others, by a write that failed.
+        if self.dead.is_empty() {
+            self.dead = dead;
+        }
+    }
+
+    fn end(&mut self, key: u32, reason: Reason) {
+        self.say_goodbye(key, reason);
+        let mut subscriber = self.subscribers.remove(key as usize);
+        let _ = self.poll.registry().deregister(&mut subscriber.socket);
+        let mut unread = [0u8; 1024];
+        for _ in 0..UNREAD_BYTES / unread.len() {
+            if !matches!(subscriber.socket.read(&mut unread), Ok(n) if n > 0) {
+                break;
+            }
+        }
+        let legs = match &subscriber.route {
+            Route::Plain(plain) => {
+                self.vacate(plain.feed, plain.place, subscriber.blocked);
+                1
+            }
+            Route::Composed(composed) => {
+                composed.legs.iter().for_each(|leg| self.vacate(leg.feed.number, leg.place, false));
+                if let Some((ticket, _)) = &composed.ticket {
+                    self.tickets.remove(ticket);
+                }
+                composed.legs.len()
+            }
+        };
+        self.post.load.fetch_sub(1, Ordering::Relaxed);
+        self.around.limits.leave(subscriber.peer);
+        let metrics = &self.around.metrics;
+        metrics.connections.dec();
+        metrics.subscriptions.sub(legs as i64);
+        metrics.connections_closed.with_label_values(&[reason.label()]).inc();
+        match reason {
+            Reason::Stalled => {
+                info!(peer = %subscriber.peer, "subscriber evicted: it took nothing for the stall timeout")
+            }
+            _ => debug!(peer = %subscriber.peer, reason = reason.label(), "subscriber ended"),
+        }
+    }
+
+    /// Takes a leg's place away from the feed's list.
+    fn vacate(&mut self, feed: u32, place: u32, blocked_plain: bool) {
+        let Some(Some(mirror)) = self.mirrors.get_mut(feed as usize) else { return };
+        mirror.blocked -= u32::from(blocked_plain);
+        let shared = mirror.feed.clone();
+        let moved = mirror.remove(place);
+        if mirror.members.is_empty() {
+            shared.set_members(self.number, false);
+            self.mirrors[feed as usize] = None;
+        }
+        if let Some(member) = moved {
+            match self.subscribers.get_mut(member.key as usize).map(|s| &mut s.route) {
+                Some(Route::Plain(plain)) => plain.place = place,
+                Some(Route::Composed(composed)) => composed.legs[member.leg as usize].place = place,
+                None => {}
+            }
+            self.moved(feed, place, member);
+        }
+        self.give_up(&shared);
+    }
+
+    /// One leg less in a feed.
+    pub fn give_up(&self, feed: &Arc<Feed>) {
+        if feed.leave() {
+            self.around.idle.push(feed.clone());
+        }
+    }
+
+    /// The last bytes, where the stream stands between two events: a delay before it comes back, the end of the body.
+    fn say_goodbye(&mut self, key: u32, reason: Reason) {
+        let subscriber = &self.subscribers[key as usize];
+        if matches!(reason, Reason::Client | Reason::Stalled)
+            || subscriber.blocked
+            || !subscriber.at_boundary(&self.mirrors)
+        {
+            return;
+        }
+        let framing = match &subscriber.route {
+            Route::Plain(_) => Framing::Chunked,
+            Route::Composed(composed) => composed.framing,
+        };
+        let retry = match reason.invites_back() {
+            true => format!("retry: {}\n\n", self.around.retry.pick_ms()),
+            false => String::new(),
+        };
+        self.scratch.clear();
+        match framing {
+            Framing::Bare => self.scratch.extend_from_slice(retry.as_bytes()),
+            Framing::Chunked => {
+                if !retry.is_empty() {
+                    chunked(&mut self.scratch, retry.as_bytes());
+                }
+                self.scratch.extend_from_slice(b"0\r\n\r\n");
+            }
+        }
+        // A socket that does not take it loses a courtesy, no event.
+        let _ = self.subscribers[key as usize].socket.write(&self.scratch);
+    }
+}

@@ -1,0 +1,156 @@
+//! A courier's own copy of a feed's tail, and the courier's members of that feed.
+//!
+//! Frames are shared, the list is the courier's own, so that a delivery takes no lock and counts no reference.
+
+use crate::frame::Frame;
+use crate::hub::feed::Feed;
+use crate::position::Position;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// One leg in the feed's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub key: u32,
+    pub leg: u16,
+}
+
+/// See the module.
+pub struct Mirror {
+    pub feed: Arc<Feed>,
+    frames: VecDeque<(u64, Arc<Frame>)>,
+    start: u64,
+    end: u64,
+    /// The position before the first frame.
+    base: Position,
+    pub members: Vec<Member>,
+    /// Up to here every member that is not blocked was offered the frames.
+    pub offered: u64,
+    /// Waits in the courier's list of feeds to deliver.
+    pub due: bool,
+    /// Plain members whose sockets are full.
+    pub blocked: u32,
+}
+
+impl Mirror {
+    /// An empty copy that begins where the feed now ends.
+    pub fn new(feed: Arc<Feed>) -> Mirror {
+        let extent = feed.pull(u64::MAX, &mut Vec::new());
+        Mirror {
+            feed,
+            frames: VecDeque::new(),
+            start: extent.end,
+            end: extent.end,
+            base: extent.position,
+            members: Vec::new(),
+            offered: extent.end,
+            due: false,
+            blocked: 0,
+        }
+    }
+
+    /// Takes what is new; returns where the log now starts, which may lie after what members still need.
+    pub fn pull(&mut self, fresh: &mut Vec<(u64, Arc<Frame>)>) -> u64 {
+        let extent = self.feed.pull(self.end, fresh);
+        if let Some((offset, _)) = fresh.first()
+            && *offset > self.end
+        {
+            // The log moved past us as a whole: what lies between is gone.
+            self.frames.clear();
+            self.start = *offset;
+            self.base = extent.base;
+        }
+        self.frames.extend(fresh.drain(..));
+        self.end = extent.end;
+        if self.frames.is_empty() {
+            self.start = self.end;
+        }
+        extent.start
+    }
+
+    /// Takes older frames for a member that begins before the copy does.
+    pub fn reach_back(&mut self, at: u64) {
+        if at >= self.start {
+            return;
+        }
+        let mut older = Vec::new();
+        let extent = self.feed.pull(at, &mut older);
+        older.retain(|(offset, _)| *offset < self.start);
+        if older.last().is_some_and(|(o, f)| o + f.chunk().len() as u64 == self.start) || self.frames.is_empty() {
+            self.start = older.first().map_or(self.start, |(offset, _)| *offset);
+            self.base = extent.base;
+            for frame in older.into_iter().rev() {
+                self.frames.push_front(frame);
+            }
+        }
+    }
+
+    /// Drops frames before an offset.
+    pub fn trim(&mut self, start: u64) {
+        while let Some((offset, frame)) = self.frames.front()
+            && *offset < start
+        {
+            self.start = offset + frame.chunk().len() as u64;
+            self.base = frame.position;
+            self.frames.pop_front();
+        }
+        if self.frames.capacity() > 64 && self.frames.len() < self.frames.capacity() / 8 {
+            self.frames.shrink_to_fit();
+        }
+    }
+
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Index of the frame that holds the byte at an offset, or of the one that begins there.
+    pub fn index(&self, at: u64) -> usize {
+        self.frames.partition_point(|(offset, frame)| offset + frame.chunk().len() as u64 <= at)
+    }
+
+    pub fn frame(&self, index: usize) -> Option<&(u64, Arc<Frame>)> {
+        self.frames.get(index)
+    }
+
+    /// Frames at and after an offset, with their offsets.
+    pub fn after(&self, at: u64) -> impl Iterator<Item = &(u64, Arc<Frame>)> {
+        self.frames.range(self.index(at)..)
+    }
+
+    /// The end of the first last-of-its-channel frame that ends after an offset.
+    pub fn last_after(&self, at: u64) -> Option<u64> {
+        self.after(at).find(|(_, frame)| frame.last).map(|(offset, frame)| offset + frame.chunk().len() as u64)
+    }
+
+    /// The position of the newest event before an offset.
+    pub fn position_before(&self, at: u64) -> Position {
+        match self.index(at).checked_sub(1) {
+            Some(index) => self.frames[index].1.position,
+            None => self.base,
+        }
+    }
+
+    /// How many frames lie after an offset.
+    pub fn count_after(&self, at: u64) -> usize {
+        self.frames.len() - self.index(at)
+    }
+
+    /// Puts a member on the list; returns its place.
+    pub fn add(&mut self, member: Member) -> u32 {
+        self.members.push(member);
+        self.members.len() as u32 - 1
+    }
+
+    /// Takes a member off; returns the one that moved to its place.
+    pub fn remove(&mut self, place: u32) -> Option<Member> {
+        self.members.swap_remove(place as usize);
+        if self.members.capacity() > 64 && self.members.len() < self.members.capacity() / 4 {
+            self.members.shrink_to(self.members.len() * 2);
+        }
+        self.members.get(place as usize).copied()
+    }
+}

@@ -1,0 +1,120 @@
+//! Couriers: delivery threads that own subscribers' sockets and write frames to them.
+//!
+//! One thread, one mio poll, a slab of subscribers: no task, no timer, no queue per subscriber. A courier knows
+//! feeds and sockets. It knows nothing of HTTP requests, of Redis, or of who may subscribe to what.
+//!
+//! [`post`] is what others may touch; [`run`](self) is the loop; `deliver` and `compose` write; `sweep` does all
+//! that is due to time; `leave` ends subscribers.
+
+mod compose;
+mod deliver;
+mod join;
+mod leave;
+mod mirror;
+pub mod post;
+mod run;
+mod subscriber;
+mod sweep;
+mod tally;
+
+pub use leave::Reason;
+pub use post::{CatchUp, Framing, LegStart, Letter, Newcomer, Opening, Page, Post, Terms, Waiting};
+
+use crate::config::RetryRange;
+use crate::hub::Idle;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// What couriers need of the rest of the node.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub heartbeat: Duration,
+    pub stall_timeout: Duration,
+    /// Zero: never.
+    pub idle_timeout: Duration,
+    pub retry: RetryRange,
+    pub metrics: Arc<Metrics>,
+    pub limits: Arc<Limits>,
+    /// Feeds whose last leg left.
+    pub idle: Arc<Idle>,
+    /// Where legs behind the tail ask for history; at most one request per leg is on its way.
+    pub desk: mpsc::UnboundedSender<CatchUp>,
+    /// Redis clock minus this node's, in milliseconds.
+    pub clock_offset_ms: Arc<AtomicI64>,
+}
+
+/// The node's couriers.
+#[derive(Clone)]
+pub struct Couriers {
+    posts: Arc<[Arc<Post>]>,
+}
+
+/// Couriers whose threads are not running yet: feeds are made with their posts first.
+pub struct Idlers(Vec<run::Prepared>, Couriers);
+
+impl Couriers {
+    /// Prepares `count` couriers (1 to [`crate::hub::feed::MAX_COURIERS`]).
+    pub fn prepare(count: usize) -> std::io::Result<Idlers> {
+        let prepared = (0..count).map(run::Prepared::new).collect::<Result<Vec<_>, _>>()?;
+        let posts = prepared.iter().map(|p| p.post.clone()).collect();
+        Ok(Idlers(prepared, Couriers { posts }))
+    }
+
+    pub fn posts(&self) -> Arc<[Arc<Post>]> {
+        self.posts.clone()
+    }
+
+    /// Hands a subscriber to the courier with the least to do; returns which.
+    pub fn take(&self, newcomer: Newcomer) -> usize {
+        let (number, post) = self
+            .posts
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, post)| post.load.load(Ordering::Relaxed))
+            .expect("at least one courier");
+        post.send(Letter::Join(Box::new(newcomer)));
+        number
+    }
+
+    /// Sends a letter to one courier.
+    pub fn send(&self, courier: usize, letter: Letter) {
+        self.posts[courier].send(letter);
+    }
+
+    /// Ends all subscribers evenly within the window.
+    pub fn drain(&self, window: Duration) {
+        for post in self.posts.iter() {
+            post.send(Letter::Drain { window_ms: window.as_millis() as u64 });
+        }
+    }
+
+    /// Subscribers on couriers or on their way there.
+    pub fn load(&self) -> usize {
+        self.posts.iter().map(|post| post.load.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Ends the threads, and with them all sockets they hold.
+    pub fn stop(&self) {
+        for post in self.posts.iter() {
+            post.send(Letter::Stop);
+        }
+    }
+}
+
+impl Idlers {
+    pub fn couriers(&self) -> &Couriers {
+        &self.1
+    }
+
+    /// Starts the threads.
+    pub fn start(self, surroundings: Surroundings) -> std::io::Result<Couriers> {
+        for prepared in self.0 {
+            prepared.start(surroundings.clone())?;
+        }
+        Ok(self.1)
+    }
+}

@@ -1,0 +1,171 @@
+//! A courier's letter box: all that other threads may touch of a courier.
+
+use crate::channel::Channel;
+use crate::cursor::Form;
+use crate::frame::Frame;
+use crate::hub::feed::Feed;
+use crate::position::Position;
+use crate::subscription::Filter;
+use mio::Waker;
+use parking_lot::Mutex;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tokio::sync::oneshot;
+
+/// Letters that wait for the courier. A mutex and one flag: one wake covers many letters.
+pub struct Post {
+    waker: Waker,
+    woken: AtomicBool,
+    mail: Mutex<Mail>,
+    /// Subscribers there or on their way.
+    pub load: AtomicUsize,
+}
+
+/// What the courier finds in its box.
+#[derive(Default)]
+pub struct Mail {
+    pub letters: Vec<Letter>,
+    /// Numbers of feeds that have new frames; each at most once until the courier looks.
+    pub advanced: Vec<u32>,
+}
+
+/// What a courier is told.
+pub enum Letter {
+    /// A new subscriber, its response head written.
+    Join(Box<Newcomer>),
+    /// The legs of a subscriber that came while the backplane was away.
+    Legs { ticket: u64, start: Opening },
+    /// That subscriber cannot be given what it asked for: end it.
+    Dismiss { ticket: u64 },
+    /// History that a leg behind the tail asked for.
+    Page { key: u32, serial: u32, leg: u16, page: Page },
+    /// End all subscribers evenly within so many milliseconds (0: now).
+    Drain { window_ms: u64 },
+    /// The thread ends.
+    Stop,
+}
+
+/// A subscriber that a courier takes over.
+pub struct Newcomer {
+    pub socket: std::net::TcpStream,
+    pub peer: IpAddr,
+    pub framing: Framing,
+    pub terms: Terms,
+    pub start: Waiting,
+    /// When it must end, in milliseconds from now.
+    pub max_age_ms: Option<u64>,
+}
+
+/// Whether a newcomer knows where it begins.
+pub enum Waiting {
+    /// It does.
+    Ready(Opening),
+    /// Not yet: its legs come with a later letter of this ticket. The sender is dropped when it leaves, so that
+    /// nobody goes on looking for them.
+    Held(u64, oneshot::Sender<()>),
+}
+
+/// Where a subscription begins.
+pub struct Opening {
+    pub legs: Vec<LegStart>,
+    /// Written before the first event, in event-stream format; empty where the head carried it already.
+    pub preamble: Vec<u8>,
+}
+
+/// Where a leg begins.
+pub struct LegStart {
+    pub feed: Arc<Feed>,
+    pub position: Position,
+    /// Offset in the feed's log; `None`: behind it, to be caught up from history.
+    pub at: Option<u64>,
+    /// Whether `position` is an entry that the client received, so that passing over others would be a loss.
+    pub received: bool,
+}
+
+/// How bytes are wrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// HTTP/1.1 chunks.
+    Chunked,
+    /// HTTP/1.0: bare, ended by the close.
+    Bare,
+}
+
+/// What a subscription asked for beside its channels.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    pub filter: Option<Filter>,
+    pub envelope: bool,
+    /// How `id:` names its channels; `None` where one was asked for.
+    pub ids: Option<Form>,
+}
+
+/// A piece of history for one leg.
+pub struct Page {
+    /// Oldest first, control events among them.
+    pub frames: Vec<Arc<Frame>>,
+    /// The position after these frames.
+    pub position: Position,
+    /// Where the leg then goes on in the log; `None`: there is more history.
+    pub at: Option<u64>,
+}
+
+/// A leg behind the tail asks for history.
+pub struct CatchUp {
+    pub courier: usize,
+    pub key: u32,
+    pub serial: u32,
+    pub leg: u16,
+    pub feed: Arc<Feed>,
+    pub position: Position,
+    /// Whether that is an entry that the client received.
+    pub received: bool,
+    /// Events of history that it was given already.
+    pub given: u32,
+}
+
+impl CatchUp {
+    pub fn channel(&self) -> &Channel {
+        &self.feed.channel
+    }
+}
+
+impl Post {
+    pub fn new(waker: Waker) -> Post {
+        Post { waker, woken: AtomicBool::new(false), mail: Mutex::default(), load: AtomicUsize::new(0) }
+    }
+
+    /// Puts a letter into the box. A newcomer counts as load from here on.
+    pub fn send(&self, letter: Letter) {
+        if matches!(letter, Letter::Join(_)) {
+            self.load.fetch_add(1, Ordering::Relaxed);
+        }
+        self.mail.lock().letters.push(letter);
+        self.wake();
+    }
+
+    /// A feed has new frames.
+    pub fn advanced(&self, feed: u32) {
+        self.mail.lock().advanced.push(feed);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            // Fails only when the eventfd's counter is full, and then the courier is awake.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Takes everything, if there is anything; `into` must be empty and is swapped in as the new box.
+    pub fn collect(&self, into: &mut Mail) -> bool {
+        if !self.woken.load(Ordering::Acquire) {
+            return false;
+        }
+        // Before looking: a letter from now on wakes again.
+        self.woken.store(false, Ordering::Release);
+        std::mem::swap(&mut *self.mail.lock(), into);
+        true
+    }
+}

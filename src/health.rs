@@ -1,0 +1,108 @@
+//! Health: whether the backplane can be read, and what that means for readiness.
+//!
+//! Liveness never depends on it. Readiness fails late: when all nodes say "not ready" at once, an ingress answers 503,
+//! and that ends every EventSource for good.
+
+use crate::backplane::{Backplane, Link};
+use crate::config::UnreadyAfter;
+use crate::metrics::Metrics;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+/// What probes are told.
+pub struct Health {
+    unready_after: UnreadyAfter,
+    /// Since when the backplane cannot be read.
+    down_since: Mutex<Option<Instant>>,
+    draining: AtomicBool,
+}
+
+impl Health {
+    pub fn new(unready_after: UnreadyAfter) -> Arc<Health> {
+        Arc::new(Health {
+            unready_after,
+            down_since: Mutex::new(Some(Instant::now())),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.down_since.lock().is_none()
+    }
+
+    pub fn down_for(&self) -> Option<Duration> {
+        self.down_since.lock().map(|since| since.elapsed())
+    }
+
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Why the node should get no new clients; `None`: it should.
+    pub fn unready(&self) -> Option<&'static str> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Some("draining");
+        }
+        match (self.down_for(), self.unready_after.0) {
+            (Some(down), Some(limit)) if down >= limit => Some("the backplane is down"),
+            _ => None,
+        }
+    }
+
+    /// In one word.
+    pub fn state(&self) -> &'static str {
+        if self.draining.load(Ordering::Relaxed) {
+            "draining"
+        } else if self.is_up() {
+            "ok"
+        } else {
+            "degraded"
+        }
+    }
+
+    /// Follows the backplane's link and clock for as long as the node lives.
+    pub async fn watch(
+        self: Arc<Health>,
+        backplane: Arc<dyn Backplane>,
+        metrics: Arc<Metrics>,
+        clock_offset_ms: Arc<AtomicI64>,
+    ) {
+        let mut link = backplane.link();
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        let mut reconnects = 0;
+        loop {
+            self.note(*link.borrow_and_update(), &metrics);
+            tokio::select! {
+                changed = link.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                _ = second.tick() => {}
+            }
+            let facts = backplane.facts();
+            clock_offset_ms.store(facts.clock_offset_ms, Ordering::Relaxed);
+            metrics.backplane_reconnects.inc_by(facts.reconnects.saturating_sub(reconnects));
+            reconnects = facts.reconnects;
+        }
+    }
+
+    fn note(&self, link: Link, metrics: &Metrics) {
+        metrics.backplane_up.set(i64::from(link == Link::Up));
+        let mut down_since = self.down_since.lock();
+        match (link, *down_since) {
+            (Link::Up, Some(since)) => {
+                *down_since = None;
+                info!(down_ms = since.elapsed().as_millis() as u64, "the backplane is up");
+            }
+            (Link::Down, None) => {
+                *down_since = Some(Instant::now());
+                warn!("degraded: the backplane is down; subscribers stay, new ones are held");
+            }
+            _ => {}
+        }
+    }
+}

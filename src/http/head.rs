@@ -1,0 +1,53 @@
+//! Response heads that are written by hand, for connections that have left hyper.
+
+use super::cors::Grant;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::Response;
+use std::io::Write as _;
+use std::time::SystemTime;
+
+/// The head of an event stream.
+pub fn stream(chunked: bool, grant: &Grant) -> Vec<u8> {
+    let mut head = Vec::with_capacity(512);
+    head.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n");
+    head.extend_from_slice(b"cache-control: no-cache, no-transform\r\nx-accel-buffering: no\r\n");
+    grant.write_lines(&mut head);
+    date(&mut head);
+    let rest: &[u8] = if chunked { b"transfer-encoding: chunked\r\n\r\n" } else { b"connection: close\r\n\r\n" };
+    head.extend_from_slice(rest);
+    head
+}
+
+/// 204, which ends an EventSource for good (WHATWG HTML, section 9.2.3).
+pub fn finished(grant: &Grant) -> Vec<u8> {
+    let mut head = b"HTTP/1.1 204 No Content\r\n".to_vec();
+    grant.write_lines(&mut head);
+    date(&mut head);
+    head.extend_from_slice(b"connection: close\r\n\r\n");
+    head
+}
+
+/// A whole answer, after which the connection is closed.
+pub async fn answer(response: Response<Full<Bytes>>, grant: &Grant) -> Vec<u8> {
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let mut out = Vec::with_capacity(512 + body.len());
+    let status = parts.status;
+    let _ = write!(out, "HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or_default());
+    for (name, value) in &parts.headers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    grant.write_lines(&mut out);
+    date(&mut out);
+    let _ = write!(out, "content-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    out.extend_from_slice(&body);
+    out
+}
+
+fn date(into: &mut Vec<u8>) {
+    let _ = write!(into, "date: {}\r\n", httpdate::HttpDate::from(SystemTime::now()));
+}

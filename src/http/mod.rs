@@ -1,0 +1,59 @@
+//! The HTTP side of a node: the only part that knows hyper.
+//!
+//! [`accept`] takes connections, [`route`] tells requests apart, [`subscribe`] turns a request into a subscriber and
+//! hands its socket to a courier, [`publish`] takes events, [`reject`] says no, [`admin`] is for operators.
+
+pub mod accept;
+pub mod admin;
+pub mod cors;
+pub mod head;
+pub mod publish;
+pub mod publish_rate;
+pub mod reject;
+pub mod route;
+pub mod subscribe;
+
+use crate::config::Serve;
+use crate::courier::Couriers;
+use crate::hub::Hub;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::telemetry::Seldom;
+use cors::Cors;
+use publish::Publisher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What serving clients needs of the rest of the node.
+pub struct Context {
+    pub settings: Serve,
+    pub hub: Arc<Hub>,
+    pub couriers: Couriers,
+    pub limits: Arc<Limits>,
+    pub metrics: Arc<Metrics>,
+    pub cors: Arc<Cors>,
+    pub publisher: Option<Publisher>,
+    /// Set when no new subscribers are taken any more.
+    pub closing: AtomicBool,
+    pub clock_offset_ms: Arc<AtomicI64>,
+    pub seldom: Seldom,
+    /// Numbers for subscribers whose legs come later.
+    pub tickets: AtomicU64,
+}
+
+impl Context {
+    /// Now by the backplane's clock, in Unix milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
+        (now + self.clock_offset_ms.load(Ordering::Relaxed)).max(0) as u64
+    }
+
+    /// Counts a refusal, and says so in the log now and then.
+    pub fn refused(&self, reason: &'static str, peer: std::net::IpAddr) {
+        self.metrics.connections_refused.with_label_values(&[reason]).inc();
+        if let Some(suppressed) = self.seldom.turn(reason) {
+            tracing::warn!(%peer, reason, suppressed, "refused");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Publishing over HTTP: `POST /events/{channel}` and batches on `POST /events`.
+//!
+//! Owns the reading of the body, its limits, and the answer. What a body means is [`crate::publication`]'s; who may
+//! publish to what is decided before.
+
+use super::cors::Cors;
+use super::publish_rate::PublishRate;
+use super::reject::{Code, Problem};
+use crate::backplane::{Backplane, BackplaneError, Publication};
+use crate::position::Position;
+use crate::publication::{self, parse_batch, parse_single};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Body;
+use hyper::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use serde_json::json;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+/// Time for a body to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for the backplane to answer; it has shorter limits of its own.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Events of one batch.
+const MAX_BATCH_LINES: usize = 1_000;
+/// Bytes of one batch, unless a single event may be larger.
+const MAX_BATCH_BYTES: usize = 8 << 20;
+/// Bytes of all bodies that are in memory at once.
+const MAX_BODY_MEMORY: usize = 64 << 20;
+
+/// What publishing needs, shared by all connections.
+pub struct Publisher {
+    backplane: Arc<dyn Backplane>,
+    cors: Arc<Cors>,
+    rate: Option<PublishRate>,
+    limits: publication::Limits,
+    max_batch_bytes: usize,
+    /// Bytes that bodies may still take.
+    room: Semaphore,
+}
+
+/// A body with its share of [`Publisher::room`].
+struct Received<'a> {
+    body: Bytes,
+    _room: Option<SemaphorePermit<'a>>,
+}
+
+impl Publisher {
+    /// `max_event_bytes` limits one event's data; `rate` is events per second and address, 0 for no limit.
+    pub fn new(backplane: Arc<dyn Backplane>, cors: Arc<Cors>, max_event_bytes: usize, rate: u32) -> Publisher {
+        // JSON escapes make an event up to six times as long.
+        let max_batch_bytes = MAX_BATCH_BYTES.max(max_event_bytes.saturating_mul(6).saturating_add(4096));
+        Publisher {
+            backplane,
+            cors,
+            rate: NonZeroU32::new(rate).map(PublishRate::new),
+            limits: publication::Limits { max_event_bytes, max_batch_lines: MAX_BATCH_LINES },
+            max_batch_bytes,
+            room: Semaphore::new(MAX_BODY_MEMORY.max(max_batch_bytes)),
+        }
+    }
+
+    /// Refuses what is clear from the head alone, before a body is read.
+    fn check_head<B>(&self, request: &Request<B>, peer: IpAddr) -> Result<(), Problem> {
+        if !self.cors.admits(request.headers()) {
+            let detail = "--cors-origin does not name the origin of the page that sent this";
+            return Err(Problem::new(Code::Forbidden, detail));
+        }
+        let coding = request.headers().get(CONTENT_ENCODING).filter(|coding| *coding != "identity");
+        if let Some(coding) = coding {
+            return Err(Problem::bad_parameter("content-encoding", &format!("{coding:?}"), "bodies come as they are"));
+        }
+        self.take_rate(peer, 1)
+    }
+
+    fn take_rate(&self, peer: IpAddr, events: usize) -> Result<(), Problem> {
+        match (&self.rate, u32::try_from(events).ok().and_then(NonZeroU32::new)) {
+            (Some(rate), Some(events)) => rate.take(peer, events),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads a whole body. Cut off, too long or too slow, nothing of it is used.
+    async fn receive<B>(&self, body: B, most: usize) -> Result<Received<'_>, Problem>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        timeout(BODY_TIMEOUT, self.receive_all(body, most)).await.unwrap_or_else(|_| {
+            let detail = format!("the body was not complete after {} s", BODY_TIMEOUT.as_secs());
+            Err(Problem::new(Code::BodyTimeout, detail))
+        })
+    }
+
+    async fn receive_all<B>(&self, mut body: B, most: usize) -> Result<Received<'_>, Problem>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        let too_large = || Problem::new(Code::BodyTooLarge, format!("a body here has {most} bytes at most"));
+        if body.size_hint().lower() > most as u64 {
+            return Err(too_large());
+        }
+        let mut received = BytesMut::new();
+        let mut room = None::<SemaphorePermit<'_>>;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|e| Problem::new(Code::BadBody, format!("the body is not complete: {e}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if data.len() > most - received.len() {
+                return Err(too_large());
+            }
+            let more = self.take_room(data.len())?;
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+            received.extend_from_slice(&data);
+        }
+        Ok(Received { body: received.freeze(), _room: room })
+    }
+
+    /// Room is taken as bytes arrive, so that a slow sender holds only what it sent, and is never waited for.
+    fn take_room(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Problem> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let full = |_| Problem::new(Code::NodeFull, "too many bodies are being received at once");
+        self.room.try_acquire_many(bytes).map_err(full)
+    }
+
+    async fn append(&self, publications: Vec<Publication>) -> Result<Vec<Result<Position, BackplaneError>>, Problem> {
+        match timeout(APPEND_TIMEOUT, self.backplane.append(publications)).await {
+            Ok(answer) => answer.map_err(|e| refusal(&e)),
+            Err(_) => Err(refusal(&BackplaneError::Down("it did not answer in time".into()))),
+        }
+    }
+}
+
+/// Serves a `POST` to `/events` or `/events/{channel}`.
+///
+/// One event: 201 and `{"id"}`. A batch: 200 and `{"ids"}`, one per event; where the backplane refused some of them, 207
+/// with `null` among the ids and `errors` that name the lines. A batch that cannot be read publishes nothing.
+/// CORS headers are for the caller to add.
+pub async fn publish<B>(request: Request<B>, peer: IpAddr, publisher: &Publisher) -> Response<Full<Bytes>>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let (head, body) = request.into_parts();
+    let head = Request::from_parts(head, ());
+    let segment = head.uri().path().strip_prefix("/events/").map(str::to_owned);
+    let answer = match segment {
+        Some(segment) => publish_one(&segment, head, body, peer, publisher).await,
+        None => publish_batch(head, body, peer, publisher).await,
+    };
+    answer.unwrap_or_else(Problem::into_response)
+}
+
+async fn publish_one<B>(
+    segment: &str,
+    head: Request<()>,
+    body: B,
+    peer: IpAddr,
+    publisher: &Publisher,
+) -> Result<Response<Full<Bytes>>, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    publisher.check_head(&head, peer)?;
+    // Read once without the body, so that a bad request is refused before its body is sent.
+    let query = head.uri().query().unwrap_or_default();
+    parse_single(segment, query, head.headers(), Bytes::new(), &publisher.limits)?;
+    let received = publisher.receive(body, publisher.limits.max_event_bytes).await?;
+    let publication = parse_single(segment, query, head.headers(), received.body.clone(), &publisher.limits)?;
+    match publisher.append(vec![publication]).await?.pop() {
+        Some(Ok(id)) => Ok(answer(StatusCode::CREATED, &json!({"id": id.to_string()}))),
+        Some(Err(error)) => Err(refusal(&error)),
+        None => Err(refusal(&BackplaneError::Refused("no answer for the event".into()))),
+    }
+}
+
+async fn publish_batch<B>(
+    head: Request<()>,
+    body: B,
+    peer: IpAddr,
+    publisher: &Publisher,
+) -> Result<Response<Full<Bytes>>, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    publisher.check_head(&head, peer)?;
+    let received = publisher.receive(body, publisher.max_batch_bytes).await?;
+    let (lines, publications): (Vec<_>, Vec<_>) = parse_batch(&received.body, &publisher.limits)?.into_iter().unzip();
+    // One was taken for the request itself.
+    publisher.take_rate(peer, lines.len() - 1)?;
+    let results = publisher.append(publications).await?;
+    Ok(batch_answer(&lines, &results))
+}
+
+fn batch_answer(lines: &[usize], results: &[Result<Position, BackplaneError>]) -> Response<Full<Bytes>> {
+    let ids: Vec<_> = results.iter().map(|result| result.as_ref().ok().map(Position::to_string)).collect();
+    let error = |(line, result): (&usize, &Result<Position, BackplaneError>)| {
+        let problem = refusal(result.as_ref().err()?);
+        Some(json!({"line": line, "code": problem.code.as_str(), "detail": problem.detail}))
+    };
+    let errors: Vec<_> = lines.iter().zip(results).filter_map(error).collect();
+    match errors.is_empty() {
+        true => answer(StatusCode::OK, &json!({"ids": ids})),
+        false => answer(StatusCode::MULTI_STATUS, &json!({"ids": ids, "errors": errors})),
+    }
+}
+
+/// What a client is told of a backplane's failure. A lost answer leaves open whether the event was stored.
+fn refusal(error: &BackplaneError) -> Problem {
+    match error {
+        BackplaneError::Down(_) => {
+            let detail = format!("{error}; whether anything was stored is unknown, so a repeat may publish twice");
+            Problem::new(Code::BackplaneDown, detail)
+        }
+        BackplaneError::Refused(_) => Problem::new(Code::BackplaneRefused, error.to_string()),
+    }
+}
+
+fn answer(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(format!("{body}\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

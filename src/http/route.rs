@@ -1,0 +1,164 @@
+//! Routing: which request is what, and which subscriptions are admitted.
+
+use super::Context;
+use super::cors::Grant;
+use super::reject::{Code, Problem};
+use crate::config::WhenFull;
+use crate::limits::{Full, Seat};
+use crate::subscription::{Limits, Subscription};
+use bytes::Bytes;
+use http_body_util::Full as FullBody;
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, Version};
+use parking_lot::Mutex;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+type Answer = Response<FullBody<Bytes>>;
+
+/// Methods of `/events` and `/events/{channel}`.
+const ALLOW: &str = "GET, HEAD, POST, OPTIONS";
+
+/// A subscription that has a place on this node.
+pub struct Admitted {
+    pub subscription: Subscription,
+    pub seat: Seat,
+    pub grant: Grant,
+    /// HTTP/1.0 knows no chunks.
+    pub chunked: bool,
+}
+
+/// Answers a request; a subscription that is admitted goes into `decision` instead, and the future stays pending.
+pub async fn route(
+    request: Request<Incoming>,
+    peer: IpAddr,
+    context: &Arc<Context>,
+    decision: &Mutex<Option<Admitted>>,
+) -> Result<Answer, Infallible> {
+    let grant = context.cors.grant(request.headers());
+    let mut answer = match events_path(request.uri().path()) {
+        None => Problem::new(Code::NotFound, format!("there is no {}", request.uri().path())).into_response(),
+        Some(channel) => match *request.method() {
+            Method::GET => match admit(&request, channel, peer, context) {
+                Ok(admitted) => {
+                    drop(request);
+                    *decision.lock() = Some(admitted);
+                    std::future::pending().await
+                }
+                Err(answer) => answer,
+            },
+            Method::HEAD => match parse(&request, channel, context) {
+                Ok(_) => event_stream(Bytes::new()),
+                Err(problem) => problem.into_response(),
+            },
+            Method::OPTIONS => return Ok(context.cors.preflight(request.headers(), ALLOW)),
+            // Adds its own CORS headers.
+            Method::POST => return Ok(publish(request, peer, context).await),
+            ref method => Problem::method_not_allowed(method, ALLOW).into_response(),
+        },
+    };
+    grant.apply(answer.headers_mut());
+    Ok(answer)
+}
+
+/// `Some(None)` for `/events`, `Some(Some(channel))` for `/events/{channel}`.
+fn events_path(path: &str) -> Option<Option<&str>> {
+    let rest = path.strip_prefix("/events")?;
+    match rest.strip_prefix('/') {
+        None if rest.is_empty() => Some(None),
+        None => None,
+        Some("") => Some(None),
+        Some(channel) => Some(Some(channel)),
+    }
+}
+
+async fn publish(request: Request<Incoming>, peer: IpAddr, context: &Context) -> Answer {
+    match &context.publisher {
+        Some(publisher) => super::publish::publish(request, peer, publisher).await,
+        None => {
+            let detail = "publishing over HTTP is off on this node: --publish on allows it, XADD always works";
+            Problem::new(Code::PublishOff, detail).into_response()
+        }
+    }
+}
+
+fn parse(request: &Request<Incoming>, channel: Option<&str>, context: &Context) -> Result<Subscription, Problem> {
+    let limits =
+        Limits { max_channels: context.settings.max_channels_per_connection, max_tail: context.settings.replay_limit };
+    let last_event_id = request.headers().get("last-event-id").map(HeaderValue::as_bytes);
+    let query = request.uri().query().unwrap_or_default();
+    Subscription::parse(channel, query, last_event_id, &limits, context.now_ms())
+}
+
+fn admit(
+    request: &Request<Incoming>,
+    channel: Option<&str>,
+    peer: IpAddr,
+    context: &Arc<Context>,
+) -> Result<Admitted, Answer> {
+    if context.is_closing() {
+        context.refused("draining", peer);
+        return Err(Problem::new(Code::Draining, "this node is shutting down").into_response());
+    }
+    let subscription = parse(request, channel, context).map_err(|problem| {
+        context.refused(problem.code.as_str(), peer);
+        problem.into_response()
+    })?;
+    let seat = context.limits.enter(peer).map_err(|full| refuse(full, peer, context))?;
+    let grant = context.cors.grant(request.headers());
+    Ok(Admitted { subscription, seat, grant, chunked: request.version() != Version::HTTP_10 })
+}
+
+fn refuse(full: Full, peer: IpAddr, context: &Context) -> Answer {
+    let problem = match full {
+        Full::Node => {
+            context.refused("node_full", peer);
+            if context.settings.when_full == WhenFull::Retry {
+                return come_back(context);
+            }
+            let detail = format!("this node has its {} subscribers", context.limits.max());
+            Problem::new(Code::NodeFull, detail)
+        }
+        Full::Address => {
+            context.refused("too_many_connections", peer);
+            let most = context.settings.max_connections_per_address;
+            Problem::new(Code::TooManyConnections, format!("{peer} has its {most} subscribers on this node"))
+        }
+    };
+    problem.into_response()
+}
+
+/// A stream that ends at once, with a long delay: unlike after an error, EventSource comes back.
+fn come_back(context: &Context) -> Answer {
+    let longest = context.settings.retry.to.as_millis() as u64;
+    let retry = fastrand::u64(longest * 5..=longest * 15);
+    let mut answer = event_stream(format!("retry: {retry}\n\n").into());
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+/// An answer with the head of an event stream.
+fn event_stream(body: Bytes) -> Answer {
+    let mut answer = Response::new(FullBody::new(body));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        assert_eq!(events_path("/events"), Some(None));
+        assert_eq!(events_path("/events/"), Some(None));
+        assert_eq!(events_path("/events/orders"), Some(Some("orders")));
+        assert_eq!(events_path("/eventsx"), None);
+        assert_eq!(events_path("/"), None);
+    }
+}

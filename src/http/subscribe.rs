@@ -1,0 +1,237 @@
+//! Subscribing: from an admitted request to a subscriber on a courier.
+//!
+//! The socket has left hyper. Here its channels are joined, its head is written, and it is handed over. Where the
+//! backplane does not answer, the head goes out anyway and the legs follow when it does.
+
+use super::Context;
+use super::head;
+use super::reject::{Code, Problem};
+use super::route::Admitted;
+use crate::backplane::BackplaneError;
+use crate::courier::{Framing, LegStart, Letter, Newcomer, Opening, Terms, Waiting};
+use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
+use crate::hub::join::{JoinError, Start, Want};
+use crate::position::Position;
+use crate::subscription::{Resume, Since, Subscription};
+use futures_util::future::try_join_all;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// How long a request waits for its channels before it gets a head without them.
+const HOLD_AFTER: Duration = Duration::from_secs(1);
+/// Between tries while the backplane is down.
+const PAUSE: Duration = Duration::from_millis(200);
+/// A fresh socket takes a head at once; one that does not is no reader.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Joins, answers and hands over; ends the connection where that fails.
+pub async fn begin(socket: TcpStream, peer: IpAddr, admitted: Admitted, context: Arc<Context>) {
+    let subscription = Arc::new(admitted.subscription.clone());
+    let mut joining = Box::pin(join_all(subscription.clone(), context.clone()));
+    match timeout(HOLD_AFTER, joining.as_mut()).await {
+        Ok(Ok(starts)) => {
+            drop(joining);
+            start(socket, peer, admitted, &context, starts).await;
+        }
+        Ok(Err(error)) => refuse(socket, peer, &admitted, &context, error).await,
+        Err(_) => hold(socket, peer, admitted, &context, joining).await,
+    }
+}
+
+/// Joins every channel; tries again for as long as the backplane is down.
+async fn join_all(subscription: Arc<Subscription>, context: Arc<Context>) -> Result<Vec<Start>, JoinError> {
+    loop {
+        let joins = subscription.channels.iter().map(|channel| {
+            let (want, newest) = want(&subscription, channel);
+            let hub = context.hub.clone();
+            async move { hub.join(channel, want, newest).await }
+        });
+        match try_join_all(joins).await {
+            Err(JoinError::Backplane(BackplaneError::Down(_))) => tokio::time::sleep(PAUSE).await,
+            result => return result,
+        }
+    }
+}
+
+/// Where a subscription wants to begin in one of its channels.
+fn want(subscription: &Subscription, channel: &crate::channel::Channel) -> (Want, Option<usize>) {
+    match &subscription.resume {
+        Resume::Foreign => return (Want::Foreign, None),
+        Resume::Cursor(crate::cursor::Cursor::Single(_)) if subscription.channels.len() > 1 => {
+            // It says where, but not in which of these channels.
+            return (Want::Foreign, None);
+        }
+        Resume::Cursor(_) => {
+            return (subscription.resume_at(channel).map_or(Want::End, Want::Resume), None);
+        }
+        Resume::None => {}
+    }
+    let want = match subscription.since {
+        Since::Latest => Want::End,
+        Since::Earliest => Want::After(Position::ZERO),
+        Since::After(position) => Want::Resume(position),
+        Since::From(ms) => Want::After(Position::new(ms, 0).before()),
+    };
+    (want, subscription.tail)
+}
+
+/// Writes the head and hands over.
+async fn start(mut socket: TcpStream, peer: IpAddr, admitted: Admitted, context: &Context, starts: Vec<Start>) {
+    if starts.iter().all(|start| start.finished) {
+        let _ = timeout(HEAD_TIMEOUT, socket.write_all(&head::finished(&admitted.grant))).await;
+        context.metrics.connections_closed.with_label_values(&["final"]).inc();
+        return;
+    }
+    count_resumes(&admitted.subscription, &starts, context, peer);
+    let mut blocks = retry(context);
+    write_beginning(&mut blocks, &starts);
+    if write_head(&mut socket, &admitted, &blocks).await {
+        let legs = legs(starts);
+        let waiting = Waiting::Ready(Opening { legs, preamble: Vec::new() });
+        hand_over(socket, peer, admitted, context, waiting);
+    }
+}
+
+/// Writes the head without a position, hands over, and sends the legs after it.
+async fn hold(
+    mut socket: TcpStream,
+    peer: IpAddr,
+    admitted: Admitted,
+    context: &Context,
+    joining: std::pin::Pin<Box<impl Future<Output = Result<Vec<Start>, JoinError>>>>,
+) {
+    let subscription = admitted.subscription.clone();
+    if !write_head(&mut socket, &admitted, &retry(context)).await {
+        return;
+    }
+    let ticket = context.tickets.fetch_add(1, Ordering::Relaxed);
+    let (here, gone) = oneshot::channel();
+    let Some(courier) = hand_over(socket, peer, admitted, context, Waiting::Held(ticket, here)) else { return };
+    let joined = tokio::select! {
+        joined = joining => joined,
+        _ = gone => return,
+    };
+    let letter = match joined {
+        Ok(starts) => {
+            count_resumes(&subscription, &starts, context, peer);
+            let mut preamble = Vec::new();
+            write_beginning(&mut preamble, &starts);
+            Letter::Legs { ticket, start: Opening { legs: legs(starts), preamble } }
+        }
+        Err(error) => {
+            context.refused(problem(&error).code.as_str(), peer);
+            Letter::Dismiss { ticket }
+        }
+    };
+    context.couriers.send(courier, letter);
+}
+
+async fn refuse(mut socket: TcpStream, peer: IpAddr, admitted: &Admitted, context: &Context, error: JoinError) {
+    let problem = problem(&error);
+    context.refused(problem.code.as_str(), peer);
+    let answer = head::answer(problem.into_response(), &admitted.grant).await;
+    let _ = timeout(HEAD_TIMEOUT, socket.write_all(&answer)).await;
+}
+
+fn problem(error: &JoinError) -> Problem {
+    let code = match error {
+        JoinError::Full(_) => Code::ChannelFull,
+        JoinError::Backplane(BackplaneError::Down(_)) => Code::BackplaneDown,
+        JoinError::Backplane(BackplaneError::Refused(_)) => Code::BackplaneRefused,
+    };
+    Problem::new(code, error.to_string())
+}
+
+fn retry(context: &Context) -> Vec<u8> {
+    format!("retry: {}\n\n", context.settings.retry.pick_ms()).into_bytes()
+}
+
+/// The bare `id:` of where it begins, and what it has lost.
+fn write_beginning(into: &mut Vec<u8>, starts: &[Start]) {
+    into.extend_from_slice(b"id: ");
+    match starts {
+        [only] => write_position(into, only.position),
+        _ => {
+            let form = Form::of(starts.iter().map(|start| name_hash(&start.leg.feed().channel)));
+            let places = starts.iter().map(|start| {
+                let feed = start.leg.feed();
+                Place { channel: &feed.channel, hash: feed.hash, at: start.position }
+            });
+            write_cursor(into, form, places);
+        }
+    }
+    into.extend_from_slice(b"\n\n");
+    for gap in starts.iter().filter_map(|start| start.gap.as_ref()) {
+        into.extend_from_slice(gap.block().as_bytes());
+    }
+}
+
+/// Writes head and first blocks; whether the socket took them.
+async fn write_head(socket: &mut TcpStream, admitted: &Admitted, blocks: &[u8]) -> bool {
+    let mut bytes = head::stream(admitted.chunked, &admitted.grant);
+    if admitted.chunked {
+        crate::frame::chunked(&mut bytes, blocks);
+    } else {
+        bytes.extend_from_slice(blocks);
+    }
+    matches!(timeout(HEAD_TIMEOUT, socket.write_all(&bytes)).await, Ok(Ok(())))
+}
+
+fn legs(starts: Vec<Start>) -> Vec<LegStart> {
+    let leg = |start: Start| LegStart {
+        feed: start.leg.hand_over(),
+        position: start.position,
+        at: start.at,
+        received: start.received,
+    };
+    starts.into_iter().map(leg).collect()
+}
+
+/// Gives the socket to a courier; returns which.
+fn hand_over(socket: TcpStream, peer: IpAddr, admitted: Admitted, context: &Context, start: Waiting) -> Option<usize> {
+    let Ok(socket) = socket.into_std() else {
+        if let Waiting::Ready(opening) = start {
+            for leg in &opening.legs {
+                context.hub.leave(&leg.feed);
+            }
+        }
+        return None;
+    };
+    let subscription = admitted.subscription;
+    let several = subscription.channels.len() > 1;
+    let terms = Terms {
+        filter: subscription.filter,
+        envelope: subscription.envelope,
+        ids: several.then(|| Form::of(subscription.channels.iter().map(name_hash))),
+    };
+    let framing = if admitted.chunked { Framing::Chunked } else { Framing::Bare };
+    let max_age_ms = max_age_ms(context.settings.max_age);
+    admitted.seat.keep();
+    Some(context.couriers.take(Newcomer { socket, peer, framing, terms, start, max_age_ms }))
+}
+
+/// The maximum age, give or take a fifth, so that those who came together do not leave together.
+fn max_age_ms(age: Duration) -> Option<u64> {
+    let ms = age.as_millis() as u64;
+    (ms > 0).then(|| fastrand::u64(ms - ms / 5..=ms + ms / 5))
+}
+
+fn count_resumes(subscription: &Subscription, starts: &[Start], context: &Context, peer: IpAddr) {
+    for start in starts {
+        if let Some(gap) = &start.gap {
+            context.metrics.gaps.with_label_values(&[gap.reason.label()]).inc();
+            if let Some(suppressed) = context.seldom.turn("gap") {
+                tracing::info!(%peer, channel = %gap.channel, reason = gap.reason.label(), suppressed, "gap announced");
+            }
+        }
+        if subscription.resume != Resume::None {
+            context.metrics.resumes.with_label_values(&[start.outcome.label()]).inc();
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Catching up: history for legs that are behind the tail, a page at a time, until the tail covers them.
+//!
+//! A leg has at most one request on its way and one page in memory, so what a slow reader costs is bounded.
+
+use super::Hub;
+use super::join::encode;
+use super::log::Gone;
+use crate::backplane::continuity::{Resume, Verdict, judge};
+use crate::backplane::{Ask, BackplaneError, Examined, Span, Toward};
+use crate::courier::{CatchUp, Couriers, Letter, Page};
+use crate::frame::{Frame, Gap, GapReason};
+use crate::position::Position;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tracing::{debug, info};
+
+/// Entries of one page.
+const PAGE: usize = 256;
+/// What one page should weigh at most.
+const PAGE_BYTES: usize = 256 << 10;
+/// Between tries while the backplane is down.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Answers couriers' requests until they end.
+pub async fn run(hub: Arc<Hub>, couriers: Couriers, mut requests: mpsc::UnboundedReceiver<CatchUp>) {
+    while let Some(request) = requests.recv().await {
+        let (hub, couriers) = (hub.clone(), couriers.clone());
+        tokio::spawn(async move {
+            let page = loop {
+                match hub.page(&request).await {
+                    Ok(page) => break page,
+                    Err(error) => {
+                        debug!(channel = %request.channel(), %error, "catching up waits");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            };
+            hub.metrics.catch_ups.inc();
+            let CatchUp { courier, key, serial, leg, .. } = request;
+            couriers.send(courier, Letter::Page { key, serial, leg, page });
+        });
+    }
+}
+
+impl Hub {
+    /// The next page after a leg's position.
+    async fn page(&self, request: &CatchUp) -> Result<Page, BackplaneError> {
+        let (feed, position) = (&request.feed, request.position);
+        match feed.locate(position) {
+            Ok(at) => return Ok(Page { frames: vec![], position, at: Some(at) }),
+            // Only what is not there can be passed over; the rule decides whether that is a loss.
+            Err(Gone::Absent(_) | Gone::Ahead) if request.received => return self.leap(request).await,
+            Err(Gone::Absent(at)) => return Ok(Page { frames: vec![], position, at: Some(at) }),
+            Err(Gone::Ahead) => return Ok(Page { frames: vec![], position, at: Some(feed.lock().log.end()) }),
+            Err(Gone::Older) => {}
+        }
+        if request.given as usize >= self.replay_limit {
+            return Ok(self.cut(request));
+        }
+        let (base, count) = {
+            let state = feed.lock();
+            (state.log.base(), (PAGE_BYTES / (state.mean_bytes as usize).max(1)).clamp(2, PAGE))
+        };
+        let channel = feed.channel.clone();
+        let oldest = if request.received { position } else { position.after() };
+        let mut entries =
+            self.read_history(Span { channel, oldest, newest: base, count, toward: Toward::Newest }).await?;
+        if request.received && position != Position::ZERO {
+            if entries.first().is_none_or(|entry| entry.position != position) {
+                return self.leap(request).await;
+            }
+            entries.remove(0);
+        }
+        // Nothing lies between here and the tail: it goes on where the tail begins.
+        let reached = entries.last().map_or(base, |entry| entry.position);
+        Ok(Page { frames: encode(&entries), position: reached, at: feed.locate(reached).ok() })
+    }
+
+    /// The leg's position is not in the stream: judges it, and goes on where the rule says.
+    async fn leap(&self, request: &CatchUp) -> Result<Page, BackplaneError> {
+        let (feed, position) = (&request.feed, request.position);
+        let ask = Ask { channel: feed.channel.clone(), after: position.before(), count: PAGE };
+        let mut answers = self.backplane.examine(vec![ask]).await?;
+        let Examined { state, mut entries } = answers.pop().unwrap_or_else(|| Ok(Examined::default()))?;
+        let present = entries.first().is_some_and(|entry| entry.position == position);
+        let verdict = judge(Resume { at: position, rank: None, present }, state.as_ref());
+        let (after, gap) = match verdict {
+            Verdict::Continuous => (position, None),
+            Verdict::Broken { reason, after, lost } => (after, Some((reason, lost))),
+        };
+        let newest = feed.lock().log.position();
+        entries.retain(|entry| entry.position > after && entry.position <= newest);
+        let reached = entries.last().map_or(after, |entry| entry.position);
+        let mut frames = Vec::new();
+        if let Some((reason, lost)) = gap {
+            let continues_at = entries.first().map_or(after, |entry| entry.position);
+            frames.push(self.gap(request, reason, continues_at, lost));
+        }
+        frames.extend(encode(&entries));
+        let at = match feed.locate(reached) {
+            Ok(at) | Err(Gone::Absent(at)) => Some(at),
+            Err(Gone::Ahead) => Some(feed.lock().log.end()),
+            Err(Gone::Older) => None,
+        };
+        Ok(Page { frames, position: reached, at })
+    }
+
+    /// It has had as much history as one subscription gets: goes on at the tail, and says so.
+    fn cut(&self, request: &CatchUp) -> Page {
+        let base = request.feed.lock().log.base();
+        let at = request.feed.locate(base).ok();
+        Page { frames: vec![self.gap(request, GapReason::Trimmed, base, None)], position: base, at }
+    }
+
+    fn gap(&self, request: &CatchUp, reason: GapReason, continues_at: Position, lost: Option<u64>) -> Arc<Frame> {
+        let gap = Gap {
+            channel: request.channel().to_string(),
+            reason,
+            resume_from: Some(request.position),
+            continues_at: Some(continues_at),
+            lost,
+        };
+        info!(channel = %gap.channel, ?reason, from = %request.position, at = %continues_at, lost, "gap: behind the tail");
+        self.metrics.gaps.with_label_values(&[reason.label()]).inc();
+        Arc::new(Frame::control(request.position, gap.block().as_bytes()))
+    }
+}

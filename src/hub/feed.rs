@@ -1,0 +1,146 @@
+//! A feed: one channel's live state on this node.
+//!
+//! It owns the channel's log (the tail) and knows which couriers have members of it. Who writes to it (the
+//! follower, the joiner) and who reads it (couriers) are not its business.
+
+use super::log::{Gone, Log};
+use crate::channel::Channel;
+use crate::courier::Post;
+use crate::cursor::name_hash;
+use crate::frame::Frame;
+use crate::position::Position;
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Couriers are named by bits of a word.
+pub const MAX_COURIERS: usize = 64;
+
+/// Whether the follower keeps a feed up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// New: its position is not known yet.
+    Unattached,
+    /// Kept up to date.
+    Live,
+    /// Has no legs; its tail is kept a while for those who come back.
+    Dormant,
+}
+
+/// See the module.
+pub struct Feed {
+    /// Names the feed in letters to couriers; unique among the node's feeds.
+    pub number: u32,
+    pub channel: Channel,
+    /// The channel's [`name_hash`].
+    pub hash: u32,
+    state: Mutex<State>,
+    /// Bit per courier that has members.
+    couriers: AtomicU64,
+    /// Bit per courier that was told of an advance and has not looked yet.
+    rung: AtomicU64,
+    posts: Arc<[Arc<Post>]>,
+    /// One extension of the tail at a time: what one joiner reads, all who wait find there.
+    pub(super) extending: tokio::sync::Mutex<()>,
+}
+
+/// What the feed's lock guards.
+pub struct State {
+    pub log: Log,
+    pub life: Life,
+    /// Legs on couriers and on their way there.
+    pub legs: u32,
+    /// Mean size of an entry, for choosing how many to ask for.
+    pub mean_bytes: u32,
+}
+
+impl Feed {
+    pub fn new(number: u32, channel: Channel, posts: Arc<[Arc<Post>]>) -> Feed {
+        Feed {
+            number,
+            hash: name_hash(&channel),
+            channel,
+            state: Mutex::new(State { log: Log::new(), life: Life::Unattached, legs: 0, mean_bytes: 256 }),
+            couriers: AtomicU64::new(0),
+            rung: AtomicU64::new(0),
+            posts,
+            extending: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Appends frames and tells the couriers; returns how many bytes the tail grew by, trimming included.
+    pub fn append(&self, frames: impl IntoIterator<Item = Arc<Frame>>, limit: usize) -> isize {
+        let mut state = self.state.lock();
+        let before = state.log.bytes();
+        for frame in frames {
+            state.log.push(frame);
+        }
+        state.log.trim(limit);
+        let grown = state.log.bytes() as isize - before as isize;
+        drop(state);
+        self.ring();
+        grown
+    }
+
+    /// Wakes every courier that has members and was not told yet.
+    pub fn ring(&self) {
+        let members = self.couriers.load(Ordering::SeqCst);
+        let told = self.rung.fetch_or(members, Ordering::SeqCst);
+        let mut untold = members & !told;
+        while untold != 0 {
+            let courier = untold.trailing_zeros() as usize;
+            untold &= untold - 1;
+            self.posts[courier].advanced(self.number);
+        }
+    }
+
+    /// A courier is about to look: from now on an append rings again.
+    pub fn looked(&self, courier: usize) {
+        self.rung.fetch_and(!(1 << courier), Ordering::SeqCst);
+    }
+
+    /// A courier got its first member here, or lost its last.
+    pub fn set_members(&self, courier: usize, any: bool) {
+        let bit = 1u64 << courier;
+        if any {
+            self.couriers.fetch_or(bit, Ordering::SeqCst);
+        } else {
+            self.couriers.fetch_and(!bit, Ordering::SeqCst);
+            self.rung.fetch_and(!bit, Ordering::SeqCst);
+        }
+    }
+
+    /// Copies frames from the offset `from` on (at most back to the log's start) for a courier's mirror.
+    pub fn pull(&self, from: u64, into: &mut Vec<(u64, Arc<Frame>)>) -> Extent {
+        let state = self.state.lock();
+        state.log.copy_from(from, into);
+        let log = &state.log;
+        Extent { start: log.start(), end: log.end(), base: log.base(), position: log.position() }
+    }
+
+    /// One leg less; whether it was the last.
+    pub fn leave(&self) -> bool {
+        let mut state = self.state.lock();
+        state.legs -= 1;
+        state.legs == 0
+    }
+
+    /// Where the frames after `position` begin.
+    pub fn locate(&self, position: Position) -> Result<u64, Gone> {
+        self.state.lock().log.locate(position)
+    }
+}
+
+/// What a log covers: offsets, and the positions before its first frame and of its newest.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    pub start: u64,
+    pub end: u64,
+    pub base: Position,
+    /// The newest.
+    pub position: Position,
+}

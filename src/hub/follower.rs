@@ -1,0 +1,274 @@
+//! The follower: keeps the feeds that have subscribers up to date.
+//!
+//! It reads streams that the backplane reports as changed, never two reads at once of one stream, and asks each time
+//! for the newest known entry too: if that is still there, nothing between was lost; if not, state and entries of one
+//! instant are judged by [`continuity`](crate::backplane::continuity). A slow sweep over everything is the net under
+//! reports that never came. The queue holds each followed feed at most once.
+
+mod absorb;
+
+use super::Hub;
+use super::feed::{Feed, Life};
+use crate::backplane::{Ask, BackplaneError, Entry, Examined, Link, StreamState};
+use crate::channel::Channel;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Batches on their way at once.
+const BATCHES: usize = 4;
+/// Streams of one batch.
+const BATCH_STREAMS: usize = 1_000;
+/// What a batch's answer should weigh at most, by the mean size of entries.
+const BATCH_BYTES: usize = 512 << 10;
+/// Entries asked of one stream: at least the known one and a new one.
+const ENTRIES: std::ops::RangeInclusive<usize> = 2..=256;
+/// The sweep looks at every stream once in so many seconds.
+const SWEEP_SECONDS: usize = 30;
+/// After a failed batch, before the next one.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What others ask of the follower.
+pub enum Request {
+    /// Make the feed live; the answer comes when its position is known.
+    Attach(Arc<Feed>, oneshot::Sender<Result<(), BackplaneError>>),
+    /// Somebody knows of a newer entry.
+    Refresh(Arc<Feed>),
+    Unfollow(Arc<Feed>),
+}
+
+/// A feed as the follower sees it.
+struct Followed {
+    feed: Arc<Feed>,
+    /// Its stream may have something new.
+    dirty: bool,
+    /// A read is on its way, or waits in the queue.
+    busy: bool,
+    /// The entry at its position is not in the stream (empty, trimmed), so only an examination tells anything.
+    absent: bool,
+    /// Who waits until it is up to date.
+    waiting: Vec<oneshot::Sender<Result<(), BackplaneError>>>,
+}
+
+/// One batch's answer.
+enum Done {
+    Attached(Vec<Channel>, Result<Vec<Result<Option<StreamState>, BackplaneError>>, BackplaneError>),
+    Read(Vec<Channel>, usize, Result<Vec<Result<Vec<Entry>, BackplaneError>>, BackplaneError>),
+    Examined(Vec<Channel>, usize, Result<Vec<Result<Examined, BackplaneError>>, BackplaneError>),
+}
+
+type Batch = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+/// See the module.
+pub struct Follower {
+    hub: Arc<Hub>,
+    followed: HashMap<Channel, Followed>,
+    /// Feeds to attach, to read, to examine.
+    fresh: VecDeque<Channel>,
+    changed: VecDeque<Channel>,
+    doubtful: VecDeque<Channel>,
+    sweep: VecDeque<Channel>,
+    batches: FuturesUnordered<Batch>,
+    clock_offset_ms: Arc<std::sync::atomic::AtomicI64>,
+}
+
+impl Follower {
+    pub fn new(hub: Arc<Hub>, clock_offset_ms: Arc<std::sync::atomic::AtomicI64>) -> Follower {
+        Follower {
+            hub,
+            followed: HashMap::new(),
+            fresh: VecDeque::new(),
+            changed: VecDeque::new(),
+            doubtful: VecDeque::new(),
+            sweep: VecDeque::new(),
+            batches: FuturesUnordered::new(),
+            clock_offset_ms,
+        }
+    }
+
+    /// Runs until the hub is dropped.
+    pub async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
+        let changes = self.hub.backplane.changes().clone();
+        let mut link = self.hub.backplane.link();
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut letters = Vec::new();
+        loop {
+            self.start_batches(*link.borrow_and_update());
+            tokio::select! {
+                biased;
+                done = self.batches.next(), if !self.batches.is_empty() => {
+                    if let Some(done) = done && !self.finish(done) {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+                count = requests.recv_many(&mut letters, BATCH_STREAMS) => {
+                    if count == 0 {
+                        return;
+                    }
+                    letters.drain(..).for_each(|request| self.serve(request));
+                }
+                () = changes.wait() => {
+                    let pending = changes.take();
+                    if pending.doubt {
+                        self.mark_all();
+                    }
+                    pending.channels.iter().for_each(|channel| self.mark(channel));
+                }
+                _ = link_changed(&mut link) => {}
+                _ = second.tick() => self.sweep_some(),
+            }
+        }
+    }
+
+    fn serve(&mut self, request: Request) {
+        match request {
+            Request::Attach(feed, waiting) => self.attach(feed, waiting),
+            Request::Refresh(feed) => self.mark(&feed.channel),
+            Request::Unfollow(feed) => {
+                // It may have been joined again since.
+                let mut state = feed.lock();
+                if state.legs == 0 || state.life == Life::Dormant {
+                    state.life = if state.life == Life::Live { Life::Dormant } else { state.life };
+                    drop(state);
+                    if self.followed.get(&feed.channel).is_some_and(|f| f.waiting.is_empty()) {
+                        self.followed.remove(&feed.channel);
+                        self.hub.backplane.unfollowed(&feed.channel);
+                    }
+                }
+            }
+        }
+    }
+
+    fn attach(&mut self, feed: Arc<Feed>, waiting: oneshot::Sender<Result<(), BackplaneError>>) {
+        let life = feed.lock().life;
+        if life == Life::Live {
+            let _ = waiting.send(Ok(()));
+            return;
+        }
+        let channel = feed.channel.clone();
+        if let Some(followed) = self.followed.get_mut(&channel)
+            && Arc::ptr_eq(&followed.feed, &feed)
+        {
+            followed.waiting.push(waiting);
+            if life == Life::Dormant {
+                self.mark(&channel);
+            }
+            return;
+        }
+        let mut followed = Followed { feed, dirty: false, busy: true, absent: true, waiting: vec![waiting] };
+        if life == Life::Unattached {
+            self.fresh.push_back(channel.clone());
+        } else {
+            // Awake again: whatever came while it slept is found by an examination.
+            followed.dirty = true;
+            self.doubtful.push_back(channel.clone());
+        }
+        self.followed.insert(channel, followed);
+    }
+
+    /// A stream may have something new.
+    fn mark(&mut self, channel: &Channel) {
+        let Some(followed) = self.followed.get_mut(channel) else { return };
+        followed.dirty = true;
+        if !followed.busy {
+            followed.busy = true;
+            let queue = if followed.absent { &mut self.doubtful } else { &mut self.changed };
+            queue.push_back(channel.clone());
+        }
+    }
+
+    fn mark_all(&mut self) {
+        let channels: Vec<Channel> = self.followed.keys().cloned().collect();
+        channels.iter().for_each(|channel| self.mark(channel));
+    }
+
+    fn sweep_some(&mut self) {
+        if self.sweep.is_empty() {
+            self.sweep.extend(self.followed.keys().cloned());
+        }
+        for _ in 0..self.followed.len().div_ceil(SWEEP_SECONDS) {
+            let Some(channel) = self.sweep.pop_front() else { return };
+            self.mark(&channel);
+        }
+    }
+
+    fn start_batches(&mut self, link: Link) {
+        while link == Link::Up && self.batches.len() < BATCHES {
+            if !self.fresh.is_empty() {
+                self.start_attach();
+            } else if !self.doubtful.is_empty() {
+                let asks = take_batch(&mut self.doubtful, &mut self.followed);
+                self.start(asks, |channels, count, backplane, asks| {
+                    Box::pin(async move { Done::Examined(channels, count, backplane.examine(asks).await) })
+                });
+            } else if !self.changed.is_empty() {
+                let asks = take_batch(&mut self.changed, &mut self.followed);
+                self.start(asks, |channels, count, backplane, asks| {
+                    Box::pin(async move { Done::Read(channels, count, backplane.read(asks).await) })
+                });
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn start_attach(&mut self) {
+        let count = self.fresh.len().min(BATCH_STREAMS);
+        let channels: Vec<Channel> = self.fresh.drain(..count).collect();
+        let backplane = self.hub.backplane.clone();
+        self.batches.push(Box::pin(async move {
+            let answer = backplane.inspect(channels.clone()).await;
+            Done::Attached(channels, answer)
+        }));
+    }
+
+    fn start(
+        &mut self,
+        asks: Vec<Ask>,
+        batch: impl FnOnce(Vec<Channel>, usize, Arc<dyn crate::backplane::Backplane>, Vec<Ask>) -> Batch,
+    ) {
+        let Some(first) = asks.first() else { return };
+        let count = first.count;
+        let channels = asks.iter().map(|ask| ask.channel.clone()).collect();
+        self.batches.push(batch(channels, count, self.hub.backplane.clone(), asks));
+    }
+}
+
+/// Takes streams whose answer stays within a batch's bytes.
+fn take_batch(queue: &mut VecDeque<Channel>, followed: &mut HashMap<Channel, Followed>) -> Vec<Ask> {
+    let mut asks: Vec<Ask> = Vec::new();
+    let mut bytes = 0;
+    while asks.len() < BATCH_STREAMS
+        && let Some(channel) = queue.pop_front()
+    {
+        // Unfollowed since it was queued.
+        let Some(followed) = followed.get_mut(&channel) else { continue };
+        followed.dirty = false;
+        let (position, mean) = {
+            let state = followed.feed.lock();
+            (state.log.position(), state.mean_bytes as usize)
+        };
+        bytes += mean;
+        asks.push(Ask { channel, after: position.before(), count: 0 });
+        if bytes * ENTRIES.start() >= BATCH_BYTES {
+            break;
+        }
+    }
+    let count = (BATCH_BYTES / bytes.max(1)).clamp(*ENTRIES.start(), *ENTRIES.end());
+    asks.iter_mut().for_each(|ask| ask.count = count);
+    asks
+}
+
+/// Never ends where the backplane has gone: then the node ends too.
+async fn link_changed(link: &mut watch::Receiver<Link>) {
+    if link.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

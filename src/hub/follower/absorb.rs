@@ -1,0 +1,224 @@
+//! What the follower does with answers: attach, append, judge.
+
+use super::{Done, Follower};
+use crate::backplane::continuity::{Resume, Verdict, judge};
+use crate::backplane::{BackplaneError, Entry, Examined, StreamState};
+use crate::channel::Channel;
+use crate::event::Event;
+use crate::frame::{Frame, Gap};
+use crate::hub::feed::{Feed, Life};
+use crate::position::Position;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tracing::{info, warn};
+
+/// A feed that slept through more than this is begun anew: reading on would cost more than its tail is worth.
+const WORTH_READING: u64 = 1_000;
+
+impl Follower {
+    /// Takes a batch's answer; whether the backplane gave one.
+    pub(super) fn finish(&mut self, done: Done) -> bool {
+        match done {
+            Done::Attached(channels, Ok(states)) => {
+                channels.into_iter().zip(states).for_each(|(channel, state)| self.attached(channel, state));
+                true
+            }
+            Done::Read(channels, count, Ok(answers)) => {
+                channels.into_iter().zip(answers).for_each(|(channel, answer)| match answer {
+                    Ok(entries) => self.read(channel, count, entries),
+                    Err(error) => self.refused(channel, error),
+                });
+                true
+            }
+            Done::Examined(channels, count, Ok(answers)) => {
+                channels.into_iter().zip(answers).for_each(|(channel, answer)| match answer {
+                    Ok(examined) => self.examined(channel, count, examined),
+                    Err(error) => self.refused(channel, error),
+                });
+                true
+            }
+            Done::Attached(channels, Err(_)) => {
+                self.fresh.extend(channels);
+                false
+            }
+            Done::Read(channels, _, Err(_)) | Done::Examined(channels, _, Err(_)) => {
+                for channel in channels {
+                    if let Some(followed) = self.followed.get_mut(&channel) {
+                        followed.busy = false;
+                        self.mark(&channel);
+                    }
+                }
+                false
+            }
+        }
+    }
+
+    fn attached(&mut self, channel: Channel, state: Result<Option<StreamState>, BackplaneError>) {
+        let state = match state {
+            Ok(state) => state,
+            Err(error) => return self.refused(channel, error),
+        };
+        let Some(followed) = self.followed.get_mut(&channel) else { return };
+        begin(&followed.feed, state.as_ref());
+        followed.absent = state.is_none_or(|s| s.length == 0);
+        self.settled(&channel, false);
+    }
+
+    /// Entries from the known one on.
+    fn read(&mut self, channel: Channel, count: usize, mut entries: Vec<Entry>) {
+        let Some(followed) = self.followed.get_mut(&channel) else { return };
+        let position = followed.feed.lock().log.position();
+        if entries.first().is_none_or(|entry| entry.position != position) {
+            followed.absent = true;
+            followed.busy = false;
+            self.mark(&channel);
+            return;
+        }
+        let more = entries.len() == count;
+        entries.remove(0);
+        self.append(&channel, Vec::new(), entries);
+        self.settled(&channel, more);
+    }
+
+    fn examined(&mut self, channel: Channel, count: usize, examined: Examined) {
+        let Some(followed) = self.followed.get_mut(&channel) else { return };
+        let Examined { state, mut entries } = examined;
+        let (position, rank, slept) = {
+            let feed = followed.feed.lock();
+            (feed.log.position(), feed.log.rank(), feed.life == Life::Dormant)
+        };
+        let present = position != Position::ZERO && entries.first().is_some_and(|entry| entry.position == position);
+        let more = entries.len() == count;
+        if slept && more && missed(rank, state.as_ref()).is_none_or(|missed| missed > WORTH_READING) {
+            let before = followed.feed.lock().log.bytes();
+            begin(&followed.feed, state.as_ref());
+            self.hub.account(-(before as isize));
+            followed.absent = false;
+            return self.settled(&channel, false);
+        }
+        let mut control = Vec::new();
+        if present {
+            entries.remove(0);
+        } else {
+            let verdict = judge(Resume { at: position, rank, present }, state.as_ref());
+            let after = match verdict {
+                Verdict::Continuous => position,
+                Verdict::Broken { after, .. } => after,
+            };
+            entries.retain(|entry| entry.position > after);
+            let rank = rank_before(&entries, state.as_ref());
+            if let Verdict::Broken { reason, lost, .. } = verdict {
+                let continues_at = entries.first().map_or(after, |entry| entry.position);
+                let gap = Gap {
+                    channel: channel.to_string(),
+                    reason,
+                    resume_from: Some(position),
+                    continues_at: Some(continues_at),
+                    lost,
+                };
+                info!(channel = %channel, ?reason, from = %position, at = %continues_at, lost, "gap: history was lost");
+                self.hub.metrics.gaps.with_label_values(&[reason.label()]).inc();
+                control.push(Arc::new(Frame::control(position, gap.block().as_bytes())));
+            }
+            followed.absent = entries.is_empty();
+            let mut feed = followed.feed.lock();
+            feed.log.continue_after(after, rank);
+        }
+        if present || !entries.is_empty() {
+            if let Some(followed) = self.followed.get_mut(&channel) {
+                followed.absent = false;
+            }
+        }
+        self.append(&channel, control, entries);
+        self.settled(&channel, more);
+    }
+
+    /// Encodes entries and appends them to the feed, control events first.
+    fn append(&mut self, channel: &Channel, control: Vec<Arc<Frame>>, entries: Vec<Entry>) {
+        if control.is_empty() && entries.is_empty() {
+            return;
+        }
+        let Some(followed) = self.followed.get(channel) else { return };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
+            + self.clock_offset_ms.load(Ordering::Relaxed);
+        let mut mean = followed.feed.lock().mean_bytes as usize;
+        self.hub.metrics.events_received.inc_by(entries.len() as u64);
+        let events: Vec<Arc<Frame>> = entries
+            .iter()
+            .map(|entry| {
+                let lag = (now - entry.position.ms as i64).max(0) as f64 / 1000.0;
+                self.hub.metrics.follower_lag.observe(lag);
+                let frame = Frame::new(entry.position, Event::from_entry(entry));
+                mean = (mean * 7 + frame.chunk().len()) / 8;
+                Arc::new(frame)
+            })
+            .collect();
+        followed.feed.lock().mean_bytes = mean as u32;
+        let grown = followed.feed.append(control.into_iter().chain(events), self.hub.share());
+        self.hub.account(grown);
+    }
+
+    /// A read of the stream is over.
+    fn settled(&mut self, channel: &Channel, more: bool) {
+        let Some(followed) = self.followed.get_mut(channel) else { return };
+        followed.busy = false;
+        let position = {
+            let mut state = followed.feed.lock();
+            if !more {
+                state.life = Life::Live;
+            }
+            if state.legs == 0 {
+                // Everybody left while it was read: the hub puts it to sleep.
+                self.hub.idle.push(followed.feed.clone());
+            }
+            state.log.position()
+        };
+        if !more {
+            followed.waiting.drain(..).for_each(|waiting| drop(waiting.send(Ok(()))));
+        }
+        self.hub.backplane.followed(channel, position);
+        if more || self.followed.get(channel).is_some_and(|f| f.dirty) {
+            self.mark(channel);
+        }
+    }
+
+    /// This stream cannot be read: who waits is told, who is there keeps waiting for the sweep.
+    fn refused(&mut self, channel: Channel, error: BackplaneError) {
+        warn!(channel = %channel, %error, "a stream cannot be read");
+        let Some(followed) = self.followed.get_mut(&channel) else { return };
+        followed.busy = false;
+        followed.waiting.drain(..).for_each(|waiting| drop(waiting.send(Err(error.clone()))));
+        let unattached = followed.feed.lock().life == Life::Unattached;
+        if unattached {
+            self.followed.remove(&channel);
+        }
+    }
+}
+
+/// Begins a feed at the newest entry of its stream.
+fn begin(feed: &Arc<Feed>, state: Option<&StreamState>) {
+    let mut feed = feed.lock();
+    match state {
+        Some(state) => feed.log.begin_at(state.last, state.added, state.finished),
+        None => feed.log.begin_at(Position::ZERO, Some(0), false),
+    }
+}
+
+/// How many entries came since, where counts are known.
+fn missed(rank: Option<u64>, state: Option<&StreamState>) -> Option<u64> {
+    state?.added?.checked_sub(rank?)
+}
+
+/// How many entries the stream ever had before these, where that is sure.
+fn rank_before(entries: &[Entry], state: Option<&StreamState>) -> Option<u64> {
+    let Some(state) = state else { return Some(0) };
+    let added = state.added?;
+    match entries.first() {
+        None => Some(added),
+        Some(entry) if Some(entry.position) == state.first && state.max_deleted == Some(Position::ZERO) => {
+            added.checked_sub(state.length)
+        }
+        Some(_) => None,
+    }
+}

@@ -1,0 +1,360 @@
+//! Joining: where in a feed a subscription begins, and what it has lost.
+//!
+//! A position that lies in the tail needs no read. An older one has the tail extended backwards, once for all who
+//! wait for it, as far as the tail's bytes allow; beyond that the leg begins behind the tail and its courier asks for
+//! history page by page.
+
+use super::feed::{Feed, Life};
+use super::follower::Request;
+use super::log::Gone;
+use super::{ChannelFull, Hub, LegGuard};
+use crate::backplane::continuity::{Resume, Verdict, judge};
+use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, Toward};
+use crate::channel::Channel;
+use crate::event::Event;
+use crate::frame::{Frame, Gap, GapReason};
+use crate::position::Position;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Where somebody wants to begin in a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// At the newest.
+    End,
+    /// After a position that was received; what was lost since is announced.
+    Resume(Position),
+    /// After a last event id that is no position: at the newest, and told so.
+    Foreign,
+    /// After a position in time: whatever there is.
+    After(Position),
+}
+
+/// Where a subscription begins in a channel.
+pub struct Start {
+    pub leg: LegGuard,
+    pub position: Position,
+    /// Offset in the feed's log; `None`: behind it.
+    pub at: Option<u64>,
+    /// Whether `position` is an entry that the client received.
+    pub received: bool,
+    pub gap: Option<Gap>,
+    /// The channel has ended, and nothing is left to deliver.
+    pub finished: bool,
+    pub outcome: Outcome,
+}
+
+/// How a subscription with a position began: the label of `fantail_resumes_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It had missed nothing.
+    Live,
+    /// What it missed was in memory.
+    Tail,
+    /// What it missed was read from the backplane.
+    History,
+    Gap,
+    Reset,
+}
+
+impl Outcome {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Outcome::Live => "live",
+            Outcome::Tail => "tail",
+            Outcome::History => "history",
+            Outcome::Gap => "gap",
+            Outcome::Reset => "reset",
+        }
+    }
+}
+
+/// Why a channel cannot be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    #[error("channel {} has as many subscribers on this node as it may", .0.0)]
+    Full(ChannelFull),
+    #[error(transparent)]
+    Backplane(#[from] BackplaneError),
+}
+
+/// Entries of one read of history.
+const PAGE: usize = 1_000;
+/// What one page of history should weigh at most.
+const PAGE_BYTES: usize = 512 << 10;
+/// How often a position that lies ahead of this node is looked up, and the pause between.
+const AHEAD_TRIES: u32 = 50;
+const AHEAD_PAUSE: Duration = Duration::from_millis(20);
+
+impl Hub {
+    /// Joins one channel. `newest`: of what `want` gives, only the last so many events.
+    ///
+    /// Waits for the backplane while it is down and the feed is not live.
+    pub async fn join(
+        self: &Arc<Hub>,
+        channel: &Channel,
+        want: Want,
+        newest: Option<usize>,
+    ) -> Result<Start, JoinError> {
+        let leg = self.enter(channel).map_err(JoinError::Full)?;
+        let feed = leg.feed().clone();
+        self.attach(&feed).await?;
+        let start = match (want, newest) {
+            (Want::Resume(position), _) => self.resume(&feed, position).await?,
+            (Want::Foreign, _) => foreign(&feed),
+            (Want::End, None) => Found::at_end(&feed),
+            (Want::End, Some(count)) => self.last(&feed, Position::ZERO, count).await?,
+            (Want::After(position), Some(count)) => self.last(&feed, position, count).await?,
+            (Want::After(position), None) => self.after(&feed, position).await?,
+        };
+        let finished = {
+            let state = feed.lock();
+            state.log.finished() && start.at == Some(state.log.end()) && start.gap.is_none()
+        };
+        let Found { position, at, gap, outcome } = start;
+        Ok(Start { leg, position, at, received: matches!(want, Want::Resume(_)), gap, finished, outcome })
+    }
+
+    async fn attach(&self, feed: &Arc<Feed>) -> Result<(), BackplaneError> {
+        if feed.lock().life == Life::Live {
+            return Ok(());
+        }
+        let (told, wait) = oneshot::channel();
+        self.request(Request::Attach(feed.clone(), told));
+        wait.await.unwrap_or_else(|_| Err(BackplaneError::Down("the node is ending".into())))
+    }
+
+    async fn resume(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
+        let mut tries = 0;
+        let mut read = false;
+        loop {
+            let located = locate(feed, position);
+            match located {
+                Ok(at) => {
+                    let live = feed.lock().log.end() == at;
+                    let outcome = match (live, read) {
+                        (true, _) => Outcome::Live,
+                        (false, false) => Outcome::Tail,
+                        (false, true) => Outcome::History,
+                    };
+                    return Ok(Found { position, at: Some(at), gap: None, outcome });
+                }
+                Err(Gone::Older) => {
+                    read = true;
+                    match self.extend(feed, position, usize::MAX).await? {
+                        Reached::Position => continue,
+                        Reached::Absent => return self.judged(feed, position).await,
+                        Reached::TooFar => return self.behind(feed, position).await,
+                    }
+                }
+                Err(Gone::Absent(_)) => return self.judged(feed, position).await,
+                Err(Gone::Ahead) => {
+                    // Another node has read on already, or the stream went back: the stream knows.
+                    let examined = self.look(feed, position).await?;
+                    let ahead_of_stream = examined.state.as_ref().is_none_or(|s| s.last < position);
+                    tries += 1;
+                    if ahead_of_stream || tries > AHEAD_TRIES {
+                        return self.judged(feed, position).await;
+                    }
+                    self.request(Request::Refresh(feed.clone()));
+                    tokio::time::sleep(AHEAD_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// The position is not in the tail and is no entry that passed by: what the stream says of it counts.
+    async fn judged(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
+        let examined = self.look(feed, position).await?;
+        let present = examined.entries.first().is_some_and(|entry| entry.position == position);
+        match judge(Resume { at: position, rank: None, present }, examined.state.as_ref()) {
+            Verdict::Continuous => Ok(Found { outcome: Outcome::History, ..place(feed, position) }),
+            Verdict::Broken { reason, after, lost } => {
+                let found = place(feed, after);
+                let first = examined.entries.iter().map(|e| e.position).find(|p| *p > after);
+                let gap = Gap {
+                    channel: feed.channel.to_string(),
+                    reason,
+                    resume_from: Some(position),
+                    continues_at: Some(first.unwrap_or(after)),
+                    lost,
+                };
+                let outcome = if reason == GapReason::Reset { Outcome::Reset } else { Outcome::Gap };
+                Ok(Found { gap: Some(gap), outcome, ..found })
+            }
+        }
+    }
+
+    /// Far behind the tail: its courier asks for history, which is judged there if the entry is not found.
+    async fn behind(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
+        let examined = self.look(feed, position).await?;
+        match examined.entries.first().is_some_and(|entry| entry.position == position) {
+            true => Ok(Found { position, at: None, gap: None, outcome: Outcome::History }),
+            false => self.judged(feed, position).await,
+        }
+    }
+
+    /// State, and the entries at and after a position.
+    async fn look(&self, feed: &Arc<Feed>, position: Position) -> Result<Examined, BackplaneError> {
+        let ask = Ask { channel: feed.channel.clone(), after: position.before(), count: 2 };
+        let _permit = self.readers.acquire().await;
+        let mut answers = self.backplane.examine(vec![ask]).await?;
+        answers.pop().unwrap_or_else(|| Ok(Examined::default()))
+    }
+
+    /// Everything after a position in time.
+    async fn after(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
+        if matches!(feed.locate(position), Err(Gone::Older)) {
+            self.extend(feed, position, self.replay_limit).await?;
+        }
+        Ok(Found { outcome: Outcome::History, ..place(feed, position) })
+    }
+
+    /// The newest events after a position.
+    async fn last(&self, feed: &Arc<Feed>, position: Position, count: usize) -> Result<Found, BackplaneError> {
+        if feed.lock().log.events() < count && feed.lock().log.base() > position {
+            self.extend(feed, position, count).await?;
+        }
+        let state = feed.lock();
+        let (at, before) = state.log.newest(count);
+        let first = match state.log.locate(position) {
+            Ok(first) | Err(Gone::Absent(first)) => Some(first),
+            Err(Gone::Ahead) => Some(state.log.end()),
+            Err(Gone::Older) => None,
+        };
+        Ok(match first {
+            Some(first) if first > at => Found {
+                position: position.min(state.log.position()),
+                at: Some(first),
+                gap: None,
+                outcome: Outcome::Tail,
+            },
+            _ => Found { position: before, at: Some(at), gap: None, outcome: Outcome::Tail },
+        })
+    }
+
+    /// Extends the tail backwards until it covers what lies after `position`, has `count` events, or is full.
+    async fn extend(&self, feed: &Arc<Feed>, position: Position, count: usize) -> Result<Reached, BackplaneError> {
+        let _one_at_a_time = feed.extending.lock().await;
+        loop {
+            let limit = self.share();
+            let (base, span) = {
+                let state = feed.lock();
+                let log = &state.log;
+                if log.base() <= position || log.events() >= count {
+                    return Ok(Reached::Position);
+                }
+                if log.whole() {
+                    return Ok(Reached::Absent);
+                }
+                if !log.extendable() || log.bytes() >= limit || log.events() >= self.replay_limit {
+                    return Ok(Reached::TooFar);
+                }
+                let wanted = count.saturating_sub(log.events()).min(PAGE);
+                let page = wanted.min(PAGE_BYTES / (state.mean_bytes as usize).max(1)).max(1);
+                let channel = feed.channel.clone();
+                let newest = log.base();
+                (newest, Span { channel, oldest: position, newest, count: page, toward: Toward::Oldest })
+            };
+            let page = span.count;
+            let entries = self.read_history(span).await?;
+            let complete = entries.len() < page;
+            let mut state = feed.lock();
+            if state.log.base() != base || !state.log.extendable() {
+                // Trimmed or reset meanwhile.
+                return Ok(Reached::TooFar);
+            }
+            let before = state.log.bytes();
+            let found = prepend(&mut state.log, entries, position, complete);
+            let grown = state.log.bytes() as isize - before as isize;
+            drop(state);
+            self.account(grown);
+            if found {
+                return Ok(Reached::Position);
+            }
+            if complete {
+                return Ok(if position == Position::ZERO { Reached::Position } else { Reached::Absent });
+            }
+        }
+    }
+
+    /// One span of history, with bounded concurrency.
+    pub(super) async fn read_history(&self, span: Span) -> Result<Vec<Entry>, BackplaneError> {
+        let _permit = self.readers.acquire().await;
+        let mut answers = self.backplane.history(vec![span]).await?;
+        answers.pop().unwrap_or_else(|| Ok(Vec::new()))
+    }
+}
+
+/// Puts older entries before a log; whether the entry at `position` was among them.
+fn prepend(log: &mut super::log::Log, mut entries: Vec<Entry>, position: Position, complete: bool) -> bool {
+    let found = entries.first().is_some_and(|entry| entry.position == position);
+    if found {
+        // That one was received: the log begins right after it.
+        entries.remove(0);
+        log.prepend(encode(&entries), position, false);
+    } else if let Some(first) = entries.first() {
+        let base = first.position.before();
+        log.prepend(encode(&entries), base, complete && position == Position::ZERO);
+    }
+    found
+}
+
+/// Frames of entries.
+pub(super) fn encode(entries: &[Entry]) -> Vec<Arc<Frame>> {
+    entries.iter().map(|entry| Arc::new(Frame::new(entry.position, Event::from_entry(entry)))).collect()
+}
+
+/// How far an extension came.
+enum Reached {
+    /// The tail covers what was asked for.
+    Position,
+    /// The stream has no entry at the position; the tail begins with the first one after it.
+    Absent,
+    /// The tail is full before it.
+    TooFar,
+}
+
+/// A place in a feed, without its leg.
+struct Found {
+    position: Position,
+    at: Option<u64>,
+    gap: Option<Gap>,
+    outcome: Outcome,
+}
+
+impl Found {
+    fn at_end(feed: &Arc<Feed>) -> Found {
+        let state = feed.lock();
+        Found { position: state.log.position(), at: Some(state.log.end()), gap: None, outcome: Outcome::Live }
+    }
+}
+
+fn foreign(feed: &Arc<Feed>) -> Found {
+    let found = Found::at_end(feed);
+    let gap = Gap {
+        channel: feed.channel.to_string(),
+        reason: GapReason::Reset,
+        resume_from: None,
+        continues_at: Some(found.position),
+        lost: None,
+    };
+    Found { gap: Some(gap), outcome: Outcome::Reset, ..found }
+}
+
+fn locate(feed: &Arc<Feed>, position: Position) -> Result<u64, Gone> {
+    feed.locate(position)
+}
+
+/// What follows a position, whether or not an entry of that id is known.
+fn place(feed: &Arc<Feed>, position: Position) -> Found {
+    let state = feed.lock();
+    let at = match state.log.locate(position) {
+        Ok(at) | Err(Gone::Absent(at)) => Some(at),
+        Err(Gone::Ahead) => Some(state.log.end()),
+        Err(Gone::Older) => None,
+    };
+    let position = position.min(state.log.position());
+    Found { position, at, gap: None, outcome: Outcome::History }
+}

@@ -1,0 +1,217 @@
+//! A feed's log: the newest frames of a channel, addressed by byte offset and by position. Pure.
+//!
+//! The offset of a frame counts the bytes of all frames before it, so a subscriber of one channel needs a single
+//! number to say where it is, in the middle of a frame too. Offsets begin far from zero, because a log also grows
+//! backwards when somebody needs older history.
+
+use crate::frame::Frame;
+use crate::position::Position;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Room for a terabyte of history before the first frame.
+const ORIGIN: u64 = 1 << 40;
+
+/// See the module.
+pub struct Log {
+    frames: VecDeque<(u64, Arc<Frame>)>,
+    start: u64,
+    end: u64,
+    /// Frames before this offset are only for those who are there already: ids went back behind them.
+    floor: u64,
+    /// Everything after this position, up to `position`, is in the log from `floor` on.
+    base: Position,
+    position: Position,
+    /// Entries that the stream ever had up to `position`, where that is known.
+    rank: Option<u64>,
+    /// Nothing older than `base` exists any more in the stream.
+    whole: bool,
+    /// The channel's newest event is its last.
+    finished: bool,
+}
+
+/// Why a position has no place in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// Before what the log covers.
+    Older,
+    /// Within what it covers, but no entry of that id passed by; what follows it begins at the offset.
+    Absent(u64),
+    /// After the newest.
+    Ahead,
+}
+
+impl Log {
+    pub fn new() -> Log {
+        Log {
+            frames: VecDeque::new(),
+            start: ORIGIN,
+            end: ORIGIN,
+            floor: ORIGIN,
+            base: Position::ZERO,
+            position: Position::ZERO,
+            rank: None,
+            whole: false,
+            finished: false,
+        }
+    }
+
+    /// Begins anew at a position of the stream, without frames. Offsets go on, so nobody mistakes them.
+    pub fn begin_at(&mut self, position: Position, rank: Option<u64>, finished: bool) {
+        self.frames.clear();
+        (self.start, self.floor) = (self.end, self.end);
+        (self.base, self.position, self.rank, self.finished) = (position, position, rank, finished);
+        self.whole = false;
+    }
+
+    /// Appends a frame: an event, or a control event that stands behind the newest event.
+    pub fn push(&mut self, frame: Arc<Frame>) {
+        if frame.is_event() {
+            self.position = frame.position;
+            self.rank = self.rank.map(|rank| rank + 1);
+            self.finished = frame.last;
+        }
+        let offset = self.end;
+        self.end += frame.chunk().len() as u64;
+        self.frames.push_back((offset, frame));
+    }
+
+    /// Continues at another position (a gap or reset was found). Where ids go back, older frames are kept only for
+    /// those who are in the middle of them.
+    pub fn continue_after(&mut self, position: Position, rank: Option<u64>) {
+        if position < self.position {
+            self.floor = self.end;
+            self.base = position;
+            self.whole = false;
+        }
+        self.position = position;
+        self.rank = rank;
+        self.finished = false;
+    }
+
+    /// Corrects the count of entries up to the newest position.
+    pub fn set_rank(&mut self, rank: Option<u64>) {
+        self.rank = rank;
+    }
+
+    /// Puts older events before the first frame: all that lie between `base` and the old base.
+    pub fn prepend(&mut self, events: Vec<Arc<Frame>>, base: Position, whole: bool) {
+        debug_assert_eq!(self.floor, self.start);
+        for frame in events.into_iter().rev() {
+            self.start -= frame.chunk().len() as u64;
+            self.frames.push_front((self.start, frame));
+        }
+        self.floor = self.start;
+        self.base = base;
+        self.whole = whole;
+    }
+
+    /// Whether older frames can be put before it: not while frames of other ids stand there.
+    pub fn extendable(&self) -> bool {
+        self.floor == self.start
+    }
+
+    /// Drops the oldest frames until at most `limit` bytes are left, but never the newest frame.
+    pub fn trim(&mut self, limit: usize) {
+        while self.bytes() > limit && self.frames.len() > 1 {
+            let (offset, frame) = self.frames.pop_front().expect("more than one");
+            self.start = offset + frame.chunk().len() as u64;
+            if self.start > self.floor {
+                self.floor = self.start;
+                self.base = frame.position;
+                self.whole = false;
+            }
+        }
+    }
+
+    /// Where the frames after `position` begin.
+    pub fn locate(&self, position: Position) -> Result<u64, Gone> {
+        if position < self.base {
+            return Err(Gone::Older);
+        }
+        if position > self.position {
+            return Err(Gone::Ahead);
+        }
+        if position == self.base {
+            return Ok(self.floor);
+        }
+        let first = self.frames.partition_point(|(offset, _)| *offset < self.floor);
+        // A control event has the position of the event before it, so it comes after that event's place.
+        let after = self.frames.partition_point(|(offset, frame)| {
+            *offset < self.floor || frame.position < position || (frame.is_event() && frame.position == position)
+        });
+        let place = self.frames.get(after).map_or(self.end, |(offset, _)| *offset);
+        let known = position == self.position
+            || (after > first && self.frames[after - 1].1.is_event() && self.frames[after - 1].1.position == position);
+        if known { Ok(place) } else { Err(Gone::Absent(place)) }
+    }
+
+    /// The place and position before the newest `count` events, or as many as there are.
+    pub fn newest(&self, count: usize) -> (u64, Position) {
+        let mut left = count;
+        let mut at = (self.end, self.position);
+        for (index, (offset, frame)) in self.frames.iter().enumerate().rev() {
+            if left == 0 || *offset < self.floor {
+                break;
+            }
+            if frame.is_event() {
+                left -= 1;
+                let before = index.checked_sub(1).map(|i| &self.frames[i]).filter(|(o, _)| *o >= self.floor);
+                at = (*offset, before.map_or(self.base, |(_, f)| f.position));
+            }
+        }
+        at
+    }
+
+    /// How many events can be located.
+    pub fn events(&self) -> usize {
+        self.frames.iter().rev().take_while(|(offset, _)| *offset >= self.floor).filter(|(_, f)| f.is_event()).count()
+    }
+
+    /// Copies the frames at and after an offset.
+    pub fn copy_from(&self, from: u64, into: &mut Vec<(u64, Arc<Frame>)>) {
+        // Nearly always few frames are new: look from the back.
+        let fresh = self.frames.iter().rev().take_while(|(offset, _)| *offset >= from).count();
+        into.extend(self.frames.iter().skip(self.frames.len() - fresh).cloned());
+    }
+
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    pub fn base(&self) -> Position {
+        self.base
+    }
+
+    /// The newest event's id, or where the stream stood when following began.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    pub fn rank(&self) -> Option<u64> {
+        self.rank
+    }
+
+    pub fn whole(&self) -> bool {
+        self.whole
+    }
+
+    pub fn finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Bytes of frames kept.
+    pub fn bytes(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log::new()
+    }
+}

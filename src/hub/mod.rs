@@ -1,0 +1,287 @@
+//! The hub: all feeds of a node, who joins them, and how much memory their tails may take.
+//!
+//! [`feed`] is one channel, [`log`] its tail, [`follower`] keeps feeds up to date, [`join`] finds where a
+//! subscription begins, [`catch_up`] serves legs behind the tail. Sockets and HTTP are not its business.
+
+pub mod catch_up;
+pub mod feed;
+pub mod follower;
+pub mod join;
+pub mod log;
+
+use crate::backplane::Backplane;
+use crate::channel::Channel;
+use crate::courier::Post;
+use crate::metrics::Metrics;
+use crate::position::Position;
+use feed::{Feed, Life};
+use follower::Request;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use slab::Slab;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// How long a feed without legs keeps its tail for those who come back.
+const DORMANT: Duration = Duration::from_secs(120);
+/// Feeds without legs that are kept at most.
+const MAX_DORMANT: usize = 50_000;
+/// No feed's tail takes more than this part of the node's bytes.
+const LARGEST_SHARE: usize = 4;
+/// However many feeds there are, each may keep this much of its newest frames.
+const SMALLEST_SHARE: usize = 4 << 10;
+
+/// Feeds whose last leg left, until the hub looks.
+#[derive(Default)]
+pub struct Idle(Mutex<Vec<Arc<Feed>>>);
+
+impl Idle {
+    pub fn push(&self, feed: Arc<Feed>) {
+        self.0.lock().push(feed);
+    }
+}
+
+/// See the module.
+pub struct Hub {
+    feeds: Mutex<Feeds>,
+    posts: Arc<[Arc<Post>]>,
+    pub(crate) backplane: Arc<dyn Backplane>,
+    requests: mpsc::UnboundedSender<Request>,
+    pub(crate) metrics: Arc<Metrics>,
+    idle: Arc<Idle>,
+    tail_bytes: usize,
+    kept_bytes: AtomicIsize,
+    /// Events of history per channel that one subscription gets at most.
+    pub(crate) replay_limit: usize,
+    max_channel_subscribers: usize,
+    /// Reads of history at once.
+    pub(crate) readers: tokio::sync::Semaphore,
+}
+
+#[derive(Default)]
+struct Feeds {
+    by_channel: HashMap<Channel, Arc<Feed>>,
+    numbers: Slab<()>,
+    /// Oldest first; a feed that came back is skipped.
+    dormant: VecDeque<(Instant, Arc<Feed>)>,
+}
+
+/// What a hub is made with.
+pub struct Settings {
+    pub tail_bytes: usize,
+    pub replay_limit: usize,
+    /// 0: no limit.
+    pub max_channel_subscribers: usize,
+}
+
+/// Reads of history at once: enough to fill a round trip, few enough to leave Redis to others.
+const READERS: usize = 32;
+
+/// A channel has as many subscribers on this node as it may.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ChannelFull(pub Channel);
+
+impl Hub {
+    pub fn new(
+        settings: Settings,
+        backplane: Arc<dyn Backplane>,
+        posts: Arc<[Arc<Post>]>,
+        requests: mpsc::UnboundedSender<Request>,
+        metrics: Arc<Metrics>,
+        idle: Arc<Idle>,
+    ) -> Hub {
+        Hub {
+            feeds: Mutex::default(),
+            posts,
+            backplane,
+            requests,
+            metrics,
+            idle,
+            tail_bytes: settings.tail_bytes,
+            kept_bytes: AtomicIsize::new(0),
+            replay_limit: settings.replay_limit,
+            max_channel_subscribers: settings.max_channel_subscribers,
+            readers: tokio::sync::Semaphore::new(READERS),
+        }
+    }
+
+    /// The channel's feed, with one leg more.
+    fn enter(self: &Arc<Hub>, channel: &Channel) -> Result<LegGuard, ChannelFull> {
+        let mut feeds = self.feeds.lock();
+        let feed = match feeds.by_channel.get(channel) {
+            Some(feed) => feed.clone(),
+            None => {
+                let number = feeds.numbers.insert(()) as u32;
+                let feed = Arc::new(Feed::new(number, channel.clone(), self.posts.clone()));
+                feeds.by_channel.insert(channel.clone(), feed.clone());
+                self.metrics.channels.set(feeds.by_channel.len() as i64);
+                feed
+            }
+        };
+        // Under the map's lock, so that the feed cannot be removed before it has the leg.
+        let mut state = feed.lock();
+        if self.max_channel_subscribers > 0 && state.legs as usize >= self.max_channel_subscribers {
+            return Err(ChannelFull(channel.clone()));
+        }
+        state.legs += 1;
+        drop(state);
+        Ok(LegGuard { hub: self.clone(), feed: Some(feed) })
+    }
+
+    /// One leg less, of one that no courier took.
+    pub fn leave(&self, feed: &Arc<Feed>) {
+        if feed.leave() {
+            self.idle.push(feed.clone());
+        }
+    }
+
+    /// Bytes that one feed's tail may take now.
+    pub(crate) fn share(&self) -> usize {
+        let kept = self.kept_bytes.load(Ordering::Relaxed).max(0) as usize;
+        if kept < self.tail_bytes {
+            return self.tail_bytes / LARGEST_SHARE;
+        }
+        // Full: from now on each gets the same.
+        (self.tail_bytes / self.feeds.lock().by_channel.len().max(1))
+            .clamp(SMALLEST_SHARE, self.tail_bytes / LARGEST_SHARE)
+    }
+
+    pub(crate) fn account(&self, grown: isize) {
+        self.kept_bytes.fetch_add(grown, Ordering::Relaxed);
+    }
+
+    /// Puts feeds to sleep that have no legs, forgets those that slept long, and keeps tails within their bytes.
+    pub fn tidy(&self) {
+        let now = Instant::now();
+        for feed in std::mem::take(&mut *self.idle.0.lock()) {
+            let mut state = feed.lock();
+            if state.legs == 0 && state.life == Life::Live {
+                state.life = Life::Dormant;
+                drop(state);
+                let _ = self.requests.send(Request::Unfollow(feed.clone()));
+                self.feeds.lock().dormant.push_back((now, feed));
+            } else if state.legs == 0 {
+                drop(state);
+                self.feeds.lock().dormant.push_back((now, feed));
+            }
+        }
+        let mut feeds = self.feeds.lock();
+        let mut forgotten = 0;
+        while let Some((since, _)) = feeds.dormant.front()
+            && (feeds.dormant.len() > MAX_DORMANT || now.duration_since(*since) >= DORMANT)
+        {
+            let (_, feed) = feeds.dormant.pop_front().expect("just seen");
+            forgotten += feeds.forget(&feed);
+        }
+        self.metrics.channels.set(feeds.by_channel.len() as i64);
+        drop(feeds);
+        self.account(-(forgotten as isize));
+        self.trim_all();
+        self.metrics.tail_bytes.set(self.kept_bytes.load(Ordering::Relaxed) as i64);
+    }
+
+    /// Trims every tail to its share where together they take more than they may.
+    fn trim_all(&self) {
+        if self.kept_bytes.load(Ordering::Relaxed) <= self.tail_bytes as isize {
+            return;
+        }
+        let share = self.share();
+        let feeds: Vec<Arc<Feed>> = self.feeds.lock().by_channel.values().cloned().collect();
+        for feed in feeds {
+            let mut state = feed.lock();
+            let before = state.log.bytes();
+            state.log.trim(share);
+            let freed = before - state.log.bytes();
+            drop(state);
+            self.account(-(freed as isize));
+        }
+    }
+
+    /// Tells the follower something; it ends only with the node.
+    pub(crate) fn request(&self, request: Request) {
+        let _ = self.requests.send(request);
+    }
+
+    /// The most subscribed channels, at most `count`.
+    pub fn overview(&self, count: usize) -> Vec<Row> {
+        let feeds: Vec<Arc<Feed>> = self.feeds.lock().by_channel.values().cloned().collect();
+        let mut rows: Vec<(u32, Arc<Feed>)> = feeds
+            .into_iter()
+            .map(|feed| {
+                let legs = feed.lock().legs;
+                (legs, feed)
+            })
+            .collect();
+        rows.sort_unstable_by(|(a, x), (b, y)| b.cmp(a).then_with(|| x.channel.cmp(&y.channel)));
+        rows.truncate(count);
+        let row = |(legs, feed): (u32, Arc<Feed>)| {
+            let state = feed.lock();
+            let log = &state.log;
+            Row {
+                channel: feed.channel.clone(),
+                legs,
+                position: log.position(),
+                events: log.events(),
+                bytes: log.bytes(),
+            }
+        };
+        rows.into_iter().map(row).collect()
+    }
+}
+
+/// A channel on this node, for `/status`.
+pub struct Row {
+    pub channel: Channel,
+    pub legs: u32,
+    pub position: Position,
+    /// Events and bytes in memory.
+    pub events: usize,
+    pub bytes: usize,
+}
+
+impl Feeds {
+    /// Removes a feed that still has no legs; returns the bytes it kept.
+    fn forget(&mut self, feed: &Arc<Feed>) -> usize {
+        let known = self.by_channel.get(&feed.channel).is_some_and(|f| Arc::ptr_eq(f, feed));
+        let mut state = feed.lock();
+        if !known || state.legs > 0 || state.life == Life::Live {
+            return 0;
+        }
+        let bytes = state.log.bytes();
+        let position = state.log.position();
+        state.log.begin_at(position, None, false);
+        state.life = Life::Unattached;
+        drop(state);
+        self.by_channel.remove(&feed.channel);
+        self.numbers.remove(feed.number as usize);
+        bytes
+    }
+}
+
+/// A leg that has not been handed to a courier yet.
+pub struct LegGuard {
+    hub: Arc<Hub>,
+    feed: Option<Arc<Feed>>,
+}
+
+impl LegGuard {
+    pub fn feed(&self) -> &Arc<Feed> {
+        self.feed.as_ref().expect("present until handed over")
+    }
+
+    /// The leg is now the receiver's to give back.
+    pub fn hand_over(mut self) -> Arc<Feed> {
+        self.feed.take().expect("present until handed over")
+    }
+}
+
+impl Drop for LegGuard {
+    fn drop(&mut self) {
+        if let Some(feed) = self.feed.take() {
+            self.hub.leave(&feed);
+        }
+    }
+}

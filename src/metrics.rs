@@ -1,0 +1,143 @@
+//! The node's metrics: one struct, registered once and handed to whoever counts.
+//!
+//! A scrape reads atomics only, so it costs the same with ten and with fifteen thousand connections.
+
+mod spread;
+
+pub use spread::Spread;
+
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use std::sync::Arc;
+
+/// Lag from a tenth of a millisecond to a minute.
+const LAG_SECONDS: &[f64] =
+    &[0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0];
+const LAG_EVENTS: &[f64] = &[0.0, 1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 10_000.0, 100_000.0];
+const COMMAND_SECONDS: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+/// Everything that a node counts.
+pub struct Metrics {
+    registry: Registry,
+    pub connections: IntGauge,
+    pub connections_opened: IntCounter,
+    pub connections_closed: IntCounterVec,
+    pub connections_refused: IntCounterVec,
+    pub connection_limit: IntGauge,
+    pub waiting: IntGauge,
+    pub channels: IntGauge,
+    pub subscriptions: IntGauge,
+    pub tail_bytes: IntGauge,
+    pub events_received: IntCounter,
+    pub events_delivered: IntCounter,
+    pub delivered_bytes: IntCounter,
+    pub delivery_lag: Spread,
+    pub follower_lag: Histogram,
+    pub subscriber_lag: Spread,
+    pub resumes: IntCounterVec,
+    pub gaps: IntCounterVec,
+    pub catch_ups: IntCounter,
+    pub backplane_up: IntGauge,
+    pub backplane_reconnects: IntCounter,
+    pub backplane_commands: HistogramVec,
+    pub backplane_errors: IntCounter,
+    pub published: IntCounterVec,
+}
+
+impl Metrics {
+    pub fn new() -> Arc<Metrics> {
+        let registry = Registry::new();
+        let r = Families(&registry);
+        let metrics = Metrics {
+            connections: r.gauge("fantail_connections", "Subscribers connected now."),
+            connections_opened: r.counter("fantail_connections_opened_total", "Subscribers accepted."),
+            connections_closed: r.counters(
+                "fantail_connections_closed_total",
+                "Subscribers ended, by reason.",
+                "reason",
+            ),
+            connections_refused: r.counters(
+                "fantail_connections_refused_total",
+                "Connections and subscriptions refused, by reason.",
+                "reason",
+            ),
+            connection_limit: r.gauge("fantail_connection_limit", "Subscribers that this node takes at most."),
+            waiting: r.gauge("fantail_connections_waiting", "Connections that have not sent a whole request yet."),
+            channels: r.gauge("fantail_channels", "Channels that this node follows."),
+            subscriptions: r.gauge("fantail_subscriptions", "Legs: channels of all subscribers together."),
+            tail_bytes: r.gauge("fantail_tail_bytes", "Bytes of frames kept in tails."),
+            events_received: r.counter("fantail_events_received_total", "Events read from the backplane."),
+            events_delivered: r.counter("fantail_events_delivered_total", "Events written to sockets."),
+            delivered_bytes: r.counter("fantail_delivered_bytes_total", "Bytes written to subscribers' sockets."),
+            delivery_lag: r.spread(
+                "fantail_delivery_lag_seconds",
+                "From an entry id's time, by the Redis clock, to the write on the socket.",
+                LAG_SECONDS,
+            ),
+            follower_lag: r.histogram(
+                "fantail_follower_lag_seconds",
+                "From an entry id's time, by the Redis clock, to its arrival on this node.",
+                LAG_SECONDS,
+            ),
+            subscriber_lag: r.spread(
+                "fantail_subscriber_lag_events",
+                "How many events a subscriber is behind, sampled by the sweep.",
+                LAG_EVENTS,
+            ),
+            resumes: r.counters("fantail_resumes_total", "How subscriptions with a position began.", "outcome"),
+            gaps: r.counters("fantail_gaps_total", "Gaps announced, by reason.", "reason"),
+            catch_ups: r.counter("fantail_catch_ups_total", "Pages of history read for subscribers behind the tail."),
+            backplane_up: r.gauge("fantail_backplane_up", "Whether the backplane can be read (1) or not (0)."),
+            backplane_reconnects: r.counter("fantail_backplane_reconnects_total", "Connections made after the first."),
+            backplane_commands: r.histograms(
+                "fantail_backplane_command_seconds",
+                "Time of backplane commands, a batch counting once.",
+                "command",
+                COMMAND_SECONDS,
+            ),
+            backplane_errors: r.counter("fantail_backplane_errors_total", "Backplane commands that failed."),
+            published: r.counters("fantail_published_total", "Events published over HTTP, by outcome.", "outcome"),
+            registry: registry.clone(),
+        };
+        for outcome in ["live", "tail", "history", "gap", "reset"] {
+            metrics.resumes.with_label_values(&[outcome]);
+        }
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        registry.register(Box::new(process)).expect("registered once");
+        Arc::new(metrics)
+    }
+
+    /// The exposition in Prometheus' text format.
+    pub fn exposition(&self) -> String {
+        prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).expect("families are well formed")
+    }
+}
+
+/// Makes a family and registers it.
+struct Families<'a>(&'a Registry);
+
+impl Families<'_> {
+    fn register<C: prometheus::core::Collector + Clone + 'static>(&self, family: C) -> C {
+        self.0.register(Box::new(family.clone())).expect("each name once");
+        family
+    }
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.register(IntGauge::new(name, help).expect("a valid name"))
+    }
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.register(IntCounter::new(name, help).expect("a valid name"))
+    }
+    fn counters(&self, name: &str, help: &str, label: &str) -> IntCounterVec {
+        self.register(IntCounterVec::new(Opts::new(name, help), &[label]).expect("a valid name"))
+    }
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.register(Histogram::with_opts(opts).expect("valid buckets"))
+    }
+    fn histograms(&self, name: &str, help: &str, label: &str, buckets: &[f64]) -> HistogramVec {
+        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.register(HistogramVec::new(opts, &[label]).expect("valid buckets"))
+    }
+    fn spread(&self, name: &str, help: &str, buckets: &'static [f64]) -> Spread {
+        self.register(Spread::new(name, help, buckets))
+    }
+}

@@ -1,0 +1,332 @@
+//! A node: wiring, start, drain and exit code.
+
+use crate::backplane::{Backplane, Publication, memory, redis};
+use crate::banner::banner;
+use crate::channel::Channel;
+use crate::config::Serve;
+use crate::courier::{Couriers, Surroundings};
+use crate::health::Health;
+use crate::http::Context;
+use crate::http::accept::{accept, bind};
+use crate::http::admin::Admin;
+use crate::http::cors::Cors;
+use crate::http::publish::Publisher;
+use crate::hub::follower::Follower;
+use crate::hub::{self, Hub, Idle, catch_up};
+use crate::limits::{Limits, connection_limit, raise_descriptor_limit};
+use crate::metrics::Metrics;
+use crate::telemetry::Seldom;
+use bytes::Bytes;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+use tracing::{error, info, warn};
+
+/// How long the banner waits for Redis to say what it is.
+const INTRODUCTION: Duration = Duration::from_secs(2);
+/// After the drain's window: for the last goodbyes.
+const LAST_GOODBYES: Duration = Duration::from_secs(5);
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+const LOG_PERIOD: Duration = Duration::from_secs(10);
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("--listen {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    #[error("--admin-listen {0}: {1}")]
+    AdminListen(SocketAddr, std::io::Error),
+    #[error("--redis: {0}")]
+    Redis(String),
+    #[error("--cors-origin: {0}")]
+    Cors(String),
+    #[error("the node does not start: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// A running node.
+pub struct Node {
+    context: Arc<Context>,
+    health: Arc<Health>,
+    stop_accepting: watch::Sender<bool>,
+    listen: Vec<SocketAddr>,
+    admin: SocketAddr,
+    /// Serves clients.
+    runtime: Runtime,
+}
+
+/// Runs a node until it is told to end; the exit code of `fantail serve`.
+pub fn run(settings: Serve) -> ExitCode {
+    let node = match Node::start(settings) {
+        Ok(node) => node,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "fantail: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let complete = node.runtime.block_on(node.serve_until_told());
+    if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl Node {
+    /// Starts all parts. Redis need not be there yet.
+    pub fn start(settings: Serve) -> Result<Node, StartError> {
+        let descriptors = raise_descriptor_limit();
+        let metrics = Metrics::new();
+        let limits = Limits::new(
+            connection_limit(settings.max_connections, descriptors),
+            settings.max_connections_per_address,
+            &metrics,
+        );
+        let health = Health::new(settings.unready_after);
+        let clock_offset_ms = Arc::new(AtomicI64::new(0));
+        // Redis has a thread of its own: an accept storm must not delay what it pushes.
+        let backplane_runtime = Builder::new_current_thread().enable_all().build()?;
+        let backplane = backplane(&settings, &metrics, &backplane_runtime)?;
+        let cors = Arc::new(Cors::new(&settings.cors_origin).map_err(StartError::Cors)?);
+
+        let idle = Arc::new(Idle::default());
+        let idlers = Couriers::prepare(courier_count(settings.couriers))?;
+        let (requests, follower_requests) = mpsc::unbounded_channel();
+        let (desk, desk_requests) = mpsc::unbounded_channel();
+        let hub = Arc::new(Hub::new(
+            hub::Settings {
+                tail_bytes: settings.tail_bytes,
+                replay_limit: settings.replay_limit,
+                max_channel_subscribers: settings.max_channel_subscribers,
+            },
+            backplane.clone(),
+            idlers.couriers().posts(),
+            requests,
+            metrics.clone(),
+            idle.clone(),
+        ));
+        let couriers = idlers.start(Surroundings {
+            heartbeat: settings.heartbeat,
+            stall_timeout: settings.stall_timeout,
+            idle_timeout: settings.idle_timeout,
+            retry: settings.retry,
+            metrics: metrics.clone(),
+            limits: limits.clone(),
+            idle,
+            desk,
+            clock_offset_ms: clock_offset_ms.clone(),
+        })?;
+
+        let runtime = Builder::new_multi_thread().thread_name("control").enable_all().build()?;
+        let publisher = settings
+            .may_publish()
+            .then(|| Publisher::new(backplane.clone(), cors.clone(), settings.max_event_bytes, settings.publish_rate));
+        let context = Arc::new(Context {
+            settings: settings.clone(),
+            hub: hub.clone(),
+            couriers: couriers.clone(),
+            limits: limits.clone(),
+            metrics: metrics.clone(),
+            cors,
+            publisher,
+            closing: AtomicBool::new(false),
+            clock_offset_ms: clock_offset_ms.clone(),
+            seldom: Seldom::new(LOG_PERIOD),
+            tickets: AtomicU64::new(1),
+        });
+
+        let admin_listener = std::net::TcpListener::bind(settings.admin_listen)
+            .map_err(|error| StartError::AdminListen(settings.admin_listen, error))?;
+        let admin = admin_listener.local_addr()?;
+        let (stop_accepting, stopped) = watch::channel(false);
+        let listen = runtime.block_on(listen(&settings, &context, &stopped))?;
+        let about = Admin {
+            settings,
+            hub: hub.clone(),
+            limits,
+            metrics: metrics.clone(),
+            health: health.clone(),
+            started: Instant::now(),
+        };
+        about.start(admin_listener)?;
+
+        runtime.spawn(catch_up::run(hub.clone(), couriers, desk_requests));
+        runtime.spawn(tidy(hub.clone()));
+        if context.settings.demo {
+            runtime.spawn(demo(backplane.clone()));
+        }
+        let follower = Follower::new(hub, clock_offset_ms.clone());
+        let watching = health.clone().watch(backplane, metrics, clock_offset_ms);
+        std::thread::Builder::new().name("follower".into()).spawn(move || {
+            backplane_runtime.block_on(async move {
+                tokio::join!(follower.run(follower_requests), watching);
+            });
+        })?;
+        Ok(Node { context, health, stop_accepting, listen, admin, runtime })
+    }
+
+    /// Where clients connect, ports resolved.
+    pub fn listen(&self) -> &[SocketAddr] {
+        &self.listen
+    }
+
+    /// Where operators connect, port resolved.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Says hello, waits for a signal, drains; whether every subscriber was ended in time.
+    async fn serve_until_told(&self) -> bool {
+        let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(error), _) | (_, Err(error)) => {
+                error!(%error, "signals cannot be awaited");
+                return false;
+            }
+        };
+        let mut told = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        tokio::select! {
+            () = self.introduce() => told().await,
+            () = told() => {}
+        }
+        tokio::select! {
+            complete = self.drain() => complete,
+            () = told() => self.hurry().await,
+        }
+    }
+
+    async fn introduce(&self) {
+        let backplane = &self.context.hub.backplane;
+        let mut link = backplane.link();
+        let _ = timeout(INTRODUCTION, link.wait_for(|link| *link == crate::backplane::Link::Up)).await;
+        let facts = backplane.facts();
+        let text = banner(&self.context.settings, &self.listen, self.admin, &facts.name, facts.follow);
+        let _ = write!(std::io::stdout(), "{text}");
+        let _ = std::io::stdout().flush();
+        info!(
+            listen = ?self.listen,
+            admin = %self.admin,
+            backplane = facts.name,
+            follow = facts.follow,
+            version = facts.version,
+            connection_limit = self.context.limits.max(),
+            "the node has started"
+        );
+    }
+
+    /// Ends all subscribers as the settings say; whether all were ended in time.
+    pub async fn drain(&self) -> bool {
+        let settings = &self.context.settings;
+        info!(subscribers = self.context.limits.taken(), window = ?settings.drain, "draining");
+        self.health.start_draining();
+        sleep(settings.drain_delay).await;
+        self.close();
+        self.context.couriers.drain(settings.drain);
+        self.all_gone(settings.drain + LAST_GOODBYES).await
+    }
+
+    async fn hurry(&self) -> bool {
+        info!(subscribers = self.context.limits.taken(), "hurrying: told twice to end");
+        self.health.start_draining();
+        self.close();
+        self.context.couriers.drain(Duration::ZERO);
+        self.all_gone(LAST_GOODBYES).await
+    }
+
+    fn close(&self) {
+        self.context.closing.store(true, Ordering::Relaxed);
+        self.stop_accepting.send_replace(true);
+    }
+
+    async fn all_gone(&self, limit: Duration) -> bool {
+        let gone = async {
+            while self.context.limits.taken() > 0 || self.context.couriers.load() > 0 {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let complete = timeout(limit, gone).await.is_ok();
+        if complete {
+            info!("drained: the node ends");
+        } else {
+            warn!(subscribers = self.context.limits.taken(), "not drained in time: the node ends");
+        }
+        complete
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.context.couriers.stop();
+    }
+}
+
+fn courier_count(asked: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if asked == 0 { cores.min(hub::feed::MAX_COURIERS) } else { asked }
+}
+
+fn backplane(settings: &Serve, metrics: &Arc<Metrics>, runtime: &Runtime) -> Result<Arc<dyn Backplane>, StartError> {
+    let Some(url) = &settings.redis else {
+        let bounds = memory::Settings { maxlen: settings.publish_maxlen, ..memory::Settings::default() };
+        return Ok(memory::Memory::new(bounds));
+    };
+    let metrics = metrics.clone();
+    let redis = redis::Settings {
+        url: url.clone(),
+        key_prefix: settings.key_prefix.clone(),
+        follow: settings.follow,
+        publish_maxlen: settings.publish_maxlen,
+        observe: Arc::new(move |command, took, ok| {
+            metrics.backplane_commands.with_label_values(&[command]).observe(took.as_secs_f64());
+            if !ok {
+                metrics.backplane_errors.inc();
+            }
+        }),
+    };
+    let redis = redis::Redis::start(redis, runtime.handle()).map_err(|error| StartError::Redis(error.to_string()))?;
+    Ok(redis)
+}
+
+async fn listen(
+    settings: &Serve,
+    context: &Arc<Context>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Vec<SocketAddr>, StartError> {
+    let mut bound = Vec::new();
+    for address in &settings.listen {
+        let listener = bind(*address, settings.stall_timeout).map_err(|error| StartError::Listen(*address, error))?;
+        bound.push(listener.local_addr()?);
+        tokio::spawn(accept(listener, context.clone(), stopped.clone()));
+    }
+    Ok(bound)
+}
+
+/// Keeps the hub's feeds and tails within their bounds.
+async fn tidy(hub: Arc<Hub>) {
+    let mut every = tokio::time::interval(TIDY_EVERY);
+    loop {
+        every.tick().await;
+        hub.tidy();
+    }
+}
+
+/// One small event each second, for whoever tries the node.
+async fn demo(backplane: Arc<dyn Backplane>) {
+    let channel = Channel::new("demo").expect("a good name");
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    for count in 1_u64.. {
+        every.tick().await;
+        let data = format!("{{\"count\":{count}}}");
+        let fields = vec![(Bytes::from("event"), Bytes::from("tick")), (Bytes::from("data"), Bytes::from(data))];
+        // While the backplane is down there is nothing to show.
+        let _ = backplane.append(vec![Publication { channel: channel.clone(), fields }]).await;
+    }
+}

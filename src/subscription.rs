@@ -1,0 +1,372 @@
+//! Subscriptions: what a client asks for in `GET /events…`. Pure: reads the request's texts and refuses nonsense.
+//!
+//! Unknown parameters are ignored, since the URLs of EventSource carry cache busters, tokens and what proxies add.
+//! A resume position is never refused, because a browser sends it by itself and gives up for good at any error.
+
+use crate::channel::Channel;
+use crate::cursor::Cursor;
+use crate::event::MAX_TYPE_LENGTH;
+use crate::frame::Kind;
+use crate::http::reject::{Code, Problem, shortened};
+use crate::position::Position;
+use std::borrow::Cow;
+use std::collections::HashSet;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The most event types in one filter.
+pub const MAX_TYPES: usize = 64;
+
+/// A request to subscribe, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// Distinct, in the order in which they were asked for; at least one.
+    pub channels: Vec<Channel>,
+    pub resume: Resume,
+    /// Where to begin; of no account where `resume` has a position for the channel.
+    pub since: Since,
+    /// Of what `since` gives, only the newest so many; with [`Since::Latest`] the last so many of all.
+    pub tail: Option<usize>,
+    pub filter: Option<Filter>,
+    /// Events are wrapped with their channel and id.
+    pub envelope: bool,
+}
+
+/// Where a reconnecting client was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// It does not say: a first connect.
+    None,
+    Cursor(Cursor),
+    /// A last event id that is no cursor of ours: answered with the stream and a gap.
+    Foreign,
+}
+
+/// Where a first connect begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// What is published from now on.
+    Latest,
+    /// All that there is.
+    Earliest,
+    /// What follows a position.
+    After(Position),
+    /// What was published at or after a time, in Unix milliseconds by the backplane's clock.
+    From(u64),
+}
+
+/// The event types that a subscriber wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter(Box<[Kind]>);
+
+impl Filter {
+    /// Whether a frame of this kind passes; control events, which have none, always do.
+    pub fn passes(&self, kind: Option<Kind>) -> bool {
+        kind.is_none_or(|kind| self.0.binary_search(&kind).is_ok())
+    }
+}
+
+/// What a subscription may ask for at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub max_channels: usize,
+    /// The greatest `tail`.
+    pub max_tail: usize,
+}
+
+impl Subscription {
+    /// Reads a request.
+    ///
+    /// `path_channel` is the segment behind `/events/`, still percent-encoded; `last_event_id` the value of the header,
+    /// which goes before the parameter `lastEventId`; `now_ms` the backplane's time, for `since=5m`.
+    pub fn parse(
+        path_channel: Option<&str>,
+        query: &str,
+        last_event_id: Option<&[u8]>,
+        limits: &Limits,
+        now_ms: u64,
+    ) -> Result<Subscription, Problem> {
+        let mut channels = Channels::new(limits.max_channels);
+        if let Some(segment) = path_channel {
+            channels.add(&decode_segment(segment)?)?;
+        }
+        let (mut since, mut tail, mut envelope, mut types) = (None, None, None, None);
+        let mut resume = Resume::None;
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "channels" if path_channel.is_some() => {
+                    return Err(Problem::bad_parameter(&name, &value, "the path names the channel already"));
+                }
+                "channels" => value.split(',').try_for_each(|channel| channels.add(channel))?,
+                // The last counts: some EventSource polyfills append one at each reconnect.
+                "lastEventId" => resume = parse_resume(value.as_bytes()),
+                "since" => once(&mut since, &name, &value, parse_since(&value, now_ms))?,
+                "tail" => once(&mut tail, &name, &value, parse_tail(&value, limits.max_tail))?,
+                "envelope" => once(&mut envelope, &name, &value, parse_switch(&value))?,
+                "events" => add_types(types.get_or_insert_default(), &value)?,
+                _ => {}
+            }
+        }
+        match last_event_id.map(parse_resume) {
+            None | Some(Resume::None) => {}
+            Some(from_header) => resume = from_header,
+        }
+        Ok(Subscription {
+            channels: channels.finish()?,
+            resume,
+            since: since.unwrap_or(Since::Latest),
+            tail,
+            filter: types.map(|kinds| filter(kinds)),
+            envelope: envelope.unwrap_or(false),
+        })
+    }
+
+    /// The position that this client resumes `channel` at.
+    pub fn resume_at(&self, channel: &Channel) -> Option<Position> {
+        match &self.resume {
+            Resume::Cursor(cursor) => cursor.position_of(channel, self.channels.len() == 1),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a channel name that clients may use.
+pub fn parse_channel(name: &str) -> Result<Channel, Problem> {
+    let channel = Channel::new(name).map_err(|e| Problem::new(Code::BadChannel, e.to_string()))?;
+    match channel.is_reserved() {
+        true => Err(Problem::new(Code::ReservedChannel, format!("channel {name:?} is the cluster's own"))),
+        false => Ok(channel),
+    }
+}
+
+/// Undoes the percent-encoding of a path segment that names a channel.
+pub fn decode_segment(segment: &str) -> Result<Cow<'_, str>, Problem> {
+    percent_encoding::percent_decode_str(segment)
+        .decode_utf8()
+        .map_err(|_| Problem::new(Code::BadChannel, format!("{:?} is not UTF-8", shortened(segment))))
+}
+
+/// Channels as they are asked for, without repeats.
+struct Channels {
+    ordered: Vec<Channel>,
+    seen: HashSet<Channel>,
+    most: usize,
+}
+
+impl Channels {
+    fn new(most: usize) -> Channels {
+        Channels { ordered: Vec::new(), seen: HashSet::new(), most }
+    }
+
+    fn add(&mut self, name: &str) -> Result<(), Problem> {
+        let channel = parse_channel(name)?;
+        if self.seen.contains(&channel) {
+            return Ok(());
+        }
+        if self.ordered.len() == self.most {
+            let detail = format!("more than {} channels; the first too many is {name:?}", self.most);
+            return Err(Problem::new(Code::TooManyChannels, detail));
+        }
+        self.seen.insert(channel.clone());
+        self.ordered.push(channel);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Vec<Channel>, Problem> {
+        match self.ordered.is_empty() {
+            true => Err(Problem::new(Code::BadChannel, "no channel: name some in channels=a,b or in the path")),
+            false => Ok(self.ordered),
+        }
+    }
+}
+
+/// Sets a parameter that may be given once.
+fn once<T>(slot: &mut Option<T>, name: &str, value: &str, parsed: Result<T, String>) -> Result<(), Problem> {
+    let parsed = parsed.map_err(|why| Problem::bad_parameter(name, value, why))?;
+    match slot.replace(parsed) {
+        Some(_) => Err(Problem::bad_parameter(name, value, "given more than once")),
+        None => Ok(()),
+    }
+}
+
+fn parse_resume(value: &[u8]) -> Resume {
+    if value.is_empty() {
+        return Resume::None;
+    }
+    match std::str::from_utf8(value).ok().and_then(Cursor::parse) {
+        Some(cursor) => Resume::Cursor(cursor),
+        None => Resume::Foreign,
+    }
+}
+
+/// `latest`, `earliest`, an id, Unix milliseconds, an RFC 3339 time, or a duration back from now.
+fn parse_since(value: &str, now_ms: u64) -> Result<Since, String> {
+    match value {
+        "latest" => return Ok(Since::Latest),
+        "earliest" => return Ok(Since::Earliest),
+        _ => {}
+    }
+    if let Ok(position) = value.parse() {
+        return Ok(Since::After(position));
+    }
+    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        return value.parse().map(Since::From).map_err(|_| "a time too far away".into());
+    }
+    // In a query a plus sign means a space, and RFC 3339 offsets have a plus sign that is easily left unencoded.
+    if let Ok(time) = OffsetDateTime::parse(&value.replace(' ', "+"), &Rfc3339) {
+        let ms = time.unix_timestamp_nanos().div_euclid(1_000_000);
+        return Ok(Since::From(ms.try_into().unwrap_or(0)));
+    }
+    if let Ok(back) = humantime::parse_duration(value) {
+        let back = u64::try_from(back.as_millis()).unwrap_or(u64::MAX);
+        return Ok(Since::From(now_ms.saturating_sub(back)));
+    }
+    Err("neither latest, earliest, an id, Unix milliseconds, an RFC 3339 time nor a duration such as 5m".into())
+}
+
+fn parse_tail(value: &str, most: usize) -> Result<usize, String> {
+    match value.parse() {
+        Ok(tail) if tail <= most && !value.starts_with('+') => Ok(tail),
+        _ => Err(format!("not a number from 0 to {most}")),
+    }
+}
+
+/// `1`, `0`, `true` or `false`.
+pub fn parse_switch(value: &str) -> Result<bool, String> {
+    match value {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err("neither 1, 0, true nor false".into()),
+    }
+}
+
+fn add_types(kinds: &mut Vec<Kind>, value: &str) -> Result<(), Problem> {
+    let wrong = |why: &str| Err(Problem::bad_parameter("events", value, why));
+    for name in value.split(',') {
+        match name.len() {
+            0 => return wrong("an empty event type"),
+            n if n > MAX_TYPE_LENGTH => return wrong("an event type longer than 256 bytes"),
+            _ if kinds.len() == MAX_TYPES => return wrong("more than 64 event types"),
+            _ => kinds.push(Kind::of(name.as_bytes())),
+        }
+    }
+    Ok(())
+}
+
+fn filter(mut kinds: Vec<Kind>) -> Filter {
+    kinds.sort_unstable();
+    kinds.dedup();
+    Filter(kinds.into_boxed_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000_000;
+
+    fn parse(query: &str) -> Result<Subscription, Problem> {
+        parse_with(None, query, None)
+    }
+
+    fn parse_with(path: Option<&str>, query: &str, id: Option<&[u8]>) -> Result<Subscription, Problem> {
+        Subscription::parse(path, query, id, &Limits { max_channels: 3, max_tail: 1000 }, NOW)
+    }
+
+    fn refused(query: &str) -> (&'static str, String) {
+        let problem = parse(query).unwrap_err();
+        (problem.code.as_str(), problem.detail)
+    }
+
+    fn names(subscription: &Subscription) -> Vec<&str> {
+        subscription.channels.iter().map(Channel::as_str).collect()
+    }
+
+    #[test]
+    fn channels() {
+        let s = parse("channels=b,a&x=y&channels=b,c").unwrap();
+        assert_eq!(names(&s), ["b", "a", "c"]);
+        assert_eq!((s.resume, s.since, s.tail, s.filter, s.envelope), (Resume::None, Since::Latest, None, None, false));
+        assert_eq!(names(&parse_with(Some("a%3Ab"), "", None).unwrap()), ["a:b"]);
+        assert_eq!(names(&parse("channels=a%2Cb").unwrap()), ["a", "b"]);
+        for query in ["", "channels=", "channels=a,,b", "channels=a,", "channels=a%20b", "channels=%ff", "channel=a"] {
+            assert_eq!(refused(query).0, "bad_channel", "{query}");
+        }
+        assert_eq!(parse_with(Some("%ff"), "", None).unwrap_err().code, Code::BadChannel);
+        assert_eq!(parse_with(Some(""), "", None).unwrap_err().code, Code::BadChannel);
+        assert_eq!(parse_with(Some("a"), "channels=b", None).unwrap_err().code, Code::BadParameter);
+        assert_eq!(refused("channels=a,~control").0, "reserved_channel");
+        let (code, detail) = refused("channels=a,b,c,b,d");
+        assert_eq!((code, detail.contains("\"d\"")), ("too_many_channels", true));
+    }
+
+    #[test]
+    fn resume() {
+        let at = Resume::Cursor(Cursor::Single(Position::new(5, 0)));
+        assert_eq!(parse_with(Some("a"), "", Some(b"5-0")).unwrap().resume, at);
+        assert_eq!(parse_with(Some("a"), "lastEventId=5-0", None).unwrap().resume, at);
+        assert_eq!(parse_with(Some("a"), "lastEventId=5-0", Some(b"")).unwrap().resume, at);
+        assert_eq!(parse_with(Some("a"), "lastEventId=4-0&lastEventId=5-0", None).unwrap().resume, at);
+        assert_eq!(parse_with(Some("a"), "lastEventId=4-0", Some(b"5-0")).unwrap().resume, at);
+        assert_eq!(parse_with(Some("a"), "lastEventId=4-0", Some(b"x")).unwrap().resume, Resume::Foreign);
+        assert_eq!(parse_with(Some("a"), "lastEventId=", Some(b"\xff")).unwrap().resume, Resume::Foreign);
+        assert_eq!(parse_with(Some("a"), "lastEventId=", None).unwrap().resume, Resume::None);
+        let s = parse_with(None, "channels=a,b", Some(b"a=1-2")).unwrap();
+        assert_eq!(s.channels.iter().map(|c| s.resume_at(c)).collect::<Vec<_>>(), [Some(Position::new(1, 2)), None]);
+    }
+
+    #[test]
+    fn since() {
+        for (value, expected) in [
+            ("latest", Since::Latest),
+            ("earliest", Since::Earliest),
+            ("12-3", Since::After(Position::new(12, 3))),
+            ("1699999999999", Since::From(1_699_999_999_999)),
+            ("5", Since::From(5)),
+            ("2023-11-14T22:13:20Z", Since::From(NOW)),
+            ("2023-11-14T23:13:20.5%2B01:00", Since::From(NOW + 500)),
+            ("2023-11-14T23:13:20+01:00", Since::From(NOW)),
+            ("1969-12-31T23:59:59Z", Since::From(0)),
+            ("5m", Since::From(NOW - 300_000)),
+            ("1h%2030m", Since::From(NOW - 5_400_000)),
+            ("900years", Since::From(0)),
+        ] {
+            assert_eq!(parse(&format!("channels=a&since={value}")).unwrap().since, expected, "{value}");
+        }
+        for value in ["", "yesterday", "-5m", "2023-11-14", "99999999999999999999", "1-", "LATEST"] {
+            let (code, detail) = refused(&format!("channels=a&since={value}"));
+            assert_eq!(code, "bad_parameter");
+            assert!(detail.starts_with(&format!("since={value:?}")), "{detail}");
+        }
+    }
+
+    #[test]
+    fn tail_envelope_and_types() {
+        let s = parse("channels=a&tail=1000&envelope=1&events=created,updated&events=created").unwrap();
+        assert_eq!((s.tail, s.envelope), (Some(1000), true));
+        let filter = s.filter.unwrap();
+        assert!(filter.passes(Some(Kind::of(b"created"))) && filter.passes(Some(Kind::of(b"updated"))));
+        assert!(filter.passes(None) && !filter.passes(Some(Kind::of(b"message"))));
+        assert!(parse("channels=a&events=message").unwrap().filter.unwrap().passes(Some(Kind::of(b""))));
+        let many = format!("events={}", vec!["x"; 65].join(","));
+        let long = format!("events={}", "x".repeat(257));
+        for query in [
+            "tail=1001",
+            "tail=-1",
+            "tail=%2B1",
+            "tail=",
+            "tail=1&tail=1",
+            "envelope=yes",
+            "envelope",
+            "since=latest&since=latest",
+            "events=",
+            "events=a,,b",
+            &many,
+            &long,
+        ] {
+            let (code, detail) = refused(&format!("channels=a&{query}"));
+            assert_eq!(code, "bad_parameter", "{query}");
+            assert!(detail.starts_with(query.split('=').next().unwrap()) && detail.len() < 300, "{detail}");
+        }
+    }
+}

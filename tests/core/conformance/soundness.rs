@@ -1,0 +1,147 @@
+//! The gap rule against the truth: over random histories of a stream it never says "continuous" where entries were
+//! lost, and where it can count it counts right.
+
+use super::bench::*;
+use fantail::backplane::continuity::{Resume, Verdict, judge};
+use fantail::frame::GapReason;
+use fantail::position::Position;
+use futures_util::FutureExt as _;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(u64),
+    Trim(u64),
+    /// The n-th of the entries held.
+    Delete(usize),
+    /// Deletes the key; what follows are greater ids of a new life.
+    DeleteStream,
+}
+
+fn step(deleting: bool, recreating: bool) -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (1u64..4).prop_map(Step::Append),
+        3 => (0u64..8).prop_map(Step::Trim),
+        2 * u32::from(deleting) => (0usize..8).prop_map(Step::Delete),
+        u32::from(recreating) => Just(Step::DeleteStream),
+    ]
+}
+
+/// What really happened to one channel, over all lives of its key.
+#[derive(Default)]
+struct Truth {
+    /// Every id ever given.
+    given: Vec<u64>,
+    held: BTreeSet<u64>,
+    deleted: BTreeSet<u64>,
+}
+
+impl Truth {
+    fn apply(&mut self, bench: &MemoryBench, step: &Step) {
+        let a = channel("a");
+        match step {
+            Step::Append(count) => {
+                for _ in 0..*count {
+                    let next = self.given.len() as u64 + 1;
+                    fill(bench, &a, [next]);
+                    self.given.push(next);
+                    self.held.insert(next);
+                }
+            }
+            Step::Trim(maxlen) => {
+                bench.trim(&a, *maxlen);
+                while self.held.len() as u64 > *maxlen {
+                    self.held.pop_first();
+                }
+            }
+            Step::Delete(nth) => {
+                if let Some(n) = self.held.iter().nth(*nth).copied() {
+                    assert!(bench.delete_entry(&a, id(n)));
+                    self.held.remove(&n);
+                    self.deleted.insert(n);
+                }
+            }
+            Step::DeleteStream => {
+                bench.delete_stream(&a);
+                self.held.clear();
+            }
+        }
+    }
+
+    /// Entries after `at` that a subscriber can no longer get, other than those that a producer took back.
+    fn lost(&self, at: u64) -> u64 {
+        self.given.iter().filter(|n| **n > at && !self.held.contains(n) && !self.deleted.contains(n)).count() as u64
+    }
+
+    fn verdict(&self, bench: &MemoryBench, at: u64, rank: Option<u64>) -> Verdict {
+        let state = inspect(&*bench.backplane(), &channel("a")).now_or_never().expect("an answer at once");
+        judge(Resume { at: id(at), rank, present: self.held.contains(&at) }, state.as_ref())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Ids are dense here, so that the rank of `n-0` is `n`.
+    #[test]
+    fn exact_while_entries_are_only_trimmed(steps in prop::collection::vec(step(false, false), 1..30)) {
+        let (bench, mut truth) = (MemoryBench::new(), Truth::default());
+        for step in steps {
+            truth.apply(&bench, &step);
+            for at in 0..=truth.given.len() as u64 {
+                let expected = match truth.lost(at) {
+                    0 => Verdict::Continuous,
+                    lost => Verdict::Broken { reason: GapReason::Trimmed, after: id(at), lost: Some(lost) },
+                };
+                prop_assert_eq!(truth.verdict(&bench, at, Some(at)), expected, "{} after {:?}", at, step);
+            }
+        }
+    }
+
+    #[test]
+    fn no_loss_is_silent_where_entries_are_deleted(steps in prop::collection::vec(step(true, false), 1..30)) {
+        let (bench, mut truth) = (MemoryBench::new(), Truth::default());
+        for step in steps {
+            truth.apply(&bench, &step);
+            for at in 0..=truth.given.len() as u64 {
+                for rank in [None, Some(at)] {
+                    let verdict = truth.verdict(&bench, at, rank);
+                    let silent = verdict == Verdict::Continuous && truth.lost(at) > 0;
+                    prop_assert!(!silent, "{} lost after {} (rank {:?}), {:?}", truth.lost(at), at, rank, step);
+                    if truth.held.contains(&at) {
+                        prop_assert_eq!(verdict, Verdict::Continuous, "{} is there", at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Without a rank, and not from `0-0`, which is before the first entry of every life.
+    #[test]
+    fn no_loss_is_silent_where_keys_are_deleted(steps in prop::collection::vec(step(true, true), 1..30)) {
+        let (bench, mut truth) = (MemoryBench::new(), Truth::default());
+        for step in steps {
+            truth.apply(&bench, &step);
+            for at in 1..=truth.given.len() as u64 {
+                let silent = truth.verdict(&bench, at, None) == Verdict::Continuous && truth.lost(at) > 0;
+                prop_assert!(!silent, "{} lost after {}, {:?}", truth.lost(at), at, step);
+            }
+        }
+    }
+}
+
+/// The truth's own test: a rule that always says "continuous" must be found out.
+#[test]
+fn the_truth_knows_of_losses() {
+    let (bench, mut truth) = (MemoryBench::new(), Truth::default());
+    truth.apply(&bench, &Step::Append(3));
+    truth.apply(&bench, &Step::Trim(1));
+    assert_eq!((truth.lost(0), truth.lost(1), truth.lost(2), truth.lost(3)), (2, 1, 0, 0));
+    truth.apply(&bench, &Step::Delete(0));
+    assert_eq!((truth.lost(0), truth.lost(2)), (2, 0));
+    assert_eq!(
+        truth.verdict(&bench, 2, Some(2)),
+        Verdict::Broken { reason: GapReason::Trimmed, after: Position::new(2, 0), lost: None }
+    );
+}
