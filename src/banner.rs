@@ -55,10 +55,9 @@ fn publish_line(settings: &Serve, url: &str) -> String {
         return format!("curl -d 'hello' {url}");
     }
     let redis = without_credentials(settings.redis.as_deref().unwrap_or("redis://127.0.0.1:6379"));
-    let server = match redis.split_once("://") {
-        Some(("redis", _)) => format!("-u {redis}"),
-        Some((_, path)) => format!("-s {path}"),
-        None => String::new(),
+    let server = match redis.strip_prefix("unix:") {
+        Some(path) => format!("-s {}", path.split('?').next().unwrap_or(path)),
+        None => format!("-u {redis}"),
     };
     format!("redis-cli {server} XADD '{}demo' '*' data hello", settings.key_prefix)
 }

@@ -113,7 +113,7 @@ pub struct Serve {
     #[arg(long, env = "FANTAIL_DEMO")]
     #[arg(value_parser = truth)]
     pub demo: bool,
-    /// Origins whose pages may read and publish, separated by commas; * for any, without credentials.
+    /// Origins whose pages may read and publish, separated by commas; * for any page, without credentials.
     #[arg(long, env = "FANTAIL_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     #[arg(value_parser = origin)]
     pub cors_origin: Vec<String>,

@@ -9,7 +9,7 @@
 //! | vector | `orders=1700000000000-0,user.42=1700000000001-3` | up to [`VECTOR_LEGS`] channels |
 //! | compact | `AQ…`, base64url without padding | more channels |
 //!
-//! The compact form is, before base64: the byte [`COMPACT`]; the newest `ms` of all as a varint; then for each channel
+//! The compact form is, before base64: the byte 1, its version; the newest `ms` of all as a varint; then for each channel
 //! the CRC-32 (ISO-HDLC) of its name, little endian; how many ms it lies before the newest, as a varint; its `seq`, as a
 //! varint. Varints are LEB128. That is about 12 characters a channel, and 32 at most: for 100 channels about 1.2 KB,
 //! never more than 3,215 bytes. Where two names of a set have the same hash the set keeps the vector form, which is the

@@ -1,6 +1,6 @@
 //! The `fantail` binary: reads the command line, starts the command, and gives its exit code.
 
-use fantail::command::{self, Command, FAILURE, Stop, USAGE, publish, tail};
+use fantail::command::{self, Command, FAILURE, Stop, USAGE, check, publish, tail};
 use fantail::{node, telemetry};
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -12,7 +12,10 @@ fn main() -> ExitCode {
             let _log = telemetry::start(&settings.log);
             node::run(settings.serve)
         }
-        Ok(Command::Check(_)) => ExitCode::FAILURE,
+        Ok(Command::Check(settings)) => {
+            let _log = telemetry::start(&settings.log);
+            run(check::check(&settings.serve))
+        }
         Ok(Command::Publish(settings)) => run(publish::publish(settings)),
         Ok(Command::Tail(settings)) => run(tail::tail(settings)),
         Err(Stop::Told(text)) => {

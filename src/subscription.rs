@@ -116,7 +116,7 @@ impl Subscription {
             resume,
             since: since.unwrap_or(Since::Latest),
             tail,
-            filter: types.map(|kinds| filter(kinds)),
+            filter: types.map(filter),
             envelope: envelope.unwrap_or(false),
         })
     }

@@ -1,5 +1,7 @@
 //! The command line: which command is meant, its settings, and what a wrong one is told. `serve` is the default.
 
+pub mod check;
+mod failure;
 pub mod publish;
 pub mod tail;
 mod usage;
@@ -15,8 +17,10 @@ pub const FAILURE: u8 = 1;
 /// Exit code of a wrong command line or environment variable.
 pub const USAGE: u8 = 2;
 
+const ABOUT: &str = "A node of a Server-Sent-Events cluster on Redis Streams, and tools to publish and to watch.";
+
 #[derive(Parser, Debug)]
-#[command(name = "fantail", version, about = "A node of a Server-Sent-Events cluster on Redis Streams.")]
+#[command(name = "fantail", version, about = ABOUT)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -125,7 +129,9 @@ fn overview() -> String {
     let command = with_environment(NodeSettings::augment_args(CommandLine::command()));
     command
         .next_line_help(true)
-        .subcommand_required(false)
+        // The flags bring their own.
+        .about(ABOUT)
+        .long_about(None)
         .override_usage("fantail [FLAGS]\n       fantail COMMAND [FLAGS]")
         .after_help("These are the flags of `fantail serve`; see `fantail COMMAND --help` for those of the others.")
         .render_long_help()
@@ -169,7 +175,7 @@ mod tests {
             (&["--publish", "maybe"], r#"fantail: --publish "maybe": use one of off, on"#),
             (&["--publish"], r#"fantail: --publish: a value is required; use one of off, on"#),
             (&["--heartbeet", "1s"], r#"fantail: unknown flag --heartbeet; is --heartbeat meant?"#),
-            (&["--redis", "redis://:secret@"], r#"fantail: --redis "redis://": the URL has no host"#),
+            (&["--redis", "redis://:secret@"], "fantail: --redis redis://…@: no URL: empty host"),
             (&["--follow", "block"], "fantail: --follow block: it needs --redis"),
             (&["--heartbeat", "1s", "--heartbeat", "2s"], "fantail: --heartbeat is given more than once"),
         ];

@@ -1,6 +1,7 @@
 //! `fantail publish`: one event to a node over HTTP, or straight to Redis.
 
 use super::FAILURE;
+use super::failure::{deepest, problem};
 use crate::backplane::Publication;
 use crate::backplane::redis::once;
 use crate::channel::Channel;
@@ -57,6 +58,7 @@ pub struct Publish {
 
 fn event_type(text: &str) -> Result<String, String> {
     match text.len() {
+        _ if text.starts_with("fantail.") => Err("types that begin with fantail. are the cluster's own".into()),
         1..=crate::event::MAX_TYPE_LENGTH if !text.contains(['\r', '\n', '\0']) => Ok(text.to_owned()),
         1..=crate::event::MAX_TYPE_LENGTH => Err("a type has no line break and no NUL".into()),
         _ => Err(format!("a type has 1 to {} bytes", crate::event::MAX_TYPE_LENGTH)),
@@ -140,7 +142,7 @@ async fn to_node(settings: &Publish, data: Bytes) -> Result<String, String> {
         .map_err(|e| format!("{url}: {e}"))?;
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let exchange = async {
-        let answer = client.request(request).await.map_err(|e| super::tail::deepest(&e))?;
+        let answer = client.request(request).await.map_err(|e| deepest(&e))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|e| e.to_string())?;
         if status.is_success() { id_of(&body.to_bytes()) } else { Err(problem(status, &body.to_bytes())) }
@@ -177,14 +179,4 @@ fn target(settings: &Publish) -> String {
 fn id_of(body: &[u8]) -> Result<String, String> {
     let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     answer["id"].as_str().map(str::to_owned).ok_or_else(|| "the answer has no id; is this a Fantail node?".into())
-}
-
-/// A refusal in one line: its status, and code and detail where they are problem+json (RFC 9457).
-pub(super) fn problem(status: hyper::StatusCode, body: &[u8]) -> String {
-    let problem: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let member = |name: &str| problem[name].as_str().map(|text| super::tail::printable(text).replace('\n', " "));
-    match (member("code"), member("detail").or_else(|| member("title"))) {
-        (Some(code), Some(detail)) => format!("{} {code}: {detail}", status.as_u16()),
-        _ => format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or("unknown status")),
-    }
 }

@@ -2,6 +2,7 @@
 //!
 //! It goes on where EventSource gives up: a node that is full, draining or gone is tried again.
 
+mod connection;
 mod event_stream;
 mod show;
 
@@ -11,18 +12,17 @@ use super::FAILURE;
 use crate::config::{self, HOUR};
 use bytes::Bytes;
 use clap::Args;
-use event_stream::{EventStream, Received};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Incoming;
-use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use hyper::{Request, Response, StatusCode};
+use connection::End;
+use http_body_util::Empty;
+use hyper::header::HeaderValue;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::Interest;
+use tokio::net::unix::pipe::Sender;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::timeout;
 
 /// Time in which a node must have answered, connecting included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,8 +30,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(1);
 /// Longest delay between attempts that all failed, unless the server asks for more.
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
-/// A refusal is read so far at most.
-const PROBLEM_BYTES_MAX: usize = 64 << 10;
 
 /// Prints the events of channels as they come; resumes by itself.
 #[derive(Args, Clone, Debug)]
@@ -61,7 +59,8 @@ pub struct Tail {
     /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
-    /// Time without a byte after which a connection counts as dead, 1s to 1h; more than the node's heartbeat. 0s: never.
+    /// Time without a byte after which a connection counts as dead, more than the node's heartbeat; 1s to 1h, or
+    /// 0s: never.
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     #[arg(value_parser = config::duration_or_never(config::SECOND..=HOUR))]
     stall_timeout: Duration,
@@ -69,28 +68,6 @@ pub struct Tail {
 
 fn header(text: &str) -> Result<String, String> {
     HeaderValue::from_str(text).map(|_| text.to_owned()).map_err(|_| "not a value that a header can carry".into())
-}
-
-/// How one connection ended.
-enum End {
-    /// 204: the server wants no reconnect.
-    Finished,
-    /// Nobody reads stdout any more.
-    Unread,
-    /// An answer that a further attempt will not change.
-    Refused(String),
-    /// Anything that may be better next time; `opened` if events could come.
-    Lost { why: String, opened: bool, retry_after: Duration },
-}
-
-impl End {
-    fn failed(why: impl Into<String>) -> End {
-        End::Lost { why: why.into(), opened: false, retry_after: Duration::ZERO }
-    }
-
-    fn broken(why: impl Into<String>) -> End {
-        End::Lost { why: why.into(), opened: true, retry_after: Duration::ZERO }
-    }
 }
 
 /// Prints events until the channels are finished, stdout is closed, or a signal comes.
@@ -102,8 +79,19 @@ pub async fn tail(settings: Tail) -> ExitCode {
     };
     tokio::select! {
         code = Follower::new(settings).run() => code,
+        () = unread() => ExitCode::SUCCESS,
         _ = interrupt.recv() => ExitCode::SUCCESS,
         _ = terminate.recv() => ExitCode::SUCCESS,
+    }
+}
+
+/// Ends when the reader of stdout is gone, events or not; never where that cannot be told, as with a file.
+async fn unread() {
+    // A copy that is only watched, so that stdout itself stays blocking.
+    let copy = std::io::stdout().as_fd().try_clone_to_owned();
+    match copy.and_then(Sender::from_owned_fd_unchecked) {
+        Ok(stdout) if stdout.ready(Interest::ERROR).await.is_ok() => {}
+        _ => std::future::pending().await,
     }
 }
 
@@ -151,8 +139,11 @@ impl Follower {
                     self.turn = self.turn.wrapping_add(1);
                     self.failures = if opened { 0 } else { self.failures + 1 };
                     let delay = self.delay(retry_after);
-                    let from = if self.last_event_id.is_empty() { "the start" } else { &self.last_event_id };
-                    say(&format!("{lost}: {why}; going on at {} after {from} in {delay:.1?}", self.url()));
+                    let after = match self.last_event_id.as_str() {
+                        "" => String::new(),
+                        id => format!(" after {id}"),
+                    };
+                    say(&format!("{lost}: {why}; going on at {}{after} in {delay:.1?}", self.url()));
                     tokio::time::sleep(delay).await;
                 }
             }
@@ -175,118 +166,6 @@ impl Follower {
         let backed_off = self.retry.saturating_mul(1 << rounds).min(BACK_OFF_MAX);
         self.retry.max(backed_off).max(retry_after).min(HOUR).mul_f64(1.0 + fastrand::f64() / 4.0)
     }
-
-    async fn connection(&mut self) -> End {
-        let request = match self.request() {
-            Ok(request) => request,
-            Err(error) => return End::Refused(error.to_string()),
-        };
-        let response = match timeout(HEAD_TIMEOUT, self.client.request(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return End::failed(deepest(&error)),
-            Err(_) => return End::failed("no answer"),
-        };
-        match response.status() {
-            StatusCode::OK if is_event_stream(response.headers()) => self.stream(response.into_body()).await,
-            StatusCode::OK => End::Refused("the answer is no event stream".into()),
-            StatusCode::NO_CONTENT => End::Finished,
-            _ => refusal(response).await,
-        }
-    }
-
-    fn request(&self) -> Result<Request<Empty<Bytes>>, hyper::http::Error> {
-        let settings = &self.settings;
-        let channels: Vec<&str> = settings.channels.iter().map(|channel| channel.as_str()).collect();
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("channels", &channels.join(","));
-        let tail = settings.tail.map(|n| n.to_string());
-        for (name, value) in [("since", &settings.since), ("tail", &tail), ("events", &settings.events)] {
-            if let Some(value) = value {
-                query.append_pair(name, value);
-            }
-        }
-        if settings.envelope {
-            query.append_pair("envelope", "1");
-        }
-        let request = Request::get(format!("{}/events?{}", self.url(), query.finish()))
-            .header(ACCEPT, "text/event-stream")
-            .header(CACHE_CONTROL, "no-store");
-        match self.last_event_id.as_str() {
-            "" => request.body(Empty::new()),
-            id => request.header("last-event-id", HeaderValue::from_bytes(id.as_bytes())?).body(Empty::new()),
-        }
-    }
-
-    /// Prints a stream to its end.
-    async fn stream(&mut self, mut body: Incoming) -> End {
-        say(&format!("connected to {}", self.url()));
-        self.failures = 0;
-        let silence = Some(self.settings.stall_timeout).filter(|limit| !limit.is_zero()).unwrap_or(Duration::MAX);
-        let mut stream = EventStream::new(&self.last_event_id);
-        let mut events = Vec::new();
-        loop {
-            let piece = match timeout(silence, body.frame()).await {
-                Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
-                Ok(Some(Err(error))) => return End::broken(format!("connection lost: {}", deepest(&error))),
-                Ok(None) => return End::broken("the node ended the stream"),
-                Err(_) => return End::broken(format!("nothing came for {silence:?}")),
-            };
-            let parsed = stream.push(&piece, &mut events);
-            if self.print(&events).await.is_err() {
-                return End::Unread;
-            }
-            events.clear();
-            // Only now: what was not printed is asked for again.
-            self.last_event_id.clear();
-            self.last_event_id.push_str(stream.last_event_id());
-            self.retry = stream.retry_ms().map_or(self.retry, Duration::from_millis);
-            if let Err(error) = parsed {
-                return End::Refused(error.to_string());
-            }
-        }
-    }
-
-    async fn print(&self, events: &[Received]) -> std::io::Result<()> {
-        let style = show::Style { json: self.settings.json, envelope: self.settings.envelope };
-        let mut text = String::new();
-        for event in events {
-            match show::state(event) {
-                Some(state) => say(&state),
-                None => text.push_str(&show::event(style, event)),
-            }
-        }
-        let mut stdout = tokio::io::stdout();
-        stdout.write_all(text.as_bytes()).await?;
-        stdout.flush().await
-    }
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
-}
-
-/// 429 and server errors may pass; other answers stay as they are.
-async fn refusal(response: Response<Incoming>) -> End {
-    let status = response.status();
-    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    let body = timeout(HEAD_TIMEOUT, Limited::new(response.into_body(), PROBLEM_BYTES_MAX).collect()).await;
-    let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
-    let why = super::publish::problem(status, &body);
-    if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
-        let retry_after = Duration::from_secs(seconds.unwrap_or(0));
-        return End::Lost { why, opened: false, retry_after };
-    }
-    End::Refused(why)
-}
-
-/// The innermost cause, which is what a person can act on: `Connection refused (os error 111)`.
-pub(super) fn deepest(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }
 
 /// State, for stderr. A closed stderr changes nothing.

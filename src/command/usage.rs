@@ -1,7 +1,6 @@
 //! What a wrong command line is told: clap's error as one line that names the flag or variable, and the value.
 
 use super::Stop;
-use crate::config::without_credentials;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use std::error::Error as _;
 use std::ffi::OsString;
@@ -22,7 +21,11 @@ pub(super) fn explain(error: &Error, command: &clap::Command, arguments: &[OsStr
     let message = match error.kind() {
         ErrorKind::ValueValidation => {
             let reason = error.source().map(|e| e.to_string()).unwrap_or_else(|| "not valid".into());
-            format!("{name} {:?}: {reason}", shown(&name, &value))
+            match name.to_ascii_lowercase().ends_with("redis") {
+                // The reason names the URL, without its password.
+                true => format!("{name} {reason}"),
+                false => format!("{name} {value:?}: {reason}"),
+            }
         }
         ErrorKind::InvalidValue => invalid_value(error, &name, &value),
         ErrorKind::UnknownArgument if flag.starts_with('-') => match text(error, ContextKind::SuggestedArg) {
@@ -71,14 +74,6 @@ fn setting(flag: &str, command: &clap::Command, arguments: &[OsString]) -> Strin
     };
     let known = of(command).or_else(|| command.get_subcommands().find_map(of));
     known.unwrap_or_else(|| flag.to_owned())
-}
-
-/// The value, without the password that a Redis URL may carry.
-fn shown(name: &str, value: &str) -> String {
-    match name.to_ascii_lowercase().ends_with("redis") {
-        true => without_credentials(value),
-        false => value.to_owned(),
-    }
 }
 
 fn text(error: &Error, kind: ContextKind) -> Option<String> {

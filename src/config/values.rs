@@ -3,6 +3,7 @@
 //! A parser's error is the second half of a line that names the setting and the value: `the range ends before it
 //! begins`. What a value means is said in [`super::Serve`].
 
+use crate::backplane::redis::address::Address;
 use clap::ValueEnum;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -170,17 +171,10 @@ pub(crate) fn key_prefix(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// What is said of a Redis URL's form; the client that connects says the rest.
+/// `redis://[[user]:password@]host[:port][/db]` or `unix:/path[?db=N]`; the error names the URL itself, without
+/// its password.
 pub(crate) fn redis_url(text: &str) -> Result<String, String> {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return Err("not a URL such as redis://127.0.0.1:6379".into());
-    };
-    match scheme {
-        "redis" | "redis+unix" | "unix" if rest.is_empty() || rest.ends_with('@') => Err("the URL has no host".into()),
-        "redis" | "redis+unix" | "unix" => Ok(text.to_owned()),
-        "rediss" | "redis-sentinel" | "redis-cluster" => Err(format!("{scheme}:// is not supported yet")),
-        _ => Err("the scheme is neither redis nor redis+unix".into()),
-    }
+    Address::parse(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
 }
 
 /// A URL without its user name and password, for logs and messages.
@@ -254,7 +248,7 @@ mod tests {
         assert_eq!(key_prefix("sse:"), Ok("sse:".into()));
         assert!(key_prefix(&"x".repeat(101)).is_err());
         assert!(key_prefix("a b").is_err());
-        assert!(redis_url("redis://127.0.0.1").is_ok() && redis_url("redis+unix:///run/redis.sock").is_ok());
+        assert!(redis_url("redis://127.0.0.1").is_ok() && redis_url("unix:/run/redis.sock").is_ok());
         for text in ["127.0.0.1:6379", "redis://", "redis://u:p@", "http://x", "rediss://x"] {
             assert!(redis_url(text).is_err(), "{text:?}");
         }

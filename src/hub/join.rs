@@ -6,7 +6,7 @@
 
 use super::feed::{Feed, Life};
 use super::follower::Request;
-use super::log::Gone;
+use super::log::{Gone, Log};
 use super::{ChannelFull, Hub, LegGuard};
 use crate::backplane::continuity::{Resume, Verdict, judge};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, Toward};
@@ -112,8 +112,8 @@ impl Hub {
             let state = feed.lock();
             state.log.finished() && start.at == Some(state.log.end()) && start.gap.is_none()
         };
-        let Found { position, at, gap, outcome } = start;
-        Ok(Start { leg, position, at, received: matches!(want, Want::Resume(_)), gap, finished, outcome })
+        let Found { position, at, received, gap, outcome } = start;
+        Ok(Start { leg, position, at, received, gap, finished, outcome })
     }
 
     async fn attach(&self, feed: &Arc<Feed>) -> Result<(), BackplaneError> {
@@ -138,14 +138,12 @@ impl Hub {
                         (false, false) => Outcome::Tail,
                         (false, true) => Outcome::History,
                     };
-                    return Ok(Found { position, at: Some(at), gap: None, outcome });
+                    return Ok(Found { position, at: Some(at), received: true, gap: None, outcome });
                 }
                 Err(Gone::Older) => {
                     read = true;
-                    match self.extend(feed, position, usize::MAX).await? {
-                        Reached::Position => continue,
-                        Reached::Absent => return self.judged(feed, position).await,
-                        Reached::TooFar => return self.behind(feed, position).await,
+                    if !self.extend(feed, position, usize::MAX).await? {
+                        return self.behind(feed, position).await;
                     }
                 }
                 Err(Gone::Absent(_)) => return self.judged(feed, position).await,
@@ -190,7 +188,7 @@ impl Hub {
     async fn behind(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
         let examined = self.look(feed, position).await?;
         match examined.entries.first().is_some_and(|entry| entry.position == position) {
-            true => Ok(Found { position, at: None, gap: None, outcome: Outcome::History }),
+            true => Ok(Found { position, at: None, received: true, gap: None, outcome: Outcome::History }),
             false => self.judged(feed, position).await,
         }
     }
@@ -225,17 +223,19 @@ impl Hub {
         };
         Ok(match first {
             Some(first) if first > at => Found {
+                received: false,
                 position: position.min(state.log.position()),
                 at: Some(first),
                 gap: None,
                 outcome: Outcome::Tail,
             },
-            _ => Found { position: before, at: Some(at), gap: None, outcome: Outcome::Tail },
+            _ => Found { position: before, at: Some(at), received: false, gap: None, outcome: Outcome::Tail },
         })
     }
 
-    /// Extends the tail backwards until it covers what lies after `position`, has `count` events, or is full.
-    async fn extend(&self, feed: &Arc<Feed>, position: Position, count: usize) -> Result<Reached, BackplaneError> {
+    /// Extends the tail backwards until it covers what lies after `position` or has `count` events; `false` where it
+    /// is full before that.
+    async fn extend(&self, feed: &Arc<Feed>, position: Position, count: usize) -> Result<bool, BackplaneError> {
         let _one_at_a_time = feed.extending.lock().await;
         loop {
             let limit = self.share();
@@ -243,13 +243,10 @@ impl Hub {
                 let state = feed.lock();
                 let log = &state.log;
                 if log.base() <= position || log.events() >= count {
-                    return Ok(Reached::Position);
-                }
-                if log.whole() {
-                    return Ok(Reached::Absent);
+                    return Ok(true);
                 }
                 if !log.extendable() || log.bytes() >= limit || log.events() >= self.replay_limit {
-                    return Ok(Reached::TooFar);
+                    return Ok(false);
                 }
                 let wanted = count.saturating_sub(log.events()).min(PAGE);
                 let page = wanted.min(PAGE_BYTES / (state.mean_bytes as usize).max(1)).max(1);
@@ -263,19 +260,13 @@ impl Hub {
             let mut state = feed.lock();
             if state.log.base() != base || !state.log.extendable() {
                 // Trimmed or reset meanwhile.
-                return Ok(Reached::TooFar);
+                return Ok(false);
             }
             let before = state.log.bytes();
-            let found = prepend(&mut state.log, entries, position, complete);
+            prepend(&mut state.log, entries, position, complete);
             let grown = state.log.bytes() as isize - before as isize;
             drop(state);
             self.account(grown);
-            if found {
-                return Ok(Reached::Position);
-            }
-            if complete {
-                return Ok(if position == Position::ZERO { Reached::Position } else { Reached::Absent });
-            }
         }
     }
 
@@ -287,18 +278,18 @@ impl Hub {
     }
 }
 
-/// Puts older entries before a log; whether the entry at `position` was among them.
-fn prepend(log: &mut super::log::Log, mut entries: Vec<Entry>, position: Position, complete: bool) -> bool {
+/// Puts older entries before a log. `complete`: they are all that there are at and after `position`.
+fn prepend(log: &mut Log, mut entries: Vec<Entry>, position: Position, complete: bool) {
     let found = entries.first().is_some_and(|entry| entry.position == position);
     if found {
         // That one was received: the log begins right after it.
         entries.remove(0);
-        log.prepend(encode(&entries), position, false);
-    } else if let Some(first) = entries.first() {
-        let base = first.position.before();
-        log.prepend(encode(&entries), base, complete && position == Position::ZERO);
     }
-    found
+    let base = match entries.first() {
+        Some(first) if !found && !complete => first.position.before(),
+        _ => position,
+    };
+    log.prepend(encode(&entries), base, found || base == Position::ZERO);
 }
 
 /// Frames of entries.
@@ -306,20 +297,12 @@ pub(super) fn encode(entries: &[Entry]) -> Vec<Arc<Frame>> {
     entries.iter().map(|entry| Arc::new(Frame::new(entry.position, Event::from_entry(entry)))).collect()
 }
 
-/// How far an extension came.
-enum Reached {
-    /// The tail covers what was asked for.
-    Position,
-    /// The stream has no entry at the position; the tail begins with the first one after it.
-    Absent,
-    /// The tail is full before it.
-    TooFar,
-}
-
 /// A place in a feed, without its leg.
 struct Found {
     position: Position,
     at: Option<u64>,
+    /// Whether `position` is an entry that the client received and that was not judged yet.
+    received: bool,
     gap: Option<Gap>,
     outcome: Outcome,
 }
@@ -327,7 +310,13 @@ struct Found {
 impl Found {
     fn at_end(feed: &Arc<Feed>) -> Found {
         let state = feed.lock();
-        Found { position: state.log.position(), at: Some(state.log.end()), gap: None, outcome: Outcome::Live }
+        Found {
+            position: state.log.position(),
+            at: Some(state.log.end()),
+            received: true,
+            gap: None,
+            outcome: Outcome::Live,
+        }
     }
 }
 
@@ -356,5 +345,5 @@ fn place(feed: &Arc<Feed>, position: Position) -> Found {
         Err(Gone::Older) => None,
     };
     let position = position.min(state.log.position());
-    Found { position, at, gap: None, outcome: Outcome::History }
+    Found { position, at, received: false, gap: None, outcome: Outcome::History }
 }

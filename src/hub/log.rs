@@ -24,8 +24,8 @@ pub struct Log {
     position: Position,
     /// Entries that the stream ever had up to `position`, where that is known.
     rank: Option<u64>,
-    /// Nothing older than `base` exists any more in the stream.
-    whole: bool,
+    /// Whether `base` is an entry (or the beginning), not just a place between two.
+    base_known: bool,
     /// The channel's newest event is its last.
     finished: bool,
 }
@@ -51,7 +51,7 @@ impl Log {
             base: Position::ZERO,
             position: Position::ZERO,
             rank: None,
-            whole: false,
+            base_known: true,
             finished: false,
         }
     }
@@ -61,7 +61,7 @@ impl Log {
         self.frames.clear();
         (self.start, self.floor) = (self.end, self.end);
         (self.base, self.position, self.rank, self.finished) = (position, position, rank, finished);
-        self.whole = false;
+        self.base_known = true;
     }
 
     /// Appends a frame: an event, or a control event that stands behind the newest event.
@@ -82,7 +82,7 @@ impl Log {
         if position < self.position {
             self.floor = self.end;
             self.base = position;
-            self.whole = false;
+            self.base_known = true;
         }
         self.position = position;
         self.rank = rank;
@@ -94,8 +94,9 @@ impl Log {
         self.rank = rank;
     }
 
-    /// Puts older events before the first frame: all that lie between `base` and the old base.
-    pub fn prepend(&mut self, events: Vec<Arc<Frame>>, base: Position, whole: bool) {
+    /// Puts older events before the first frame: all that lie between `base` and the old base. `known` says whether
+    /// there is an entry at `base` itself.
+    pub fn prepend(&mut self, events: Vec<Arc<Frame>>, base: Position, known: bool) {
         debug_assert_eq!(self.floor, self.start);
         for frame in events.into_iter().rev() {
             self.start -= frame.chunk().len() as u64;
@@ -103,7 +104,7 @@ impl Log {
         }
         self.floor = self.start;
         self.base = base;
-        self.whole = whole;
+        self.base_known = known;
     }
 
     /// Whether older frames can be put before it: not while frames of other ids stand there.
@@ -119,7 +120,7 @@ impl Log {
             if self.start > self.floor {
                 self.floor = self.start;
                 self.base = frame.position;
-                self.whole = false;
+                self.base_known = true;
             }
         }
     }
@@ -133,7 +134,7 @@ impl Log {
             return Err(Gone::Ahead);
         }
         if position == self.base {
-            return Ok(self.floor);
+            return if self.base_known { Ok(self.floor) } else { Err(Gone::Absent(self.floor)) };
         }
         let first = self.frames.partition_point(|(offset, _)| *offset < self.floor);
         // A control event has the position of the event before it, so it comes after that event's place.
@@ -194,10 +195,6 @@ impl Log {
 
     pub fn rank(&self) -> Option<u64> {
         self.rank
-    }
-
-    pub fn whole(&self) -> bool {
-        self.whole
     }
 
     pub fn finished(&self) -> bool {

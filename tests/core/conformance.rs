@@ -7,20 +7,30 @@ mod bench;
 mod differential;
 mod gaps;
 mod reading;
+mod redis_bench;
 mod reports;
 mod soundness;
 
-use bench::{Bench, MemoryBench};
+use bench::{Bench as _, MemoryBench, channel, fill, id, inspect, numbered, positions, read, span};
+use fantail::backplane::{Ask, BackplaneError, Publication, Toward};
+use fantail::config::Follow;
+use fantail::position::Position;
+use redis_bench::RedisBench;
 
 macro_rules! conformance {
     ($($module:ident { $($name:ident)* })*) => {
-        mod memory {
-            $($(
+        conformance!(memory: super::MemoryBench::new(), $($(($module $name))*)*);
+        conformance!(redis_tracking: super::RedisBench::new(super::Follow::Tracking).await, $($(($module $name))*)*);
+        conformance!(redis_block: super::RedisBench::new(super::Follow::Block).await, $($(($module $name))*)*);
+    };
+    ($backplane:ident: $bench:expr, $(($module:ident $name:ident))*) => {
+        mod $backplane {
+            $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    super::$module::$name(&super::MemoryBench::new()).await;
+                    super::$module::$name(&$bench).await;
                 }
-            )*)*
+            )*
         }
     };
 }
@@ -68,4 +78,36 @@ conformance! {
         last_id_lowered
         resumed_at_zero
     }
+}
+
+/// Only Redis knows keys of other types; what a producer does to one channel must not reach another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_of_another_type_concerns_its_channel_alone() {
+    let bench = RedisBench::new(Follow::Auto).await;
+    let (backplane, a, bad, c) = (bench.backplane(), channel("a"), channel("bad"), channel("c"));
+    fill(&bench, &a, [1]);
+    fill(&bench, &c, [3]);
+    bench.spoil(&bad);
+    let channels = [&a, &bad, &c];
+
+    let asks = channels.map(|c| Ask { channel: c.clone(), after: Position::ZERO, count: 5 });
+    let answers = backplane.read(asks.into()).await.unwrap();
+    assert!(matches!(answers[1], Err(BackplaneError::Refused(_))), "{:?}", answers[1]);
+    assert_eq!(positions(answers[0].as_ref().unwrap()), [id(1)]);
+    assert_eq!(positions(answers[2].as_ref().unwrap()), [id(3)]);
+
+    let answers = backplane.inspect(channels.map(Clone::clone).into()).await.unwrap();
+    assert!(matches!(answers[1], Err(BackplaneError::Refused(_))), "{:?}", answers[1]);
+    assert_eq!(answers[2].as_ref().unwrap().as_ref().unwrap().last, id(3));
+
+    let spans = channels.map(|c| span(c, Position::ZERO, Position::MAX, 5, Toward::Oldest));
+    let answers = backplane.history(spans.into()).await.unwrap();
+    assert!(matches!(answers[1], Err(BackplaneError::Refused(_))), "{:?}", answers[1]);
+    assert_eq!(positions(answers[2].as_ref().unwrap()), [id(3)]);
+
+    let publications = channels.map(|c| Publication { channel: c.clone(), fields: numbered(9) });
+    let answers = backplane.append(publications.into()).await.unwrap();
+    assert!(matches!(answers[1], Err(BackplaneError::Refused(_))), "{:?}", answers[1]);
+    assert_eq!(inspect(&*backplane, &c).await.unwrap().last, *answers[2].as_ref().unwrap());
+    assert_eq!(read(&*backplane, &a, id(1), 5).await.len(), 1);
 }

@@ -1,6 +1,8 @@
 //! Integration tests against real servers in real processes.
 
+mod command_line;
 mod conformance;
+mod documentation;
 mod encoding;
 mod redis;
 mod support;

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use fantail::backplane::redis::{Observe, Redis, Settings};
 use fantail::backplane::{Ask, Backplane, BackplaneError, Link, Pending, Publication, Span, Toward};
 use fantail::channel::Channel;
-use fantail::config::Follow;
+use fantail::command::check::report;
+use fantail::config::{Follow, Serve};
 use fantail::position::Position;
 use std::sync::Arc;
 use std::time::Duration;
@@ -455,4 +456,60 @@ async fn over_a_unix_socket_and_another_database() {
     let id = node.append(vec![publication]).await.unwrap().pop().unwrap().unwrap();
     let replies = server.pipeline(&[&["SELECT", "3"], &["XRANGE", "sse:a", "-", "+"]]);
     assert_eq!(replies[1].list()[0].list()[0].text(), id.to_string());
+}
+
+/// What `fantail check` says of a Redis URL.
+async fn checked(url: &str, more: &[&str]) -> (String, u8) {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        serve: Serve,
+    }
+    let line: Line = clap::Parser::try_parse_from([&["check", "--redis", url], more].concat()).unwrap();
+    let (report, code) = report(&line.serve).await;
+    (report.lines().join("\n"), code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_names_what_is_missing() {
+    let server = Server::start();
+    let (said, code) = checked(&server.url(), &["--publish", "on"]).await;
+    assert_eq!(code, 0, "{said}");
+    for line in ["ok    follow: tracking", "ok    rights: every command is allowed", "a node would work"] {
+        assert!(said.lines().any(|said| said == line), "{line}\n{said}");
+    }
+    // Nothing is left in the server; the keys it needs expire.
+    server.command(&["ACL", "SETUSER", "u", "on", ">p", "~sse:*", "+@all", "-client|tracking", "-xadd", "-xrevrange"]);
+    let url = format!("redis://u:p@127.0.0.1:{}", server.port());
+    let (said, code) = checked(&url, &["--publish", "on"]).await;
+    assert_eq!(code, 1, "{said}");
+    for start in [
+        "warn  follow: block",
+        "warn  rights: CLIENT TRACKING, for following by tracking: NOPERM",
+        "FAIL  rights: XREVRANGE, for reading history: NOPERM",
+        "FAIL  rights: XADD, for publishing: NOPERM",
+        "a node would not work",
+    ] {
+        assert!(said.lines().any(|said| said.starts_with(start)), "{start}\n{said}");
+    }
+    assert!(!said.contains("u:p"));
+    // XADD is no concern of a node that does not publish.
+    server.command(&["ACL", "SETUSER", "u", "+xrevrange"]);
+    let (said, code) = checked(&url, &[]).await;
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(server.command(&["EXISTS", "sse:a"]).number(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_fails_where_tracking_is_asked_for_and_refused() {
+    let server = Server::start();
+    server.command(&["ACL", "SETUSER", "u", "on", ">p", "~sse:*", "+@all", "-client|tracking"]);
+    let url = format!("redis://u:p@127.0.0.1:{}", server.port());
+    let (said, code) = checked(&url, &["--follow", "tracking"]).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("the server refuses tracking: NOPERM"), "{said}");
+    let node = node(&url, Follow::Tracking);
+    let mut link = node.link();
+    let up = timeout(Duration::from_millis(500), link.wait_for(|link| *link == Link::Up)).await;
+    assert!(up.is_err(), "no follow mode, no link");
 }

@@ -95,3 +95,18 @@ async fn a_lost_link_answers_nothing_and_leaves_doubt() {
     assert_eq!(memory.facts().reconnects, 1);
     assert_eq!(length(&memory, "a").await, 2);
 }
+
+#[tokio::test]
+async fn followed_without_a_read_it_reports_what_is_already_there() {
+    let memory = Memory::new(Settings::default());
+    let last = append(&memory, "a", 1).await.unwrap();
+    memory.followed(&channel("a"), last);
+    assert!(memory.changes().take().channels.is_empty(), "nothing after it");
+    memory.followed(&channel("a"), Position::ZERO);
+    assert!(memory.changes().take().channels.contains("a"));
+    // What is gone cannot be read, so a report of it would be repeated for ever.
+    memory.trim(&channel("a"), 0);
+    memory.changes().take();
+    memory.followed(&channel("a"), Position::ZERO);
+    assert!(memory.changes().take().channels.is_empty());
+}

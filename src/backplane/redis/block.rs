@@ -205,7 +205,7 @@ async fn follow(group: Arc<Group>, shared: Arc<Shared>) {
                 shared.changes.changed(group.hold_all());
             }
             Err(error) => {
-                shared.complain("a blocking read failed", &error.to_string());
+                shared.complain("a blocking read failed", &fault::reason(error));
                 waiter = None;
                 sleep(backoff.next()).await;
             }

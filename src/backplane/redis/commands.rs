@@ -223,7 +223,7 @@ pub fn replies_of(replies: Vec<Result<Value, Error>>, count: usize) -> Answered<
     for reply in replies {
         match reply.map_err(|e| fault::judge(&e)) {
             Err(BackplaneError::Down(why)) => return Err(BackplaneError::Down(why)),
-            Err(error) if !complete => return Err(BackplaneError::Down(error.to_string())),
+            Err(error) if !complete => return Err(BackplaneError::Down(fault::reason(error))),
             answer => answers.push(answer),
         }
     }

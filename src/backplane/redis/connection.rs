@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// A TCP connection, and then each command of its set-up (HELLO, SELECT), may take so long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ const IN_FLIGHT: usize = 32;
 pub struct Connection {
     pub client: Client,
     pub version: RespVersion,
-    lost: watch::Sender<Option<String>>,
+    lost: watch::Sender<Option<BackplaneError>>,
     tasks: [AbortHandle; 2],
 }
 
@@ -40,38 +40,41 @@ impl Connection {
         command_timeout: Duration,
     ) -> Result<Connection, BackplaneError> {
         let client = make(address, version.clone(), command_timeout);
+        // Before connecting: fred's own wait misses what happens between its look and its subscription.
+        let mut connected = client.reconnect_rx();
         let mut router = client.connect();
         let router_task = router.abort_handle();
         let lost = watch::Sender::new(None);
         let sender = lost.clone();
         let watcher = tokio::spawn(async move {
             let why = match (&mut router).await {
-                Ok(Err(error)) => fault::text(&error),
-                Ok(Ok(())) => "the connection was closed".to_owned(),
-                Err(_) => "the connection was dropped".to_owned(),
+                Ok(Err(error)) => fault::judge(&error),
+                Ok(Ok(())) => BackplaneError::Down("the connection was closed".into()),
+                Err(_) => BackplaneError::Down("the connection was dropped".into()),
             };
             first_reason(&sender, why);
         });
         // Made before the wait, so that giving up waiting ends the tasks.
         let connection = Connection { client, version, lost, tasks: [router_task, watcher.abort_handle()] };
-        match timeout(CONNECT_TIMEOUT * 3, connection.client.wait_for_connect()).await {
-            Ok(Ok(())) => Ok(connection),
-            Ok(Err(error)) => Err(fault::judge(&error)),
-            Err(_) => Err(BackplaneError::Down("no connection in time".into())),
+        tokio::select! {
+            biased;
+            why = connection.lost() => Err(why),
+            Ok(_) = connected.recv() => Ok(connection),
+            () = sleep(CONNECT_TIMEOUT * 3) => Err(BackplaneError::Down("no connection in time".into())),
         }
     }
 
     /// Gives the connection up; whoever waits on it learns why.
     pub fn fail(&self, why: &str) {
-        first_reason(&self.lost, why.to_owned());
+        first_reason(&self.lost, BackplaneError::Down(why.to_owned()));
         self.tasks[0].abort();
     }
 
     /// Waits for the end of the connection and says why it ended. Cancel safe.
-    pub async fn lost(&self) -> String {
+    pub async fn lost(&self) -> BackplaneError {
         let mut lost = self.lost.subscribe();
         let why = lost.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
-        why.unwrap_or_default()
+        why.unwrap_or_else(|| BackplaneError::Down("the connection was dropped".into()))
     }
 
     pub fn is_lost(&self) -> bool {
@@ -83,7 +86,7 @@ impl Connection {
         let result = tokio::select! {
             biased;
             result = commands => result,
-            why = self.lost() => return Err(BackplaneError::Down(why)),
+            why = self.lost() => return Err(BackplaneError::Down(fault::reason(why))),
         };
         if let Err(BackplaneError::Down(why)) = &result {
             // A timed-out command stays in fred's queue and may arm or answer later: nothing is sure any more.
@@ -101,7 +104,7 @@ impl Drop for Connection {
     }
 }
 
-fn first_reason(lost: &watch::Sender<Option<String>>, why: String) {
+fn first_reason(lost: &watch::Sender<Option<BackplaneError>>, why: BackplaneError) {
     lost.send_if_modified(|reason| {
         let first = reason.is_none();
         if first {
@@ -223,7 +226,7 @@ impl Lane {
                 Ok(connection)
             }
             Err(error) => {
-                let error = BackplaneError::Down(error.to_string());
+                let error = BackplaneError::Down(fault::reason(error));
                 state.blocked = Some((Instant::now() + state.backoff.next(), error.clone()));
                 Err(error)
             }

@@ -28,6 +28,13 @@ fn code(details: &str) -> Option<&str> {
     (word.len() > 1 && word.bytes().all(|b| b.is_ascii_uppercase())).then_some(word)
 }
 
+/// Why, without the kind of error.
+pub fn reason(error: BackplaneError) -> String {
+    match error {
+        BackplaneError::Down(why) | BackplaneError::Refused(why) => why,
+    }
+}
+
 /// Whether the refusal concerns a key, so that others of the same command may be fine.
 pub fn is_about_a_key(why: &str) -> bool {
     why.starts_with("WRONGTYPE") || (why.starts_with("NOPERM") && why.contains(" key"))

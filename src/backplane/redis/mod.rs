@@ -19,6 +19,7 @@ use self::block::Blocks;
 use self::canary::Beat;
 use self::commands::Commands;
 use self::connection::{Backoff, Connection, Lane};
+use self::probe::Findings;
 use self::session::Session;
 use super::{
     Answer, Ask, Backplane, BackplaneError, Changes, Entry, Examined, Facts, Link, Publication, Span, StreamState,
@@ -34,8 +35,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Told of each batch of commands: the command's name (`xread`, `xinfo`, `xrange`, `xadd`, `canary`), how long it
-/// took, and whether the server answered.
+/// Told of each batch of commands: the command's name (`xread`, `xinfo`, `examine`, `xrange`, `xadd`, `canary`), how
+/// long it took, and whether the server answered.
 pub type Observe = Arc<dyn Fn(&'static str, Duration, bool) + Send + Sync>;
 
 /// How a node uses its Redis.
@@ -90,28 +91,18 @@ pub(crate) struct Shared {
 impl Redis {
     /// Starts to connect; only a bad URL is an error, an absent server is not.
     pub fn start(settings: Settings, runtime: &Handle) -> Result<Arc<Redis>, AddressError> {
-        let address = Address::parse(&settings.url)?;
-        let facts = Facts { name: address.to_string(), ..Facts::default() };
-        let shared = Arc::new(Shared {
-            history: Lane::new(address.clone(), LANE_TIMEOUT),
-            publish: Lane::new(address.clone(), LANE_TIMEOUT),
-            address,
-            key_prefix: settings.key_prefix,
-            follow: settings.follow,
-            publish_maxlen: settings.publish_maxlen,
-            observe: settings.observe,
-            node: fastrand::u64(..),
-            changes: Default::default(),
-            link: watch::Sender::new(Link::Down),
-            live: Mutex::new(None),
-            calls: Semaphore::new(LIVE_CALLS),
-            blocks: Blocks::new(),
-            facts: Mutex::new(facts),
-            complaints: Default::default(),
-        });
+        let shared = Arc::new(Shared::new(settings)?);
         let supervisor = runtime.spawn(supervise(shared.clone())).abort_handle();
         Ok(Arc::new(Redis { shared, runtime: runtime.clone(), supervisor }))
     }
+}
+
+/// Connects once, as a node would, and finds out what it could do there; `publishes`: whether it would also append.
+///
+/// Leaves nothing behind but two keys that expire. The outer error is the URL's, the inner one the server's.
+pub async fn survey(settings: Settings, publishes: bool) -> Result<Result<Findings, BackplaneError>, AddressError> {
+    let shared = Shared::new(settings)?;
+    Ok(shared.survey(publishes).await)
 }
 
 impl Drop for Redis {
@@ -139,16 +130,51 @@ async fn supervise(shared: Arc<Shared>) {
                     backoff.reset();
                 }
             }
-            Err(error) => shared.complain("cannot be used", &error.to_string()),
+            Err(error) => shared.complain("no usable connection", &fault::reason(error)),
         }
         sleep(backoff.next()).await;
     }
 }
 
 impl Shared {
+    fn new(settings: Settings) -> Result<Shared, AddressError> {
+        let address = Address::parse(&settings.url)?;
+        let facts = Facts { name: address.to_string(), ..Facts::default() };
+        Ok(Shared {
+            history: Lane::new(address.clone(), LANE_TIMEOUT),
+            publish: Lane::new(address.clone(), LANE_TIMEOUT),
+            address,
+            key_prefix: settings.key_prefix,
+            follow: settings.follow,
+            publish_maxlen: settings.publish_maxlen,
+            observe: settings.observe,
+            node: fastrand::u64(..),
+            changes: Default::default(),
+            link: watch::Sender::new(Link::Down),
+            live: Mutex::new(None),
+            calls: Semaphore::new(LIVE_CALLS),
+            blocks: Blocks::new(),
+            facts: Mutex::new(facts),
+            complaints: Default::default(),
+        })
+    }
+
+    async fn survey(&self, publishes: bool) -> Result<Findings, BackplaneError> {
+        let session = Session::open(self).await?;
+        let client = &session.connection.client;
+        let rights = session.connection.run(probe::rights(client, &self.key_prefix, publishes)).await?;
+        Ok(Findings {
+            name: self.address.to_string(),
+            version: session.version.clone(),
+            follow: session.follow(),
+            clock_offset_ms: session.first_beat.clock_offset_ms,
+            rights,
+        })
+    }
+
     /// Order matters: who hears of the doubt finds a connection, and blocking reads that take streams.
     fn came_up(&self, session: &Session, lives: u64) {
-        let follow = if session.tracking { "tracking" } else { "block" };
+        let follow = session.follow();
         {
             let mut facts = self.facts.lock();
             facts.version.clone_from(&session.version);

@@ -1,40 +1,22 @@
 //! One command on a connection of its own, for the command line; a node never uses it.
 
+use super::address::Address;
+use super::commands::Commands;
+use super::connection::Lane;
+use super::{LANE_TIMEOUT, Observe};
 use crate::backplane::{BackplaneError, Publication};
 use crate::position::Position;
-use bytes::Bytes;
-use fred::interfaces::{ClientLike, StreamsInterface};
-use fred::types::config::{Config, ConnectionConfig, PerformanceConfig};
-use fred::{clients::Client, error::Error};
-use std::time::Duration;
-use tokio::time::timeout;
-
-/// Time for the whole exchange.
-const TIMEOUT: Duration = Duration::from_secs(5);
+use std::sync::Arc;
 
 /// Appends one entry at most once, and returns its id. The stream is not trimmed.
 pub async fn append(url: &str, key_prefix: &str, publication: Publication) -> Result<Position, BackplaneError> {
-    let down = |e: Error| BackplaneError::Down(e.to_string());
-    let config = Config { fail_fast: true, ..Config::from_url(url).map_err(down)? };
-    let performance = PerformanceConfig { default_command_timeout: TIMEOUT, ..Default::default() };
-    // A command that is sent again after a lost connection could publish twice.
-    let connection = ConnectionConfig {
-        connection_timeout: TIMEOUT,
-        internal_command_timeout: TIMEOUT,
-        max_command_attempts: 1,
-        reconnect_errors: Vec::new(),
-        ..Default::default()
+    let address = Address::parse(url).map_err(|e| BackplaneError::Refused(e.to_string()))?;
+    let lane = Lane::new(address, LANE_TIMEOUT);
+    let observe: Observe = Arc::new(|_, _, _| {});
+    let (observe, publications) = (&observe, &[publication]);
+    let append = async |connection: Arc<super::connection::Connection>| {
+        Commands { client: &connection.client, key_prefix, observe }.append(publications, 0).await
     };
-    let client = Client::new(config, Some(performance), Some(connection), None);
-    let key = format!("{key_prefix}{}", publication.channel);
-    let fields: Vec<(Bytes, Bytes)> = publication.fields;
-    let exchange = async {
-        let _driver = client.init().await.map_err(down)?;
-        let fields: Vec<(fred::types::Key, Bytes)> = fields.into_iter().map(|(n, v)| (n.into(), v)).collect();
-        let id: String =
-            client.xadd(key, false, None, "*", fields).await.map_err(|e| BackplaneError::Refused(e.to_string()))?;
-        let _ = client.quit().await;
-        id.parse().map_err(|_| BackplaneError::Refused(format!("{id:?} is no entry id")))
-    };
-    timeout(2 * TIMEOUT, exchange).await.unwrap_or_else(|_| Err(BackplaneError::Down("no answer".into())))
+    let mut answers = lane.run(append).await?;
+    answers.pop().unwrap_or_else(|| Err(BackplaneError::Down("no answer".into())))
 }

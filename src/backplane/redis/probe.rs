@@ -41,6 +41,19 @@ pub async fn one(client: &Client, words: &[&str]) -> Result<Result<Value, Backpl
     Ok(replies.pop().unwrap_or(Err(BackplaneError::Down("no reply".into()))))
 }
 
+/// What a server and a user's rights there allow.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// The address without credentials.
+    pub name: String,
+    pub version: Option<String>,
+    /// `tracking` or `block`.
+    pub follow: &'static str,
+    /// Server clock minus this machine's, in milliseconds.
+    pub clock_offset_ms: Option<i64>,
+    pub rights: Vec<Right>,
+}
+
 /// A command that a node needs, or can do without.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Right {
@@ -64,6 +77,8 @@ pub async fn rights(client: &Client, key_prefix: &str, publishes: bool) -> Resul
         ("XRANGE", "reading history", true, vec!["XRANGE", key, "-", "+", "COUNT", "1"]),
         ("XREVRANGE", "reading history", true, vec!["XREVRANGE", key, "+", "-", "COUNT", "1"]),
         ("XINFO STREAM", "telling gaps", true, vec!["XINFO", "STREAM", key]),
+        ("MULTI", "telling gaps", true, vec!["MULTI"]),
+        ("EXEC", "telling gaps", true, vec!["EXEC"]),
         ("CLIENT TRACKING", "following by tracking", false, vec!["CLIENT", "TRACKING", "OFF"]),
         ("PING", "noticing a dead server where SET is forbidden", false, vec!["PING"]),
         ("TIME", "measuring delivery lag", false, vec!["TIME"]),

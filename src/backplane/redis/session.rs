@@ -62,6 +62,11 @@ impl Session {
         Ok(session)
     }
 
+    /// How changes are learnt of.
+    pub fn follow(&self) -> &'static str {
+        if self.tracking { "tracking" } else { "block" }
+    }
+
     async fn beat(&mut self, shared: &Shared) -> Result<Beat, BackplaneError> {
         let connection = self.connection.clone();
         connection.run(self.canary.beat(&connection.client, &shared.observe)).await
@@ -89,7 +94,7 @@ impl Session {
         shared.beaten(&self.first_beat);
         loop {
             tokio::select! {
-                why = connection.lost() => return why,
+                why = connection.lost() => return fault::reason(why),
                 _ = tick.tick() => {}
             }
             match self.beat(shared).await {
@@ -100,7 +105,7 @@ impl Session {
                     }
                     shared.beaten(&beat);
                 }
-                Err(error) => return error.to_string(),
+                Err(error) => return fault::reason(error),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Publishing against a backplane that records what it is given.
 
 use super::*;
-use crate::backplane::{Answer, Ask, Changes, Entry, Facts, Link, Span, StreamState};
+use crate::backplane::{Answer, Ask, Changes, Entry, Examined, Facts, Link, Span, StreamState};
 use crate::channel::Channel;
 use futures_util::{Stream, StreamExt as _, stream};
 use http_body_util::StreamBody;
@@ -41,6 +41,10 @@ impl Backplane for Recorder {
     }
 
     fn read(&self, _: Vec<Ask>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>> {
+        unreachable!("publishing reads nothing")
+    }
+
+    fn examine(&self, _: Vec<Ask>) -> Answer<'_, Vec<Result<Examined, BackplaneError>>> {
         unreachable!("publishing reads nothing")
     }
 

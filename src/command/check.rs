@@ -1,0 +1,177 @@
+//! `fantail check`: whether a node would work with these settings, here and now.
+//!
+//! Starts nothing and listens nowhere. Prints one line for each finding.
+
+use crate::backplane::redis::probe::{Findings, Right};
+use crate::backplane::redis::{self, Settings};
+use crate::config::Serve;
+use crate::limits::connection_limit;
+use rustix::process::{Resource, getrlimit};
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// A clock that is further off than this is worth a word: positions carry the server's time.
+const CLOCK_OFFSET_MS: u64 = 1000;
+
+/// What is printed, and whether a node would work.
+#[derive(Debug, Default)]
+pub struct Report {
+    lines: Vec<String>,
+    failed: bool,
+}
+
+/// Checks, prints to standard output, and says whether a node would work: 0, or 1, or 2 for a bad setting.
+pub async fn check(settings: &Serve) -> ExitCode {
+    let (report, code) = report(settings).await;
+    let mut out = std::io::stdout().lock();
+    for line in report.lines() {
+        let _ = writeln!(out, "{line}");
+    }
+    ExitCode::from(code)
+}
+
+/// The report and the exit code.
+pub async fn report(settings: &Serve) -> (Report, u8) {
+    let mut report = Report::default();
+    report.file_limit(settings);
+    let Some(url) = &settings.redis else {
+        report.good("backplane", "memory: channels live in this node alone (--redis URL for a cluster)");
+        return report.finish();
+    };
+    let redis = Settings {
+        url: url.clone(),
+        key_prefix: settings.key_prefix.clone(),
+        follow: settings.follow,
+        publish_maxlen: settings.publish_maxlen,
+        observe: Arc::new(|_, _, _| {}),
+    };
+    match redis::survey(redis, settings.may_publish()).await {
+        Ok(Ok(findings)) => report.redis(&findings),
+        Ok(Err(error)) => report.bad("redis", &error.to_string()),
+        Err(error) => {
+            report.bad("--redis", &error.to_string());
+            return (report.finish().0, 2);
+        }
+    }
+    report.finish()
+}
+
+impl Report {
+    /// The findings in order; the last line sums up.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    fn good(&mut self, what: &str, finding: &str) {
+        self.lines.push(format!("ok    {what}: {finding}"));
+    }
+
+    fn warn(&mut self, what: &str, finding: &str) {
+        self.lines.push(format!("warn  {what}: {finding}"));
+    }
+
+    fn bad(&mut self, what: &str, finding: &str) {
+        self.failed = true;
+        self.lines.push(format!("FAIL  {what}: {finding}"));
+    }
+
+    fn finish(mut self) -> (Report, u8) {
+        let verdict = if self.failed { "a node would not work" } else { "a node would work" };
+        self.lines.push(verdict.to_owned());
+        let code = u8::from(self.failed);
+        (self, code)
+    }
+
+    /// A node raises its limit to what is allowed, and takes no more subscribers than that leaves room for.
+    fn file_limit(&mut self, settings: &Serve) {
+        let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+        let room = connection_limit(settings.max_connections, files);
+        match settings.max_connections {
+            asked if asked > room => {
+                let finding = format!("{files} files leave room for {room} subscribers; --max-connections is {asked}");
+                self.warn("file limit", &finding);
+            }
+            0 => self.good("file limit", &format!("{files} files leave room for {room} subscribers")),
+            asked => self.good("file limit", &format!("{files} files are enough for {asked} subscribers")),
+        }
+    }
+
+    fn redis(&mut self, findings: &Findings) {
+        let version = findings.version.as_deref().unwrap_or("of unknown version");
+        self.good("redis", &format!("{}, {version}", findings.name));
+        match findings.follow {
+            "tracking" => self.good("follow", "tracking"),
+            other => self.warn("follow", &format!("{other}: the server offers no client tracking to this user")),
+        }
+        match findings.clock_offset_ms {
+            None => self.warn("clock", "unknown: TIME is refused"),
+            Some(offset) if offset.unsigned_abs() > CLOCK_OFFSET_MS => {
+                self.warn("clock", &format!("the server's is {offset} ms off this machine's"));
+            }
+            Some(offset) => self.good("clock", &format!("the server's is {offset} ms off this machine's")),
+        }
+        for right in &findings.rights {
+            self.right(right);
+        }
+        if findings.rights.iter().all(|right| right.refused.is_none()) {
+            self.good("rights", "every command is allowed");
+        }
+    }
+
+    fn right(&mut self, right: &Right) {
+        let Some(why) = &right.refused else { return };
+        let finding = format!("{}, for {}: {why}", right.command, right.purpose);
+        match right.needed {
+            true => self.bad("rights", &finding),
+            false => self.warn("rights", &finding),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        serve: Serve,
+    }
+
+    async fn checked(arguments: &[&str]) -> (Vec<String>, u8) {
+        let line = Line::try_parse_from([&["check"], arguments].concat()).unwrap();
+        let (report, code) = report(&line.serve).await;
+        (report.lines().to_vec(), code)
+    }
+
+    #[tokio::test]
+    async fn without_redis_a_node_works() {
+        let (lines, code) = checked(&[]).await;
+        assert_eq!(code, 0, "{lines:?}");
+        assert!(lines.iter().any(|line| line.starts_with("ok    backplane: memory")));
+    }
+
+    #[tokio::test]
+    async fn more_connections_than_files_are_pointed_out() {
+        let (lines, code) = checked(&["--max-connections", "9223372036854775807"]).await;
+        assert_eq!(code, 0, "a node takes fewer: {lines:?}");
+        assert!(lines[0].starts_with("warn  file limit: "), "{lines:?}");
+    }
+
+    #[tokio::test]
+    async fn a_bad_url_is_a_bad_setting() {
+        let (lines, code) = checked(&["--redis", "rediss://u:secret@h"]).await;
+        assert_eq!(code, 2);
+        assert!(lines.iter().any(|line| line.contains("TLS is not supported yet")), "{lines:?}");
+        assert!(!lines.concat().contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn an_absent_server_does_not_work() {
+        let (lines, code) = checked(&["--redis", "unix:/nonexistent/redis.sock"]).await;
+        assert_eq!(code, 1);
+        assert!(lines.iter().any(|line| line.starts_with("FAIL  redis: ")), "{lines:?}");
+    }
+}

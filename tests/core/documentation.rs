@@ -1,0 +1,140 @@
+//! README.md against the binary: every setting with its variable and default, and every metric.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command};
+
+const README: &str = include_str!("../../README.md");
+
+/// What is said of one flag: its environment variable and its default.
+#[derive(Debug, PartialEq, Eq)]
+struct Setting {
+    variable: String,
+    default: String,
+}
+
+/// The lines of a README section, up to the next heading of any level.
+fn section(heading: &str) -> impl Iterator<Item = &'static str> {
+    let mut lines = README.lines();
+    assert!(lines.any(|line| line == heading), "README.md has no section {heading:?}");
+    lines.take_while(|line| !line.starts_with('#'))
+}
+
+/// The cells of a table row, without the backquotes around a whole cell.
+fn cells(row: &str) -> Vec<&str> {
+    row.trim().trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`')).collect()
+}
+
+fn documented_settings() -> BTreeMap<String, Setting> {
+    let rows = section("## Settings").filter(|line| line.starts_with("| `--"));
+    rows.map(|row| {
+        let cells = cells(row);
+        let name = cells[0].split(' ').next().expect("a flag").to_owned();
+        (name, Setting { variable: cells[1].to_owned(), default: cells[2].to_owned() })
+    })
+    .collect()
+}
+
+fn help() -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_fantail")).args(["serve", "--help"]).output().expect("the binary");
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Reads `--help`: a line that begins with a flag, and `[env: …]` and `[default: …]` below it.
+fn settings_in_help() -> BTreeMap<String, Setting> {
+    let mut settings = BTreeMap::new();
+    let mut flag = String::new();
+    for line in help().lines().map(str::trim) {
+        if line.starts_with("--") || line.starts_with("-h, ") {
+            flag = line.split(' ').find(|word| word.starts_with("--")).expect("a long flag").to_owned();
+            settings.insert(flag.clone(), Setting { variable: String::new(), default: "–".into() });
+        }
+        for (key, value) in line.split('[').filter_map(|part| part.trim().strip_suffix(']')?.split_once(": ")) {
+            let setting = settings.get_mut(&flag).expect("a flag above");
+            match key {
+                "env" => setting.variable = value.to_owned(),
+                "default" => setting.default = value.to_owned(),
+                _ => {}
+            }
+        }
+    }
+    settings.remove("--help");
+    settings
+}
+
+#[test]
+fn the_settings_table_is_what_the_binary_takes() {
+    let (documented, real) = (documented_settings(), settings_in_help());
+    assert!(real.len() > 25, "the help was read: {real:?}");
+    for (flag, setting) in &real {
+        assert_eq!(documented.get(flag), Some(setting), "README.md, row of {flag}");
+    }
+    let unknown: Vec<_> = documented.keys().filter(|flag| !real.contains_key(*flag)).collect();
+    assert!(unknown.is_empty(), "README.md names flags that do not exist: {unknown:?}");
+}
+
+#[test]
+fn every_setting_has_the_variable_of_its_name() {
+    for (flag, setting) in settings_in_help() {
+        let expected = format!("FANTAIL_{}", flag.trim_start_matches('-').to_ascii_uppercase().replace('-', "_"));
+        assert_eq!(setting.variable, expected);
+    }
+}
+
+/// A node that is ended with the test.
+struct Node(Child);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a node on ports that the system chooses; returns it and the admin address from its banner.
+fn node() -> (Node, String) {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    command.stdout(writer.try_clone().expect("a pipe")).stderr(writer);
+    let node = Node(command.spawn().expect("the binary"));
+    // The builder holds the pipe's other end; without it the reading ends if the node does.
+    drop(command);
+    let mut seen = String::new();
+    let mut lines = BufReader::new(reader).lines();
+    loop {
+        let line = lines.next().and_then(Result::ok).unwrap_or_else(|| panic!("no admin address in: {seen}"));
+        if let Some(address) = line.trim().strip_prefix("admin ").and_then(|rest| rest.trim().strip_prefix("http://")) {
+            let address = address.split(' ').next().expect("an address").to_owned();
+            // The node must never wait for somebody to read its log.
+            std::thread::spawn(move || lines.for_each(drop));
+            return (node, address);
+        }
+        seen.push_str(&line);
+    }
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the admin listener");
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("a timeout");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn the_metrics_table_is_what_a_node_exposes() {
+    let (_node, admin) = node();
+    let exposed: BTreeSet<String> = get(&admin, "/metrics")
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE fantail_"))
+        .map(|rest| format!("fantail_{}", rest.split(' ').next().expect("a name")))
+        .collect();
+    let rows = section("## Metrics").filter(|line| line.starts_with("| `fantail_"));
+    let documented: BTreeSet<String> =
+        rows.map(|row| cells(row)[0].split('{').next().expect("a name").to_owned()).collect();
+    assert_eq!(documented, exposed, "README.md on the left, /metrics on the right");
+}
