@@ -14,6 +14,7 @@ use crate::position::Position;
 use bytes::Bytes;
 use std::hash::BuildHasher;
 use std::io::Write as _;
+use std::num::NonZeroU64;
 use std::sync::{LazyLock, OnceLock};
 
 /// A hashed event type, for filters.
@@ -31,6 +32,10 @@ impl Kind {
     }
 }
 
+/// How many entries a stream ever had up to one of them, itself included; `None` where that is not known. With it a
+/// gap tells how many events were lost.
+pub type Rank = Option<NonZeroU64>;
+
 /// One event, or one control event, as it goes over the wire.
 #[derive(Debug)]
 pub struct Frame {
@@ -45,6 +50,8 @@ pub struct Frame {
     pub kind: Option<Kind>,
     /// The last of its channel.
     pub last: bool,
+    /// Which entry of its stream's life it is.
+    pub rank: Rank,
     /// The rest for subscribers that asked for `envelope=1`, made when the first one needs it.
     enveloped: OnceLock<Box<[u8]>>,
 }
@@ -62,6 +69,11 @@ impl Frame {
         frame.kind = Some(Kind::of(kind.as_bytes()));
         frame.last = event.last;
         frame
+    }
+
+    /// The same with its rank.
+    pub fn ranked(self, rank: Rank) -> Frame {
+        Frame { rank, ..self }
     }
 
     /// A control event, which carries no id and passes every filter.
@@ -82,6 +94,7 @@ impl Frame {
             position,
             kind: None,
             last: false,
+            rank: None,
             enveloped: OnceLock::new(),
         }
     }
@@ -199,6 +212,8 @@ pub enum GapReason {
 }
 
 impl GapReason {
+    pub const ALL: [GapReason; 3] = [GapReason::Trimmed, GapReason::Missing, GapReason::Reset];
+
     /// As it stands in the event and in the metrics.
     pub const fn label(self) -> &'static str {
         match self {

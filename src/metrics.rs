@@ -6,6 +6,10 @@ mod spread;
 
 pub use spread::Spread;
 
+use crate::courier::Reason;
+use crate::frame::GapReason;
+use crate::http::reject::Code;
+use crate::hub::join::Outcome;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use std::sync::Arc;
 
@@ -40,7 +44,7 @@ pub struct Metrics {
     pub backplane_reconnects: IntCounter,
     pub backplane_commands: HistogramVec,
     pub backplane_errors: IntCounter,
-    pub published: IntCounterVec,
+    pub publish_requests: IntCounterVec,
 }
 
 impl Metrics {
@@ -95,15 +99,33 @@ impl Metrics {
                 COMMAND_SECONDS,
             ),
             backplane_errors: r.counter("fantail_backplane_errors_total", "Backplane commands that failed."),
-            published: r.counters("fantail_published_total", "Events published over HTTP, by outcome.", "outcome"),
+            publish_requests: r.counters(
+                "fantail_publish_requests_total",
+                "Requests to publish over HTTP, by outcome: ok or the error's code.",
+                "outcome",
+            ),
             registry: registry.clone(),
         };
-        for outcome in ["live", "tail", "history", "gap", "reset"] {
-            metrics.resumes.with_label_values(&[outcome]);
-        }
+        metrics.create_labels();
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process)).expect("registered once");
         Arc::new(metrics)
+    }
+
+    /// Makes every known label, so that rates and alerts see a zero before the first event.
+    fn create_labels(&self) {
+        let create = |family: &IntCounterVec, labels: &[&str]| {
+            labels.iter().for_each(|label| drop(family.with_label_values(&[label])));
+        };
+        create(&self.resumes, &Outcome::ALL.map(Outcome::label));
+        create(&self.gaps, &GapReason::ALL.map(GapReason::label));
+        create(&self.connections_closed, &Reason::ALL.map(Reason::label));
+        create(&self.connections_refused, &Code::ALL.map(Code::as_str));
+        create(&self.connections_refused, &["accept_error", "descriptors", "slow_head"]);
+        create(&self.publish_requests, &["ok"]);
+        for command in ["xread", "xinfo", "examine", "xrange", "xadd", "canary"] {
+            self.backplane_commands.with_label_values(&[command]);
+        }
     }
 
     /// The exposition in Prometheus' text format.

@@ -92,6 +92,20 @@ fn before_uncounted(at: Position, state: &StreamState) -> Verdict {
     }
 }
 
+/// How many entries the stream ever had before `first`, its first one after some position (`None`: it has none there),
+/// where that is sure. That is the rank of the position.
+pub fn rank_before(first: Option<Position>, state: Option<&StreamState>) -> Option<u64> {
+    let Some(state) = state else { return Some(0) };
+    let added = state.added?;
+    match first {
+        None => Some(added),
+        Some(first) if Some(first) == state.first && state.max_deleted == Some(Position::ZERO) => {
+            added.checked_sub(state.length)
+        }
+        Some(_) => None,
+    }
+}
+
 fn broken(reason: GapReason, after: Position, lost: Option<u64>) -> Verdict {
     Verdict::Broken { reason, after, lost }
 }

@@ -5,7 +5,7 @@ use super::deliver::{WRITE_BYTES, Wrote};
 use super::mirror::Mirror;
 use super::post::{CatchUp, Framing, Page, Terms};
 use super::run::Courier;
-use super::subscriber::{Composed, Leg, Plain, Route};
+use super::subscriber::{Arrival, Composed, Leg, Plain, Route};
 use crate::cursor::{Place, write_cursor, write_position};
 use crate::frame::Frame;
 use std::io::{self, Write};
@@ -81,6 +81,7 @@ impl Courier {
                             leg: index as u16,
                             feed: leg.feed.clone(),
                             position: leg.position,
+                            rank: leg.rank,
                             received,
                             given,
                         });
@@ -102,7 +103,7 @@ impl Courier {
         behind.asked = false;
         behind.given = behind.given.saturating_add(page.frames.len() as u32);
         behind.page = page.frames.into();
-        behind.arrived = Some((page.position, page.at));
+        behind.arrived = Some(Arrival { position: page.position, rank: page.rank, at: page.at });
         if !blocked && self.flow(key, None) {
             self.settle(key);
         }
@@ -118,6 +119,7 @@ impl Courier {
             place: plain.place,
             at: plain.at,
             position: mirror.position_before(plain.at),
+            rank: mirror.rank_before(plain.at),
             finished: false,
             behind: None,
         };
@@ -126,7 +128,8 @@ impl Courier {
             && *offset < plain.at
         {
             leftover = frame.chunk()[(plain.at - offset) as usize..].to_vec();
-            (leg.at, leg.position, leg.finished) = (offset + frame.chunk().len() as u64, frame.position, frame.last);
+            leg.at = offset + frame.chunk().len() as u64;
+            (leg.position, leg.rank, leg.finished) = (frame.position, frame.rank, frame.last);
         }
         if subscriber.blocked {
             mirror.blocked -= 1;
@@ -208,16 +211,13 @@ fn next(leg: &mut Leg, mirror: &mut Mirror) -> Next {
         if let Some(frame) = behind.page.pop_front() {
             return Next::Frame(frame);
         }
-        match behind.arrived.take() {
-            Some((position, Some(at))) => {
-                (leg.position, leg.at, leg.behind) = (position, at, None);
+        if let Some(arrival) = behind.arrived.take() {
+            (leg.position, leg.rank) = (arrival.position, arrival.rank);
+            behind.unreceived = false;
+            if let Some(at) = arrival.at {
+                (leg.at, leg.behind) = (at, None);
                 return next(leg, mirror);
             }
-            Some((position, None)) => {
-                leg.position = position;
-                behind.unreceived = false;
-            }
-            None => {}
         }
         if std::mem::replace(&mut behind.asked, true) {
             return Next::Nothing;
@@ -240,7 +240,7 @@ fn write_frame(composed: &mut Composed, index: usize, frame: &Frame, into: &mut 
         into.extend_from_slice(frame.rest());
         return false;
     }
-    leg.position = frame.position;
+    (leg.position, leg.rank) = (frame.position, frame.rank);
     leg.finished = frame.last;
     if composed.terms.filter.as_ref().is_some_and(|filter| !filter.passes(frame.kind)) {
         composed.skipped = true;

@@ -2,7 +2,7 @@
 //!
 //! Frames are shared, the list is the courier's own, so that a delivery takes no lock and counts no reference.
 
-use crate::frame::Frame;
+use crate::frame::{Frame, Rank};
 use crate::hub::feed::Feed;
 use crate::position::Position;
 use std::collections::VecDeque;
@@ -132,6 +132,11 @@ impl Mirror {
             Some(index) => self.frames[index].1.position,
             None => self.base,
         }
+    }
+
+    /// The rank of the newest event before an offset.
+    pub fn rank_before(&self, at: u64) -> Rank {
+        self.index(at).checked_sub(1).and_then(|index| self.frames[index].1.rank)
     }
 
     /// How many frames lie after an offset.

@@ -2,7 +2,7 @@
 
 use crate::channel::Channel;
 use crate::cursor::Form;
-use crate::frame::Frame;
+use crate::frame::{Frame, Rank};
 use crate::hub::feed::Feed;
 use crate::position::Position;
 use crate::subscription::Filter;
@@ -79,6 +79,8 @@ pub struct LegStart {
     pub position: Position,
     /// Offset in the feed's log; `None`: behind it, to be caught up from history.
     pub at: Option<u64>,
+    /// How many entries the stream had up to there.
+    pub rank: Rank,
     /// Whether `position` is an entry that the client received, so that passing over others would be a loss.
     pub received: bool,
 }
@@ -107,6 +109,7 @@ pub struct Page {
     pub frames: Vec<Arc<Frame>>,
     /// The position after these frames.
     pub position: Position,
+    pub rank: Rank,
     /// Where the leg then goes on in the log; `None`: there is more history.
     pub at: Option<u64>,
 }
@@ -119,6 +122,7 @@ pub struct CatchUp {
     pub leg: u16,
     pub feed: Arc<Feed>,
     pub position: Position,
+    pub rank: Rank,
     /// Whether that is an entry that the client received.
     pub received: bool,
     /// Events of history that it was given already.

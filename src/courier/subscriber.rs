@@ -1,7 +1,7 @@
 //! What a courier keeps of a subscriber: a few dozen bytes for one channel, a box for several.
 
 use super::post::{Framing, Terms};
-use crate::frame::Frame;
+use crate::frame::{Frame, Rank};
 use crate::hub::feed::Feed;
 use crate::position::Position;
 use mio::net::TcpStream;
@@ -64,6 +64,8 @@ pub struct Leg {
     pub at: u64,
     /// The last event that was sent or skipped.
     pub position: Position,
+    /// That event's rank.
+    pub rank: Rank,
     /// The channel's last event was sent.
     pub finished: bool,
     pub behind: Option<Box<Behind>>,
@@ -74,12 +76,20 @@ pub struct Leg {
 pub struct Behind {
     pub asked: bool,
     pub page: VecDeque<Arc<Frame>>,
-    /// After this page: the position there, and where the log is entered (`None`: there is more history).
-    pub arrived: Option<(Position, Option<u64>)>,
+    /// After this page.
+    pub arrived: Option<Arrival>,
     /// Its position is a time, not an entry that it received.
     pub unreceived: bool,
     /// Events of history it got so far.
     pub given: u32,
+}
+
+/// Where a page leads to.
+pub struct Arrival {
+    pub position: Position,
+    pub rank: Rank,
+    /// Offset in the feed's log; `None`: there is more history.
+    pub at: Option<u64>,
 }
 
 impl Composed {

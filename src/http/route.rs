@@ -47,7 +47,8 @@ pub async fn route(
                     *decision.lock() = Some(admitted);
                     std::future::pending().await
                 }
-                Err(answer) => answer,
+                Err(Refusal::Problem(problem)) => problem.into_response(),
+                Err(Refusal::ComeBack) => come_back(context),
             },
             Method::HEAD => match parse(&request, channel, context) {
                 Ok(_) => event_stream(Bytes::new()),
@@ -75,13 +76,16 @@ fn events_path(path: &str) -> Option<Option<&str>> {
 }
 
 async fn publish(request: Request<Incoming>, peer: IpAddr, context: &Context) -> Answer {
-    match &context.publisher {
+    let answer = match &context.publisher {
         Some(publisher) => super::publish::publish(request, peer, publisher).await,
         None => {
             let detail = "publishing over HTTP is off on this node: --publish on allows it, XADD always works";
             Problem::new(Code::PublishOff, detail).into_response()
         }
-    }
+    };
+    let outcome = answer.extensions().get::<Code>().map_or("ok", |code| code.as_str());
+    context.metrics.publish_requests.with_label_values(&[outcome]).inc();
+    answer
 }
 
 fn parse(request: &Request<Incoming>, channel: Option<&str>, context: &Context) -> Result<Subscription, Problem> {
@@ -97,37 +101,39 @@ fn admit(
     channel: Option<&str>,
     peer: IpAddr,
     context: &Arc<Context>,
-) -> Result<Admitted, Answer> {
-    if context.is_closing() {
-        context.refused("draining", peer);
-        return Err(Problem::new(Code::Draining, "this node is shutting down").into_response());
-    }
-    let subscription = parse(request, channel, context).map_err(|problem| {
+) -> Result<Admitted, Refusal> {
+    let refused = |problem: Problem| {
         context.refused(problem.code.as_str(), peer);
-        problem.into_response()
+        Refusal::Problem(problem)
+    };
+    if context.is_closing() {
+        return Err(refused(Problem::new(Code::Draining, "this node is shutting down")));
+    }
+    let subscription = parse(request, channel, context).map_err(refused)?;
+    let seat = context.limits.enter(peer).map_err(|full| match full {
+        Full::Node if context.settings.when_full == WhenFull::Retry => {
+            context.refused(Code::NodeFull.as_str(), peer);
+            Refusal::ComeBack
+        }
+        Full::Node => {
+            let detail = format!("this node has its {} subscribers", context.limits.max());
+            refused(Problem::new(Code::NodeFull, detail))
+        }
+        Full::Address => {
+            let most = context.settings.max_connections_per_address;
+            let detail = format!("{peer} has its {most} subscribers on this node");
+            refused(Problem::new(Code::TooManyConnections, detail))
+        }
     })?;
-    let seat = context.limits.enter(peer).map_err(|full| refuse(full, peer, context))?;
     let grant = context.cors.grant(request.headers());
     Ok(Admitted { subscription, seat, grant, chunked: request.version() != Version::HTTP_10 })
 }
 
-fn refuse(full: Full, peer: IpAddr, context: &Context) -> Answer {
-    let problem = match full {
-        Full::Node => {
-            context.refused("node_full", peer);
-            if context.settings.when_full == WhenFull::Retry {
-                return come_back(context);
-            }
-            let detail = format!("this node has its {} subscribers", context.limits.max());
-            Problem::new(Code::NodeFull, detail)
-        }
-        Full::Address => {
-            context.refused("too_many_connections", peer);
-            let most = context.settings.max_connections_per_address;
-            Problem::new(Code::TooManyConnections, format!("{peer} has its {most} subscribers on this node"))
-        }
-    };
-    problem.into_response()
+/// Why a subscription is not admitted.
+enum Refusal {
+    Problem(Problem),
+    /// The node is full, and says so in a way that EventSource survives.
+    ComeBack,
 }
 
 /// A stream that ends at once, with a long delay: unlike after an error, EventSource comes back.

@@ -188,6 +188,7 @@ fn legs(starts: Vec<Start>) -> Vec<LegStart> {
         feed: start.leg.hand_over(),
         position: start.position,
         at: start.at,
+        rank: start.rank,
         received: start.received,
     };
     starts.into_iter().map(leg).collect()

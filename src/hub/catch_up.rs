@@ -3,13 +3,15 @@
 //! A leg has at most one request on its way and one page in memory, so what a slow reader costs is bounded.
 
 use super::Hub;
+use super::feed::Feed;
 use super::join::encode;
 use super::log::Gone;
-use crate::backplane::continuity::{Resume, Verdict, judge};
+use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
 use crate::backplane::{Ask, BackplaneError, Examined, Span, Toward};
 use crate::courier::{CatchUp, Couriers, Letter, Page};
 use crate::frame::{Frame, Gap, GapReason};
 use crate::position::Position;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -46,17 +48,21 @@ pub async fn run(hub: Arc<Hub>, couriers: Couriers, mut requests: mpsc::Unbounde
 impl Hub {
     /// The next page after a leg's position.
     async fn page(&self, request: &CatchUp) -> Result<Page, BackplaneError> {
-        let (feed, position) = (&request.feed, request.position);
+        let (feed, position, rank) = (&request.feed, request.position, request.rank);
+        let here = |at| Ok(Page { frames: vec![], position, rank, at: Some(at) });
         match feed.locate(position) {
-            Ok(at) => return Ok(Page { frames: vec![], position, at: Some(at) }),
+            Ok(at) => return here(at),
             // Only what is not there can be passed over; the rule decides whether that is a loss.
             Err(Gone::Absent(_) | Gone::Ahead) if request.received => return self.leap(request).await,
-            Err(Gone::Absent(at)) => return Ok(Page { frames: vec![], position, at: Some(at) }),
-            Err(Gone::Ahead) => return Ok(Page { frames: vec![], position, at: Some(feed.lock().log.end()) }),
+            Err(Gone::Absent(at)) => return here(at),
+            Err(Gone::Ahead) => return here(feed.lock().log.end()),
             Err(Gone::Older) => {}
         }
         if request.given as usize >= self.replay_limit {
             return Ok(self.cut(request));
+        }
+        if !request.received && rank.is_some() {
+            return self.leap(request).await;
         }
         let (base, count) = {
             let state = feed.lock();
@@ -74,7 +80,8 @@ impl Hub {
         }
         // Nothing lies between here and the tail: it goes on where the tail begins.
         let reached = entries.last().map_or(base, |entry| entry.position);
-        Ok(Page { frames: encode(&entries), position: reached, at: feed.locate(reached).ok() })
+        let rank = rank.and_then(|rank| rank.checked_add(entries.len() as u64));
+        Ok(Page { frames: encode(&entries), position: reached, rank, at: self.enter_log(feed, reached) })
     }
 
     /// The leg's position is not in the stream: judges it, and goes on where the rule says.
@@ -84,13 +91,20 @@ impl Hub {
         let mut answers = self.backplane.examine(vec![ask]).await?;
         let Examined { state, mut entries } = answers.pop().unwrap_or_else(|| Ok(Examined::default()))?;
         let present = entries.first().is_some_and(|entry| entry.position == position);
-        let verdict = judge(Resume { at: position, rank: None, present }, state.as_ref());
+        let rank = request.rank.map(NonZeroU64::get);
+        let verdict = judge(Resume { at: position, rank, present }, state.as_ref());
         let (after, gap) = match verdict {
             Verdict::Continuous => (position, None),
             Verdict::Broken { reason, after, lost } => (after, Some((reason, lost))),
         };
+        entries.retain(|entry| entry.position > after);
+        let before = match present {
+            true => request.rank,
+            false => rank_before(entries.first().map(|e| e.position), state.as_ref()).and_then(NonZeroU64::new),
+        };
+        // What is newer comes with the log.
         let newest = feed.lock().log.position();
-        entries.retain(|entry| entry.position > after && entry.position <= newest);
+        entries.retain(|entry| entry.position <= newest);
         let reached = entries.last().map_or(after, |entry| entry.position);
         let mut frames = Vec::new();
         if let Some((reason, lost)) = gap {
@@ -98,19 +112,29 @@ impl Hub {
             frames.push(self.gap(request, reason, continues_at, lost));
         }
         frames.extend(encode(&entries));
-        let at = match feed.locate(reached) {
+        let rank = before.and_then(|rank| rank.checked_add(entries.len() as u64));
+        let at = match entries.is_empty() {
+            // Nothing lies between here and what the log has.
+            true => self.enter_log(feed, reached.max(feed.lock().log.base())),
+            false => self.enter_log(feed, reached),
+        };
+        Ok(Page { frames, position: reached, rank, at })
+    }
+
+    /// Where the log goes on after a position; `None` where that is older.
+    fn enter_log(&self, feed: &Feed, position: Position) -> Option<u64> {
+        match feed.locate(position) {
             Ok(at) | Err(Gone::Absent(at)) => Some(at),
             Err(Gone::Ahead) => Some(feed.lock().log.end()),
             Err(Gone::Older) => None,
-        };
-        Ok(Page { frames, position: reached, at })
+        }
     }
 
     /// It has had as much history as one subscription gets: goes on at the tail, and says so.
     fn cut(&self, request: &CatchUp) -> Page {
         let base = request.feed.lock().log.base();
-        let at = request.feed.locate(base).ok();
-        Page { frames: vec![self.gap(request, GapReason::Trimmed, base, None)], position: base, at }
+        let at = self.enter_log(&request.feed, base);
+        Page { frames: vec![self.gap(request, GapReason::Trimmed, base, None)], position: base, rank: None, at }
     }
 
     fn gap(&self, request: &CatchUp, reason: GapReason, continues_at: Position, lost: Option<u64>) -> Arc<Frame> {

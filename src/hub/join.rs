@@ -8,12 +8,13 @@ use super::feed::{Feed, Life};
 use super::follower::Request;
 use super::log::{Gone, Log};
 use super::{ChannelFull, Hub, LegGuard};
-use crate::backplane::continuity::{Resume, Verdict, judge};
+use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, Toward};
 use crate::channel::Channel;
 use crate::event::Event;
-use crate::frame::{Frame, Gap, GapReason};
+use crate::frame::{Frame, Gap, GapReason, Rank};
 use crate::position::Position;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -37,6 +38,8 @@ pub struct Start {
     pub position: Position,
     /// Offset in the feed's log; `None`: behind it.
     pub at: Option<u64>,
+    /// How many entries the stream had up to there, where that matters.
+    pub rank: Rank,
     /// Whether `position` is an entry that the client received.
     pub received: bool,
     pub gap: Option<Gap>,
@@ -59,6 +62,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    pub const ALL: [Outcome; 5] = [Outcome::Live, Outcome::Tail, Outcome::History, Outcome::Gap, Outcome::Reset];
+
     pub const fn label(self) -> &'static str {
         match self {
             Outcome::Live => "live",
@@ -112,8 +117,8 @@ impl Hub {
             let state = feed.lock();
             state.log.finished() && start.at == Some(state.log.end()) && start.gap.is_none()
         };
-        let Found { position, at, received, gap, outcome } = start;
-        Ok(Start { leg, position, at, received, gap, finished, outcome })
+        let Found { position, at, rank, received, gap, outcome } = start;
+        Ok(Start { leg, position, at, rank, received, gap, finished, outcome })
     }
 
     async fn attach(&self, feed: &Arc<Feed>) -> Result<(), BackplaneError> {
@@ -138,7 +143,7 @@ impl Hub {
                         (false, false) => Outcome::Tail,
                         (false, true) => Outcome::History,
                     };
-                    return Ok(Found { position, at: Some(at), received: true, gap: None, outcome });
+                    return Ok(Found { position, at: Some(at), rank: None, received: true, gap: None, outcome });
                 }
                 Err(Gone::Older) => {
                     read = true;
@@ -166,20 +171,23 @@ impl Hub {
     async fn judged(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
         let examined = self.look(feed, position).await?;
         let present = examined.entries.first().is_some_and(|entry| entry.position == position);
-        match judge(Resume { at: position, rank: None, present }, examined.state.as_ref()) {
-            Verdict::Continuous => Ok(Found { outcome: Outcome::History, ..place(feed, position) }),
+        let state = examined.state.as_ref();
+        let first_after = |after| examined.entries.iter().map(|entry| entry.position).find(|p| *p > after);
+        let rank = |after| rank_before(first_after(after), state).and_then(NonZeroU64::new);
+        match judge(Resume { at: position, rank: None, present }, state) {
+            Verdict::Continuous => {
+                Ok(Found { outcome: Outcome::History, rank: rank(position), ..place(feed, position) })
+            }
             Verdict::Broken { reason, after, lost } => {
-                let found = place(feed, after);
-                let first = examined.entries.iter().map(|e| e.position).find(|p| *p > after);
                 let gap = Gap {
                     channel: feed.channel.to_string(),
                     reason,
                     resume_from: Some(position),
-                    continues_at: Some(first.unwrap_or(after)),
+                    continues_at: Some(first_after(after).unwrap_or(after)),
                     lost,
                 };
                 let outcome = if reason == GapReason::Reset { Outcome::Reset } else { Outcome::Gap };
-                Ok(Found { gap: Some(gap), outcome, ..found })
+                Ok(Found { gap: Some(gap), outcome, rank: rank(after), ..place(feed, after) })
             }
         }
     }
@@ -188,7 +196,7 @@ impl Hub {
     async fn behind(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
         let examined = self.look(feed, position).await?;
         match examined.entries.first().is_some_and(|entry| entry.position == position) {
-            true => Ok(Found { position, at: None, received: true, gap: None, outcome: Outcome::History }),
+            true => Ok(Found { position, at: None, rank: None, received: true, gap: None, outcome: Outcome::History }),
             false => self.judged(feed, position).await,
         }
     }
@@ -223,13 +231,16 @@ impl Hub {
         };
         Ok(match first {
             Some(first) if first > at => Found {
+                rank: None,
                 received: false,
                 position: position.min(state.log.position()),
                 at: Some(first),
                 gap: None,
                 outcome: Outcome::Tail,
             },
-            _ => Found { position: before, at: Some(at), received: false, gap: None, outcome: Outcome::Tail },
+            _ => {
+                Found { position: before, at: Some(at), rank: None, received: false, gap: None, outcome: Outcome::Tail }
+            }
         })
     }
 
@@ -301,6 +312,8 @@ pub(super) fn encode(entries: &[Entry]) -> Vec<Arc<Frame>> {
 struct Found {
     position: Position,
     at: Option<u64>,
+    /// Entries that the stream had lost when it was judged: if more are lost before they are read, that shows.
+    rank: Rank,
     /// Whether `position` is an entry that the client received and that was not judged yet.
     received: bool,
     gap: Option<Gap>,
@@ -313,6 +326,7 @@ impl Found {
         Found {
             position: state.log.position(),
             at: Some(state.log.end()),
+            rank: None,
             received: true,
             gap: None,
             outcome: Outcome::Live,
@@ -345,5 +359,5 @@ fn place(feed: &Arc<Feed>, position: Position) -> Found {
         Err(Gone::Older) => None,
     };
     let position = position.min(state.log.position());
-    Found { position, at, received: false, gap: None, outcome: Outcome::History }
+    Found { position, at, rank: None, received: false, gap: None, outcome: Outcome::History }
 }

@@ -286,7 +286,7 @@ mod tests {
         group.places.lock().insert(a.clone(), Place::at(Position::MAX));
         group.followed(&a, at(5));
         assert_eq!(from(&group), Some(at(5)));
-        assert_eq!(group.seen([(a.clone(), at(7))].into_iter()), [a.clone()]);
+        assert_eq!(group.seen([(a.clone(), at(7))].into_iter()), std::slice::from_ref(&a));
         group.followed(&a, at(6));
         assert_eq!(from(&group), Some(at(7)), "the sign for 7 was given");
         group.followed(&a, at(2));

@@ -1,13 +1,14 @@
 //! What the follower does with answers: attach, append, judge.
 
 use super::{Done, Follower};
-use crate::backplane::continuity::{Resume, Verdict, judge};
+use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
 use crate::backplane::{BackplaneError, Entry, Examined, StreamState};
 use crate::channel::Channel;
 use crate::event::Event;
 use crate::frame::{Frame, Gap};
 use crate::hub::feed::{Feed, Life};
 use crate::position::Position;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -98,6 +99,7 @@ impl Follower {
             return self.settled(&channel, false);
         }
         let mut control = Vec::new();
+        followed.absent = false;
         if present {
             entries.remove(0);
         } else {
@@ -107,7 +109,7 @@ impl Follower {
                 Verdict::Broken { after, .. } => after,
             };
             entries.retain(|entry| entry.position > after);
-            let rank = rank_before(&entries, state.as_ref());
+            let rank = rank_before(entries.first().map(|entry| entry.position), state.as_ref());
             if let Verdict::Broken { reason, lost, .. } = verdict {
                 let continues_at = entries.first().map_or(after, |entry| entry.position);
                 let gap = Gap {
@@ -125,13 +127,18 @@ impl Follower {
             let mut feed = followed.feed.lock();
             feed.log.continue_after(after, rank);
         }
-        if present || !entries.is_empty() {
-            if let Some(followed) = self.followed.get_mut(&channel) {
-                followed.absent = false;
-            }
-        }
         self.append(&channel, control, entries);
+        self.correct_rank(&channel, state.as_ref());
         self.settled(&channel, more);
+    }
+
+    /// At the stream's newest entry its count is the rank, whatever was deleted on the way.
+    fn correct_rank(&mut self, channel: &Channel, state: Option<&StreamState>) {
+        let (Some(followed), Some(state)) = (self.followed.get(channel), state) else { return };
+        let mut feed = followed.feed.lock();
+        if feed.log.position() == state.last {
+            feed.log.set_rank(state.added);
+        }
     }
 
     /// Encodes entries and appends them to the feed, control events first.
@@ -144,12 +151,15 @@ impl Follower {
             + self.clock_offset_ms.load(Ordering::Relaxed);
         let mut mean = followed.feed.lock().mean_bytes as usize;
         self.hub.metrics.events_received.inc_by(entries.len() as u64);
+        let rank = followed.feed.lock().log.rank();
         let events: Vec<Arc<Frame>> = entries
             .iter()
-            .map(|entry| {
+            .zip(1..)
+            .map(|(entry, count)| {
                 let lag = (now - entry.position.ms as i64).max(0) as f64 / 1000.0;
                 self.hub.metrics.follower_lag.observe(lag);
-                let frame = Frame::new(entry.position, Event::from_entry(entry));
+                let rank = rank.and_then(|rank| NonZeroU64::new(rank + count));
+                let frame = Frame::new(entry.position, Event::from_entry(entry)).ranked(rank);
                 mean = (mean * 7 + frame.chunk().len()) / 8;
                 Arc::new(frame)
             })
@@ -208,17 +218,4 @@ fn begin(feed: &Arc<Feed>, state: Option<&StreamState>) {
 /// How many entries came since, where counts are known.
 fn missed(rank: Option<u64>, state: Option<&StreamState>) -> Option<u64> {
     state?.added?.checked_sub(rank?)
-}
-
-/// How many entries the stream ever had before these, where that is sure.
-fn rank_before(entries: &[Entry], state: Option<&StreamState>) -> Option<u64> {
-    let Some(state) = state else { return Some(0) };
-    let added = state.added?;
-    match entries.first() {
-        None => Some(added),
-        Some(entry) if Some(entry.position) == state.first && state.max_deleted == Some(Position::ZERO) => {
-            added.checked_sub(state.length)
-        }
-        Some(_) => None,
-    }
 }
