@@ -39,7 +39,9 @@ pub enum LogFormat {
 pub fn start(settings: &LogSettings) -> WorkerGuard {
     let (stderr, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES_MAX).lossy(true).finish(std::io::stderr());
-    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(format!("fred=error,{}", settings.log))).with_writer(stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(format!("fred=error,{}", settings.log)))
+        .with_writer(stderr);
     let _ = match settings.log_format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

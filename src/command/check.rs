@@ -132,17 +132,14 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        serve: Serve,
-    }
+    use crate::command::settings_of;
 
     async fn checked(arguments: &[&str]) -> (Vec<String>, u8) {
-        let line = Line::try_parse_from([&["check"], arguments].concat()).unwrap();
-        let (report, code) = report(&line.serve).await;
+        found(settings_of(arguments).unwrap()).await
+    }
+
+    async fn found(settings: Serve) -> (Vec<String>, u8) {
+        let (report, code) = report(&settings).await;
         (report.lines().to_vec(), code)
     }
 
@@ -155,14 +152,15 @@ mod tests {
 
     #[tokio::test]
     async fn more_connections_than_files_are_pointed_out() {
-        let (lines, code) = checked(&["--max-connections", "9223372036854775807"]).await;
+        let (lines, code) = found(Serve { max_connections: usize::MAX, ..settings_of(&[]).unwrap() }).await;
         assert_eq!(code, 0, "a node takes fewer: {lines:?}");
         assert!(lines[0].starts_with("warn  file limit: "), "{lines:?}");
     }
 
     #[tokio::test]
     async fn a_bad_url_is_a_bad_setting() {
-        let (lines, code) = checked(&["--redis", "rediss://u:secret@h"]).await;
+        let redis = Some("rediss://u:secret@h".to_owned());
+        let (lines, code) = found(Serve { redis, ..settings_of(&[]).unwrap() }).await;
         assert_eq!(code, 2);
         assert!(lines.iter().any(|line| line.contains("TLS is not supported yet")), "{lines:?}");
         assert!(!lines.concat().contains("secret"));

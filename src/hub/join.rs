@@ -179,15 +179,18 @@ impl Hub {
                 Ok(Found { outcome: Outcome::History, rank: rank(position), ..place(feed, position) })
             }
             Verdict::Broken { reason, after, lost } => {
+                let found = place(feed, after);
+                // The tail may still have what the stream has not.
+                let first = found.at.map_or_else(|| first_after(after), |at| feed.lock().log.event_from(at));
                 let gap = Gap {
                     channel: feed.channel.to_string(),
                     reason,
                     resume_from: Some(position),
-                    continues_at: Some(first_after(after).unwrap_or(after)),
+                    continues_at: Some(first.unwrap_or(after)),
                     lost,
                 };
                 let outcome = if reason == GapReason::Reset { Outcome::Reset } else { Outcome::Gap };
-                Ok(Found { gap: Some(gap), outcome, rank: rank(after), ..place(feed, after) })
+                Ok(Found { gap: Some(gap), outcome, rank: rank(after), ..found })
             }
         }
     }

@@ -164,6 +164,12 @@ impl Log {
         at
     }
 
+    /// The first event at or after an offset.
+    pub fn event_from(&self, at: u64) -> Option<Position> {
+        let first = self.frames.partition_point(|(offset, _)| *offset < at);
+        self.frames.range(first..).map(|(_, frame)| frame).find(|frame| frame.is_event()).map(|frame| frame.position)
+    }
+
     /// How many events can be located.
     pub fn events(&self) -> usize {
         self.frames.iter().rev().take_while(|(offset, _)| *offset >= self.floor).filter(|(_, f)| f.is_event()).count()

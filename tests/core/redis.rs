@@ -1,17 +1,18 @@
 //! The Redis backplane against real servers: what is particular to Redis and to losing it.
 
+mod faults;
+mod rights;
+
 use crate::support::redis::{Redis as Server, Reply};
 use bytes::Bytes;
 use fantail::backplane::redis::{Observe, Redis, Settings};
 use fantail::backplane::{Ask, Backplane, BackplaneError, Link, Pending, Publication, Span, Toward};
 use fantail::channel::Channel;
-use fantail::command::check::report;
-use fantail::config::{Follow, Serve};
+use fantail::config::Follow;
 use fantail::position::Position;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Far more than anything here takes; what is bounded by promise has its own limit.
@@ -134,110 +135,6 @@ async fn inspecting_arms_and_keys_of_others_are_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_costs_a_doubt_and_nothing_else() {
-    let server = Server::start_persistent();
-    let node = connected(&server, Follow::Auto).await;
-    let mut after = Position::ZERO;
-    add(&server, "a", "1");
-    assert_eq!(read(&node, "a", &mut after).await, ["1"]);
-    server.stop();
-    linked(&node, Link::Down, NOTICED).await;
-    assert!(matches!(node.read(vec![ask("a", after)]).await, Err(BackplaneError::Down(_))));
-    let history = node.history(vec![Span {
-        channel: channel("a"),
-        oldest: Position::ZERO,
-        newest: Position::MAX,
-        count: 1,
-        toward: Toward::Newest,
-    }]);
-    assert!(matches!(history.await, Err(BackplaneError::Down(_))));
-    server.run();
-    add(&server, "a", "2");
-    linked(&node, Link::Up, PATIENCE).await;
-    told(&node, |pending| pending.doubt).await;
-    assert_eq!(read(&node, "a", &mut after).await, ["2"]);
-    assert_eq!(node.facts().reconnects, 1);
-    add(&server, "a", "3");
-    told_of(&node, "a").await;
-    assert_eq!(read(&node, "a", &mut after).await, ["3"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_comes_late_is_found() {
-    let server = Server::start();
-    server.stop();
-    let node = node(&server.url(), Follow::Auto);
-    assert_eq!(*node.link().borrow(), Link::Down);
-    assert!(node.read(vec![ask("a", Position::ZERO)]).await.is_err());
-    server.run();
-    linked(&node, Link::Up, PATIENCE).await;
-    assert_eq!(node.facts().reconnects, 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_connection_is_replaced_and_tracks() {
-    let server = Server::start();
-    let node = connected(&server, Follow::Auto).await;
-    let mut after = Position::ZERO;
-    for round in 1..=3 {
-        assert!(read(&node, "a", &mut after).await.is_empty());
-        server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
-        told(&node, |pending| pending.doubt).await;
-        linked(&node, Link::Up, PATIENCE).await;
-        assert_eq!(node.facts().reconnects, round);
-        assert!(read(&node, "a", &mut after).await.is_empty());
-        let data = round.to_string();
-        add(&server, "a", &data);
-        told_of(&node, "a").await;
-        assert_eq!(read(&node, "a", &mut after).await, [data]);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_server_is_noticed_and_found_again() {
-    let server = Server::start();
-    let node = connected(&server, Follow::Auto).await;
-    let mut after = Position::ZERO;
-    assert!(read(&node, "a", &mut after).await.is_empty());
-    server.freeze();
-    linked(&node, Link::Down, NOTICED).await;
-    server.thaw();
-    linked(&node, Link::Up, PATIENCE).await;
-    told(&node, |pending| pending.doubt).await;
-    assert!(read(&node, "a", &mut after).await.is_empty());
-    add(&server, "a", "1");
-    told_of(&node, "a").await;
-    assert_eq!(read(&node, "a", &mut after).await, ["1"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_during_a_freeze_fails_in_time() {
-    let server = Server::start();
-    let node = connected(&server, Follow::Auto).await;
-    server.freeze();
-    let read = timeout(NOTICED, node.read(vec![ask("a", Position::ZERO)])).await.expect("no hanging read");
-    assert!(matches!(read, Err(BackplaneError::Down(_))), "{read:?}");
-    linked(&node, Link::Down, NOTICED).await;
-    server.thaw();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_flushed_server_is_doubted_though_the_connection_lives() {
-    let server = Server::start();
-    let node = connected(&server, Follow::Auto).await;
-    let mut after = Position::ZERO;
-    for flush in [&["FLUSHALL"][..], &["FLUSHDB"]] {
-        assert!(read(&node, "a", &mut after).await.is_empty());
-        server.command(flush);
-        told(&node, |pending| pending.doubt).await;
-    }
-    assert_eq!((node.facts().reconnects, *node.link().borrow()), (0, Link::Up));
-    assert!(read(&node, "a", &mut after).await.is_empty());
-    add(&server, "a", "1");
-    told_of(&node, "a").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn one_wrong_key_spoils_only_itself() {
     let server = Server::start();
     let node = connected(&server, Follow::Auto).await;
@@ -258,6 +155,35 @@ async fn one_wrong_key_spoils_only_itself() {
     assert!(matches!(&states[0], Err(BackplaneError::Refused(_))));
     assert_eq!(states[1].as_ref().unwrap().as_ref().unwrap().length, 1);
     assert_eq!(states[2].as_ref().unwrap(), &None);
+    assert_eq!(*node.link().borrow(), Link::Up);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn examinations_of_present_absent_and_wrong_keys() {
+    let server = Server::start();
+    let node = connected(&server, Follow::Auto).await;
+    server.command(&["SET", "sse:bad", "no stream"]);
+    for data in ["1", "2", "3"] {
+        add(&server, "a", data);
+    }
+    // More than one pipeline's worth, the interesting ones in the second.
+    let mut asks: Vec<_> = (0..200).map(|i| ask(&format!("absent{i}"), Position::ZERO)).collect();
+    asks.extend([ask("bad", Position::ZERO), Ask { count: 2, ..ask("a", Position::ZERO) }, ask("a", Position::MAX)]);
+    let answers = node.examine(asks).await.unwrap();
+    for answer in &answers[..200] {
+        let examined = answer.as_ref().unwrap();
+        assert!(examined.state.is_none() && examined.entries.is_empty());
+    }
+    assert!(matches!(&answers[200], Err(BackplaneError::Refused(why)) if why.starts_with("WRONGTYPE")));
+    let (from_zero, from_end) = (answers[201].as_ref().unwrap(), answers[202].as_ref().unwrap());
+    assert_eq!((from_zero.entries.len(), from_end.entries.len()), (2, 0));
+    assert_eq!(from_zero.state.as_ref().unwrap().length, 3);
+    assert_eq!(from_zero.state, from_end.state);
+    // They arm, the absent ones too.
+    for name in ["a", "absent7"] {
+        add(&server, name, "4");
+        told_of(&node, name).await;
+    }
     assert_eq!(*node.link().borrow(), Link::Up);
 }
 
@@ -366,88 +292,6 @@ async fn blocking_reads_tell_of_old_and_new_streams() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn blocking_reads_survive_a_restart_and_a_stream_of_another_type() {
-    let server = Server::start_persistent();
-    let node = connected(&server, Follow::Block).await;
-    let (mut a, mut b) = (Position::ZERO, Position::ZERO);
-    assert!(read(&node, "a", &mut a).await.is_empty());
-    assert!(read(&node, "b", &mut b).await.is_empty());
-    server.restart();
-    told(&node, |pending| pending.doubt).await;
-    linked(&node, Link::Up, PATIENCE).await;
-    assert!(read(&node, "a", &mut a).await.is_empty());
-    assert!(read(&node, "b", &mut b).await.is_empty());
-    add(&server, "a", "1");
-    told_of(&node, "a").await;
-    assert_eq!(read(&node, "a", &mut a).await, ["1"]);
-    server.command(&["SET", "sse:b", "no stream"]);
-    // Told of both, the follower finds that one is fine and the other is not.
-    told_of(&node, "b").await;
-    assert!(node.read(vec![ask("b", b)]).await.unwrap()[0].is_err());
-    assert!(read(&node, "a", &mut a).await.is_empty());
-    add(&server, "a", "2");
-    told_of(&node, "a").await;
-    assert_eq!(read(&node, "a", &mut a).await, ["2"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_the_right_to_track_it_blocks() {
-    let server = Server::start();
-    server.command(&["ACL", "SETUSER", "u", "on", ">p", "~sse:*", "+@all", "-client|tracking", "-client|unblock"]);
-    let url = format!("redis://u:p@127.0.0.1:{}", server.port());
-    let node = node(&url, Follow::Auto);
-    linked(&node, Link::Up, PATIENCE).await;
-    assert_eq!(node.facts().follow, Some("block"));
-    assert!(!node.facts().name.contains("u:p"));
-    let mut after = Position::ZERO;
-    for name in ["a", "b"] {
-        assert!(read(&node, name, &mut Position::ZERO.clone()).await.is_empty());
-    }
-    add(&server, "a", "1");
-    told_of(&node, "a").await;
-    assert_eq!(read(&node, "a", &mut after).await, ["1"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_may_only_read_follows_by_tracking() {
-    let server = Server::start();
-    let rights = ["+xread", "+xrange", "+xrevrange", "+xinfo", "+client", "+hello", "+ping"];
-    server.command(&[&["ACL", "SETUSER", "u", "on", ">p", "%R~sse:*"][..], &rights].concat());
-    let beats = Arc::new(Semaphore::new(0));
-    let count = beats.clone();
-    let observe: Observe = Arc::new(move |name, _, ok| count.add_permits(usize::from(name == "canary" && ok)));
-    let node = observed_node(&format!("redis://u:p@127.0.0.1:{}", server.port()), Follow::Auto, observe);
-    linked(&node, Link::Up, PATIENCE).await;
-    assert_eq!(node.facts().follow, Some("tracking"));
-    let mut after = Position::ZERO;
-    assert!(read(&node, "a", &mut after).await.is_empty());
-    add(&server, "a", "1");
-    told_of(&node, "a").await;
-    assert_eq!(read(&node, "a", &mut after).await, ["1"]);
-    let refused = node.append(vec![Publication { channel: channel("a"), fields: vec![("data".into(), "x".into())] }]);
-    assert!(matches!(&refused.await.unwrap()[0], Err(BackplaneError::Refused(why)) if why.starts_with("NOPERM")));
-    // It beats on without the write, and does not fill the server's ACL log with further tries.
-    timeout(PATIENCE, beats.acquire_many(4)).await.expect("beats").unwrap().forget();
-    let tried = server.command(&["ACL", "LOG"]);
-    let sets: Vec<_> = tried.list().iter().map(Reply::list).filter(|e| e[7].text() == "set").collect();
-    assert_eq!(sets.iter().map(|e| e[1].number()).sum::<i64>(), 1, "{tried:?}");
-    assert_eq!((node.facts().reconnects, *node.link().borrow()), (0, Link::Up));
-    server.freeze();
-    linked(&node, Link::Down, NOTICED).await;
-    server.thaw();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_keeps_the_link_down() {
-    let server = Server::start_with(&["--requirepass", "right"]);
-    let bad = node(&format!("redis://:wrong@127.0.0.1:{}", server.port()), Follow::Auto);
-    let good = node(&format!("redis://:right@127.0.0.1:{}", server.port()), Follow::Auto);
-    linked(&good, Link::Up, PATIENCE).await;
-    assert_eq!(*bad.link().borrow(), Link::Down);
-    assert!(bad.read(vec![ask("a", Position::ZERO)]).await.is_err());
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn over_a_unix_socket_and_another_database() {
     let server = Server::start();
     let node = node(&format!("unix:{}?db=3", server.socket().display()), Follow::Auto);
@@ -456,60 +300,4 @@ async fn over_a_unix_socket_and_another_database() {
     let id = node.append(vec![publication]).await.unwrap().pop().unwrap().unwrap();
     let replies = server.pipeline(&[&["SELECT", "3"], &["XRANGE", "sse:a", "-", "+"]]);
     assert_eq!(replies[1].list()[0].list()[0].text(), id.to_string());
-}
-
-/// What `fantail check` says of a Redis URL.
-async fn checked(url: &str, more: &[&str]) -> (String, u8) {
-    #[derive(clap::Parser)]
-    struct Line {
-        #[command(flatten)]
-        serve: Serve,
-    }
-    let line: Line = clap::Parser::try_parse_from([&["check", "--redis", url], more].concat()).unwrap();
-    let (report, code) = report(&line.serve).await;
-    (report.lines().join("\n"), code)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn check_names_what_is_missing() {
-    let server = Server::start();
-    let (said, code) = checked(&server.url(), &["--publish", "on"]).await;
-    assert_eq!(code, 0, "{said}");
-    for line in ["ok    follow: tracking", "ok    rights: every command is allowed", "a node would work"] {
-        assert!(said.lines().any(|said| said == line), "{line}\n{said}");
-    }
-    // Nothing is left in the server; the keys it needs expire.
-    server.command(&["ACL", "SETUSER", "u", "on", ">p", "~sse:*", "+@all", "-client|tracking", "-xadd", "-xrevrange"]);
-    let url = format!("redis://u:p@127.0.0.1:{}", server.port());
-    let (said, code) = checked(&url, &["--publish", "on"]).await;
-    assert_eq!(code, 1, "{said}");
-    for start in [
-        "warn  follow: block",
-        "warn  rights: CLIENT TRACKING, for following by tracking: NOPERM",
-        "FAIL  rights: XREVRANGE, for reading history: NOPERM",
-        "FAIL  rights: XADD, for publishing: NOPERM",
-        "a node would not work",
-    ] {
-        assert!(said.lines().any(|said| said.starts_with(start)), "{start}\n{said}");
-    }
-    assert!(!said.contains("u:p"));
-    // XADD is no concern of a node that does not publish.
-    server.command(&["ACL", "SETUSER", "u", "+xrevrange"]);
-    let (said, code) = checked(&url, &[]).await;
-    assert_eq!(code, 0, "{said}");
-    assert_eq!(server.command(&["EXISTS", "sse:a"]).number(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn check_fails_where_tracking_is_asked_for_and_refused() {
-    let server = Server::start();
-    server.command(&["ACL", "SETUSER", "u", "on", ">p", "~sse:*", "+@all", "-client|tracking"]);
-    let url = format!("redis://u:p@127.0.0.1:{}", server.port());
-    let (said, code) = checked(&url, &["--follow", "tracking"]).await;
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("the server refuses tracking: NOPERM"), "{said}");
-    let node = node(&url, Follow::Tracking);
-    let mut link = node.link();
-    let up = timeout(Duration::from_millis(500), link.wait_for(|link| *link == Link::Up)).await;
-    assert!(up.is_err(), "no follow mode, no link");
 }
