@@ -7,9 +7,10 @@ use crate::config::Serve;
 use crate::courier::{Couriers, Surroundings};
 use crate::health::Health;
 use crate::http::Context;
-use crate::http::accept::{accept, bind};
+use crate::http::accept::{SIDE_DOORS, bind, receive};
 use crate::http::admin::Admin;
 use crate::http::cors::Cors;
+use crate::http::lobby::{self, Porter};
 use crate::http::publish::Publisher;
 use crate::hub::follower::Follower;
 use crate::hub::{self, Hub, Idle, catch_up};
@@ -25,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -55,7 +56,7 @@ pub enum StartError {
 pub struct Node {
     context: Arc<Context>,
     health: Arc<Health>,
-    stop_accepting: watch::Sender<bool>,
+    porter: Arc<Porter>,
     listen: Vec<SocketAddr>,
     admin: SocketAddr,
     /// Serves clients.
@@ -141,8 +142,7 @@ impl Node {
         let admin_listener = std::net::TcpListener::bind(settings.admin_listen)
             .map_err(|error| StartError::AdminListen(settings.admin_listen, error))?;
         let admin = admin_listener.local_addr()?;
-        let (stop_accepting, stopped) = watch::channel(false);
-        let listen = runtime.block_on(listen(&settings, &context, &stopped))?;
+        let (listen, porter) = listen(&settings, &context, &runtime)?;
         let about = Admin {
             settings,
             hub: hub.clone(),
@@ -165,7 +165,7 @@ impl Node {
                 tokio::join!(follower.run(follower_requests), watching);
             });
         })?;
-        Ok(Node { context, health, stop_accepting, listen, admin, runtime })
+        Ok(Node { context, health, porter, listen, admin, runtime })
     }
 
     /// Where clients connect, ports resolved.
@@ -243,7 +243,7 @@ impl Node {
 
     fn close(&self) {
         self.context.closing.store(true, Ordering::Relaxed);
-        self.stop_accepting.send_replace(true);
+        self.porter.close();
     }
 
     async fn all_gone(&self, limit: Duration) -> bool {
@@ -295,18 +295,25 @@ fn backplane(settings: &Serve, metrics: &Arc<Metrics>, runtime: &Runtime) -> Res
     Ok(redis)
 }
 
-async fn listen(
+/// Binds all addresses and opens the lobby.
+fn listen(
     settings: &Serve,
     context: &Arc<Context>,
-    stopped: &watch::Receiver<bool>,
-) -> Result<Vec<SocketAddr>, StartError> {
+    runtime: &Runtime,
+) -> Result<(Vec<SocketAddr>, Arc<Porter>), StartError> {
+    let mut listeners = Vec::new();
     let mut bound = Vec::new();
     for address in &settings.listen {
         let listener = bind(*address, settings.stall_timeout).map_err(|error| StartError::Listen(*address, error))?;
         bound.push(listener.local_addr()?);
-        tokio::spawn(accept(listener, context.clone(), stopped.clone()));
+        listeners.push(listener);
     }
-    Ok(bound)
+    let (handle, clients) = (runtime.handle().clone(), context.clone());
+    let side = Arc::new(Semaphore::new(SIDE_DOORS));
+    let porter = lobby::open(listeners, context.clone(), move |socket, peer, door| {
+        handle.spawn(receive(socket, peer, door, clients.clone(), side.clone()));
+    })?;
+    Ok((bound, porter))
 }
 
 /// Keeps the hub's feeds and tails within their bounds.

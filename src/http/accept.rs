@@ -1,10 +1,11 @@
-//! Accepting: from a listening socket to a parsed request.
+//! Listening sockets, and the way from a connection's first byte to a parsed request.
 //!
-//! A connection first waits, in a small task, for its first byte; only then hyper is built around it, so hyper's
-//! buffers (17 KiB) exist for a few connections at a time. A request that is a subscription leaves hyper before hyper
-//! has written anything; all others are answered by hyper.
+//! hyper's buffers (17 KiB) exist for a few connections at a time, because the [`lobby`](super::lobby) lets in a few at
+//! a time. A request that is a subscription leaves hyper before hyper has written anything; all others are answered by
+//! hyper.
 
 use super::Context;
+use super::lobby::Door;
 use super::route::{Admitted, route};
 use super::subscribe;
 use hyper::server::conn::http1;
@@ -12,26 +13,24 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, timeout};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-/// For the first byte, and again for the whole head.
+/// For the whole head, once its first byte is there.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Heads that are being read at once by right; a whole head needs one poll.
-const DOORS: usize = 64;
 /// How long a head may stand in a door before it must make do with a side door.
 const DOOR_TIME: Duration = Duration::from_millis(100);
 /// Slow heads and kept-alive publishers at once; the next one is closed.
-const SIDE_DOORS: usize = 4096;
+pub const SIDE_DOORS: usize = 4096;
 /// The largest request head; EventSource cannot send bodies, so URLs carry all.
 const HEAD_BYTES: usize = 64 << 10;
 /// Kernel memory for what a subscriber has not read.
@@ -52,78 +51,31 @@ pub fn bind(address: SocketAddr, stall_timeout: Duration) -> io::Result<TcpListe
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
-/// Accepts until told to stop.
-pub async fn accept(listener: TcpListener, context: Arc<Context>, mut stop: watch::Receiver<bool>) {
-    let doors = Arc::new(Doors { main: Semaphore::new(DOORS), side: Semaphore::new(SIDE_DOORS) });
-    let mut pace = Pace::new(context.settings.accept_rate);
-    loop {
-        pace.wait().await;
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
-        };
-        let (socket, peer) = match accepted {
-            Ok((socket, peer)) => (socket, peer.ip().to_canonical()),
-            Err(error) => {
-                context.refused("accept_error", listener.local_addr().map_or(IpAddr::from([0; 4]), |a| a.ip()));
-                tracing::debug!(%error, "accept failed");
-                // Out of descriptors most likely: somebody must leave first.
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                continue;
-            }
-        };
-        let waiting = context.metrics.waiting.get() as usize;
-        if waiting + context.limits.taken() >= context.limits.max() + crate::limits::SPARE_CONNECTIONS {
-            // Nothing can be said before the request is read; a closed connection makes EventSource come back.
-            context.refused("descriptors", peer);
-            continue;
-        }
-        tokio::spawn(greet(socket, peer, context.clone(), doors.clone()));
-    }
-}
-
-/// Bounds on hyper connections.
-struct Doors {
-    main: Semaphore,
-    side: Semaphore,
-}
-
-/// One less waiting when it is dropped.
-struct WaitingGuard(Arc<Context>);
-
-impl Drop for WaitingGuard {
-    fn drop(&mut self) {
-        self.0.metrics.waiting.dec();
-    }
-}
-
-/// Waits for the first byte, then for a door.
-async fn greet(socket: TcpStream, peer: IpAddr, context: Arc<Context>, doors: Arc<Doors>) {
-    context.metrics.waiting.inc();
-    let waiting = WaitingGuard(context.clone());
-    // Not readable(): tokio answers it at once for a fresh socket.
-    let first = timeout(HEAD_TIMEOUT, socket.peek(&mut [0u8; 1])).await;
-    match first {
-        Ok(Ok(1)) => {}
-        Ok(_) => return,
-        Err(_) => return context.refused("slow_head", peer),
-    }
-    let Ok(door) = doors.main.acquire().await else { return };
-    // Boxed here, so that waiting tasks stay small.
+/// Reads requests of a connection that has begun to speak; one that subscribes leaves for a courier.
+pub async fn receive(
+    socket: std::net::TcpStream,
+    peer: IpAddr,
+    door: Door,
+    context: Arc<Context>,
+    side: Arc<Semaphore>,
+) {
+    let Ok(socket) = TcpStream::from_std(socket) else { return };
     let mut serving = Box::pin(serve(socket, peer, context.clone()));
     let quick = timeout(DOOR_TIME, serving.as_mut()).await;
     drop(door);
     let admitted = match quick {
-        Ok(admitted) => admitted,
+        Ok(admitted) => {
+            drop(serving);
+            admitted
+        }
         Err(_) => {
-            let Ok(_side_door) = doors.side.try_acquire() else { return context.refused("slow_head", peer) };
+            let Ok(_side_door) = side.try_acquire() else { return context.refused("slow_head", peer) };
             serving.await
         }
     };
-    drop(waiting);
     if let Some((socket, admitted)) = admitted {
         subscribe::begin(socket, peer, admitted, context).await;
     }
@@ -149,33 +101,6 @@ async fn serve(socket: TcpStream, peer: IpAddr, context: Arc<Context>) -> Option
     // The service is still pending, so hyper has written nothing of its answer.
     let socket = connection.into_parts().io.into_inner();
     Some((socket, admitted))
-}
-
-use std::future::Future;
-
-/// Spreads accepts: `rate` a second, in batches of at most a tenth of a second.
-struct Pace {
-    rate: u32,
-    left: u32,
-    refill: Instant,
-}
-
-impl Pace {
-    fn new(rate: u32) -> Pace {
-        Pace { rate, left: 0, refill: Instant::now() }
-    }
-
-    async fn wait(&mut self) {
-        if self.rate == 0 {
-            return;
-        }
-        if self.left == 0 {
-            tokio::time::sleep_until(self.refill).await;
-            self.left = (self.rate / 10).max(1);
-            self.refill = Instant::now() + Duration::from_secs_f64(f64::from(self.left) / f64::from(self.rate));
-        }
-        self.left -= 1;
-    }
 }
 
 impl Context {

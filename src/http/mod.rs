@@ -1,12 +1,13 @@
 //! The HTTP side of a node: the only part that knows hyper.
 //!
-//! [`accept`] takes connections, [`route`] tells requests apart, [`subscribe`] turns a request into a subscriber and
+//! [`lobby`] takes connections, [`accept`] reads their requests, [`route`] tells requests apart, [`subscribe`] turns a request into a subscriber and
 //! hands its socket to a courier, [`publish`] takes events, [`reject`] says no, [`admin`] is for operators.
 
 pub mod accept;
 pub mod admin;
 pub mod cors;
 pub mod head;
+pub mod lobby;
 pub mod publish;
 pub mod publish_rate;
 pub mod reject;

@@ -1,0 +1,269 @@
+//! The lobby: accepts connections and keeps them until their first byte has come.
+//!
+//! One thread and one mio poll. A connection that has sent nothing costs a few dozen bytes here, while a task and
+//! hyper's buffers cost kilobytes; so a storm of connects leaves no memory behind, and silent clients hold nothing
+//! that others need. Connections that have begun to speak go to [`accept`](super::accept), a bounded number at once.
+
+use super::Context;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+use slab::Slab;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// For the first byte of a request.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Requests that are being read at once; most need a single poll of their task.
+const DOORS: usize = 64;
+/// Connections accepted before those that speak have their turn.
+const ACCEPTS_PER_TURN: usize = 256;
+/// After an accept that failed, most likely for want of descriptors.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How often silent connections are looked through.
+const TICK: Duration = Duration::from_millis(500);
+const WAKE: Token = Token(usize::MAX);
+/// Tokens of listeners, above all keys of connections.
+const LISTENERS: usize = usize::MAX / 2;
+
+/// How others reach the lobby.
+pub struct Porter {
+    waker: Waker,
+    stopped: AtomicBool,
+    /// Requests that are being read by right.
+    inside: AtomicUsize,
+}
+
+/// A place among the requests that are read at once; dropping it lets the next one in.
+pub struct Door(Arc<Porter>);
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        // Only who leaves a full room must call the next one.
+        if self.0.inside.fetch_sub(1, Ordering::AcqRel) >= DOORS {
+            let _ = self.0.waker.wake();
+        }
+    }
+}
+
+impl Porter {
+    /// No connection is accepted from now on.
+    pub fn close(&self) {
+        self.stopped.store(true, Ordering::Release);
+        let _ = self.waker.wake();
+    }
+}
+
+/// A connection that has said nothing yet.
+struct Silent {
+    socket: TcpStream,
+    peer: IpAddr,
+    since: Instant,
+}
+
+struct Lobby {
+    poll: Poll,
+    porter: Arc<Porter>,
+    context: Arc<Context>,
+    listeners: Vec<TcpListener>,
+    /// A listener may have more: its readiness was not used up.
+    pending: bool,
+    silent: Slab<Silent>,
+    /// They speak, and wait for a door.
+    speaking: VecDeque<(TcpStream, IpAddr)>,
+    pace: Pace,
+    swept: Instant,
+}
+
+/// Starts the lobby's thread. `enter` is called for every connection that speaks.
+pub fn open(
+    listeners: Vec<std::net::TcpListener>,
+    context: Arc<Context>,
+    enter: impl Fn(std::net::TcpStream, IpAddr, Door) + Send + 'static,
+) -> io::Result<Arc<Porter>> {
+    let poll = Poll::new()?;
+    let waker = Waker::new(poll.registry(), WAKE)?;
+    let porter = Arc::new(Porter { waker, stopped: AtomicBool::new(false), inside: AtomicUsize::new(0) });
+    let mut listeners: Vec<TcpListener> = listeners.into_iter().map(TcpListener::from_std).collect();
+    for (number, listener) in listeners.iter_mut().enumerate() {
+        poll.registry().register(listener, Token(LISTENERS + number), Interest::READABLE)?;
+    }
+    let pace = Pace::new(context.settings.accept_rate);
+    let lobby = Lobby {
+        poll,
+        porter: porter.clone(),
+        context,
+        listeners,
+        pending: true,
+        silent: Slab::new(),
+        speaking: VecDeque::new(),
+        pace,
+        swept: Instant::now(),
+    };
+    std::thread::Builder::new().name("lobby".into()).spawn(move || lobby.run(enter))?;
+    Ok(porter)
+}
+
+impl Lobby {
+    fn run(mut self, enter: impl Fn(std::net::TcpStream, IpAddr, Door)) {
+        let mut events = Events::with_capacity(1024);
+        loop {
+            let wait = self.wait();
+            if let Err(error) = self.poll.poll(&mut events, Some(wait))
+                && error.kind() != ErrorKind::Interrupted
+            {
+                panic!("epoll_wait failed: {error}");
+            }
+            for event in &events {
+                match event.token() {
+                    WAKE => {}
+                    Token(token) if token >= LISTENERS => self.pending = true,
+                    Token(key) => self.speaks(key),
+                }
+            }
+            if self.porter.stopped.load(Ordering::Acquire) {
+                // Whoever is still silent was not promised anything: it comes back to another node.
+                return;
+            }
+            if self.pending {
+                self.accept_some();
+            }
+            self.let_in(&enter);
+            self.sweep();
+            let waiting = self.silent.len() + self.speaking.len();
+            self.context.metrics.waiting.set(waiting as i64);
+        }
+    }
+
+    fn wait(&self) -> Duration {
+        match self.pending {
+            true => self.pace.delay(),
+            false => TICK,
+        }
+    }
+
+    fn accept_some(&mut self) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            if !self.pace.take() {
+                return;
+            }
+            match self.accept_one() {
+                Some(Ok((socket, peer))) => self.greet(socket, peer),
+                Some(Err(error)) => {
+                    self.context.refused("accept_error", IpAddr::from([0; 4]));
+                    tracing::debug!(%error, "accept failed");
+                    std::thread::sleep(PAUSE);
+                    return;
+                }
+                None => {
+                    self.pending = false;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// From any listener; `None` where none has more.
+    fn accept_one(&self) -> Option<io::Result<(TcpStream, IpAddr)>> {
+        for listener in &self.listeners {
+            match listener.accept() {
+                Ok((socket, peer)) => return Some(Ok((socket, peer.ip().to_canonical()))),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                // The client gave up between its SYN and here.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        None
+    }
+
+    fn greet(&mut self, mut socket: TcpStream, peer: IpAddr) {
+        let present = self.silent.len() + self.speaking.len() + self.context.limits.taken();
+        if present >= self.context.limits.max() + crate::limits::SPARE_CONNECTIONS {
+            // Nothing can be said before the request is read; a closed connection makes EventSource come back.
+            return self.context.refused("descriptors", peer);
+        }
+        let entry = self.silent.vacant_entry();
+        // Registering looks once: what came before it is reported too.
+        if self.poll.registry().register(&mut socket, Token(entry.key()), Interest::READABLE).is_ok() {
+            entry.insert(Silent { socket, peer, since: Instant::now() });
+        }
+    }
+
+    fn speaks(&mut self, key: usize) {
+        let Some(Silent { mut socket, peer, .. }) = self.silent.try_remove(key) else { return };
+        if self.poll.registry().deregister(&mut socket).is_ok() {
+            self.speaking.push_back((socket, peer));
+        }
+    }
+
+    fn let_in(&mut self, enter: impl Fn(std::net::TcpStream, IpAddr, Door)) {
+        while !self.speaking.is_empty() {
+            // Taken first, so that a door that closes now wakes us.
+            if self.porter.inside.fetch_add(1, Ordering::AcqRel) >= DOORS {
+                self.porter.inside.fetch_sub(1, Ordering::AcqRel);
+                return;
+            }
+            let Some((socket, peer)) = self.speaking.pop_front() else { return };
+            enter(socket.into(), peer, Door(self.porter.clone()));
+        }
+    }
+
+    /// Closes who has been silent too long.
+    fn sweep(&mut self) {
+        if self.swept.elapsed() < TICK {
+            return;
+        }
+        self.swept = Instant::now();
+        let context = &self.context;
+        self.silent.retain(|_, silent| {
+            let stays = silent.since.elapsed() < SILENCE;
+            if !stays {
+                context.refused("slow_head", silent.peer);
+            }
+            stays
+        });
+        if self.silent.is_empty() {
+            self.silent.shrink_to_fit();
+            self.speaking.shrink_to(DOORS);
+        }
+    }
+}
+
+/// Spreads accepts: `rate` a second, in batches of at most a tenth of a second. 0: no limit.
+struct Pace {
+    rate: u32,
+    left: u32,
+    refill: Instant,
+}
+
+impl Pace {
+    fn new(rate: u32) -> Pace {
+        Pace { rate, left: 0, refill: Instant::now() }
+    }
+
+    /// Whether one more may be accepted now.
+    fn take(&mut self) -> bool {
+        if self.rate == 0 {
+            return true;
+        }
+        if self.left == 0 && Instant::now() >= self.refill {
+            self.left = (self.rate / 10).max(1);
+            self.refill = Instant::now() + Duration::from_secs_f64(f64::from(self.left) / f64::from(self.rate));
+        }
+        let any = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        any
+    }
+
+    /// Until the next one may be.
+    fn delay(&self) -> Duration {
+        match self.rate > 0 && self.left == 0 {
+            true => self.refill.saturating_duration_since(Instant::now()).min(TICK),
+            false => Duration::ZERO,
+        }
+    }
+}
