@@ -7,7 +7,8 @@ use super::post::{CatchUp, Framing, Page, Terms};
 use super::run::Courier;
 use super::subscriber::{Arrival, Composed, Leg, Plain, Route};
 use crate::cursor::{Place, write_cursor, write_position};
-use crate::frame::Frame;
+use crate::frame::{Frame, Rank};
+use crate::position::Position;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -113,24 +114,42 @@ impl Courier {
     pub fn enrich(&mut self, key: u32, cut: &[u8]) {
         let subscriber = &mut self.subscribers[key as usize];
         let Route::Plain(plain) = &subscriber.route else { return };
-        let Some(Some(mirror)) = self.mirrors.get_mut(plain.feed as usize) else { return };
-        let mut leg = Leg {
-            feed: mirror.feed.clone(),
-            place: plain.place,
+        let Some(Some(mirror)) = self.mirrors.get(plain.feed as usize) else { return };
+        let mut kept = Kept {
+            leftover: cut.to_vec(),
             at: plain.at,
             position: mirror.position_before(plain.at),
             rank: mirror.rank_before(plain.at),
-            finished: false,
-            behind: None,
+            last: false,
         };
-        let mut leftover = cut.to_vec();
         if let Some((offset, frame)) = mirror.frame(mirror.index(plain.at))
             && *offset < plain.at
         {
-            leftover = frame.chunk()[(plain.at - offset) as usize..].to_vec();
-            leg.at = offset + frame.chunk().len() as u64;
-            (leg.position, leg.rank, leg.finished) = (frame.position, frame.rank, frame.last);
+            kept = Kept {
+                leftover: frame.chunk()[(plain.at - offset) as usize..].to_vec(),
+                at: offset + frame.chunk().len() as u64,
+                position: frame.position,
+                rank: frame.rank.or(kept.rank),
+                last: frame.last,
+            };
         }
+        self.enrich_with(key, kept);
+    }
+
+    /// Gives a plain subscriber the richer form with what is kept of where it is.
+    pub fn enrich_with(&mut self, key: u32, kept: Kept) {
+        let subscriber = &mut self.subscribers[key as usize];
+        let Route::Plain(plain) = &subscriber.route else { return };
+        let Some(Some(mirror)) = self.mirrors.get_mut(plain.feed as usize) else { return };
+        let leg = Leg {
+            feed: mirror.feed.clone(),
+            place: plain.place,
+            at: kept.at,
+            position: kept.position,
+            rank: kept.rank,
+            finished: kept.last,
+            behind: None,
+        };
         if subscriber.blocked {
             mirror.blocked -= 1;
         }
@@ -138,7 +157,7 @@ impl Courier {
             legs: vec![leg],
             terms: Terms::default(),
             framing: Framing::Chunked,
-            leftover,
+            leftover: kept.leftover,
             skipped: false,
             ticket: None,
         }));
@@ -183,6 +202,18 @@ impl Courier {
 
 fn is_plain(terms: &Terms) -> bool {
     terms.filter.is_none() && !terms.envelope && terms.ids.is_none()
+}
+
+/// Where a plain subscriber is, in full.
+pub struct Kept {
+    /// The rest of the frame that it is in the middle of.
+    pub leftover: Vec<u8>,
+    /// Behind that: offset, position and rank.
+    pub at: u64,
+    pub position: Position,
+    pub rank: Rank,
+    /// That was the channel's last event.
+    pub last: bool,
 }
 
 /// What a leg has to write next.

@@ -1,10 +1,12 @@
 //! Delivery: walks the members of feeds that advanced and writes what is due.
 
+use super::compose::Kept;
 use super::leave::Reason;
 use super::mirror::{Member, Mirror};
 use super::run::Courier;
 use super::subscriber::{Plain, Route, Subscriber};
-use crate::frame::Frame;
+use crate::frame::{Frame, Rank};
+use crate::position::Position;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,6 +29,8 @@ pub struct Broadcast {
     /// How many events that is, and the ids' milliseconds of some of them.
     events: u64,
     times: Vec<u64>,
+    /// Where a subscriber is who has all of it.
+    newest: (Position, Rank),
     /// It ends with the channel's last event: who has it is done.
     finale: bool,
     /// Other feeds advanced with it, so a subscriber of several may have more due.
@@ -72,15 +76,31 @@ impl Courier {
     /// Feeds have new frames: takes them, so that a subscriber of several gets all that is due at once.
     pub fn advance(&mut self, feeds: impl Iterator<Item = u32>) {
         for number in feeds {
-            let Some(Some(mirror)) = self.mirrors.get_mut(number as usize) else { continue };
-            mirror.feed.looked(self.number);
-            let start = mirror.pull(&mut self.fresh);
+            if let Some(Some(mirror)) = self.mirrors.get(number as usize) {
+                mirror.feed.looked(self.number);
+                self.take_fresh(number);
+            }
+        }
+    }
+
+    /// Takes a feed's new frames, and lets go of those that left its log.
+    pub fn take_fresh(&mut self, feed: u32) {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        let Some(Some(mirror)) = self.mirrors.get(feed as usize) else { return };
+        let extent = mirror.look(&mut fresh);
+        if extent.start > mirror.end() {
+            // More came at once than the log keeps: nobody here has a place in it any more.
+            self.let_go(feed, extent.start);
+        }
+        if let Some(Some(mirror)) = self.mirrors.get_mut(feed as usize) {
+            mirror.take(extent, &mut fresh);
             if !mirror.due {
                 mirror.due = true;
-                self.due.push_back(number);
+                self.due.push_back(feed);
             }
-            self.let_go(number, start);
         }
+        self.fresh = fresh;
+        self.let_go(feed, extent.start);
     }
 
     /// Delivers for one turn.
@@ -111,7 +131,8 @@ impl Courier {
             mirror.offered = to;
             let (bytes, events, times) = glue(mirror, from, to);
             let finale = finale.is_some();
-            return Some(Broadcast { feed: number, from, to, bytes, events, times, finale, several, next: 0 });
+            let newest = (mirror.position_before(to), mirror.rank_before(to));
+            return Some(Broadcast { feed: number, from, to, bytes, events, times, newest, finale, several, next: 0 });
         }
     }
 
@@ -160,21 +181,43 @@ impl Courier {
                 subscriber.wrote = self.now;
                 subscriber.event = self.now;
                 self.tally.bytes += n as u64;
-                if all {
+                if !all {
+                    self.cut_off(broadcast, member.key);
+                } else {
                     self.tally.delivered += broadcast.events;
                     if broadcast.finale {
                         self.dead.push((member.key, Reason::Final));
                     }
-                } else {
-                    self.block(member.key);
                 }
                 all
             }
             Err(error) => {
-                self.refused(member.key, &error);
+                if error.kind() == ErrorKind::WouldBlock {
+                    self.cut_off(broadcast, member.key);
+                } else {
+                    self.refused(member.key, &error);
+                }
                 false
             }
         }
+    }
+
+    /// A plain member's socket is full in the middle of a broadcast. Where its place has left memory, the rest of the
+    /// broadcast is kept for it.
+    fn cut_off(&mut self, broadcast: &Broadcast, key: u32) {
+        let gone = match &self.subscribers[key as usize].route {
+            Route::Plain(plain) if self.mirror(broadcast.feed).is_some_and(|m| plain.at < m.start()) => Some(plain.at),
+            _ => None,
+        };
+        if let Some(at) = gone {
+            let rest = &broadcast.bytes.as_slice()[(at - broadcast.from) as usize..];
+            let (position, rank) = broadcast.newest;
+            self.enrich_with(
+                key,
+                Kept { leftover: rest.to_vec(), at: broadcast.to, position, rank, last: broadcast.finale },
+            );
+        }
+        self.block(key);
     }
 
     /// A member moved to a place that a running broadcast has passed already.
@@ -286,8 +329,11 @@ fn collect(mirror: &Mirror, plain: &Plain, end: u64, into: &mut Vec<u8>) {
         if *offset >= end || into.len() >= WRITE_BYTES {
             break;
         }
-        let skip = plain.at.saturating_sub(*offset) as usize;
-        into.extend_from_slice(&frame.chunk()[skip..]);
+        let due = &frame.chunk()[plain.at.saturating_sub(*offset) as usize..];
+        into.extend_from_slice(&due[..due.len().min(WRITE_BYTES)]);
+        if due.len() > WRITE_BYTES {
+            break;
+        }
     }
 }
 

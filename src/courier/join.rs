@@ -86,6 +86,11 @@ impl Courier {
             feed.set_members(self.number, true);
             Box::new(Mirror::new(feed.clone()))
         });
+        if at.is_some_and(|at| at > mirror.end()) {
+            // It begins at frames that this courier has not taken yet; without them it would have no position.
+            self.take_fresh(number as u32);
+        }
+        let mirror = self.mirrors[number].as_mut().expect("just made");
         if let Some(at) = at {
             mirror.reach_back(at);
         }

@@ -3,7 +3,7 @@
 //! Frames are shared, the list is the courier's own, so that a delivery takes no lock and counts no reference.
 
 use crate::frame::{Frame, Rank};
-use crate::hub::feed::Feed;
+use crate::hub::feed::{Extent, Feed};
 use crate::position::Position;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -49,23 +49,21 @@ impl Mirror {
         }
     }
 
-    /// Takes what is new; returns where the log now starts, which may lie after what members still need.
-    pub fn pull(&mut self, fresh: &mut Vec<(u64, Arc<Frame>)>) -> u64 {
-        let extent = self.feed.pull(self.end, fresh);
-        if let Some((offset, _)) = fresh.first()
-            && *offset > self.end
-        {
-            // The log moved past us as a whole: what lies between is gone.
+    /// Looks at what is new, without taking it: members may need what it would push out.
+    pub fn look(&self, fresh: &mut Vec<(u64, Arc<Frame>)>) -> Extent {
+        self.feed.pull(self.end, fresh)
+    }
+
+    /// Takes what was looked at. Where the log has moved past this copy as a whole, the copy begins anew.
+    pub fn take(&mut self, extent: Extent, fresh: &mut Vec<(u64, Arc<Frame>)>) {
+        let first = fresh.first().map_or(extent.end, |(offset, _)| *offset);
+        if first > self.end {
             self.frames.clear();
-            self.start = *offset;
+            self.start = first;
             self.base = extent.base;
         }
         self.frames.extend(fresh.drain(..));
         self.end = extent.end;
-        if self.frames.is_empty() {
-            self.start = self.end;
-        }
-        extent.start
     }
 
     /// Takes older frames for a member that begins before the copy does.
