@@ -79,7 +79,8 @@ impl Feed {
         for frame in frames {
             state.log.push(frame);
         }
-        state.log.trim(limit);
+        // The newest stays until couriers have had the time to take it.
+        state.log.trim(limit, 1);
         let grown = state.log.bytes() as isize - before as isize;
         drop(state);
         self.ring();

@@ -137,7 +137,8 @@ impl Follower {
                 if state.legs == 0 || state.life == Life::Dormant {
                     state.life = if state.life == Life::Live { Life::Dormant } else { state.life };
                     drop(state);
-                    if self.followed.get(&feed.channel).is_some_and(|f| f.waiting.is_empty()) {
+                    let unwanted = |f: &Followed| f.waiting.is_empty() && Arc::ptr_eq(&f.feed, &feed);
+                    if self.followed.get(&feed.channel).is_some_and(unwanted) {
                         self.followed.remove(&feed.channel);
                         self.hub.backplane.unfollowed(&feed.channel);
                     }

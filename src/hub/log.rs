@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// Room for a terabyte of history before the first frame.
 const ORIGIN: u64 = 1 << 40;
 
+/// What a frame takes beside its wire bytes: its handle here and the frame's own fields.
+const FRAME_OVERHEAD: usize = size_of::<(u64, Arc<Frame>)>() + size_of::<Frame>() + 48;
+
 /// See the module.
 pub struct Log {
     frames: VecDeque<(u64, Arc<Frame>)>,
@@ -112,10 +115,10 @@ impl Log {
         self.floor == self.start
     }
 
-    /// Drops the oldest frames until at most `limit` bytes are left, but never the newest frame.
-    pub fn trim(&mut self, limit: usize) {
-        while self.bytes() > limit && self.frames.len() > 1 {
-            let (offset, frame) = self.frames.pop_front().expect("more than one");
+    /// Drops the oldest frames until at most `limit` bytes are left, or only the newest `keep` frames.
+    pub fn trim(&mut self, limit: usize, keep: usize) {
+        while self.bytes() > limit && self.frames.len() > keep {
+            let Some((offset, frame)) = self.frames.pop_front() else { return };
             self.start = offset + frame.chunk().len() as u64;
             if self.start > self.floor {
                 self.floor = self.start;
@@ -207,9 +210,9 @@ impl Log {
         self.finished
     }
 
-    /// Bytes of frames kept.
+    /// Bytes that the kept frames take in memory.
     pub fn bytes(&self) -> usize {
-        (self.end - self.start) as usize
+        (self.end - self.start) as usize + self.frames.len() * FRAME_OVERHEAD
     }
 }
 

@@ -31,8 +31,6 @@ const DORMANT: Duration = Duration::from_secs(120);
 const MAX_DORMANT: usize = 50_000;
 /// No feed's tail takes more than this part of the node's bytes.
 const LARGEST_SHARE: usize = 4;
-/// However many feeds there are, each may keep this much of its newest frames.
-const SMALLEST_SHARE: usize = 4 << 10;
 
 /// Feeds whose last leg left, until the hub looks.
 #[derive(Default)]
@@ -144,9 +142,8 @@ impl Hub {
         if kept < self.tail_bytes {
             return self.tail_bytes / LARGEST_SHARE;
         }
-        // Full: from now on each gets the same.
-        (self.tail_bytes / self.feeds.lock().by_channel.len().max(1))
-            .clamp(SMALLEST_SHARE, self.tail_bytes / LARGEST_SHARE)
+        // Full: from now on each gets the same, however little that is.
+        (self.tail_bytes / self.feeds.lock().by_channel.len().max(LARGEST_SHARE))
     }
 
     pub(crate) fn account(&self, grown: isize) {
@@ -175,6 +172,7 @@ impl Hub {
         {
             let (_, feed) = feeds.dormant.pop_front().expect("just seen");
             forgotten += feeds.forget(&feed);
+            self.request(Request::Unfollow(feed));
         }
         self.metrics.channels.set(feeds.by_channel.len() as i64);
         drop(feeds);
@@ -193,7 +191,7 @@ impl Hub {
         for feed in feeds {
             let mut state = feed.lock();
             let before = state.log.bytes();
-            state.log.trim(share);
+            state.log.trim(share, 0);
             let freed = before - state.log.bytes();
             drop(state);
             self.account(-(freed as isize));
