@@ -143,7 +143,7 @@ impl Hub {
             return self.tail_bytes / LARGEST_SHARE;
         }
         // Full: from now on each gets the same, however little that is.
-        (self.tail_bytes / self.feeds.lock().by_channel.len().max(LARGEST_SHARE))
+        self.tail_bytes / self.feeds.lock().by_channel.len().max(LARGEST_SHARE)
     }
 
     pub(crate) fn account(&self, grown: isize) {
