@@ -76,7 +76,7 @@ impl Courier {
     }
 
     fn take_place(&mut self, key: u32, index: usize, start: LegStart) -> Leg {
-        let LegStart { feed, position, at, rank, received } = start;
+        let LegStart { feed, position, at, rank, received, finished } = start;
         let number = feed.number as usize;
         if self.mirrors.len() <= number {
             self.mirrors.resize_with(number + 1, || None);
@@ -96,7 +96,7 @@ impl Courier {
         }
         let place = mirror.add(Member { key, leg: index as u16 });
         let behind = at.is_none().then(|| Box::new(Behind { unreceived: !received, ..Behind::default() }));
-        Leg { feed, place, at: at.unwrap_or(0), position, rank, finished: false, behind }
+        Leg { feed, place, at: at.unwrap_or(0), position, rank, finished, behind }
     }
 
     /// Watches a socket for hang-ups, and for room where it is full.

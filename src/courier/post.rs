@@ -83,6 +83,8 @@ pub struct LegStart {
     pub rank: Rank,
     /// Whether `position` is an entry that the client received, so that passing over others would be a loss.
     pub received: bool,
+    /// Its channel has ended, and nothing of it is left to deliver.
+    pub finished: bool,
 }
 
 /// How bytes are wrapped.

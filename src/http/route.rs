@@ -55,8 +55,7 @@ pub async fn route(
                 Err(problem) => problem.into_response(),
             },
             Method::OPTIONS => return Ok(context.cors.preflight(request.headers(), ALLOW)),
-            // Adds its own CORS headers.
-            Method::POST => return Ok(publish(request, peer, context).await),
+            Method::POST => publish(request, peer, context).await,
             ref method => Problem::method_not_allowed(method, ALLOW).into_response(),
         },
     };

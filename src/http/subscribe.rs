@@ -190,6 +190,7 @@ fn legs(starts: Vec<Start>) -> Vec<LegStart> {
         at: start.at,
         rank: start.rank,
         received: start.received,
+        finished: start.finished,
     };
     starts.into_iter().map(leg).collect()
 }

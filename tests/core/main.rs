@@ -4,5 +4,6 @@ mod command_line;
 mod conformance;
 mod documentation;
 mod encoding;
+mod node;
 mod redis;
 mod support;

@@ -1,5 +1,8 @@
 //! What the tests need to set up; each test uses a part of it.
 #![allow(dead_code)]
 
+pub mod client;
 pub mod event_stream;
+pub mod node;
 pub mod redis;
+pub mod stream;

@@ -175,7 +175,7 @@ fn free_port() -> u16 {
 }
 
 /// Starts a process from a thread that lives as long as the tests do: the parent's death signal goes by thread.
-fn spawn(command: Command) -> std::io::Result<Child> {
+pub fn spawn(command: Command) -> std::io::Result<Child> {
     type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
     static SPAWNER: LazyLock<Mutex<mpsc::Sender<Order>>> = LazyLock::new(|| {
         let (sender, orders) = mpsc::channel::<Order>();

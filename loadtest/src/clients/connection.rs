@@ -1,0 +1,136 @@
+//! One client: a socket, a parser, its legs. Knows how to connect and what to ask; the worker's loop drives it.
+
+use super::parser::Parser;
+use super::protocol::{Clients, Paths};
+use crate::checker::Leg;
+use crate::plan::lot;
+use mio::net::TcpStream;
+use nix::sys::socket::sockopt::{IpBindAddressNoPort, RcvBuf};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::AsRawFd;
+
+/// Where a client stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Idle,
+    Connecting,
+    /// Asked, and not yet live.
+    Waiting,
+    Live,
+}
+
+/// How a client reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    Prompt,
+    Slow,
+    Stalled,
+}
+
+/// One client.
+pub struct Client {
+    pub stream: Option<TcpStream>,
+    pub phase: Phase,
+    pub manner: Manner,
+    pub parser: Parser,
+    pub legs: Box<[(u32, Leg)]>,
+    /// The last event id.
+    pub id: Vec<u8>,
+    /// When the connect began.
+    pub started: u64,
+    /// Connects so far; decides on the target and source address.
+    pub attempts: u32,
+}
+
+impl Client {
+    /// Client `index` of a worker's, subscribed before anything is published.
+    pub fn new(clients: &Clients, index: u32) -> Client {
+        let number = clients.first + index;
+        let legs = clients.plan.channels(number).into_iter().map(|channel| (channel, Leg::START)).collect();
+        let manner = match lot(number) {
+            lot if lot < clients.stalled => Manner::Stalled,
+            lot if lot < clients.stalled + clients.slow => Manner::Slow,
+            _ => Manner::Prompt,
+        };
+        Client {
+            stream: None,
+            phase: Phase::Idle,
+            manner,
+            parser: Parser::default(),
+            legs,
+            id: Vec::new(),
+            started: 0,
+            attempts: 0,
+        }
+    }
+
+    /// Opens a socket towards the next target, from one of the source addresses.
+    pub fn connect(&mut self, clients: &Clients, index: u32, now: u64) -> io::Result<&mut TcpStream> {
+        let turn = index.wrapping_add(self.attempts) as usize;
+        self.attempts += 1;
+        let target = clients.targets[turn % clients.targets.len()];
+        let source = clients.sources[turn % clients.sources.len()];
+        self.parser = Parser::default();
+        self.started = now;
+        self.phase = Phase::Connecting;
+        let stream = open(target, source, self.manner != Manner::Prompt)?;
+        Ok(self.stream.insert(stream))
+    }
+
+    /// Sends the request.
+    pub fn ask(&mut self, clients: &Clients) -> io::Result<()> {
+        let request = self.request(clients);
+        let stream = self.stream.as_mut().expect("connected");
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+        // A fresh socket takes a few hundred bytes at once.
+        if stream.write(request.as_bytes())? < request.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.phase = Phase::Waiting;
+        Ok(())
+    }
+
+    fn request(&self, clients: &Clients) -> String {
+        let path = match clients.paths {
+            Paths::Events => "/events?channels=",
+            Paths::Nchan => "/sub/",
+        };
+        let mut text = format!("GET {path}");
+        for (place, (channel, _)) in self.legs.iter().enumerate() {
+            let comma = if place > 0 { "," } else { "" };
+            let _ = write!(text, "{comma}{}{channel}", clients.prefix);
+        }
+        text.push_str(" HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n");
+        if !self.id.is_empty() {
+            let _ = write!(text, "Last-Event-ID: {}\r\n", String::from_utf8_lossy(&self.id));
+        }
+        text.push_str("\r\n");
+        text
+    }
+}
+
+/// Connects without waiting. The port is chosen at connect, per pair of addresses, else one source address collapses.
+fn open(target: SocketAddr, source: Ipv4Addr, small_buffer: bool) -> io::Result<TcpStream> {
+    let SocketAddr::V4(target) = target else {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "only IPv4 targets"));
+    };
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+    if small_buffer {
+        setsockopt(&socket, RcvBuf, &4096)?;
+    }
+    if target.ip().is_loopback() {
+        setsockopt(&socket, IpBindAddressNoPort, &true)?;
+        bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(source, 0)))?;
+    }
+    match connect(socket.as_raw_fd(), &SockaddrIn::from(target)) {
+        Ok(()) | Err(nix::errno::Errno::EINPROGRESS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(TcpStream::from_std(std::net::TcpStream::from(socket)))
+}

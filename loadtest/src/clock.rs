@@ -1,0 +1,23 @@
+//! The one clock of a run: CLOCK_MONOTONIC, the same in every process of the machine.
+
+use nix::time::{ClockId, clock_gettime};
+use std::time::Duration;
+
+/// Nanoseconds since the machine's boot.
+pub fn now() -> u64 {
+    let t = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
+    t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64
+}
+
+/// Seconds from one reading to a later one; zero if they are the other way round.
+pub fn seconds(from: u64, to: u64) -> f64 {
+    to.saturating_sub(from) as f64 / 1e9
+}
+
+/// Sleeps until a reading of [`now`]; returns at once if that is past.
+pub fn sleep_until(at: u64) {
+    let now = now();
+    if at > now {
+        std::thread::sleep(Duration::from_nanos(at - now));
+    }
+}

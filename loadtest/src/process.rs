@@ -1,0 +1,121 @@
+//! Child processes that never outlive the run, cores, ports and the descriptor limit.
+
+use anyhow::{Context as _, Result, bail};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+/// A child process; killed and waited for when dropped.
+pub struct Process {
+    name: String,
+    child: Child,
+}
+
+impl Process {
+    /// Starts a command, on one core if that is given.
+    pub fn start(name: &str, command: &mut Command, core: Option<usize>) -> Result<Process> {
+        let child = match core {
+            Some(core) => on_core(core, || command.spawn())?,
+            None => command.spawn(),
+        };
+        let child = child.with_context(|| format!("cannot start {name} ({:?})", command.get_program()))?;
+        Ok(Process { name: name.to_owned(), child })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its standard streams, once.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Fails with the exit status if it has ended.
+    pub fn check_alive(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("{} ended early: {status}", self.name),
+            None => Ok(()),
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill(Pid::from_raw(self.pid() as i32), signal).with_context(|| format!("signalling {}", self.name))
+    }
+
+    /// Waits for its end; kills it when the time is over.
+    pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.child.kill()?;
+        let status = self.child.wait()?;
+        bail!("{} had to be killed after {limit:?}: {status}", self.name)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs something with this thread bound to one core; a process started by it inherits the binding.
+fn on_core<T>(core: usize, work: impl FnOnce() -> T) -> Result<T> {
+    let this = Pid::from_raw(0);
+    let before = sched_getaffinity(this)?;
+    let mut one = CpuSet::new();
+    one.set(core)?;
+    sched_setaffinity(this, &one).with_context(|| format!("cannot use core {core}"))?;
+    let result = work();
+    sched_setaffinity(this, &before)?;
+    Ok(result)
+}
+
+/// Cores this process may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
+}
+
+/// Raises the soft descriptor limit to the hard one (children inherit it) and returns it.
+pub fn raise_descriptor_limit() -> Result<u64> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(hard)
+}
+
+/// A loopback address with a port that was free a moment ago.
+pub fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// Tries until it succeeds, the time is over, or the process ends.
+pub fn wait_until<T>(
+    what: &str,
+    limit: Duration,
+    process: &mut Process,
+    mut attempt: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    let end = Instant::now() + limit;
+    loop {
+        match attempt() {
+            Ok(value) => return Ok(value),
+            Err(error) if Instant::now() > end => {
+                return Err(error.context(format!("{what} not ready after {limit:?}")));
+            }
+            Err(_) => {
+                process.check_alive()?;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}

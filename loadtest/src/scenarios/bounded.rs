@@ -1,0 +1,106 @@
+//! Selections: everything within a quarter of an hour, everything small within a minute, and the checker's own test.
+
+use super::deliver::{self, IN_FLIGHT, alternate};
+use super::{churn, cluster, hold, storm};
+use crate::checker::Tally;
+use crate::lab::{Lab, Load};
+use crate::options::{Against, Options};
+use crate::plan::Plan;
+use crate::publisher::{Choice, Schedule};
+use crate::servers::{Kind, fault};
+use anyhow::Result;
+
+/// A scenario and its options.
+type Step = (Options, fn(&mut Lab) -> Result<()>);
+
+/// A selection of every scenario, at most 15 minutes. Options about sizes are ignored.
+pub fn all(lab: &mut Lab) -> Result<()> {
+    let given = lab.options.clone();
+    let base = Options { subscribers: None, rate: None, size: None, seconds: None, burst: None, ..given.clone() };
+    let all = vec![Against::Nchan, Against::HyperBody];
+    let alone = Options { runs: Some(2), against: Vec::new(), ..base.clone() };
+    let beside = Options { runs: Some(2), against: all, ..base };
+    let steps: [Step; 11] = [
+        (Options { subscribers: Some(10_000), ..beside.clone() }, deliver::fanout),
+        (Options { subscribers: Some(15_000), ..alone.clone() }, deliver::fanout),
+        (Options { subscribers: Some(19_000), ..alone.clone() }, deliver::fanout),
+        (Options { users: true, ..alone.clone() }, deliver::channels),
+        (Options { runs: Some(1), ..alone.clone() }, deliver::channels),
+        (alone.clone(), deliver::burst),
+        (Options { runs: Some(1), ..alone.clone() }, deliver::slow),
+        (alone.clone(), deliver::lag),
+        (Options { runs: Some(1), ..beside.clone() }, hold::run),
+        (Options { runs: Some(1), ..beside }, storm::run),
+        (alone.clone(), churn::run),
+    ];
+    for (options, step) in steps {
+        lab.options = options;
+        step(lab)?;
+    }
+    lab.options = alone.clone();
+    cluster::overload(lab)?;
+    lab.options = alone;
+    let outcome = cluster::run(lab);
+    lab.options = given;
+    outcome
+}
+
+/// Exactness only, about a minute.
+pub fn smoke(lab: &mut Lab) -> Result<()> {
+    let given = lab.options.clone();
+    selftest(lab)?;
+    let small = Options { runs: Some(1), subscribers: Some(300), seconds: Some(3.0), ..given.clone() };
+    let fast = Options { rate: Some(100.0), ..small.clone() };
+    let steps: [Step; 7] = [
+        (fast.clone(), deliver::fanout),
+        (Options { rate: Some(300.0), ..small.clone() }, deliver::channels),
+        (Options { users: true, ..fast.clone() }, deliver::channels),
+        (Options { rate: Some(1_000.0), ..small.clone() }, deliver::burst),
+        (Options { rate: Some(50.0), size: Some(1_000), ..small.clone() }, deliver::slow),
+        (small.clone(), storm::run),
+        (Options { subscribers: Some(2_000), rate: Some(20.0), ..small }, churn::run),
+    ];
+    for (options, step) in steps {
+        lab.options = options;
+        step(lab)?;
+    }
+    lab.options = given;
+    Ok(())
+}
+
+/// Every how many deliveries the faulty server errs, and how many there are.
+const EVERY: u64 = 9_000;
+const SUBSCRIBERS: u32 = 100;
+const EVENTS: u64 = 1_000;
+
+/// A server errs on purpose in one of 9,000 deliveries; the checker must find each one, and nothing else.
+pub fn selftest(lab: &mut Lab) -> Result<()> {
+    let errors = u64::from(SUBSCRIBERS) * EVENTS / EVERY;
+    let none = Tally::default();
+    for (kind, expected) in [
+        (fault::Kind::Drop, Tally { lost: errors, ..none }),
+        (fault::Kind::Repeat, Tally { repeated: errors, ..none }),
+        (fault::Kind::Reorder, Tally { reordered: errors, ..none }),
+    ] {
+        let case = format!("{kind:?} one in {EVERY}");
+        lab.progress(&format!("selftest / {case}"));
+        let load = Load { fault: Some((kind, EVERY)), ..Load::new("selftest", case, Plan::One, SUBSCRIBERS) };
+        let mut stage = lab.stage(Kind::Floor, &load)?;
+        stage.connect(0.0, IN_FLIGHT)?;
+        let choice = Choice::InTurn(1);
+        stage.publish_until(&Schedule { rate: 1_000.0, burst: 1, size: 100, count: EVENTS, choice }, |stats| {
+            stats.delivered + expected.lost >= u64::from(SUBSCRIBERS) * EVENTS
+        })?;
+        let mut run = stage.finish()?;
+        if run.tally != expected {
+            run.faults.push(format!("the checker found {:?} instead of {expected:?}", run.tally));
+        }
+        run.tally = none;
+        lab.keep(run);
+    }
+    // A server that errs in nothing.
+    let load = Load::new("selftest", "no fault".into(), Plan::One, SUBSCRIBERS);
+    let choice = Choice::InTurn(1);
+    let schedule = Schedule { rate: 1_000.0, burst: 1, size: 100, count: EVENTS, choice };
+    alternate(lab, &[Kind::Floor], &load, &schedule, 1)
+}

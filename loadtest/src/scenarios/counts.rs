@@ -1,0 +1,118 @@
+//! What does not depend on the machine: system calls per delivery, Redis commands per event and per join. Each has a
+//! hard limit here.
+
+use super::deliver::{IN_FLIGHT, thousands};
+use crate::lab::{Lab, Load, Stage};
+use crate::plan::Plan;
+use crate::process::{Process, wait_until};
+use crate::publisher::{Choice, Schedule};
+use crate::redis::Usage;
+use crate::servers::Kind;
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Sends per delivery at one event per wake: one, and no second try.
+const MOST_SENDS: f64 = 1.0;
+/// All system calls per delivery, with 1,000 subscribers who share each event's fixed part.
+const MOST_SYSCALLS: f64 = 1.1;
+/// Redis commands per event: the `XADD` and the node's read, and a canary now and then.
+const MOST_PER_EVENT: f64 = 2.5;
+/// Redis commands per join at the tail of a channel that the node knows.
+const MOST_PER_JOIN: f64 = 0.05;
+
+pub fn run(lab: &mut Lab) -> Result<()> {
+    let subscribers = lab.options.subscribers.unwrap_or(1_000);
+    let load = Load::new("counts", format!("{} subscribers", thousands(subscribers)), Plan::One, subscribers);
+    let mut stage = lab.stage(Kind::Node, &load)?;
+    lab.progress("counts: joins");
+    // The first subscriber makes the channel known; the others find it.
+    stage.connect(0.0, IN_FLIGHT)?;
+    let one = Schedule { rate: 20.0, burst: 1, size: 200, count: 5, choice: Choice::InTurn(1) };
+    stage.publish(&one)?;
+    stage.leave()?;
+    let before = lab.redis()?.usage()?;
+    stage.connect(0.0, IN_FLIGHT)?;
+    let per_join = calls(&before, &lab.redis()?.usage()?) / f64::from(subscribers);
+    limit(&mut stage, "redis_commands_per_join", per_join, MOST_PER_JOIN);
+    lab.progress("counts: deliveries");
+    // Slow enough that a traced node is done with an event before the next.
+    let schedule = Schedule { rate: 5.0, burst: 1, size: 200, count: 50, choice: Choice::InTurn(1) };
+    let before = lab.redis()?.usage()?;
+    stage.publish(&schedule)?;
+    let per_event = calls(&before, &lab.redis()?.usage()?) / schedule.count as f64;
+    limit(&mut stage, "redis_commands", per_event, MOST_PER_EVENT);
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("strace");
+    let mut tracer = trace(&stage, &file)?;
+    let delivery = stage.publish(&schedule)?;
+    tracer.signal(Signal::SIGINT)?;
+    // strace ends by the same signal, so its status says nothing.
+    let _ = tracer.wait(Duration::from_secs(10));
+    let table = std::fs::read_to_string(&file)?;
+    let delivered = delivery.delivered as f64;
+    let (all, sends) = totals(&table).context("strace wrote no table")?;
+    limit(&mut stage, "syscalls", all as f64 / delivered, MOST_SYSCALLS);
+    limit(&mut stage, "sends", sends as f64 / delivered, MOST_SENDS * 1.02);
+    lab.keep(stage.finish()?);
+    Ok(())
+}
+
+fn limit(stage: &mut Stage, name: &'static str, value: f64, limit: f64) {
+    stage.run.figure(name, value);
+    if value > limit {
+        stage.run.faults.push(format!("{name} is {value:.3}; {limit} allowed"));
+    }
+}
+
+/// Commands between two readings, without this crate's own INFO.
+fn calls(before: &Usage, after: &Usage) -> f64 {
+    let sum = |usage: &Usage| usage.calls.iter().filter(|(name, _)| name != "info").map(|(_, n)| n).sum::<u64>();
+    sum(after).saturating_sub(sum(before)) as f64
+}
+
+/// Counts the system calls of all threads of the server, from when this returns.
+fn trace(stage: &Stage, file: &std::path::Path) -> Result<Process> {
+    let pid = *stage.server.pids.first().context("a server's process")?;
+    let mut command = Command::new("strace");
+    command.args(["-f", "-c", "-U", "calls,name", "-o"]).arg(file).arg("-p").arg(pid.to_string());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut tracer = Process::start("strace", &mut command, None)?;
+    wait_until("strace", Duration::from_secs(10), &mut tracer, || {
+        for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            let status = std::fs::read_to_string(task?.path().join("status"))?;
+            ensure!(!status.contains("TracerPid:\t0"), "not every thread is traced yet");
+        }
+        Ok(())
+    })?;
+    Ok(tracer)
+}
+
+/// All calls and those that send, of a table with the columns calls and name.
+fn totals(table: &str) -> Option<(u64, u64)> {
+    let mut sends = 0;
+    let mut all = None;
+    for line in table.lines() {
+        let mut words = line.split_whitespace();
+        let (Some(calls), Some(name)) = (words.next().and_then(|w| w.parse::<u64>().ok()), words.next()) else {
+            continue;
+        };
+        match name {
+            "total" => all = Some(calls),
+            "sendto" | "sendmsg" | "write" | "writev" => sends += calls,
+            _ => {}
+        }
+    }
+    Some((all?, sends))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn reads_the_table() {
+        let table = "    calls syscall\n--------- -------\n     1000 sendto\n        7 epoll_wait\n--------- -----\n     1007 total\n";
+        assert_eq!(super::totals(table), Some((1007, 1000)));
+        assert_eq!(super::totals(""), None);
+    }
+}

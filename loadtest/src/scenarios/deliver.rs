@@ -1,0 +1,233 @@
+//! Scenarios of one shape: connect everybody, publish for a while, look at cost and time.
+
+use crate::lab::{Delivery, Lab, Load, Stage};
+use crate::measure::median;
+use crate::plan::Plan;
+use crate::publisher::{Choice, Schedule};
+use crate::redis::Usage;
+use crate::servers::Kind;
+use anyhow::Result;
+
+/// Connects at once, where nothing else is asked for.
+pub const IN_FLIGHT: usize = 256;
+/// Events before the measured ones, so that every socket has been written to.
+const WARM: u64 = 3;
+
+/// Runs a load on each kind of server in turn, several times.
+pub fn alternate(lab: &mut Lab, kinds: &[Kind], load: &Load, schedule: &Schedule, runs: u32) -> Result<()> {
+    for number in 1..=runs {
+        for &kind in kinds {
+            lab.progress(&format!("{} / {} / {kind}, run {number} of {runs}", load.scenario, load.case));
+            once(lab, kind, load, schedule)?;
+        }
+    }
+    Ok(())
+}
+
+fn once(lab: &mut Lab, kind: Kind, load: &Load, schedule: &Schedule) -> Result<()> {
+    let mut stage = lab.stage(kind, load)?;
+    let empty = stage.memory()?;
+    let cpu = stage.cpu()?;
+    let joined = stage.connect(0.0, IN_FLIGHT)?;
+    if load.slow + load.stalled > 0 {
+        stage.fleet.target(vec![stage.server.listen], true)?;
+    }
+    let clients = f64::from(load.clients);
+    let seconds = crate::clock::seconds(joined.first_connect, joined.last_live);
+    stage.run.figure("joins_per_s", clients / seconds);
+    stage.run.figure("join_us", (stage.cpu()? - cpu) as f64 / 1e3 / clients);
+    let count = WARM * u64::from(schedule.burst) * channels_of(schedule.choice);
+    stage.publish(&Schedule { count, rate: schedule.rate.max(count as f64 / 3.0), ..*schedule })?;
+    let before = lab.usage(kind)?;
+    let delivery = stage.publish(schedule)?;
+    let after = lab.usage(kind)?;
+    let memory = stage.memory()?;
+    stage.run.figure("memory_kib", memory.rss.saturating_sub(empty.rss) as f64 / clients);
+    costs(&mut stage, &delivery);
+    redis_costs(&mut stage, &delivery, before.zip(after));
+    times(&mut stage)?;
+    if load.slow + load.stalled > 0 {
+        // The slow must not have lost anything either, whether they were evicted meanwhile or not.
+        stage.fleet.hurry()?;
+        let stats = stage.settle_exact()?;
+        stage.run.figure("dropped_slow", stats.dropped_slow as f64);
+    }
+    lab.keep(stage.finish()?);
+    Ok(())
+}
+
+fn channels_of(choice: Choice) -> u64 {
+    match choice {
+        // A round over very many would take long and warms nothing that matters.
+        Choice::InTurn(n) => u64::from(n).min(10),
+        Choice::Zipf(_) => 1,
+    }
+}
+
+/// CPU figures of a publication.
+pub fn costs(stage: &mut Stage, delivery: &Delivery) {
+    let delivered = delivery.delivered as f64;
+    let run = &mut stage.run;
+    run.figure("cpu_us", delivery.cpu as f64 / 1e3 / delivered);
+    run.figure("client_us", delivery.client_cpu as f64 / 1e3 / delivered);
+    run.figure("events_per_cpu_s", delivered / (delivery.cpu as f64 / 1e9) / 1e6);
+    run.figure("cpu_share", delivery.cpu as f64 / 1e9 / delivery.wall);
+    run.figure("publisher_late_ms", delivery.published.late.percentile(0.99));
+}
+
+/// What Redis did for a publication.
+pub fn redis_costs(stage: &mut Stage, delivery: &Delivery, usage: Option<(Usage, Usage)>) {
+    let Some((before, after)) = usage else { return };
+    let events = delivery.published.events as f64;
+    stage.run.figure("redis_us", (after.cpu - before.cpu) * 1e6 / events);
+    let calls = |usage: &Usage| usage.calls.iter().map(|(_, calls)| *calls).sum::<u64>() as f64;
+    stage.run.figure("redis_commands", (calls(&after) - calls(&before)) / events);
+}
+
+/// Latencies, and each event's first and last arrival.
+pub fn times(stage: &mut Stage) -> Result<()> {
+    let measured = stage.fleet.collect()?;
+    let whole = measured.events.iter().filter(|e| e.count == stage.audience_of(e.channel));
+    let (first, last): (Vec<f64>, Vec<f64>) = whole
+        .map(|e| (e.first.saturating_sub(e.intended) as f64 / 1e6, e.last.saturating_sub(e.intended) as f64 / 1e6))
+        .unzip();
+    let run = &mut stage.run;
+    run.figure("first_ms", median(&first).unwrap_or(f64::NAN));
+    run.figure("last_ms", median(&last).unwrap_or(f64::NAN));
+    for (name, share) in [("p50_ms", 0.5), ("p99_ms", 0.99), ("p999_ms", 0.999)] {
+        run.figure(name, measured.latency.percentile(share));
+    }
+    run.latency = measured.latency;
+    Ok(())
+}
+
+/// The bare limit alone.
+pub fn floor(lab: &mut Lab) -> Result<()> {
+    let subscribers = lab.options.subscribers.unwrap_or(10_000);
+    let (load, schedule) = fanout_of(lab, "floor", subscribers);
+    let runs = lab.options.runs.unwrap_or(2);
+    alternate(lab, &[Kind::Floor], &load, &schedule, runs)
+}
+
+/// Many subscribers of one channel.
+pub fn fanout(lab: &mut Lab) -> Result<()> {
+    let sizes = lab.options.subscribers.map_or(vec![10_000, 15_000, 19_000], |n| vec![n]);
+    for subscribers in sizes {
+        let (load, schedule) = fanout_of(lab, "fanout", subscribers);
+        let (kinds, runs) = (lab.kinds(true), lab.options.runs.unwrap_or(3));
+        alternate(lab, &kinds, &load, &schedule, runs)?;
+    }
+    Ok(())
+}
+
+fn fanout_of(lab: &Lab, scenario: &'static str, subscribers: u32) -> (Load, Schedule) {
+    // 15,000 at 5 a second would leave no idle time to the core on a slow machine.
+    let usual = if subscribers == 15_000 { 4.0 } else { 5.0 };
+    let schedule = schedule(lab, usual, 1, 8.0, Choice::InTurn(1));
+    let case = format!("{} subscribers, {} B, {}/s", thousands(subscribers), schedule.size, schedule.rate);
+    (Load::new(scenario, case, Plan::One, subscribers), schedule)
+}
+
+/// A schedule from the options, with a scenario's own defaults.
+pub fn schedule(lab: &Lab, rate: f64, burst: u32, seconds: f64, choice: Choice) -> Schedule {
+    let options = &lab.options;
+    let (rate, burst) = (options.rate.unwrap_or(rate), options.burst.unwrap_or(burst).max(1));
+    let bursts = (options.seconds.unwrap_or(seconds) * rate / f64::from(burst)).ceil().max(1.0) as u64;
+    Schedule { rate, burst, size: options.size.unwrap_or(200), count: bursts * u64::from(burst), choice }
+}
+
+/// Many channels; or one of each subscriber's own, and three shared ones.
+pub fn channels(lab: &mut Lab) -> Result<()> {
+    let runs = lab.options.runs.unwrap_or(3);
+    if lab.options.users {
+        let subscribers = lab.options.subscribers.unwrap_or(15_000);
+        let schedule = schedule(lab, 4.0, 1, 8.0, Choice::InTurn(3));
+        let case = format!("users: {} subscribers, one own and 3 shared channels", thousands(subscribers));
+        let load = Load::new("channels", case, Plan::Users { shared: 3 }, subscribers);
+        // The floor sends to all what the node sends to all: its one channel stands for the shared ones.
+        return alternate_users(lab, &load, &schedule, runs);
+    }
+    let subscribers = lab.options.subscribers.unwrap_or(5_000);
+    let channels = lab.options.channels.unwrap_or(1_000);
+    let schedule = schedule(lab, 50.0, 1, 8.0, Choice::Zipf(channels));
+    let case = format!("Zipf: {} subscribers on 1 to 20 of {} channels", thousands(subscribers), thousands(channels));
+    let mut load = Load::new("channels", case, Plan::Zipf { channels, most: 20 }, subscribers);
+    load.ids = true;
+    alternate(lab, &[Kind::Node], &load, &schedule, runs)
+}
+
+fn alternate_users(lab: &mut Lab, load: &Load, schedule: &Schedule, runs: u32) -> Result<()> {
+    let kinds: Vec<Kind> =
+        lab.kinds(true).into_iter().filter(|kind| matches!(kind, Kind::Floor | Kind::Node)).collect();
+    alternate(lab, &kinds, load, schedule, runs)
+}
+
+/// More and more followed channels, each with one subscriber, at the same rate of events over all.
+pub fn follow(lab: &mut Lab) -> Result<()> {
+    let sizes = lab.options.channels.map_or(vec![1, 100, 1_000, 10_000, 100_000], |n| vec![n]);
+    for channels in sizes {
+        let each = channels.min(20);
+        let schedule = schedule(lab, 1_000.0, 1, 8.0, Choice::InTurn(channels));
+        let case = format!("{} channels, {}/s", thousands(channels), schedule.rate);
+        let load = Load { ids: true, ..Load::new("follow", case, Plan::Apart { each }, channels / each) };
+        alternate(lab, &[Kind::Node], &load, &schedule, lab.options.runs.unwrap_or(1))?;
+    }
+    Ok(())
+}
+
+/// Bursts: the events of one go out together if the server knows how.
+pub fn burst(lab: &mut Lab) -> Result<()> {
+    let subscribers = lab.options.subscribers.unwrap_or(10_000);
+    let schedule = schedule(lab, 100.0, 100, 8.0, Choice::InTurn(1));
+    let case = format!("{} subscribers, bursts of {}", thousands(subscribers), schedule.burst);
+    let load = Load::new("burst", case, Plan::One, subscribers);
+    let (kinds, runs) = (lab.kinds(true), lab.options.runs.unwrap_or(3));
+    alternate(lab, &kinds, &load, &schedule, runs)
+}
+
+/// Light load: the way of one event.
+pub fn lag(lab: &mut Lab) -> Result<()> {
+    let subscribers = lab.options.subscribers.unwrap_or(10);
+    let schedule = schedule(lab, 100.0, 1, 10.0, Choice::InTurn(1));
+    let case = format!("{} subscribers, {}/s", thousands(subscribers), schedule.rate);
+    let load = Load::new("lag", case, Plan::One, subscribers);
+    let (kinds, runs) = (lab.kinds(true), lab.options.runs.unwrap_or(3));
+    alternate(lab, &kinds, &load, &schedule, runs)
+}
+
+/// The same load without and with readers that are slow or never read.
+pub fn slow(lab: &mut Lab) -> Result<()> {
+    let subscribers = lab.options.subscribers.unwrap_or(5_000);
+    let mut schedule = schedule(lab, 20.0, 4, 10.0, Choice::InTurn(1));
+    // Ten times what a slow reader reads, so that it falls behind what the kernel buffers.
+    schedule.size = lab.options.size.unwrap_or(1_000);
+    for (share, stalled, slow) in [("nobody slow", 0, 0), ("2 % slow, 1 % never read", 10, 20)] {
+        let case = format!("{} subscribers, {share}", thousands(subscribers));
+        let load = Load { stalled, slow, ids: true, ..Load::new("slow", case, Plan::One, subscribers) };
+        let (kinds, runs) = (lab.kinds(false), lab.options.runs.unwrap_or(2));
+        alternate(lab, &kinds, &load, &schedule, runs)?;
+    }
+    Ok(())
+}
+
+/// `15,000`.
+pub fn thousands(number: u32) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn thousands() {
+        let texts = [7, 999, 1_000, 15_000, 1_000_000].map(super::thousands);
+        assert_eq!(texts, ["7", "999", "1,000", "15,000", "1,000,000"]);
+    }
+}

@@ -1,0 +1,38 @@
+//! What is measured, and how the server is brought into that situation.
+
+mod bounded;
+mod churn;
+mod cluster;
+mod counts;
+pub mod deliver;
+mod hold;
+mod soak;
+mod storm;
+
+use crate::lab::Lab;
+use crate::options::What;
+use anyhow::Result;
+
+/// Runs a scenario; its results are in the lab.
+pub fn run(what: &What, lab: &mut Lab) -> Result<()> {
+    match what {
+        What::Floor(_) => deliver::floor(lab),
+        What::Fanout(_) => deliver::fanout(lab),
+        What::Channels(_) => deliver::channels(lab),
+        What::Follow(_) => deliver::follow(lab),
+        What::Burst(_) => deliver::burst(lab),
+        What::Hold(_) => hold::run(lab),
+        What::Churn(_) => churn::run(lab),
+        What::Storm(_) => storm::run(lab),
+        What::Slow(_) => deliver::slow(lab),
+        What::Lag(_) => deliver::lag(lab),
+        What::Cluster(_) => cluster::run(lab),
+        What::Overload(_) => cluster::overload(lab),
+        What::Soak(_) => soak::run(lab),
+        What::Counts(_) => counts::run(lab),
+        What::All(_) => bounded::all(lab),
+        What::Smoke(_) => bounded::smoke(lab),
+        What::Selftest(_) => bounded::selftest(lab),
+        What::Clients | What::ServeFloor(_) | What::ServeHyperBody(_) => Ok(()),
+    }
+}

@@ -1,0 +1,187 @@
+//! The servers that are measured: each is a process of its own, asked and fed in its own way.
+
+pub mod fault;
+pub mod floor;
+pub mod hyper_body;
+mod nchan;
+pub mod node;
+
+use crate::clients::protocol::Paths;
+use crate::process::{Process, free_address, wait_until};
+use crate::publisher::Sink;
+use anyhow::{Context as _, Result, bail, ensure};
+use std::fmt;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Floor,
+    Node,
+    Nchan,
+    HyperBody,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Floor => "floor",
+            Kind::Node => "fantail",
+            Kind::Nchan => "nchan",
+            Kind::HyperBody => "hyper-body",
+        })
+    }
+}
+
+/// How to start one.
+#[derive(Clone, Debug)]
+pub struct Start<'a> {
+    pub core: Option<usize>,
+    pub redis: Option<SocketAddr>,
+    pub binary: Option<&'a Path>,
+    pub node_arguments: &'a [String],
+    pub couriers: usize,
+    /// Seconds; `None` for the server's default (the floor, nchan and hyper-body: none).
+    pub heartbeat: Option<u64>,
+    /// Bytes of an id in the floor's frames.
+    pub id_length: usize,
+    pub fault: Option<(fault::Kind, u64)>,
+}
+
+/// A running server.
+pub struct Server {
+    pub kind: Kind,
+    pub listen: SocketAddr,
+    pub admin: Option<SocketAddr>,
+    feed: Option<SocketAddr>,
+    pub paths: Paths,
+    pub live_at_block: bool,
+    /// Whose CPU and memory are measured.
+    pub pids: Vec<u32>,
+    process: Option<Process>,
+    directory: Option<tempfile::TempDir>,
+}
+
+impl Server {
+    pub fn start(kind: Kind, start: &Start<'_>) -> Result<Server> {
+        match kind {
+            Kind::Floor => own(kind, "serve-floor", start),
+            Kind::HyperBody => own(kind, "serve-hyper-body", start),
+            Kind::Nchan => nchan::start(start),
+            Kind::Node => node::start(start),
+        }
+    }
+
+    /// A node that runs already.
+    pub fn given(listen: SocketAddr, pid: Option<u32>) -> Server {
+        Server {
+            kind: Kind::Node,
+            listen,
+            admin: None,
+            feed: None,
+            paths: Paths::Events,
+            live_at_block: true,
+            pids: pid.into_iter().collect(),
+            process: None,
+            directory: None,
+        }
+    }
+
+    /// Where events for it are published; `keep` entries stay in a Redis stream.
+    pub fn sink(&self, redis: Option<SocketAddr>, keep: u64) -> Result<Sink> {
+        match self.kind {
+            Kind::Floor | Kind::HyperBody => Sink::feed(self.feed.context("no feed")?),
+            Kind::Nchan => Sink::nchan(self.listen),
+            Kind::Node => Sink::redis(redis.context("no Redis")?, keep),
+        }
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) -> Result<()> {
+        // nginx's worker first: it would outlive a master that is killed.
+        for &pid in &self.pids {
+            let pid = nix::unistd::Pid::from_raw(pid as i32);
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)?;
+        }
+        self.process = None;
+        self.pids.clear();
+        Ok(())
+    }
+
+    pub fn check_alive(&mut self) -> Result<()> {
+        let alive = self.process.as_mut().map_or(Ok(()), Process::check_alive);
+        let log = self.directory.as_ref().map(|d| d.path().join("node.log"));
+        alive.with_context(|| log.map_or(String::new(), |log| format!("its log ends: {}", node::tail(&log))))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let (Some(process), Kind::Nchan) = (&self.process, self.kind) else { return };
+        // The master ends its worker only if asked.
+        let _ = process.signal(nix::sys::signal::Signal::SIGTERM);
+        let _ = self.process.as_mut().map(|p| p.wait(Duration::from_secs(5)));
+    }
+}
+
+/// A server of this program, under a hidden subcommand.
+fn own(kind: Kind, subcommand: &str, start: &Start<'_>) -> Result<Server> {
+    let (listen, feed) = (free_address()?, free_address()?);
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(subcommand).arg("--listen").arg(listen.to_string()).arg("--feed").arg(feed.to_string());
+    if let Some(every) = start.heartbeat {
+        command.arg("--heartbeat").arg(every.to_string());
+    }
+    if kind == Kind::Floor {
+        command.arg("--id-length").arg(start.id_length.to_string());
+        if let Some((fault, every)) = start.fault {
+            let name = format!("{fault:?}").to_lowercase();
+            command.arg("--fault").arg(name).arg("--every").arg(every.to_string());
+        }
+    }
+    command.stdin(Stdio::null());
+    let mut process = Process::start(subcommand, &mut command, start.core)?;
+    wait_until(subcommand, Duration::from_secs(10), &mut process, || {
+        TcpStream::connect_timeout(&feed, Duration::from_secs(1))?;
+        Ok(())
+    })?;
+    Ok(Server {
+        kind,
+        listen,
+        admin: None,
+        feed: Some(feed),
+        paths: Paths::Events,
+        live_at_block: true,
+        pids: vec![process.pid()],
+        process: Some(process),
+        directory: None,
+    })
+}
+
+/// The body of a GET that must answer 200 within two seconds.
+pub fn get(address: SocketAddr, path: &str) -> Result<String> {
+    let limit = Duration::from_secs(2);
+    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    stream.set_read_timeout(Some(limit))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let (head, body) = text.split_once("\r\n\r\n").context("no response")?;
+    ensure!(head.starts_with("HTTP/1.1 200"), "{path}: {}", head.lines().next().unwrap_or(""));
+    Ok(body.to_owned())
+}
+
+/// Reads `http://host:port` or `host:port`.
+pub fn address(url: &str) -> Result<SocketAddr> {
+    use std::net::ToSocketAddrs as _;
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
+    let Some(address) = rest.to_socket_addrs().with_context(|| format!("not an address: {url}"))?.find(|a| a.is_ipv4())
+    else {
+        bail!("no IPv4 address: {url}");
+    };
+    Ok(address)
+}
