@@ -70,18 +70,19 @@ impl Hub {
         };
         let channel = feed.channel.clone();
         let oldest = if request.received { position } else { position.after() };
-        let mut entries =
-            self.read_history(Span { channel, oldest, newest: base, count, toward: Toward::Newest }).await?;
-        if request.received && position != Position::ZERO {
-            if entries.first().is_none_or(|entry| entry.position != position) {
+        let span = Span { channel, oldest, newest: base, count, toward: Toward::Newest };
+        let shared = self.pages.read(span.clone(), async { Ok(encode(&self.read_history(span).await?)) }).await?;
+        let mut frames = shared.to_vec();
+        if request.received {
+            if frames.first().is_none_or(|frame| frame.position != position) {
                 return self.leap(request).await;
             }
-            entries.remove(0);
+            frames.remove(0);
         }
         // Nothing lies between here and the tail: it goes on where the tail begins.
-        let reached = entries.last().map_or(base, |entry| entry.position);
-        let rank = rank.and_then(|rank| rank.checked_add(entries.len() as u64));
-        Ok(Page { frames: encode(&entries), position: reached, rank, at: self.enter_log(feed, reached) })
+        let reached = frames.last().map_or(base, |frame| frame.position);
+        let rank = rank.and_then(|rank| rank.checked_add(frames.len() as u64));
+        Ok(Page { frames, position: reached, rank, at: self.enter_log(feed, reached) })
     }
 
     /// The leg's position is not in the stream: judges it, and goes on where the rule says.

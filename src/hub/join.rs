@@ -303,7 +303,7 @@ fn prepend(log: &mut Log, mut entries: Vec<Entry>, position: Position, complete:
         Some(first) if !found && !complete => first.position.before(),
         _ => position,
     };
-    log.prepend(encode(&entries), base, found || base == Position::ZERO);
+    log.prepend(encode(&entries), base, found);
 }
 
 /// Frames of entries.

@@ -8,6 +8,7 @@ pub mod feed;
 pub mod follower;
 pub mod join;
 pub mod log;
+mod pages;
 
 use crate::backplane::Backplane;
 use crate::channel::Channel;
@@ -55,6 +56,7 @@ pub struct Hub {
     /// Events of history per channel that one subscription gets at most.
     pub(crate) replay_limit: usize,
     max_channel_subscribers: usize,
+    pub(crate) pages: pages::Pages,
     /// Reads of history at once.
     pub(crate) readers: tokio::sync::Semaphore,
 }
@@ -102,6 +104,7 @@ impl Hub {
             kept_bytes: AtomicIsize::new(0),
             replay_limit: settings.replay_limit,
             max_channel_subscribers: settings.max_channel_subscribers,
+            pages: pages::Pages::default(),
             readers: tokio::sync::Semaphore::new(READERS),
         }
     }
@@ -177,6 +180,7 @@ impl Hub {
         self.metrics.channels.set(feeds.by_channel.len() as i64);
         drop(feeds);
         self.account(-(forgotten as isize));
+        self.pages.tidy();
         self.trim_all();
         self.metrics.tail_bytes.set(self.kept_bytes.load(Ordering::Relaxed) as i64);
     }

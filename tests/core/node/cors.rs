@@ -8,11 +8,7 @@ const PAGE: &str = "https://app.example.org";
 const OTHER: &str = "https://evil.example.org";
 
 fn allowed(head: &Head) -> (Option<&str>, Option<&str>, Option<&str>) {
-    (
-        head.header("access-control-allow-origin"),
-        head.header("access-control-allow-credentials"),
-        head.header("vary"),
-    )
+    (head.header("access-control-allow-origin"), head.header("access-control-allow-credentials"), head.header("vary"))
 }
 
 #[test]

@@ -91,7 +91,12 @@ fn an_id_that_is_not_ours_gets_the_stream_and_a_reset() {
     }
     let encoded = "/events/a?lastEventId=%00%ff";
     let stream = node.subscribe(encoded);
-    expect(&redis, stream, json!({"channel": "a", "reason": "reset", "resume_from": null, "continues_at": id, "lost": null}), &[]);
+    expect(
+        &redis,
+        stream,
+        json!({"channel": "a", "reason": "reset", "resume_from": null, "continues_at": id, "lost": null}),
+        &[],
+    );
 }
 
 #[test]
@@ -103,7 +108,10 @@ fn of_several_channels_only_those_with_a_loss_are_named() {
     redis.command(&["XTRIM", "sse:b", "MAXLEN", "1"]);
     let mut stream = node.resume("/events?channels=a,b,c", "a=50-0,b=10-0,c=0-0");
     let told = stream.gap();
-    assert_eq!((&told["channel"], &told["reason"], &told["continues_at"]), (&json!("b"), &json!("trimmed"), &json!("60-0")));
+    assert_eq!(
+        (&told["channel"], &told["reason"], &told["continues_at"]),
+        (&json!("b"), &json!("trimmed"), &json!("60-0"))
+    );
     let mut seen: Vec<String> = stream.take(2).into_iter().map(|m| m.id).collect();
     seen.sort();
     assert_eq!(seen.len(), 2);
@@ -121,7 +129,11 @@ fn a_stream_deleted_and_made_anew_under_live_subscribers_is_told_to_each_once() 
     streams.extend(nodes.iter().map(|node| node.subscribe("/events?channels=a,b").begun()));
     add_at(&redis, "a", "900-0", 1);
     streams.iter_mut().for_each(|stream| assert_eq!(stream.numbers(1), [1]));
-    redis.pipeline(&[&["DEL", "sse:a"], &["XADD", "sse:a", "5-0", "data", "2"], &["XADD", "sse:a", "6-0", "data", "3"]]);
+    redis.pipeline(&[
+        &["DEL", "sse:a"],
+        &["XADD", "sse:a", "5-0", "data", "2"],
+        &["XADD", "sse:a", "6-0", "data", "3"],
+    ]);
     for stream in &mut streams {
         let told = stream.gap();
         assert!(told["reason"] == "reset" || told["reason"] == "missing", "{told}");

@@ -29,7 +29,8 @@ fn a_batch_keeps_its_order_and_is_read_whole_before_anything_is_published() {
     let redis = Redis::start();
     let node = Node::on(&redis, &["--publish", "on"]);
     let mut stream = node.subscribe("/events?channels=a,b");
-    let lines: String = (1..=20).map(|n| format!("{{\"channel\":\"{}\",\"data\":\"{n}\"}}\n", ["a", "b"][n % 2])).collect();
+    let lines: String =
+        (1..=20).map(|n| format!("{{\"channel\":\"{}\",\"data\":\"{n}\"}}\n", ["a", "b"][n % 2])).collect();
     let answer = node.ask("POST", "/events", &[], &lines);
     assert_eq!((answer.head.status, answer.json()["ids"].as_array().map(Vec::len)), (200, Some(20)));
     let mut numbers = stream.numbers(20);
@@ -124,7 +125,9 @@ fn an_address_publishes_no_faster_than_its_rate() {
 fn the_stream_keeps_as_many_entries_as_asked() {
     let redis = Redis::start();
     let node = Node::on(&redis, &["--publish", "on", "--publish-maxlen", "100"]);
-    let lines = |from: u64| -> String { (from..from + 1000).map(|n| format!("{{\"channel\":\"a\",\"data\":\"{n}\"}}\n")).collect() };
+    let lines = |from: u64| -> String {
+        (from..from + 1000).map(|n| format!("{{\"channel\":\"a\",\"data\":\"{n}\"}}\n")).collect()
+    };
     for from in [0, 1000] {
         assert_eq!(node.ask("POST", "/events", &[], &lines(from)).head.status, 200);
     }
