@@ -4,15 +4,14 @@ use super::leave::Reason;
 use super::mirror::{Member, Mirror};
 use super::post::{Framing, LegStart, Newcomer, Opening, Waiting};
 use super::run::{Courier, TICK};
-use super::subscriber::{Behind, Composed, Leg, Route, Subscriber};
+use super::subscriber::{Behind, Composed, Leg, Route, Subscriber, Ticket};
 use mio::{Interest, Token};
 
 impl Courier {
     pub fn join(&mut self, newcomer: Newcomer) {
         let Newcomer { socket, peer, framing, terms, start, max_age_ms } = newcomer;
         self.serial = self.serial.wrapping_add(1);
-        let composed =
-            Composed { legs: vec![], terms, framing, leftover: vec![], skipped: false, ticket: Some((0, None)) };
+        let composed = Composed { legs: vec![], terms, framing, leftover: vec![], skipped: false, ticket: None };
         let ticks = max_age_ms.map(|ms| (ms / TICK.as_millis() as u64) as u32);
         let mut subscriber = Subscriber {
             socket: mio::net::TcpStream::from_std(socket),
@@ -35,9 +34,9 @@ impl Courier {
         }
         match start {
             Waiting::Ready(opening) => self.seat(key, opening),
-            Waiting::Held(ticket, gone) => {
+            Waiting::Held(ticket, here) => {
                 if let Route::Composed(composed) = &mut self.subscribers[key as usize].route {
-                    composed.ticket = Some((ticket, Some(gone)));
+                    composed.ticket = Some(Box::new(Ticket { number: ticket, here }));
                 }
                 self.tickets.insert(ticket, key);
             }

@@ -5,6 +5,7 @@
 use crate::frame::{Frame, Rank};
 use crate::hub::feed::{Extent, Feed};
 use crate::position::Position;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ pub struct Mirror {
     end: u64,
     /// The position before the first frame.
     base: Position,
-    pub members: Vec<Member>,
+    pub members: SmallVec<[Member; 2]>,
     /// Up to here every member that is not blocked was offered the frames.
     pub offered: u64,
     /// Waits in the courier's list of feeds to deliver.
@@ -42,7 +43,7 @@ impl Mirror {
             start: extent.end,
             end: extent.end,
             base: extent.position,
-            members: Vec::new(),
+            members: SmallVec::new(),
             offered: extent.end,
             due: false,
             blocked: 0,
@@ -151,8 +152,8 @@ impl Mirror {
     /// Takes a member off; returns the one that moved to its place.
     pub fn remove(&mut self, place: u32) -> Option<Member> {
         self.members.swap_remove(place as usize);
-        if self.members.capacity() > 64 && self.members.len() < self.members.capacity() / 4 {
-            self.members.shrink_to(self.members.len() * 2);
+        if self.members.capacity() > 64 && self.members.len() < self.members.capacity() / 8 {
+            self.members.shrink_to_fit();
         }
         self.members.get(place as usize).copied()
     }

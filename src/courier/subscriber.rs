@@ -52,8 +52,8 @@ pub struct Composed {
     pub leftover: Vec<u8>,
     /// A filter skipped events since the last `id:` was sent.
     pub skipped: bool,
-    /// Set while no legs have come: the letter that brings them, and who looks for them.
-    pub ticket: Option<(u64, Option<oneshot::Sender<()>>)>,
+    /// Set while no legs have come.
+    pub ticket: Option<Box<Ticket>>,
 }
 
 /// A subscriber's place in one feed.
@@ -82,6 +82,13 @@ pub struct Behind {
     pub unreceived: bool,
     /// Events of history it got so far.
     pub given: u32,
+}
+
+/// Names the letter that brings the legs, and tells who looks for them that the subscriber is still here.
+pub struct Ticket {
+    pub number: u64,
+    #[expect(dead_code, reason = "it tells by being dropped with the subscriber")]
+    pub here: oneshot::Sender<()>,
 }
 
 /// Where a page leads to.

@@ -63,21 +63,23 @@ pub async fn receive(
     side: Arc<Semaphore>,
 ) {
     let Ok(socket) = TcpStream::from_std(socket) else { return };
+    // Boxed one after the other, so that the task is as large as its larger half, not as both.
     let mut serving = Box::pin(serve(socket, peer, context.clone()));
-    let quick = timeout(DOOR_TIME, serving.as_mut()).await;
-    drop(door);
-    let admitted = match quick {
-        Ok(admitted) => {
-            drop(serving);
-            admitted
-        }
+    let (admitted, door) = match timeout(DOOR_TIME, serving.as_mut()).await {
+        Ok(admitted) => (admitted, Some(door)),
         Err(_) => {
+            drop(door);
             let Ok(_side_door) = side.try_acquire() else { return context.refused("slow_head", peer) };
-            serving.await
+            (serving.as_mut().await, None)
         }
     };
-    if let Some((socket, admitted)) = admitted {
-        subscribe::begin(socket, peer, admitted, context).await;
+    drop(serving);
+    let Some((socket, admitted)) = admitted else { return };
+    // Most joins are done at once; in a storm their number, too, is bounded by the doors.
+    let mut beginning = Box::pin(subscribe::begin(socket, peer, admitted, context));
+    if door.is_none() || timeout(DOOR_TIME, beginning.as_mut()).await.is_err() {
+        drop(door);
+        beginning.await;
     }
 }
 

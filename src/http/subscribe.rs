@@ -7,7 +7,7 @@ use super::Context;
 use super::head;
 use super::reject::{Code, Problem};
 use super::route::Admitted;
-use crate::backplane::BackplaneError;
+use crate::backplane::{BackplaneError, Link};
 use crate::courier::{Framing, LegStart, Letter, Newcomer, Opening, Terms, Waiting};
 use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
 use crate::hub::join::{JoinError, Start, Want};
@@ -25,6 +25,8 @@ use tokio::time::timeout;
 
 /// How long a request waits for its channels before it gets a head without them.
 const HOLD_AFTER: Duration = Duration::from_secs(1);
+/// The same while the backplane is known to be down: only what is in memory can be joined.
+const HOLD_SOON: Duration = Duration::from_millis(5);
 /// Between tries while the backplane is down.
 const PAUSE: Duration = Duration::from_millis(200);
 /// A fresh socket takes a head at once; one that does not is no reader.
@@ -34,7 +36,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn begin(socket: TcpStream, peer: IpAddr, admitted: Admitted, context: Arc<Context>) {
     let subscription = Arc::new(admitted.subscription.clone());
     let mut joining = Box::pin(join_all(subscription.clone(), context.clone()));
-    match timeout(HOLD_AFTER, joining.as_mut()).await {
+    let down = *context.hub.backplane.link().borrow() == Link::Down;
+    match timeout(if down { HOLD_SOON } else { HOLD_AFTER }, joining.as_mut()).await {
         Ok(Ok(starts)) => {
             drop(joining);
             start(socket, peer, admitted, &context, starts).await;

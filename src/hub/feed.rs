@@ -40,8 +40,6 @@ pub struct Feed {
     /// Bit per courier that was told of an advance and has not looked yet.
     rung: AtomicU64,
     posts: Arc<[Arc<Post>]>,
-    /// One extension of the tail at a time: what one joiner reads, all who wait find there.
-    pub(super) extending: tokio::sync::Mutex<()>,
 }
 
 /// What the feed's lock guards.
@@ -64,7 +62,6 @@ impl Feed {
             couriers: AtomicU64::new(0),
             rung: AtomicU64::new(0),
             posts,
-            extending: tokio::sync::Mutex::new(()),
         }
     }
 

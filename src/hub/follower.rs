@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// What others ask of the follower.
 pub enum Request {
     /// Make the feed live; the answer comes when its position is known.
-    Attach(Arc<Feed>, oneshot::Sender<Result<(), BackplaneError>>),
+    Attach(Arc<Feed>, Waiting),
     /// Somebody knows of a newer entry.
     Refresh(Arc<Feed>),
     Unfollow(Arc<Feed>),
@@ -52,9 +52,12 @@ struct Followed {
     busy: bool,
     /// The entry at its position is not in the stream (empty, trimmed), so only an examination tells anything.
     absent: bool,
-    /// Who waits until it is up to date.
-    waiting: Vec<oneshot::Sender<Result<(), BackplaneError>>>,
+    /// Only the sweep doubts it: whether there is anything new is enough to know.
+    swept: bool,
 }
+
+/// Somebody who waits until a feed is up to date.
+type Waiting = oneshot::Sender<Result<(), BackplaneError>>;
 
 /// One batch's answer.
 enum Done {
@@ -69,6 +72,7 @@ type Batch = Pin<Box<dyn Future<Output = Done> + Send>>;
 pub struct Follower {
     hub: Arc<Hub>,
     followed: HashMap<Channel, Followed>,
+    waiting: HashMap<Channel, Vec<Waiting>>,
     /// Feeds to attach, to read, to examine.
     fresh: VecDeque<Channel>,
     changed: VecDeque<Channel>,
@@ -83,6 +87,7 @@ impl Follower {
         Follower {
             hub,
             followed: HashMap::new(),
+            waiting: HashMap::new(),
             fresh: VecDeque::new(),
             changed: VecDeque::new(),
             doubtful: VecDeque::new(),
@@ -137,8 +142,10 @@ impl Follower {
                 if state.legs == 0 || state.life == Life::Dormant {
                     state.life = if state.life == Life::Live { Life::Dormant } else { state.life };
                     drop(state);
-                    let unwanted = |f: &Followed| f.waiting.is_empty() && Arc::ptr_eq(&f.feed, &feed);
-                    if self.followed.get(&feed.channel).is_some_and(unwanted) {
+                    let unwanted = |f: &Followed| Arc::ptr_eq(&f.feed, &feed);
+                    if !self.waiting.contains_key(&feed.channel)
+                        && self.followed.get(&feed.channel).is_some_and(unwanted)
+                    {
                         self.followed.remove(&feed.channel);
                         self.hub.backplane.unfollowed(&feed.channel);
                     }
@@ -147,23 +154,21 @@ impl Follower {
         }
     }
 
-    fn attach(&mut self, feed: Arc<Feed>, waiting: oneshot::Sender<Result<(), BackplaneError>>) {
+    fn attach(&mut self, feed: Arc<Feed>, waiting: Waiting) {
         let life = feed.lock().life;
         if life == Life::Live {
             let _ = waiting.send(Ok(()));
             return;
         }
         let channel = feed.channel.clone();
-        if let Some(followed) = self.followed.get_mut(&channel)
-            && Arc::ptr_eq(&followed.feed, &feed)
-        {
-            followed.waiting.push(waiting);
+        self.waiting.entry(channel.clone()).or_default().push(waiting);
+        if self.followed.get(&channel).is_some_and(|followed| Arc::ptr_eq(&followed.feed, &feed)) {
             if life == Life::Dormant {
                 self.mark(&channel);
             }
             return;
         }
-        let mut followed = Followed { feed, dirty: false, busy: true, absent: true, waiting: vec![waiting] };
+        let mut followed = Followed { feed, dirty: false, busy: true, absent: true, swept: false };
         if life == Life::Unattached {
             self.fresh.push_back(channel.clone());
         } else {
@@ -174,7 +179,7 @@ impl Follower {
         self.followed.insert(channel, followed);
     }
 
-    /// A stream may have something new.
+    /// A stream may have something new, or have changed in any other way.
     fn mark(&mut self, channel: &Channel) {
         let Some(followed) = self.followed.get_mut(channel) else { return };
         followed.dirty = true;
@@ -183,6 +188,15 @@ impl Follower {
             let queue = if followed.absent { &mut self.doubtful } else { &mut self.changed };
             queue.push_back(channel.clone());
         }
+    }
+
+    /// A stream has its turn in the sweep. An examination costs Redis several commands, so a stream without its known
+    /// entry (most quiet ones have none at all) is only asked whether anything is new.
+    fn glance(&mut self, channel: &Channel) {
+        let Some(followed) = self.followed.get_mut(channel).filter(|f| !f.busy) else { return };
+        followed.busy = true;
+        followed.swept = followed.absent;
+        self.changed.push_back(channel.clone());
     }
 
     fn mark_all(&mut self) {
@@ -196,7 +210,7 @@ impl Follower {
         }
         for _ in 0..self.followed.len().div_ceil(SWEEP_SECONDS) {
             let Some(channel) = self.sweep.pop_front() else { return };
-            self.mark(&channel);
+            self.glance(&channel);
         }
     }
 
@@ -251,13 +265,15 @@ fn take_batch(queue: &mut VecDeque<Channel>, followed: &mut HashMap<Channel, Fol
     {
         // Unfollowed since it was queued.
         let Some(followed) = followed.get_mut(&channel) else { continue };
-        followed.dirty = false;
+        // A report while it waited for a mere glance is worth a real look.
+        followed.swept &= !std::mem::take(&mut followed.dirty);
         let (position, mean) = {
             let state = followed.feed.lock();
             (state.log.position(), state.mean_bytes as usize)
         };
         bytes += mean;
-        asks.push(Ask { channel, after: position.before(), count: 0 });
+        let after = if followed.swept { position } else { position.before() };
+        asks.push(Ask { channel, after, count: 0 });
         if bytes * ENTRIES.start() >= BATCH_BYTES {
             break;
         }

@@ -7,7 +7,7 @@
 use super::feed::{Feed, Life};
 use super::follower::Request;
 use super::log::{Gone, Log};
-use super::{ChannelFull, Hub, LegGuard};
+use super::{ChannelFull, EXTENSIONS, Hub, LegGuard};
 use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, Toward};
 use crate::channel::Channel;
@@ -250,7 +250,7 @@ impl Hub {
     /// Extends the tail backwards until it covers what lies after `position` or has `count` events; `false` where it
     /// is full before that.
     async fn extend(&self, feed: &Arc<Feed>, position: Position, count: usize) -> Result<bool, BackplaneError> {
-        let _one_at_a_time = feed.extending.lock().await;
+        let _one_at_a_time = self.extending[feed.number as usize % EXTENSIONS].lock().await;
         loop {
             let limit = self.share();
             let (base, span) = {

@@ -57,6 +57,9 @@ pub struct Hub {
     pub(crate) replay_limit: usize,
     max_channel_subscribers: usize,
     pub(crate) pages: pages::Pages,
+    /// One extension of a tail at a time: what one joiner reads, all who wait find there. By feed number, some feeds
+    /// sharing one, which costs a feed nothing.
+    extending: [tokio::sync::Mutex<()>; EXTENSIONS],
     /// Reads of history at once.
     pub(crate) readers: tokio::sync::Semaphore,
 }
@@ -79,6 +82,8 @@ pub struct Settings {
 
 /// Reads of history at once: enough to fill a round trip, few enough to leave Redis to others.
 const READERS: usize = 32;
+/// Tails that are extended at once.
+const EXTENSIONS: usize = 128;
 
 /// A channel has as many subscribers on this node as it may.
 #[derive(Debug, PartialEq, Eq)]
@@ -105,6 +110,7 @@ impl Hub {
             replay_limit: settings.replay_limit,
             max_channel_subscribers: settings.max_channel_subscribers,
             pages: pages::Pages::default(),
+            extending: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             readers: tokio::sync::Semaphore::new(READERS),
         }
     }

@@ -70,6 +70,9 @@ impl Follower {
     fn read(&mut self, channel: Channel, count: usize, mut entries: Vec<Entry>) {
         let Some(followed) = self.followed.get_mut(&channel) else { return };
         let position = followed.feed.lock().log.position();
+        if std::mem::take(&mut followed.swept) && entries.is_empty() {
+            return self.settled(&channel, false);
+        }
         if entries.first().is_none_or(|entry| entry.position != position) {
             followed.absent = true;
             followed.busy = false;
@@ -185,7 +188,7 @@ impl Follower {
             state.log.position()
         };
         if !more {
-            followed.waiting.drain(..).for_each(|waiting| drop(waiting.send(Ok(()))));
+            self.answer(channel, &Ok(()));
         }
         self.hub.backplane.followed(channel, position);
         if more || self.followed.get(channel).is_some_and(|f| f.dirty) {
@@ -198,10 +201,17 @@ impl Follower {
         warn!(channel = %channel, %error, "a stream cannot be read");
         let Some(followed) = self.followed.get_mut(&channel) else { return };
         followed.busy = false;
-        followed.waiting.drain(..).for_each(|waiting| drop(waiting.send(Err(error.clone()))));
         let unattached = followed.feed.lock().life == Life::Unattached;
         if unattached {
             self.followed.remove(&channel);
+        }
+        self.answer(&channel, &Err(error));
+    }
+
+    /// Tells all who wait for a feed.
+    fn answer(&mut self, channel: &Channel, answer: &Result<(), BackplaneError>) {
+        for waiting in self.waiting.remove(channel).into_iter().flatten() {
+            let _ = waiting.send(answer.clone());
         }
     }
 }
