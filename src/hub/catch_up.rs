@@ -100,8 +100,8 @@ impl Hub {
         };
         entries.retain(|entry| entry.position > after);
         let before = match present {
-            true => request.rank,
-            false => rank_before(entries.first().map(|e| e.position), state.as_ref()).and_then(NonZeroU64::new),
+            true => rank,
+            false => rank_before(entries.first().map(|e| e.position), state.as_ref()),
         };
         // What is newer comes with the log.
         let newest = feed.lock().log.position();
@@ -113,7 +113,8 @@ impl Hub {
             frames.push(self.gap(request, reason, continues_at, lost));
         }
         frames.extend(encode(&entries));
-        let rank = before.and_then(|rank| rank.checked_add(entries.len() as u64));
+        // Before a stream's first entry the rank is 0: known, and yet no rank of an entry.
+        let rank = before.and_then(|rank| NonZeroU64::new(rank + entries.len() as u64));
         let at = match entries.is_empty() {
             // Nothing lies between here and what the log has.
             true => self.enter_log(feed, reached.max(feed.lock().log.base())),

@@ -2,15 +2,16 @@
 //!
 //! One file a theme. Events carry sequence numbers, and what is checked is which numbers came, in which order.
 
-//mod admin;
+mod admin;
+mod churn;
 mod cors;
-//mod drain;
+mod drain;
 mod filter_envelope;
 mod finish;
 mod gaps;
-//mod hostile;
+mod hostile;
 mod limits;
-//mod outage;
+mod outage;
 mod publish;
 mod reaping;
 mod resume;

@@ -175,3 +175,28 @@ fn history_beyond_the_replay_limit_is_a_gap() {
     }
     assert_eq!(gaps, 1);
 }
+
+#[test]
+fn who_had_nothing_of_a_stream_is_told_how_much_was_trimmed() {
+    let redis = Redis::start();
+    let (one, cold) = (Node::on(&redis, &[]), Node::on(&redis, &[]));
+    let nothing = one.subscribe("/events/a").begun().last_event_id();
+    six(&redis, "a");
+    redis.command(&["XTRIM", "sse:a", "MAXLEN", "2"]);
+    let gap = json!({"channel": "a", "reason": "trimmed", "resume_from": "0-0", "continues_at": "50-0", "lost": 4});
+    expect(&redis, cold.resume("/events/a", &nothing), gap, &[5, 6]);
+}
+
+#[test]
+fn an_entry_that_its_producer_deleted_is_no_loss() {
+    let redis = Redis::start();
+    let node = Node::on(&redis, &[]);
+    six(&redis, "a");
+    redis.command(&["XDEL", "sse:a", "20-0", "40-0"]);
+    assert_eq!(node.resume("/events/a", "20-0").numbers(3), [3, 5, 6]);
+    let mut live = node.resume("/events/a", "60-0").begun();
+    redis.command(&["XDEL", "sse:a", "60-0"]);
+    add(&redis, "a", [7]);
+    assert_eq!(live.numbers(1), [7]);
+    assert_eq!(node.resume("/events/a", "60-0").numbers(1), [7]);
+}

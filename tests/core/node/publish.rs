@@ -52,7 +52,7 @@ fn a_body_cut_off_half_way_publishes_nothing() {
     let node = Node::on(&redis, &["--publish", "on"]);
     let line = "{\"channel\":\"a\",\"data\":\"1\"}\n";
     for half in [
-        format!("POST /events/a HTTP/1.1\r\nHost: n\r\nContent-Length: 10\r\n\r\n12345"),
+        "POST /events/a HTTP/1.1\r\nHost: n\r\nContent-Length: 10\r\n\r\n12345".to_owned(),
         "POST /events/a HTTP/1.1\r\nHost: n\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n".into(),
         "POST /events/a HTTP/1.1\r\nHost: n\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n123".into(),
         format!("POST /events HTTP/1.1\r\nHost: n\r\nContent-Length: {}\r\n\r\n{line}", 2 * line.len()),

@@ -104,3 +104,34 @@ fn a_blocked_reader_with_a_channel_of_its_own_does_not_hold_others() {
         assert_eq!(quick.numbers(1), [number]);
     }
 }
+
+#[test]
+fn history_trimmed_under_a_sleeping_reader_is_told_with_the_number_lost() {
+    let redis = Redis::start();
+    let node = Node::on(&redis, &["--tail-bytes", "1MiB", "--stall-timeout", "60s"]);
+    let targets = ["/events/a", "/events?channels=a,b"];
+    let mut asleep: Vec<Stream> =
+        targets.iter().map(|target| Stream::on(Connection::narrow(node.listen), target, &[]).begun()).collect();
+    add(&redis, 0..2000);
+    crate::support::node::eventually("all is read", || node.metric("fantail_events_received_total") == 2000.0);
+    redis.command(&["XTRIM", "sse:a", "MAXLEN", "10"]);
+    for stream in &mut asleep {
+        let mut seen = 0;
+        let lost = loop {
+            let message = stream.next();
+            if message.event == "fantail.gap" {
+                let told: serde_json::Value = serde_json::from_str(&message.data).expect("JSON");
+                assert_eq!((&told["channel"], &told["reason"]), (&"a".into(), &"trimmed".into()), "{told}");
+                assert_eq!(
+                    told["resume_from"].as_str(),
+                    message.id.split(',').next().map(|id| id.trim_start_matches("a="))
+                );
+                break told["lost"].as_u64().unwrap_or_else(|| panic!("the number is known: {told}"));
+            }
+            assert_eq!(message.data.split(' ').next(), Some(seen.to_string().as_str()));
+            seen += 1;
+        };
+        assert!(lost > 0 && seen + lost < 2000, "{seen} seen, {lost} lost");
+        expect(stream, seen + lost..2000);
+    }
+}
