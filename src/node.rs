@@ -79,8 +79,24 @@ pub fn run(settings: Serve) -> ExitCode {
 impl Node {
     /// Starts all parts. Redis need not be there yet.
     pub fn start(settings: Serve) -> Result<Node, StartError> {
-        let descriptors = raise_descriptor_limit();
         let metrics = Metrics::new();
+        let runtime = backplane_runtime()?;
+        let backplane = backplane(&settings, &metrics, &runtime)?;
+        Node::start_parts(settings, metrics, backplane, runtime)
+    }
+
+    /// The same on a backplane of the caller's, whatever the settings say of it.
+    pub fn start_with(settings: Serve, backplane: Arc<dyn Backplane>) -> Result<Node, StartError> {
+        Node::start_parts(settings, Metrics::new(), backplane, backplane_runtime()?)
+    }
+
+    fn start_parts(
+        settings: Serve,
+        metrics: Arc<Metrics>,
+        backplane: Arc<dyn Backplane>,
+        backplane_runtime: Runtime,
+    ) -> Result<Node, StartError> {
+        let descriptors = raise_descriptor_limit();
         let limits = Limits::new(
             connection_limit(settings.max_connections, descriptors),
             settings.max_connections_per_address,
@@ -88,9 +104,6 @@ impl Node {
         );
         let health = Health::new(settings.unready_after);
         let clock_offset_ms = Arc::new(AtomicI64::new(0));
-        // Redis has a thread of its own: an accept storm must not delay what it pushes.
-        let backplane_runtime = Builder::new_current_thread().enable_all().build()?;
-        let backplane = backplane(&settings, &metrics, &backplane_runtime)?;
         let cors = Arc::new(Cors::new(&settings.cors_origin).map_err(StartError::Cors)?);
 
         let idle = Arc::new(Idle::default());
@@ -271,6 +284,11 @@ impl Drop for Node {
 fn courier_count(asked: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     if asked == 0 { cores.min(hub::feed::MAX_COURIERS) } else { asked }
+}
+
+/// Redis has a thread of its own: an accept storm must not delay what it pushes.
+fn backplane_runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
 }
 
 fn backplane(settings: &Serve, metrics: &Arc<Metrics>, runtime: &Runtime) -> Result<Arc<dyn Backplane>, StartError> {

@@ -52,10 +52,15 @@ pub fn judge(resume: Resume, state: Option<&StreamState>) -> Verdict {
     }
 }
 
+/// The end of a millisecond, where no entry is: a subscription began at a time, and has received nothing since.
+fn is_time(at: Position) -> bool {
+    at.seq == u64::MAX
+}
+
 /// Between the oldest entry and the last id, but not there: deleted by a producer, or never of this stream.
 fn inside(at: Position, state: &StreamState) -> Verdict {
     match state.max_deleted {
-        Some(deleted) if deleted < at => broken(GapReason::Reset, at, None),
+        Some(deleted) if deleted < at && !is_time(at) => broken(GapReason::Reset, at, None),
         _ => Verdict::Continuous,
     }
 }
@@ -78,6 +83,7 @@ fn before(at: Position, rank: Option<u64>, state: &StreamState) -> Verdict {
             let exact = state.max_deleted == Some(Position::ZERO);
             broken(GapReason::Trimmed, at, exact.then_some(removed - rank))
         }
+        None if removed == 0 && is_time(at) => Verdict::Continuous,
         // Nothing was ever removed, so an entry before the first one was never of this stream: it was made anew.
         None if removed == 0 => broken(GapReason::Reset, at, None),
         None => broken(GapReason::Trimmed, at, None),

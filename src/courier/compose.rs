@@ -170,7 +170,9 @@ impl Courier {
         let ([leg], Framing::Chunked, None) = (&composed.legs[..], composed.framing, &composed.ticket) else { return };
         let plain_terms = is_plain(&composed.terms);
         let live = leg.behind.is_none() && !leg.finished && composed.leftover.is_empty() && !subscriber.blocked;
-        let here = self.mirrors[leg.feed.number as usize].as_ref().is_some_and(|m| leg.at >= m.start());
+        // Ahead of the copy neither: the plain form finds its position in there.
+        let covers = |mirror: &Mirror| (mirror.start()..=mirror.end()).contains(&leg.at);
+        let here = self.mirrors[leg.feed.number as usize].as_deref().is_some_and(covers);
         if plain_terms && live && here {
             subscriber.route = Route::Plain(Plain { feed: leg.feed.number, place: leg.place, at: leg.at });
         }
@@ -188,7 +190,8 @@ impl Courier {
             let behind = |(place, member): (usize, &super::mirror::Member)| {
                 let subscriber = self.subscribers.get(member.key as usize)?;
                 let Route::Plain(plain) = &subscriber.route else { return None };
-                let comes = served.is_some_and(|(next, from)| place >= next && plain.at >= from);
+                // Unless frames behind its end go, too: then it would leave them where nothing is any more.
+                let comes = served.is_some_and(|(next, from, to)| place >= next && plain.at >= from && start <= to);
                 (plain.at < start && (subscriber.blocked || !comes)).then_some(member.key)
             };
             let keys: Vec<u32> = mirror.members.iter().enumerate().filter_map(behind).collect();

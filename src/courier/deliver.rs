@@ -40,8 +40,8 @@ pub struct Broadcast {
 
 impl Broadcast {
     /// Where it stands and what it begins with, if it is of this feed.
-    pub fn still_serves(&self, feed: u32) -> Option<(usize, u64)> {
-        (self.feed == feed).then_some((self.next, self.from))
+    pub fn still_serves(&self, feed: u32) -> Option<(usize, u64, u64)> {
+        (self.feed == feed).then_some((self.next, self.from, self.to))
     }
 }
 

@@ -54,15 +54,11 @@ const UNREAD_BYTES: usize = 16 << 10;
 impl Courier {
     /// Ends all who are marked dead.
     pub fn bury(&mut self) {
-        let mut dead = std::mem::take(&mut self.dead);
-        for (key, reason) in dead.drain(..) {
+        // Ending one may mark others, by a write that fails; none may be left, for its key may be given to a newcomer.
+        while let Some((key, reason)) = self.dead.pop() {
             if self.subscribers.contains(key as usize) {
                 self.end(key, reason);
             }
-        }
-        // Ending one may have marked others, by a write that failed.
-        if self.dead.is_empty() {
-            self.dead = dead;
         }
     }
 

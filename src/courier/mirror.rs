@@ -75,8 +75,8 @@ impl Mirror {
         let mut older = Vec::new();
         let extent = self.feed.pull(at, &mut older);
         older.retain(|(offset, _)| *offset < self.start);
-        if older.last().is_some_and(|(o, f)| o + f.chunk().len() as u64 == self.start) || self.frames.is_empty() {
-            self.start = older.first().map_or(self.start, |(offset, _)| *offset);
+        if older.last().is_some_and(|(o, f)| o + f.chunk().len() as u64 == self.start) {
+            self.start = older[0].0;
             self.base = extent.base;
             for frame in older.into_iter().rev() {
                 self.frames.push_front(frame);

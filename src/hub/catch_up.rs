@@ -115,9 +115,11 @@ impl Hub {
         frames.extend(encode(&entries));
         // Before a stream's first entry the rank is 0: known, and yet no rank of an entry.
         let rank = before.and_then(|rank| NonZeroU64::new(rank + entries.len() as u64));
+        // Apart from its use: the lock must not be held when the log is entered.
+        let base = feed.lock().log.base();
         let at = match entries.is_empty() {
             // Nothing lies between here and what the log has.
-            true => self.enter_log(feed, reached.max(feed.lock().log.base())),
+            true => self.enter_log(feed, reached.max(base)),
             false => self.enter_log(feed, reached),
         };
         Ok(Page { frames, position: reached, rank, at })

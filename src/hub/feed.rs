@@ -106,6 +106,8 @@ impl Feed {
         let bit = 1u64 << courier;
         if any {
             self.couriers.fetch_or(bit, Ordering::SeqCst);
+            // A ring that was on its way when the last member left may have marked it as told after that.
+            self.rung.fetch_and(!bit, Ordering::SeqCst);
         } else {
             self.couriers.fetch_and(!bit, Ordering::SeqCst);
             self.rung.fetch_and(!bit, Ordering::SeqCst);
@@ -117,7 +119,8 @@ impl Feed {
         let state = self.state.lock();
         state.log.copy_from(from, into);
         let log = &state.log;
-        Extent { start: log.start(), end: log.end(), base: log.base(), position: log.position() }
+        let base = log.position_before(from);
+        Extent { start: log.start(), end: log.end(), base, position: log.position() }
     }
 
     /// One leg less; whether it was the last.
@@ -133,11 +136,12 @@ impl Feed {
     }
 }
 
-/// What a log covers: offsets, and the positions before its first frame and of its newest.
+/// What a log covers, at the moment of a pull.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
     pub start: u64,
     pub end: u64,
+    /// The position before the first frame that was copied.
     pub base: Position,
     /// The newest.
     pub position: Position,

@@ -105,7 +105,9 @@ impl Follower {
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut letters = Vec::new();
         loop {
-            self.start_batches(*link.borrow_and_update());
+            // Copied first: whoever changes the link waits while it is borrowed.
+            let now = *link.borrow_and_update();
+            self.start_batches(now);
             tokio::select! {
                 biased;
                 done = self.batches.next(), if !self.batches.is_empty() => {

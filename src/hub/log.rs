@@ -118,12 +118,18 @@ impl Log {
     /// Drops the oldest frames until at most `limit` bytes are left, or only the newest `keep` frames.
     pub fn trim(&mut self, limit: usize, keep: usize) {
         while self.bytes() > limit && self.frames.len() > keep {
+            let after = self.frames.get(1).map(|(_, frame)| frame.position);
+            // Nobody may begin right behind a gap: who comes from before it would not be told.
+            let announces = self.frames.front().is_some_and(|(_, frame)| !frame.is_event());
+            if announces && after.is_none() {
+                return;
+            }
             let Some((offset, frame)) = self.frames.pop_front() else { return };
             self.start = offset + frame.chunk().len() as u64;
             if self.start > self.floor {
                 self.floor = self.start;
-                self.base = frame.position;
-                self.base_known = true;
+                self.base = after.filter(|_| announces).map_or(frame.position, Position::before);
+                self.base_known = !announces;
             }
         }
     }
@@ -183,6 +189,17 @@ impl Log {
         // Nearly always few frames are new: look from the back.
         let fresh = self.frames.iter().rev().take_while(|(offset, _)| *offset >= from).count();
         into.extend(self.frames.iter().skip(self.frames.len() - fresh).cloned());
+    }
+
+    /// The position of the newest event before the frames at and after an offset.
+    pub fn position_before(&self, at: u64) -> Position {
+        let index = self.frames.partition_point(|(offset, _)| *offset < at);
+        match (index.checked_sub(1), self.frames.get(index)) {
+            (Some(before), _) => self.frames[before].1.position,
+            // Of the life before a reset, whose base is forgotten.
+            (None, Some((offset, frame))) if *offset < self.floor => frame.position.before(),
+            (None, _) => self.base,
+        }
     }
 
     pub fn start(&self) -> u64 {

@@ -1,9 +1,11 @@
 //! Integration tests against real servers in real processes.
 
+mod cluster;
 mod command_line;
 mod conformance;
 mod documentation;
 mod encoding;
+mod model;
 mod node;
 mod redis;
 mod support;

@@ -61,8 +61,11 @@ impl Follower {
             Err(error) => return self.refused(channel, error),
         };
         let Some(followed) = self.followed.get_mut(&channel) else { return };
-        begin(&followed.feed, state.as_ref());
-        followed.absent = state.is_none_or(|s| s.length == 0);
+        // Asked twice where a feed was forgotten and made anew meanwhile; who is there already must not be moved.
+        if followed.feed.lock().life == Life::Unattached {
+            begin(&followed.feed, state.as_ref());
+            followed.absent = state.is_none_or(|s| s.length == 0);
+        }
         self.settled(&channel, false);
     }
 
@@ -124,7 +127,8 @@ impl Follower {
                 };
                 info!(channel = %channel, ?reason, from = %position, at = %continues_at, lost, "gap: history was lost");
                 self.hub.metrics.gaps.with_label_values(&[reason.label()]).inc();
-                control.push(Arc::new(Frame::control(position, gap.block().as_bytes())));
+                // Behind the event before it, or where ids went back, before those that follow.
+                control.push(Arc::new(Frame::control(position.min(after), gap.block().as_bytes())));
             }
             followed.absent = entries.is_empty();
             let mut feed = followed.feed.lock();

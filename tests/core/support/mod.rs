@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod event_stream;
+pub mod fleet;
 pub mod node;
 pub mod redis;
 pub mod stream;
