@@ -72,15 +72,15 @@ impl Hub {
         let oldest = if request.received { position } else { position.after() };
         let span = Span { channel, oldest, newest: base, count, toward: Toward::Newest };
         let shared = self.pages.read(span.clone(), async { Ok(encode(&self.read_history(span).await?)) }).await?;
-        let mut frames = shared.to_vec();
+        let mut frames = shared.frames.to_vec();
         if request.received {
             if frames.first().is_none_or(|frame| frame.position != position) {
                 return self.leap(request).await;
             }
             frames.remove(0);
         }
-        // Nothing lies between here and the tail: it goes on where the tail begins.
-        let reached = frames.last().map_or(base, |frame| frame.position);
+        // Nothing lies between here and what the tail began with when the page was read.
+        let reached = frames.last().map_or(shared.newest, |frame| frame.position);
         let rank = rank.and_then(|rank| rank.checked_add(frames.len() as u64));
         Ok(Page { frames, position: reached, rank, at: self.enter_log(feed, reached) })
     }

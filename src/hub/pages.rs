@@ -18,7 +18,13 @@ const KEPT: usize = 64;
 /// A stream may be made anew, so nothing is believed for long.
 const FRESH: Duration = Duration::from_secs(1);
 
-type Frames = Arc<[Arc<Frame>]>;
+/// A page, as it was read.
+#[derive(Clone)]
+pub struct Frames {
+    /// Up to here nothing lies behind the last of its frames, unless it is full. A later reader may ask for more.
+    pub newest: Position,
+    pub frames: Arc<[Arc<Frame>]>,
+}
 
 /// When it was first asked for, and what came.
 type Slot = (Instant, Arc<OnceCell<Frames>>);
@@ -35,7 +41,8 @@ impl Pages {
         read: impl Future<Output = Result<Vec<Arc<Frame>>, BackplaneError>>,
     ) -> Result<Frames, BackplaneError> {
         let cell = self.cell((span.channel, span.oldest));
-        cell.get_or_try_init(|| async { Ok(read.await?.into()) }).await.cloned()
+        let newest = span.newest;
+        cell.get_or_try_init(|| async { Ok(Frames { newest, frames: read.await?.into() }) }).await.cloned()
     }
 
     fn cell(&self, key: (Channel, Position)) -> Arc<OnceCell<Frames>> {
