@@ -122,15 +122,18 @@ impl Hub {
             true => self.enter_log(feed, reached.max(base)),
             false => self.enter_log(feed, reached),
         };
+        if frames.is_empty() && at.is_none() && matches!(feed.locate(reached), Err(Gone::Ahead)) {
+            return Err(BackplaneError::Down("this node has not read as far as this yet".into()));
+        }
         Ok(Page { frames, position: reached, rank, at })
     }
 
-    /// Where the log goes on after a position; `None` where that is older.
+    /// Where the log goes on after a position; `None` where that is older, or ahead: ids went back meanwhile, and the
+    /// leg must not pass over the gap that says so.
     fn enter_log(&self, feed: &Feed, position: Position) -> Option<u64> {
         match feed.locate(position) {
             Ok(at) | Err(Gone::Absent(at)) => Some(at),
-            Err(Gone::Ahead) => Some(feed.lock().log.end()),
-            Err(Gone::Older) => None,
+            Err(Gone::Older | Gone::Ahead) => None,
         }
     }
 

@@ -146,3 +146,23 @@ pub struct Extent {
     /// The newest.
     pub position: Position,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ring that was between its two steps when the last member left marks the courier as told, and nobody looks.
+    #[test]
+    fn a_courier_whose_first_member_comes_is_told_of_what_is_new() {
+        let poll = mio::Poll::new().unwrap();
+        let post = Arc::new(Post::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
+        let feed = Feed::new(7, Channel::new("a").unwrap(), Arc::new([post.clone()]));
+        feed.set_members(0, false);
+        feed.rung.fetch_or(1, Ordering::SeqCst);
+        feed.set_members(0, true);
+        feed.ring();
+        let mut mail = crate::courier::post::Mail::default();
+        assert!(post.collect(&mut mail));
+        assert_eq!(mail.advanced, [7]);
+    }
+}

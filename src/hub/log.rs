@@ -20,6 +20,8 @@ pub struct Log {
     frames: VecDeque<(u64, Arc<Frame>)>,
     start: u64,
     end: u64,
+    /// The lowest offset that ever was a frame's since the log began.
+    lowest: u64,
     /// Frames before this offset are only for those who are there already: ids went back behind them.
     floor: u64,
     /// Everything after this position, up to `position`, is in the log from `floor` on.
@@ -50,6 +52,7 @@ impl Log {
             frames: VecDeque::new(),
             start: ORIGIN,
             end: ORIGIN,
+            lowest: ORIGIN,
             floor: ORIGIN,
             base: Position::ZERO,
             position: Position::ZERO,
@@ -62,7 +65,7 @@ impl Log {
     /// Begins anew at a position of the stream, without frames. Offsets go on, so nobody mistakes them.
     pub fn begin_at(&mut self, position: Position, rank: Option<u64>, finished: bool) {
         self.frames.clear();
-        (self.start, self.floor) = (self.end, self.end);
+        (self.start, self.floor, self.lowest) = (self.end, self.end, self.end);
         (self.base, self.position, self.rank, self.finished) = (position, position, rank, finished);
         self.base_known = true;
     }
@@ -105,14 +108,16 @@ impl Log {
             self.start -= frame.chunk().len() as u64;
             self.frames.push_front((self.start, frame));
         }
-        self.floor = self.start;
+        (self.floor, self.lowest) = (self.start, self.start);
         self.base = base;
         self.base_known = known;
     }
 
-    /// Whether older frames can be put before it: not while frames of other ids stand there.
+    /// Whether older frames can be put before it: not while frames of other ids stand there, nor once frames were
+    /// trimmed. What is read again may differ from what stood there (gaps, deleted entries), and couriers and legs
+    /// still know that by its offsets.
     pub fn extendable(&self) -> bool {
-        self.floor == self.start
+        self.floor == self.start && self.start == self.lowest
     }
 
     /// Drops the oldest frames until at most `limit` bytes are left, or only the newest `keep` frames.
@@ -238,3 +243,6 @@ impl Default for Log {
         Log::new()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout_at};
@@ -125,7 +126,9 @@ async fn every_subscriber_gets_every_event_once_and_in_order_while_nodes_come_an
         });
     }
 
-    let publisher = tokio::spawn(publish(redis.port(), rng.fork()));
+    let (port, choices) = (redis.port(), rng.fork());
+    // On a thread of its own, so that hundreds of clients do not slow it down.
+    let publisher = tokio::task::spawn_blocking(move || Handle::current().block_on(publish(port, choices)));
     let (mut kills, mut drains) = (0, 0);
     while !publisher.is_finished() {
         sleep(Duration::from_millis(rng.u64(200..1_500))).await;
@@ -195,9 +198,10 @@ async fn publish(port: u16, mut rng: Rng) -> (Vec<Vec<Position>>, Pipeline) {
     let mut tick = interval(Duration::from_millis(5));
     let begun = Instant::now();
     let mut sent = 0;
-    while begun.elapsed() < PUBLISHING {
+    while sent < EVENTS_PER_SECOND * PUBLISHING.as_secs() {
         tick.tick().await;
-        let due = (begun.elapsed().as_micros() as u64 * EVENTS_PER_SECOND / 1_000_000).saturating_sub(sent);
+        let passed = begun.elapsed().min(PUBLISHING).as_micros() as u64;
+        let due = (passed * EVENTS_PER_SECOND / 1_000_000).saturating_sub(sent);
         let mut batch = Vec::new();
         for _ in 0..due {
             // A few channels are much busier than the others.

@@ -121,13 +121,15 @@ impl Case {
             truth.note("the end");
         }
         self.goal.send_replace(true);
-        let (mut received, mut gaps) = (0, 0);
+        let (mut received, mut gaps, mut wrongs) = (0, 0, Vec::new());
         let all = async {
             while let Some(ended) = self.clients.join_next().await {
-                let counts = ended.expect("no panic").map_err(|wrong| self.explain(&wrong))?;
-                (received, gaps) = (received + counts.0, gaps + counts.1);
+                match ended.expect("no panic") {
+                    Ok(counts) => (received, gaps) = (received + counts.0, gaps + counts.1),
+                    Err(wrong) => wrongs.push(wrong),
+                }
             }
-            Ok((received, gaps))
+            if wrongs.is_empty() { Ok((received, gaps)) } else { Err(self.explain(&wrongs.join("\n"))) }
         };
         timeout(PATIENCE, all).await.map_err(|_| "clients did not end".to_string())?
     }

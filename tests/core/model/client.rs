@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 /// From the end of a case on.
-const CATCHING_UP: Duration = Duration::from_secs(30);
+const CATCHING_UP: Duration = Duration::from_secs(15);
 
 /// What a client asks for.
 #[derive(Clone, Debug)]
@@ -58,8 +58,12 @@ struct Leg {
     last: Option<usize>,
     /// It got an event, or its start is a record.
     begun: bool,
+    /// It got an event: what is lost from then on must be announced. Who begins at the newest may begin behind a gap.
+    received: bool,
     /// A gap was announced since the last event.
     gap: bool,
+    /// A reset goes on behind this record.
+    reset_to: Option<usize>,
 }
 
 impl Client {
@@ -113,6 +117,7 @@ impl Client {
             query += "&events=a";
         }
         let first = self.last_event_id.is_empty();
+        self.note(&format!("connects with {:?}", self.last_event_id));
         let opened = EventStream::open(self.address, &query, &self.last_event_id, self.wish.receive_buffer).await;
         let mut stream = opened.map_err(|error| format!("no connection: {error}"))?;
         if stream.status != 200 {
@@ -138,6 +143,7 @@ impl Client {
                     if !stream.last_event_id().is_empty() {
                         stream.last_event_id().clone_into(&mut self.last_event_id);
                         if std::mem::take(&mut is_new) {
+                            self.note(&format!("begins at {:?}", self.last_event_id));
                             self.start();
                         }
                     }
@@ -150,9 +156,14 @@ impl Client {
         }
     }
 
+    fn note(&self, what: &str) {
+        self.truth.lock().unwrap().note(&format!("  client {} {what}", self.number));
+    }
+
     /// The first `id:` says where it begins: what follows that record must come.
     fn start(&mut self) {
-        if self.wish.begin == Begin::Earliest {
+        // Where the newest few begin says nothing of what lies before them.
+        if self.wish.begin != Begin::Latest {
             return;
         }
         let truth = self.truth.lock().unwrap();
@@ -190,17 +201,18 @@ impl Client {
         let asks = leg.begun || self.wish.begin == Begin::Earliest;
         if asks
             && !leg.gap
-            && let Some(missed) = history.missed(leg.last, index, self.wish.filtered, leg.begun)
+            && let Some(missed) = history.missed(leg.last, index, self.wish.filtered, leg.received)
         {
             let state = history.records[missed].state;
             return Err(format!("record {missed} ({state:?}) of channel {channel} missed before {index}: {leg:?}"));
         }
-        *leg = Leg { last: Some(index), begun: true, gap: false };
+        *leg = Leg { last: Some(index), begun: true, received: true, gap: false, reset_to: None };
         self.received += 1;
         Ok(())
     }
 
     fn take_gap(&mut self, data: &str) -> Result<(), String> {
+        self.note(data);
         let gap: serde_json::Value = serde_json::from_str(data).map_err(|error| format!("{error}: {data}"))?;
         let truth = self.truth.lock().unwrap();
         let name = gap["channel"].as_str().unwrap_or_default();
@@ -209,7 +221,7 @@ impl Client {
         };
         let history = &truth.channels[self.wish.channels[place]];
         let leg = &mut self.legs[place];
-        if !history.may_have_gap(leg.last) {
+        if !history.may_have_gap(leg.last, gap["reason"] == "reset") {
             return Err(format!("nothing is gone since {:?}: {data}", leg.last));
         }
         let position = |field: &str| gap[field].as_str().and_then(|text| text.parse::<Position>().ok());
@@ -217,12 +229,18 @@ impl Client {
             (gap["lost"].as_u64(), position("resume_from"), position("continues_at"))
             && from < at
         {
-            let between = history.records.iter().filter(|record| from < record.id && record.id < at).count();
-            if between as u64 != lost {
-                return Err(format!("{between} records lie between, not {lost}: {data}"));
+            // Of the same life, which is what the sequence number says.
+            let is_between = |id: Position| from < id && id < at && id.seq == at.seq;
+            let between = history.records.iter().filter(|record| is_between(record.id)).count();
+            // Some of them may have been announced by a gap before.
+            if lost > between as u64 {
+                return Err(format!("{between} records lie between, less than {lost}: {data}"));
             }
         }
         leg.gap = true;
+        if gap["reason"] == "reset" {
+            leg.reset_to = position("continues_at").and_then(|at| history.index_of(at));
+        }
         self.gaps += 1;
         Ok(())
     }
@@ -230,7 +248,8 @@ impl Client {
     fn has_everything(&self) -> bool {
         let truth = self.truth.lock().unwrap();
         let at_end = |(leg, channel): (&Leg, &usize)| {
-            leg.last.map(|last| last + 1) == Some(truth.channels[*channel].records.len())
+            let newest = truth.channels[*channel].records.len() - 1;
+            leg.last == Some(newest) || leg.reset_to == Some(newest)
         };
         self.legs.iter().zip(&self.wish.channels).all(at_end)
     }

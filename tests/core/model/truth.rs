@@ -7,7 +7,7 @@ use fantail::position::Position;
 use fastrand::Rng;
 
 /// Lines of the journal that are shown.
-const JOURNAL_LINES: usize = 80;
+const JOURNAL_LINES: usize = 250;
 
 /// See the module.
 pub struct Truth {
@@ -125,8 +125,12 @@ impl History {
         self.records.iter().rposition(|record| record.id == id)
     }
 
-    /// Whether a client whose newest record is `last` may be told of a gap: something from there on is gone.
-    pub fn may_have_gap(&self, last: Option<usize>) -> bool {
+    /// Whether a client whose newest record is `last` may be told of a gap: something from there on is gone, or the
+    /// stream was made anew, which the node may find out after it read the new one's history.
+    pub fn may_have_gap(&self, last: Option<usize>, reset: bool) -> bool {
+        if reset && self.life > 0 {
+            return true;
+        }
         self.records[last.unwrap_or(0)..].iter().any(|record| record.state != State::Held)
     }
 
@@ -136,7 +140,7 @@ impl History {
         (from..next).find(|index| {
             let record = &self.records[*index];
             let excused = record.state == State::Deleted || (!strict && record.state == State::Lost);
-            !excused && !(filtered && record.kind != b'a')
+            !(excused || filtered && record.kind != b'a')
         })
     }
 }
