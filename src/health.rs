@@ -18,7 +18,12 @@ pub struct Health {
     /// Since when the backplane cannot be read.
     down_since: Mutex<Option<Instant>>,
     draining: AtomicBool,
+    /// That it is down has been said.
+    told: AtomicBool,
 }
+
+/// How long a starting node may look for its backplane before it calls itself degraded.
+const START: Duration = Duration::from_secs(2);
 
 impl Health {
     pub fn new(unready_after: UnreadyAfter) -> Arc<Health> {
@@ -26,6 +31,7 @@ impl Health {
             unready_after,
             down_since: Mutex::new(Some(Instant::now())),
             draining: AtomicBool::new(false),
+            told: AtomicBool::new(false),
         })
     }
 
@@ -96,13 +102,21 @@ impl Health {
         match (link, *down_since) {
             (Link::Up, Some(since)) => {
                 *down_since = None;
+                self.told.store(false, Ordering::Relaxed);
                 info!(down_ms = since.elapsed().as_millis() as u64, "the backplane is up");
             }
             (Link::Down, None) => {
                 *down_since = Some(Instant::now());
-                warn!("degraded: the backplane is down; subscribers stay, new ones are held");
+                self.tell();
             }
+            (Link::Down, Some(since)) if since.elapsed() >= START => self.tell(),
             _ => {}
+        }
+    }
+
+    fn tell(&self) {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            warn!("degraded: the backplane is down; subscribers stay, new ones are held");
         }
     }
 }

@@ -328,8 +328,8 @@ fn listen(
     }
     let (handle, clients) = (runtime.handle().clone(), context.clone());
     let side = Arc::new(Semaphore::new(SIDE_DOORS));
-    let porter = lobby::open(listeners, context.clone(), move |socket, peer, door| {
-        handle.spawn(receive(socket, peer, door, clients.clone(), side.clone()));
+    let porter = lobby::open(listeners, context.clone(), move |socket, peer, door, guest| {
+        handle.spawn(receive(socket, peer, (door, guest), clients.clone(), side.clone()));
     })?;
     Ok((bound, porter))
 }

@@ -5,7 +5,7 @@
 //! hyper.
 
 use super::Context;
-use super::lobby::Door;
+use super::lobby::{Door, Guest};
 use super::route::{Admitted, route};
 use super::subscribe;
 use hyper::server::conn::http1;
@@ -58,7 +58,7 @@ pub fn bind(address: SocketAddr, stall_timeout: Duration) -> io::Result<TcpListe
 pub async fn receive(
     socket: std::net::TcpStream,
     peer: IpAddr,
-    door: Door,
+    (door, _guest): (Door, Guest),
     context: Arc<Context>,
     side: Arc<Semaphore>,
 ) {
@@ -96,6 +96,11 @@ async fn serve(socket: TcpStream, peer: IpAddr, context: Arc<Context>) -> Option
         let polled = Pin::new(&mut connection).poll(cx);
         if let Some(admitted) = decision.lock().take() {
             return Poll::Ready(Some(admitted));
+        }
+        if let Poll::Ready(Err(error)) = &polled
+            && error.is_timeout()
+        {
+            context.refused("slow_head", peer);
         }
         polled.map(|_| None)
     })

@@ -35,6 +35,17 @@ pub struct Porter {
     stopped: AtomicBool,
     /// Requests that are being read by right.
     inside: AtomicUsize,
+    /// Connections that were let in and are no subscribers yet, slow ones and kept-alive ones among them.
+    guests: AtomicUsize,
+}
+
+/// A connection that was let in, until it ends or subscribes.
+pub struct Guest(Arc<Porter>);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.guests.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A place among the requests that are read at once; dropping it lets the next one in.
@@ -82,11 +93,16 @@ struct Lobby {
 pub fn open(
     listeners: Vec<std::net::TcpListener>,
     context: Arc<Context>,
-    enter: impl Fn(std::net::TcpStream, IpAddr, Door) + Send + 'static,
+    enter: impl Fn(std::net::TcpStream, IpAddr, Door, Guest) + Send + 'static,
 ) -> io::Result<Arc<Porter>> {
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WAKE)?;
-    let porter = Arc::new(Porter { waker, stopped: AtomicBool::new(false), inside: AtomicUsize::new(0) });
+    let porter = Arc::new(Porter {
+        waker,
+        stopped: AtomicBool::new(false),
+        inside: AtomicUsize::new(0),
+        guests: AtomicUsize::new(0),
+    });
     let mut listeners: Vec<TcpListener> = listeners.into_iter().map(TcpListener::from_std).collect();
     for (number, listener) in listeners.iter_mut().enumerate() {
         poll.registry().register(listener, Token(LISTENERS + number), Interest::READABLE)?;
@@ -108,7 +124,7 @@ pub fn open(
 }
 
 impl Lobby {
-    fn run(mut self, enter: impl Fn(std::net::TcpStream, IpAddr, Door)) {
+    fn run(mut self, enter: impl Fn(std::net::TcpStream, IpAddr, Door, Guest)) {
         let mut events = Events::with_capacity(1024);
         loop {
             let wait = self.wait();
@@ -133,9 +149,13 @@ impl Lobby {
             }
             self.let_in(&enter);
             self.sweep();
-            let waiting = self.silent.len() + self.speaking.len();
-            self.context.metrics.waiting.set(waiting as i64);
+            self.context.metrics.waiting.set(self.waiting() as i64);
         }
+    }
+
+    /// Connections that are no subscribers yet.
+    fn waiting(&self) -> usize {
+        self.silent.len() + self.speaking.len() + self.porter.guests.load(Ordering::Relaxed)
     }
 
     fn wait(&self) -> Duration {
@@ -181,7 +201,7 @@ impl Lobby {
     }
 
     fn greet(&mut self, mut socket: TcpStream, peer: IpAddr) {
-        let present = self.silent.len() + self.speaking.len() + self.context.limits.taken();
+        let present = self.waiting() + self.context.limits.taken();
         if present >= self.context.limits.max() + crate::limits::SPARE_CONNECTIONS {
             // Nothing can be said before the request is read; a closed connection makes EventSource come back.
             return self.context.refused("descriptors", peer);
@@ -200,7 +220,7 @@ impl Lobby {
         }
     }
 
-    fn let_in(&mut self, enter: impl Fn(std::net::TcpStream, IpAddr, Door)) {
+    fn let_in(&mut self, enter: impl Fn(std::net::TcpStream, IpAddr, Door, Guest)) {
         while !self.speaking.is_empty() {
             // Taken first, so that a door that closes now wakes us.
             if self.porter.inside.fetch_add(1, Ordering::AcqRel) >= DOORS {
@@ -208,7 +228,8 @@ impl Lobby {
                 return;
             }
             let Some((socket, peer)) = self.speaking.pop_front() else { return };
-            enter(socket.into(), peer, Door(self.porter.clone()));
+            self.porter.guests.fetch_add(1, Ordering::Relaxed);
+            enter(socket.into(), peer, Door(self.porter.clone()), Guest(self.porter.clone()));
         }
     }
 

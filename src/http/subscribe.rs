@@ -78,6 +78,8 @@ fn want(subscription: &Subscription, channel: &crate::channel::Channel) -> (Want
     let want = match subscription.since {
         Since::Latest => Want::End,
         Since::Earliest => Want::After(Position::ZERO),
+        // Of several channels at most one has the entry.
+        Since::After(position) if subscription.channels.len() > 1 => Want::After(position),
         Since::After(position) => Want::Resume(position),
         Since::From(ms) => Want::After(Position::new(ms, 0).before()),
     };

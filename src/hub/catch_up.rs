@@ -4,6 +4,7 @@
 
 use super::Hub;
 use super::feed::Feed;
+use super::fresh::Frames;
 use super::join::encode;
 use super::log::Gone;
 use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
@@ -71,7 +72,9 @@ impl Hub {
         let channel = feed.channel.clone();
         let oldest = if request.received { position } else { position.after() };
         let span = Span { channel, oldest, newest: base, count, toward: Toward::Newest };
-        let shared = self.pages.read(span.clone(), async { Ok(encode(&self.read_history(span).await?)) }).await?;
+        let newest = span.newest;
+        let read = async { Ok(Frames { newest, frames: encode(&self.read_history(span).await?).into() }) };
+        let shared = self.pages.get(feed, oldest, read).await?;
         let mut frames = shared.frames.to_vec();
         if request.received {
             if frames.first().is_none_or(|frame| frame.position != position) {

@@ -113,12 +113,23 @@ impl Hub {
             (Want::After(position), Some(count)) => self.last(&feed, position, count).await?,
             (Want::After(position), None) => self.after(&feed, position).await?,
         };
-        let finished = {
+        let seems_finished = {
             let state = feed.lock();
             state.log.finished() && start.at == Some(state.log.end()) && start.gap.is_none()
         };
+        let finished = seems_finished && self.is_finished(&feed, start.position).await?;
         let Found { position, at, rank, received, gap, outcome } = start;
         Ok(Start { leg, position, at, rank, received, gap, finished, outcome })
+    }
+
+    /// A channel's end ends clients for good, so the stream itself is asked: its producer may have gone on by now.
+    async fn is_finished(&self, feed: &Arc<Feed>, position: Position) -> Result<bool, BackplaneError> {
+        let state = self.shared_look(feed, position).await?.state;
+        let finished = state.is_none_or(|state| state.finished && state.last == position);
+        if !finished {
+            self.request(Request::Refresh(feed.clone()));
+        }
+        Ok(finished)
     }
 
     async fn attach(&self, feed: &Arc<Feed>) -> Result<(), BackplaneError> {
@@ -169,7 +180,7 @@ impl Hub {
 
     /// The position is not in the tail and is no entry that passed by: what the stream says of it counts.
     async fn judged(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
-        let examined = self.look(feed, position).await?;
+        let examined = self.shared_look(feed, position).await?;
         let present = examined.entries.first().is_some_and(|entry| entry.position == position);
         let state = examined.state.as_ref();
         let first_after = |after| examined.entries.iter().map(|entry| entry.position).find(|p| *p > after);
@@ -197,7 +208,7 @@ impl Hub {
 
     /// Far behind the tail: its courier asks for history, which is judged there if the entry is not found.
     async fn behind(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
-        let examined = self.look(feed, position).await?;
+        let examined = self.shared_look(feed, position).await?;
         match examined.entries.first().is_some_and(|entry| entry.position == position) {
             true => Ok(Found { position, at: None, rank: None, received: true, gap: None, outcome: Outcome::History }),
             false => self.judged(feed, position).await,
@@ -210,6 +221,11 @@ impl Hub {
         let _permit = self.readers.acquire().await;
         let mut answers = self.backplane.examine(vec![ask]).await?;
         answers.pop().unwrap_or_else(|| Ok(Examined::default()))
+    }
+
+    /// The same, a little older at most where many want to know it at once.
+    async fn shared_look(&self, feed: &Arc<Feed>, position: Position) -> Result<Examined, BackplaneError> {
+        self.looks.get(feed, position, self.look(feed, position)).await
     }
 
     /// Everything after a position in time.
@@ -248,7 +264,7 @@ impl Hub {
     }
 
     /// Extends the tail backwards until it covers what lies after `position` or has `count` events; `false` where it
-    /// is full before that.
+    /// is full before that, or nothing older is left.
     async fn extend(&self, feed: &Arc<Feed>, position: Position, count: usize) -> Result<bool, BackplaneError> {
         let _one_at_a_time = self.extending[feed.number as usize % EXTENSIONS].lock().await;
         loop {
@@ -274,6 +290,10 @@ impl Hub {
             let mut state = feed.lock();
             if state.log.base() != base || !state.log.extendable() {
                 // Trimmed or reset meanwhile.
+                return Ok(false);
+            }
+            if entries.is_empty() {
+                // Nothing is older: the log stays where it begins, at an entry that it knows.
                 return Ok(false);
             }
             let before = state.log.bytes();

@@ -33,6 +33,8 @@ pub struct Log {
     base_known: bool,
     /// The channel's newest event is its last.
     finished: bool,
+    /// Grows whenever the stream turned out not to be what it was.
+    era: u32,
 }
 
 /// Why a position has no place in the log.
@@ -59,11 +61,13 @@ impl Log {
             rank: None,
             base_known: true,
             finished: false,
+            era: 0,
         }
     }
 
     /// Begins anew at a position of the stream, without frames. Offsets go on, so nobody mistakes them.
     pub fn begin_at(&mut self, position: Position, rank: Option<u64>, finished: bool) {
+        self.era += 1;
         self.frames.clear();
         (self.start, self.floor, self.lowest) = (self.end, self.end, self.end);
         (self.base, self.position, self.rank, self.finished) = (position, position, rank, finished);
@@ -85,6 +89,7 @@ impl Log {
     /// Continues at another position (a gap or reset was found). Where ids go back, older frames are kept only for
     /// those who are in the middle of them.
     pub fn continue_after(&mut self, position: Position, rank: Option<u64>) {
+        self.era += 1;
         if position < self.position {
             self.floor = self.end;
             self.base = position;
@@ -222,6 +227,11 @@ impl Log {
     /// The newest event's id, or where the stream stood when following began.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// What was read of the stream in another era is not to be believed any more.
+    pub fn era(&self) -> u32 {
+        self.era
     }
 
     pub fn rank(&self) -> Option<u64> {

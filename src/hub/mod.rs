@@ -6,17 +6,18 @@
 pub mod catch_up;
 pub mod feed;
 pub mod follower;
+mod fresh;
 pub mod join;
 pub mod log;
-mod pages;
 
-use crate::backplane::Backplane;
+use crate::backplane::{Backplane, Examined};
 use crate::channel::Channel;
 use crate::courier::Post;
 use crate::metrics::Metrics;
 use crate::position::Position;
 use feed::{Feed, Life};
 use follower::Request;
+use fresh::{Frames, Fresh};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use slab::Slab;
@@ -56,7 +57,9 @@ pub struct Hub {
     /// Events of history per channel that one subscription gets at most.
     pub(crate) replay_limit: usize,
     max_channel_subscribers: usize,
-    pub(crate) pages: pages::Pages,
+    /// Pages of history, and examinations, that many want at once.
+    pages: Fresh<Frames>,
+    looks: Fresh<Examined>,
     /// One extension of a tail at a time: what one joiner reads, all who wait find there. By feed number, some feeds
     /// sharing one, which costs a feed nothing.
     extending: [tokio::sync::Mutex<()>; EXTENSIONS],
@@ -109,7 +112,8 @@ impl Hub {
             kept_bytes: AtomicIsize::new(0),
             replay_limit: settings.replay_limit,
             max_channel_subscribers: settings.max_channel_subscribers,
-            pages: pages::Pages::default(),
+            pages: Fresh::default(),
+            looks: Fresh::default(),
             extending: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             readers: tokio::sync::Semaphore::new(READERS),
         }
@@ -187,6 +191,7 @@ impl Hub {
         drop(feeds);
         self.account(-(forgotten as isize));
         self.pages.tidy();
+        self.looks.tidy();
         self.trim_all();
         self.metrics.tail_bytes.set(self.kept_bytes.load(Ordering::Relaxed) as i64);
     }

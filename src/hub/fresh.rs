@@ -1,0 +1,106 @@
+//! What many subscribers want to know of a stream at the same time: read once, shared while it is fresh.
+//!
+//! After an outage thousands of clients may resume at the same few positions behind the tail.
+
+use super::feed::Feed;
+use crate::backplane::BackplaneError;
+use crate::frame::Frame;
+use crate::position::Position;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::OnceCell;
+
+/// Answers that are kept at most; one more empties the cache.
+const KEPT: usize = 64;
+/// A stream may be made anew, so nothing is believed for long.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// A page, as it was read.
+#[derive(Clone)]
+pub struct Frames {
+    /// Up to here nothing lies behind the last of its frames, unless it is full. A later reader may ask for more.
+    pub newest: Position,
+    pub frames: Arc<[Arc<Frame>]>,
+}
+
+/// A feed by its number, the era of its log, and a position in it.
+type Key = (u32, u32, Position);
+/// When it was first asked for, and what came.
+type Slot<T> = (Instant, Arc<OnceCell<T>>);
+
+/// Answers by feed and position.
+pub struct Fresh<T>(Mutex<HashMap<Key, Slot<T>>>);
+
+impl<T> Default for Fresh<T> {
+    fn default() -> Fresh<T> {
+        Fresh(Mutex::default())
+    }
+}
+
+impl<T: Clone> Fresh<T> {
+    /// What is known about a position of a feed; `read` is awaited by one of those who ask at the same time.
+    pub async fn get(
+        &self,
+        feed: &Feed,
+        position: Position,
+        read: impl Future<Output = Result<T, BackplaneError>>,
+    ) -> Result<T, BackplaneError> {
+        let era = feed.lock().log.era();
+        self.cell((feed.number, era, position)).get_or_try_init(|| read).await.cloned()
+    }
+
+    fn cell(&self, key: Key) -> Arc<OnceCell<T>> {
+        let mut slots = self.0.lock();
+        if slots.len() >= KEPT {
+            slots.retain(|_, (since, _)| since.elapsed() < FRESH);
+            if slots.len() >= KEPT {
+                slots.clear();
+            }
+        }
+        let (since, cell) = slots.entry(key).or_insert_with(|| (Instant::now(), Arc::default()));
+        if since.elapsed() >= FRESH {
+            (*since, *cell) = (Instant::now(), Arc::default());
+        }
+        cell.clone()
+    }
+
+    /// Forgets what is not fresh any more.
+    pub fn tidy(&self) {
+        self.0.lock().retain(|_, (since, _)| since.elapsed() < FRESH);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::Channel;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn one_reads_for_all_and_failures_are_not_kept() {
+        let feed = Feed::new(0, Channel::new("a").unwrap(), Vec::new().into());
+        let (answers, reads) = (Fresh::default(), AtomicUsize::new(0));
+        let failing = answers.get(&feed, Position::new(1, 0), async { Err(BackplaneError::Down("x".into())) }).await;
+        assert!(failing.is_err());
+        let read = || async {
+            tokio::task::yield_now().await;
+            Ok(reads.fetch_add(1, Ordering::Relaxed))
+        };
+        let at = Position::new(1, 0);
+        let (a, b) = tokio::join!(answers.get(&feed, at, read()), answers.get(&feed, at, read()));
+        assert_eq!((a.unwrap(), b.unwrap()), (0, 0));
+        assert_eq!(answers.get(&feed, Position::new(2, 0), read()).await.unwrap(), 1);
+        feed.lock().log.begin_at(at, None, false);
+        assert_eq!(answers.get(&feed, at, read()).await.unwrap(), 2, "another era");
+    }
+
+    #[test]
+    fn the_cache_is_bounded() {
+        let answers = Fresh::<()>::default();
+        (0..1_000).for_each(|ms| drop(answers.cell((0, 0, Position::new(ms, 0)))));
+        assert!(answers.0.lock().len() <= KEPT);
+    }
+}
