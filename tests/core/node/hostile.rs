@@ -89,8 +89,8 @@ fn slow_heads_have_a_deadline() {
     let mut silent: Vec<Connection> = (0..100).map(|_| Connection::open(node.listen)).collect();
     let mut begun: Vec<Connection> = (0..100).map(|_| Connection::open(node.listen)).collect();
     begun.iter_mut().for_each(|connection| connection.send("GET /events/a HTTP/1.1\r\nHo"));
-    // Of these, the silent ones.
-    node.metric_becomes("fantail_connections_waiting", 100.0);
+    // None of them has sent a whole request.
+    node.metric_becomes("fantail_connections_waiting", 200.0);
     // They hold nobody up meanwhile.
     node.publish("/events/witness", "1");
     assert_eq!(witness.numbers(1), [1]);
@@ -100,7 +100,7 @@ fn slow_heads_have_a_deadline() {
         assert!(last.is_empty() || last.starts_with("HTTP/1.1 408"), "{last}");
     }
     node.metric_becomes("fantail_connections_waiting", 0.0);
-    assert!(node.metric("fantail_connections_refused_total{reason=\"slow_head\"}") >= 100.0);
+    assert!(node.metric("fantail_connections_refused_total{reason=\"slow_head\"}") >= 200.0);
     node.logs(&["refused", "slow_head"]);
     unharmed(&node, &mut witness, 2);
 }
