@@ -91,9 +91,11 @@ impl Hub {
     /// The leg's position is not in the stream: judges it, and goes on where the rule says.
     async fn leap(&self, request: &CatchUp) -> Result<Page, BackplaneError> {
         let (feed, position) = (&request.feed, request.position);
+        let known = feed.lock().log.position();
         let ask = Ask { channel: feed.channel.clone(), after: position.before(), count: PAGE };
         let mut answers = self.backplane.examine(vec![ask]).await?;
         let Examined { state, mut entries } = answers.pop().unwrap_or_else(|| Ok(Examined::default()))?;
+        self.went_back(feed, known, state.as_ref())?;
         let present = entries.first().is_some_and(|entry| entry.position == position);
         let rank = request.rank.map(NonZeroU64::get);
         let verdict = judge(Resume { at: position, rank, present }, state.as_ref());

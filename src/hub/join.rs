@@ -9,7 +9,7 @@ use super::follower::Request;
 use super::log::{Gone, Log};
 use super::{ChannelFull, EXTENSIONS, Hub, LegGuard};
 use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
-use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, Toward};
+use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, StreamState, Toward};
 use crate::channel::Channel;
 use crate::event::Event;
 use crate::frame::{Frame, Gap, GapReason, Rank};
@@ -124,7 +124,7 @@ impl Hub {
 
     /// A channel's end ends clients for good, so the stream itself is asked: its producer may have gone on by now.
     async fn is_finished(&self, feed: &Arc<Feed>, position: Position) -> Result<bool, BackplaneError> {
-        let state = self.shared_look(feed, position).await?.state;
+        let (_, Examined { state, .. }) = self.shared_look(feed, position).await?;
         let finished = state.is_none_or(|state| state.finished && state.last == position);
         if !finished {
             self.request(Request::Refresh(feed.clone()));
@@ -180,7 +180,8 @@ impl Hub {
 
     /// The position is not in the tail and is no entry that passed by: what the stream says of it counts.
     async fn judged(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
-        let examined = self.shared_look(feed, position).await?;
+        let (known, examined) = self.shared_look(feed, position).await?;
+        self.went_back(feed, known, examined.state.as_ref())?;
         let present = examined.entries.first().is_some_and(|entry| entry.position == position);
         let state = examined.state.as_ref();
         let first_after = |after| examined.entries.iter().map(|entry| entry.position).find(|p| *p > after);
@@ -206,9 +207,24 @@ impl Hub {
         }
     }
 
+    /// Refuses for now where the stream's ids lie before what the feed knew already: it has not found out yet that they
+    /// went back, and would mix the stream's two lives.
+    pub(super) fn went_back(
+        &self,
+        feed: &Arc<Feed>,
+        known: Position,
+        state: Option<&StreamState>,
+    ) -> Result<(), BackplaneError> {
+        if state.map_or(Position::ZERO, |state| state.last) >= known {
+            return Ok(());
+        }
+        self.request(Request::Refresh(feed.clone()));
+        Err(BackplaneError::Down("the stream was made anew, and this node has not read it yet".into()))
+    }
+
     /// Far behind the tail: its courier asks for history, which is judged there if the entry is not found.
     async fn behind(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
-        let examined = self.shared_look(feed, position).await?;
+        let (_, examined) = self.shared_look(feed, position).await?;
         match examined.entries.first().is_some_and(|entry| entry.position == position) {
             true => Ok(Found { position, at: None, rank: None, received: true, gap: None, outcome: Outcome::History }),
             false => self.judged(feed, position).await,
@@ -223,9 +239,13 @@ impl Hub {
         answers.pop().unwrap_or_else(|| Ok(Examined::default()))
     }
 
-    /// The same, a little older at most where many want to know it at once.
-    async fn shared_look(&self, feed: &Arc<Feed>, position: Position) -> Result<Examined, BackplaneError> {
-        self.looks.get(feed, position, self.look(feed, position)).await
+    /// The same, and before it the feed's own position; a little older at most where many want to know it at once.
+    async fn shared_look(&self, feed: &Arc<Feed>, position: Position) -> Result<(Position, Examined), BackplaneError> {
+        let look = async {
+            let known = feed.lock().log.position();
+            Ok((known, self.look(feed, position).await?))
+        };
+        self.looks.get(feed, position, look).await
     }
 
     /// Everything after a position in time.

@@ -59,7 +59,7 @@ pub struct Hub {
     max_channel_subscribers: usize,
     /// Pages of history, and examinations, that many want at once.
     pages: Fresh<Frames>,
-    looks: Fresh<Examined>,
+    looks: Fresh<(Position, Examined)>,
     /// One extension of a tail at a time: what one joiner reads, all who wait find there. By feed number, some feeds
     /// sharing one, which costs a feed nothing.
     extending: [tokio::sync::Mutex<()>; EXTENSIONS],
