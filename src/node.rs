@@ -186,6 +186,11 @@ impl Node {
         &self.listen
     }
 
+    /// Subscribers on couriers now.
+    pub fn subscribers(&self) -> usize {
+        self.context.metrics.connections.get().max(0) as usize
+    }
+
     /// Where operators connect, port resolved.
     pub fn admin(&self) -> SocketAddr {
         self.admin

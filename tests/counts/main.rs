@@ -1,0 +1,114 @@
+//! What does not depend on the machine, with hard limits: allocations per delivery, and bytes of state per idle
+//! subscriber. The node and its clients are in this process, and nothing else is, so that every allocation counts.
+
+use fantail::backplane::memory::{self, Memory};
+use fantail::backplane::{Backplane, Publication};
+use fantail::channel::Channel;
+use fantail::command::settings_of;
+use fantail::node::Node;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
+use std::alloc::System;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const SUBSCRIBERS: usize = 1_000;
+const EVENTS: usize = 50;
+
+/// An event costs the node some allocations, however many get it; a delivery costs none.
+const MOST_ALLOCATIONS_PER_EVENT: usize = 150;
+/// A subscriber of one channel.
+const MOST_BYTES_PLAIN: usize = 256;
+/// A subscriber of a quiet channel of its own and three shared ones, the channel's feed and its place in the in-process
+/// backplane included.
+const MOST_BYTES_OWN_AND_SHARED: usize = 1_280;
+
+#[test]
+fn deliveries_allocate_nothing_and_idle_subscribers_keep_little() {
+    let backplane = Memory::new(memory::Settings::default());
+    let settings = settings_of(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--couriers", "1"])
+        .expect("good flags");
+    let node = Node::start_with(settings, backplane.clone()).expect("a node");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let publish = |channel: &str, data: &str| {
+        let fields = vec![("data".into(), data.to_owned().into())];
+        let publication = Publication { channel: Channel::new(channel).expect("a name"), fields };
+        runtime.block_on(backplane.append(vec![publication])).expect("memory is up");
+    };
+    let connect = |number: usize, query: &str| {
+        let mut client = Client::connect(node.listen()[0], query);
+        client.read_until(b"id: ", 1);
+        // One at a time, so that nothing of the way in is left in flight.
+        settled(&node, number + 1);
+        client
+    };
+
+    let mut warm: Vec<Client> = (0..64).map(|n| connect(n, "channels=a")).collect();
+    publish("a", "0");
+    warm.iter_mut().for_each(|client| client.read_until(b"data: ", 1));
+    let region = Region::new(ALLOCATOR);
+    let mut plain: Vec<Client> = (0..SUBSCRIBERS).map(|n| connect(64 + n, "channels=a")).collect();
+    // What clients of this test keep is theirs.
+    let kept = kept(&region.change()).saturating_sub(SUBSCRIBERS * Client::BYTES) / SUBSCRIBERS;
+    println!("bytes per idle subscriber of one channel: {kept}");
+    assert!(kept <= MOST_BYTES_PLAIN, "{kept} bytes per idle subscriber");
+
+    let region = Region::new(ALLOCATOR);
+    for event in 0..EVENTS {
+        publish("a", "12345678");
+        plain.iter_mut().chain(&mut warm).for_each(|client| client.read_until(b"data: ", 1));
+        let _ = event;
+    }
+    let per_event = region.change().allocations / EVENTS;
+    println!("allocations per event, for {} deliveries: {per_event}", SUBSCRIBERS + 64);
+    assert!(per_event <= MOST_ALLOCATIONS_PER_EVENT, "{per_event} allocations per event");
+
+    let before = plain.len() + warm.len();
+    let region = Region::new(ALLOCATOR);
+    let own: Vec<Client> = (0..SUBSCRIBERS).map(|n| connect(before + n, &format!("channels=user.{n},a,b,c"))).collect();
+    let kept = self::kept(&region.change()).saturating_sub(SUBSCRIBERS * Client::BYTES) / SUBSCRIBERS;
+    println!("bytes per idle subscriber with an own channel and three shared ones: {kept}");
+    assert!(kept <= MOST_BYTES_OWN_AND_SHARED, "{kept} bytes per idle subscriber of four channels");
+    drop(own);
+}
+
+fn kept(change: &Stats) -> usize {
+    change.bytes_allocated.saturating_sub(change.bytes_deallocated)
+}
+
+/// Waits until so many subscribers are on couriers.
+fn settled(node: &Node, count: usize) {
+    let begun = Instant::now();
+    while node.subscribers() != count {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{} of {count} subscribers", node.subscribers());
+        std::thread::yield_now();
+    }
+}
+
+/// A client that keeps no more than its socket.
+struct Client(TcpStream);
+
+impl Client {
+    const BYTES: usize = size_of::<Client>();
+
+    fn connect(address: std::net::SocketAddr, query: &str) -> Client {
+        let mut socket = TcpStream::connect(address).expect("the node listens");
+        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("an option");
+        write!(socket, "GET /events?{query} HTTP/1.1\r\nHost: n\r\n\r\n").expect("a fresh socket takes it");
+        Client(socket)
+    }
+
+    /// Reads until the word has been seen so often.
+    fn read_until(&mut self, word: &[u8], times: usize) {
+        let mut seen = 0;
+        let mut buffer = [0u8; 4096];
+        while seen < times {
+            let n = self.0.read(&mut buffer).expect("bytes in time");
+            assert!(n > 0, "the stream ended");
+            seen += buffer[..n].windows(word.len()).filter(|window| *window == word).count();
+        }
+    }
+}
