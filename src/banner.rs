@@ -1,6 +1,6 @@
 //! What a node says when it starts: where it listens, what it shares, and how to try it.
 
-use crate::config::{Serve, without_credentials};
+use crate::config::{RedisUrl, Serve, without_credentials};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -54,10 +54,16 @@ fn publish_line(settings: &Serve, url: &str) -> String {
     if settings.may_publish() {
         return format!("curl -d 'hello' {url}");
     }
-    let redis = without_credentials(settings.redis.as_deref().unwrap_or("redis://127.0.0.1:6379"));
-    let server = match redis.strip_prefix("unix:") {
-        Some(path) => format!("-s {}", path.split('?').next().unwrap_or(path)),
-        None => format!("-u {redis}"),
+    let redis = settings.redis.as_ref().map_or("redis://127.0.0.1:6379".to_owned(), RedisUrl::to_string);
+    let place = redis.split('?').next().unwrap_or(&redis);
+    let server = match place.split_once(':') {
+        Some(("unix", path)) => format!("-s {path}"),
+        Some((scheme, _)) if scheme.contains("sentinel") => "-h PRIMARY".to_owned(),
+        Some((scheme, hosts)) if scheme.contains("cluster") => {
+            let first = hosts.trim_start_matches('/').split(',').next().unwrap_or(hosts);
+            format!("-c -u {}://{first}", if scheme.contains("ss-") { "rediss" } else { "redis" })
+        }
+        _ => format!("-u {place}"),
     };
     format!("redis-cli {server} XADD '{}demo' '*' data hello", settings.key_prefix)
 }

@@ -5,7 +5,7 @@
 mod values;
 
 pub(crate) use values::{DAY, HOUR, MINUTE, SECOND, SHORTEST, bytes, duration, duration_or_never, key_prefix, number};
-pub use values::{Follow, RetryRange, Switch, UnreadyAfter, WhenFull, without_credentials};
+pub use values::{Follow, RedisUrl, RetryRange, Switch, UnreadyAfter, WhenFull, without_credentials};
 pub(crate) use values::{origin, redis_url, retry_range, truth, unready_after};
 
 use clap::Args;
@@ -27,10 +27,18 @@ pub struct Serve {
     /// Address of probes, metrics and status; keep it away from clients.
     #[arg(long, env = "FANTAIL_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
     pub admin_listen: SocketAddr,
-    /// Redis URL, such as redis://user:password@host:6379/0; without it the node keeps channels in its own memory.
+    /// Redis: redis:// or rediss://user:password@host:6379/0, unix:/path, redis-sentinel://host,host/NAME or
+    /// redis-cluster://host,host; without it the node keeps channels in its own memory.
     #[arg(long, env = "FANTAIL_REDIS", value_name = "URL")]
     #[arg(value_parser = redis_url)]
-    pub redis: Option<String>,
+    pub redis: Option<RedisUrl>,
+    /// File with the password, where the URL has none; read at each connect.
+    #[arg(long, env = "FANTAIL_REDIS_PASSWORD_FILE", value_name = "PATH")]
+    pub redis_password_file: Option<std::path::PathBuf>,
+    /// How long Redis may take for a connection or an answer before it counts as lost; 100ms to 1m.
+    #[arg(long, env = "FANTAIL_REDIS_TIMEOUT", default_value = "1s", value_name = "DURATION")]
+    #[arg(value_parser = duration(SHORTEST..=MINUTE))]
+    pub redis_timeout: Duration,
     /// What precedes a channel's name in its stream's key; up to 100 of A-Z a-z 0-9 _ . : ~ @ - / { }.
     #[arg(long, env = "FANTAIL_KEY_PREFIX", default_value = "sse:", value_name = "TEXT")]
     #[arg(value_parser = key_prefix)]
@@ -157,6 +165,13 @@ impl Serve {
             // Most likely --redis was forgotten, and each node would be alone without saying so.
             return wrong(format!("--follow {:?}: it needs --redis", self.follow).to_lowercase());
         }
+        let cluster = |url: &RedisUrl| url.to_string().contains("cluster://");
+        if self.follow == Follow::Block && self.redis.as_ref().is_some_and(cluster) {
+            return wrong("--follow block: a cluster can only be followed by tracking".into());
+        }
+        if self.redis.is_none() && self.redis_password_file.is_some() {
+            return wrong("--redis-password-file: it needs --redis".into());
+        }
         if self.max_event_bytes > self.tail_bytes {
             return wrong(format!(
                 "--max-event-bytes {}: more than --tail-bytes {}",
@@ -207,6 +222,12 @@ mod tests {
     }
 
     #[test]
+    fn a_password_is_not_shown() {
+        let settings = serve(&["--redis", "redis://u:secret@h"]);
+        assert!(!format!("{settings:?}").contains("secret"), "{settings:?}");
+    }
+
+    #[test]
     fn contradictions_are_named() {
         let wrong: &[(&[&str], &str)] = &[
             (
@@ -216,6 +237,11 @@ mod tests {
             (&["--listen", "0.0.0.0:9090"], "--admin-listen 127.0.0.1:9090: --listen 0.0.0.0:9090 takes the same port"),
             (&["--listen", "127.0.0.1:1,127.0.0.1:1"], "--listen 127.0.0.1:1: 127.0.0.1:1 takes the same port"),
             (&["--follow", "block"], "--follow block: it needs --redis"),
+            (
+                &["--follow", "block", "--redis", "redis-cluster://h"],
+                "--follow block: a cluster can only be followed by tracking",
+            ),
+            (&["--redis-password-file", "/p"], "--redis-password-file: it needs --redis"),
             (
                 &["--max-event-bytes", "2MiB", "--tail-bytes", "1MiB"],
                 "--max-event-bytes 2097152: more than --tail-bytes 1048576",

@@ -91,6 +91,7 @@ impl Health {
             }
             let facts = backplane.facts();
             clock_offset_ms.store(facts.clock_offset_ms, Ordering::Relaxed);
+            metrics.backplane_shards_down.set(facts.shards.iter().filter(|shard| !shard.up).count() as i64);
             metrics.backplane_reconnects.inc_by(facts.reconnects.saturating_sub(reconnects));
             reconnects = facts.reconnects;
         }

@@ -10,7 +10,7 @@ use crate::courier::Reason;
 use crate::frame::GapReason;
 use crate::http::reject::Code;
 use crate::hub::join::Outcome;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use std::sync::Arc;
 
 /// Lag from a tenth of a millisecond to a minute.
@@ -41,7 +41,11 @@ pub struct Metrics {
     pub gaps: IntCounterVec,
     pub catch_ups: IntCounter,
     pub backplane_up: IntGauge,
+    pub backplane_shards_down: IntGauge,
     pub backplane_reconnects: IntCounter,
+    pub history_seconds: Gauge,
+    pub history_entries: Gauge,
+    pub history_short: IntGauge,
     pub backplane_commands: HistogramVec,
     pub backplane_errors: IntCounter,
     pub publish_requests: IntCounterVec,
@@ -91,6 +95,22 @@ impl Metrics {
             gaps: r.counters("fantail_gaps_total", "Gaps announced, by reason.", "reason"),
             catch_ups: r.counter("fantail_catch_ups_total", "Pages of history read for subscribers behind the tail."),
             backplane_up: r.gauge("fantail_backplane_up", "Whether the backplane can be read (1) or not (0)."),
+            backplane_shards_down: r.gauge(
+                "fantail_backplane_shards_down",
+                "Primaries of a cluster that cannot be read; /status names them.",
+            ),
+            history_seconds: r.real(
+                "fantail_history_seconds",
+                "How far back the shortest history of a followed stream reaches, sampled; +Inf: none was trimmed.",
+            ),
+            history_entries: r.real(
+                "fantail_history_entries",
+                "Entries of the shortest history of a followed stream, sampled; +Inf: none was trimmed.",
+            ),
+            history_short: r.gauge(
+                "fantail_history_short_channels",
+                "Sampled channels whose history is shorter than a reconnect (--retry) plus --drain may take.",
+            ),
             backplane_reconnects: r.counter("fantail_backplane_reconnects_total", "Connections made after the first."),
             backplane_commands: r.histograms(
                 "fantail_backplane_command_seconds",
@@ -144,6 +164,11 @@ impl Families<'_> {
     }
     fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.register(IntGauge::new(name, help).expect("a valid name"))
+    }
+    fn real(&self, name: &str, help: &str) -> Gauge {
+        let gauge = self.register(Gauge::new(name, help).expect("a valid name"));
+        gauge.set(f64::INFINITY);
+        gauge
     }
     fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.register(IntCounter::new(name, help).expect("a valid name"))

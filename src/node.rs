@@ -171,7 +171,8 @@ impl Node {
         if context.settings.demo {
             runtime.spawn(demo(backplane.clone()));
         }
-        let follower = Follower::new(hub, clock_offset_ms.clone());
+        let away = context.settings.retry.to + context.settings.drain_delay + context.settings.drain;
+        let follower = Follower::new(hub, clock_offset_ms.clone(), away);
         let watching = health.clone().watch(backplane, metrics, clock_offset_ms);
         std::thread::Builder::new().name("follower".into()).spawn(move || {
             backplane_runtime.block_on(async move {
@@ -303,7 +304,9 @@ fn backplane(settings: &Serve, metrics: &Arc<Metrics>, runtime: &Runtime) -> Res
     };
     let metrics = metrics.clone();
     let redis = redis::Settings {
-        url: url.clone(),
+        url: url.with_credentials().to_owned(),
+        password_file: settings.redis_password_file.clone(),
+        timeout: settings.redis_timeout,
         key_prefix: settings.key_prefix.clone(),
         follow: settings.follow,
         publish_maxlen: settings.publish_maxlen,

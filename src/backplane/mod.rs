@@ -89,7 +89,7 @@ pub struct Publication {
 /// Why a backplane did not answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BackplaneError {
-    /// No connection, or it was lost before the answer came. The whole call may be tried again later.
+    /// No connection, or it was lost before the answer came. The call, or this part of it, may be tried again later.
     #[error("the backplane is down: {0}")]
     Down(String),
     /// The server refused this one stream or command (wrong type, no permission, out of memory, …).
@@ -119,12 +119,26 @@ pub struct Facts {
     pub clock_offset_ms: i64,
     /// Connections made after the first.
     pub reconnects: u64,
+    /// The server behind the name now, where it is one.
+    pub server: Option<String>,
+    /// Why it cannot be used, or not all of it.
+    pub trouble: Option<String>,
+    /// The parts of a backplane that can fail one by one; empty where it is whole.
+    pub shards: Vec<Shard>,
+}
+
+/// A part of a backplane that holds some of the channels.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Shard {
+    pub name: String,
+    pub up: bool,
 }
 
 /// What nodes share. Shared behind an [`Arc`]; every call takes whole batches.
 ///
 /// Batched answers are in the order of the asks. An `Err` for the whole call means that nothing is known of any
-/// of them; an `Err` for one ask concerns that channel alone.
+/// of them; an `Err` for one ask concerns that channel alone. A `Down` for one ask: the part of the backplane that holds
+/// the channel is down, and the rest works; when it is back, that is a doubt.
 pub trait Backplane: Send + Sync + 'static {
     /// Reads what is new, for the follower. After an answer the backplane reports later changes of these streams
     /// through [`Changes`], each at least once until the next read of it.

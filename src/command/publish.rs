@@ -49,7 +49,7 @@ pub struct Publish {
     url: String,
     /// The Redis to publish to, instead of a node.
     #[arg(long, env = "FANTAIL_REDIS", value_name = "URL", value_parser = config::redis_url)]
-    redis: Option<String>,
+    redis: Option<config::RedisUrl>,
     /// What precedes a channel's name in its stream's key; of use with --redis.
     #[arg(long, env = "FANTAIL_KEY_PREFIX", default_value = "sse:", value_name = "TEXT")]
     #[arg(value_parser = config::key_prefix)]
@@ -118,7 +118,7 @@ async fn from_stdin() -> Result<Bytes, String> {
     }
 }
 
-async fn to_redis(settings: &Publish, url: &str, data: Bytes) -> Result<String, String> {
+async fn to_redis(settings: &Publish, url: &config::RedisUrl, data: Bytes) -> Result<String, String> {
     let mut fields = vec![(Bytes::from_static(b"data"), data)];
     if let Some(event) = &settings.event {
         fields.push((Bytes::from_static(b"event"), event.clone().into()));
@@ -130,8 +130,8 @@ async fn to_redis(settings: &Publish, url: &str, data: Bytes) -> Result<String, 
         fields.push((Bytes::from_static(b"final"), Bytes::from_static(b"1")));
     }
     let publication = Publication { channel: settings.channel.clone(), fields };
-    let id = once::append(url, &settings.key_prefix, publication).await;
-    id.map(|id| id.to_string()).map_err(|e| format!("{}: {e}", config::without_credentials(url)))
+    let id = once::append(url.with_credentials(), &settings.key_prefix, publication).await;
+    id.map(|id| id.to_string()).map_err(|e| format!("{url}: {e}"))
 }
 
 async fn to_node(settings: &Publish, data: Bytes) -> Result<String, String> {

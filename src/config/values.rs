@@ -3,7 +3,7 @@
 //! A parser's error is the second half of a line that names the setting and the value: `the range ends before it
 //! begins`. What a value means is said in [`super::Serve`].
 
-use crate::backplane::redis::address::Address;
+use crate::backplane::redis::address::{Address, redacted};
 use clap::ValueEnum;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -171,10 +171,40 @@ pub(crate) fn key_prefix(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// `redis://[[user]:password@]host[:port][/db]` or `unix:/path[?db=N]`; the error names the URL itself, without
-/// its password.
-pub(crate) fn redis_url(text: &str) -> Result<String, String> {
-    Address::parse(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
+/// The URL of a Redis, which may have a password in it: `Display` and `Debug` show it without.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisUrl(String);
+
+impl RedisUrl {
+    /// The whole of it.
+    pub fn with_credentials(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RedisUrl {
+    type Err = String;
+
+    /// The error names the URL without credentials.
+    fn from_str(text: &str) -> Result<RedisUrl, String> {
+        Address::parse(text).map(|_| RedisUrl(text.to_owned())).map_err(|e| e.to_string())
+    }
+}
+
+impl Display for RedisUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&redacted(&without_credentials(&self.0)))
+    }
+}
+
+impl std::fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Display::fmt(self, f)
+    }
+}
+
+pub(crate) fn redis_url(text: &str) -> Result<RedisUrl, String> {
+    text.parse()
 }
 
 /// A URL without its user name and password, for logs and messages.
@@ -249,10 +279,13 @@ mod tests {
         assert!(key_prefix(&"x".repeat(101)).is_err());
         assert!(key_prefix("a b").is_err());
         assert!(redis_url("redis://127.0.0.1").is_ok() && redis_url("unix:/run/redis.sock").is_ok());
-        for text in ["127.0.0.1:6379", "redis://", "redis://u:p@", "http://x", "rediss://x"] {
+        for text in ["127.0.0.1:6379", "redis://", "redis://u:p@", "http://x", "redis-sentinel://x"] {
             assert!(redis_url(text).is_err(), "{text:?}");
         }
         assert_eq!(without_credentials("redis://u:p@ss@h:1/0"), "redis://h:1/0");
+        let url = redis_url("redis-sentinel://u:secret@h/m?sentinel_password=secret").unwrap();
+        assert_eq!(format!("{url} {url:?}"), ["redis-sentinel://h/m?sentinel_password=…"; 2].join(" "));
+        assert!(url.with_credentials().contains("secret"));
         assert!(origin("https://example.org:8443").is_ok() && origin("*").is_ok() && origin("null").is_ok());
         for text in ["example.org", "https://", "https://example.org/", "https://Example.org", "://x", "https://a b"] {
             assert!(origin(text).is_err(), "{text:?}");

@@ -107,6 +107,8 @@ impl Admin {
                     "position": row.position.to_string(),
                     "tail_events": row.events,
                     "tail_bytes": row.bytes,
+                    "history_entries": row.reach.map(|reach| reach.entries),
+                    "history_seconds": row.reach.map(|reach| reach.seconds),
                 })
             })
             .collect();
@@ -130,6 +132,9 @@ impl Admin {
                 "follow": facts.follow,
                 "clock_offset_ms": facts.clock_offset_ms,
                 "reconnects": facts.reconnects,
+                "server": facts.server,
+                "trouble": facts.trouble,
+                "shards": facts.shards,
             },
             "most_subscribed": channels,
         })

@@ -48,8 +48,36 @@ pub struct State {
     pub life: Life,
     /// Legs on couriers and on their way there.
     pub legs: u32,
-    /// Mean size of an entry, for choosing how many to ask for.
+    /// Mean size of an entry, for choosing how many to ask for; see [`State::learn`].
     pub mean_bytes: u32,
+    /// How far back its stream's history reached at the last sample; `None`: to its beginning, or not known.
+    pub reach: Option<Reach>,
+}
+
+/// Taken for the size of entries before any was seen: a first answer of large ones must not be huge.
+const UNKNOWN_BYTES: u32 = 16 << 10;
+/// No guess goes beyond this.
+const LARGEST_GUESS: u32 = 1 << 20;
+
+impl State {
+    /// An entry of that size was seen.
+    pub fn learn(&mut self, bytes: usize) {
+        let mean = (u64::from(self.mean_bytes) * 7 + bytes as u64) / 8;
+        self.mean_bytes = u32::try_from(mean).unwrap_or(u32::MAX);
+    }
+
+    /// A read failed, perhaps because its answer was too large for the server: the next one asks for less.
+    pub fn ask_for_less(&mut self) {
+        self.mean_bytes = self.mean_bytes.saturating_mul(4).clamp(1, LARGEST_GUESS.max(self.mean_bytes));
+    }
+}
+
+/// What a stream that was trimmed still holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reach {
+    pub entries: u64,
+    /// Age of the oldest entry.
+    pub seconds: f64,
 }
 
 impl Feed {
@@ -58,7 +86,13 @@ impl Feed {
             number,
             hash: name_hash(&channel),
             channel,
-            state: Mutex::new(State { log: Log::new(), life: Life::Unattached, legs: 0, mean_bytes: 256 }),
+            state: Mutex::new(State {
+                log: Log::new(),
+                life: Life::Unattached,
+                legs: 0,
+                mean_bytes: UNKNOWN_BYTES,
+                reach: None,
+            }),
             couriers: AtomicU64::new(0),
             rung: AtomicU64::new(0),
             posts,

@@ -6,6 +6,7 @@
 //! reports that never came. The queue holds each followed feed at most once.
 
 mod absorb;
+mod reach;
 
 use super::Hub;
 use super::feed::{Feed, Life};
@@ -13,7 +14,8 @@ use crate::backplane::{Ask, BackplaneError, Entry, Examined, Link, StreamState};
 use crate::channel::Channel;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
+use reach::Reaches;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -28,11 +30,13 @@ const BATCH_STREAMS: usize = 1_000;
 /// What a batch's answer should weigh at most, by the mean size of entries.
 const BATCH_BYTES: usize = 512 << 10;
 /// Entries asked of one stream: at least the known one and a new one.
-const ENTRIES: std::ops::RangeInclusive<usize> = 2..=256;
+const ENTRIES: std::ops::RangeInclusive<usize> = 2..=1_024;
 /// The sweep looks at every stream once in so many seconds.
 const SWEEP_SECONDS: usize = 30;
 /// After a failed batch, before the next one.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Before streams are asked for again whose part of the backplane is down; its return is told at once.
+const PARKED: Duration = Duration::from_millis(250);
 
 /// What others ask of the follower.
 pub enum Request {
@@ -64,6 +68,7 @@ enum Done {
     Attached(Vec<Channel>, Result<Vec<Result<Option<StreamState>, BackplaneError>>, BackplaneError>),
     Read(Vec<Channel>, usize, Result<Vec<Result<Vec<Entry>, BackplaneError>>, BackplaneError>),
     Examined(Vec<Channel>, usize, Result<Vec<Result<Examined, BackplaneError>>, BackplaneError>),
+    Sampled(Vec<Channel>, Result<Vec<Result<Option<StreamState>, BackplaneError>>, BackplaneError>),
 }
 
 type Batch = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -78,12 +83,16 @@ pub struct Follower {
     changed: VecDeque<Channel>,
     doubtful: VecDeque<Channel>,
     sweep: VecDeque<Channel>,
+    /// Streams whose part of the backplane is down, each at most once.
+    parked: HashSet<Channel>,
+    reaches: Reaches,
     batches: FuturesUnordered<Batch>,
     clock_offset_ms: Arc<std::sync::atomic::AtomicI64>,
 }
 
 impl Follower {
-    pub fn new(hub: Arc<Hub>, clock_offset_ms: Arc<std::sync::atomic::AtomicI64>) -> Follower {
+    /// `needed`: how long a client may typically be away, for the warning about short history.
+    pub fn new(hub: Arc<Hub>, clock_offset_ms: Arc<std::sync::atomic::AtomicI64>, needed: Duration) -> Follower {
         Follower {
             hub,
             followed: HashMap::new(),
@@ -92,6 +101,8 @@ impl Follower {
             changed: VecDeque::new(),
             doubtful: VecDeque::new(),
             sweep: VecDeque::new(),
+            parked: HashSet::new(),
+            reaches: Reaches::new(needed),
             batches: FuturesUnordered::new(),
             clock_offset_ms,
         }
@@ -104,6 +115,8 @@ impl Follower {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut letters = Vec::new();
+        let mut retry = tokio::time::interval(PARKED);
+        retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             // Copied first: whoever changes the link waits while it is borrowed.
             let now = *link.borrow_and_update();
@@ -124,12 +137,17 @@ impl Follower {
                 () = changes.wait() => {
                     let pending = changes.take();
                     if pending.doubt {
+                        self.unpark();
                         self.mark_all();
                     }
                     pending.channels.iter().for_each(|channel| self.mark(channel));
                 }
                 _ = link_changed(&mut link) => {}
-                _ = second.tick() => self.sweep_some(),
+                _ = retry.tick(), if !self.parked.is_empty() => self.unpark(),
+                _ = second.tick() => {
+                    self.sweep_some();
+                    self.sample_some(*link.borrow());
+                }
             }
         }
     }
@@ -204,6 +222,18 @@ impl Follower {
     fn mark_all(&mut self) {
         let channels: Vec<Channel> = self.followed.keys().cloned().collect();
         channels.iter().for_each(|channel| self.mark(channel));
+    }
+
+    /// Asks again for what was refused because its part of the backplane was down.
+    fn unpark(&mut self) {
+        for channel in std::mem::take(&mut self.parked) {
+            let Some(followed) = self.followed.get(&channel) else { continue };
+            let life = followed.feed.lock().life;
+            match life {
+                Life::Unattached => self.fresh.push_back(channel),
+                Life::Live | Life::Dormant => self.mark(&channel),
+            }
+        }
     }
 
     fn sweep_some(&mut self) {

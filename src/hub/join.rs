@@ -167,9 +167,13 @@ impl Hub {
                     // Another node has read on already, or the stream went back: the stream knows.
                     let examined = self.look(feed, position).await?;
                     let ahead_of_stream = examined.state.as_ref().is_none_or(|s| s.last < position);
-                    tries += 1;
-                    if ahead_of_stream || tries > AHEAD_TRIES {
+                    if ahead_of_stream {
                         return self.judged(feed, position).await;
+                    }
+                    tries += 1;
+                    if tries > AHEAD_TRIES {
+                        // To begin where this node is would repeat what the client has: it waits instead.
+                        return Err(BackplaneError::Down("this node lags behind the stream".into()));
                     }
                     self.request(Request::Refresh(feed.clone()));
                     tokio::time::sleep(AHEAD_PAUSE).await;
@@ -320,6 +324,9 @@ impl Hub {
             if entries.is_empty() {
                 // Nothing is older: the log stays where it begins, at an entry that it knows.
                 return Ok(false);
+            }
+            for entry in &entries {
+                state.learn(entry.fields.iter().map(|(name, value)| name.len() + value.len()).sum());
             }
             let before = state.log.bytes();
             prepend(&mut state.log, entries, position, complete);

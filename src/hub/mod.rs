@@ -166,7 +166,9 @@ impl Hub {
     /// Puts feeds to sleep that have no legs, forgets those that slept long, and keeps tails within their bytes.
     pub fn tidy(&self) {
         let now = Instant::now();
-        for feed in std::mem::take(&mut *self.idle.0.lock()) {
+        // Taken first: the list's lock must not be held over the loop, in which feeds are locked.
+        let idle = std::mem::take(&mut *self.idle.0.lock());
+        for feed in idle {
             let mut state = feed.lock();
             if state.legs == 0 && state.life == Life::Live {
                 state.life = Life::Dormant;
@@ -239,6 +241,7 @@ impl Hub {
                 position: log.position(),
                 events: log.events(),
                 bytes: log.bytes(),
+                reach: state.reach,
             }
         };
         rows.into_iter().map(row).collect()
@@ -253,6 +256,7 @@ pub struct Row {
     /// Events and bytes in memory.
     pub events: usize,
     pub bytes: usize,
+    pub reach: Option<feed::Reach>,
 }
 
 impl Feeds {

@@ -42,8 +42,8 @@ fn a_wrong_flag_is_one_line_and_exit_code_2() {
         (&["--max-channels-per-connection", "0"], r#"fantail: --max-channels-per-connection "0": outside 1 to 1000"#),
         (&["--key-prefix", "a b"], r#"fantail: --key-prefix "a b": a character outside A-Z a-z 0-9 _ . : ~ @ - / { }"#),
         (
-            &["--redis", "rediss://u:secret@h"],
-            "fantail: --redis rediss://…@h: TLS is not supported yet; use redis://host:port or unix:/path",
+            &["--redis", "redis-sentinel://u:secret@h"],
+            "fantail: --redis redis-sentinel://…@h: the name of the primary is missing: redis-sentinel://host,host/NAME",
         ),
         (
             &["--log", "inof"],

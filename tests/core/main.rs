@@ -8,4 +8,7 @@ mod encoding;
 mod model;
 mod node;
 mod redis;
+mod redis_cluster;
+mod redis_sentinel;
+mod redis_tls;
 mod support;

@@ -1,6 +1,7 @@
 //! The Redis backplane against real servers: what is particular to Redis and to losing it.
 
 mod faults;
+mod overload;
 mod rights;
 
 use crate::support::redis::{Redis as Server, Reply};
@@ -16,20 +17,20 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 /// Far more than anything here takes; what is bounded by promise has its own limit.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How soon a lost server must be known.
-const NOTICED: Duration = Duration::from_secs(3);
+pub const NOTICED: Duration = Duration::from_secs(3);
 
-fn node(url: &str, follow: Follow) -> Arc<Redis> {
+pub fn node(url: &str, follow: Follow) -> Arc<Redis> {
     observed_node(url, follow, Arc::new(|_, _, _| {}))
 }
 
 fn observed_node(url: &str, follow: Follow, observe: Observe) -> Arc<Redis> {
-    let settings = Settings { url: url.into(), key_prefix: "sse:".into(), follow, publish_maxlen: 1000, observe };
+    let settings = Settings { follow, publish_maxlen: 1000, observe, ..Settings::new(url) };
     Redis::start(settings, &Handle::current()).unwrap()
 }
 
-async fn linked(node: &Redis, expected: Link, within: Duration) {
+pub async fn linked(node: &Redis, expected: Link, within: Duration) {
     let mut link = node.link();
     let waited = timeout(within, link.wait_for(|link| *link == expected)).await;
     waited.unwrap_or_else(|_| panic!("the link is not {expected:?} within {within:?}")).unwrap();
@@ -44,7 +45,7 @@ async fn connected(server: &Server, follow: Follow) -> Arc<Redis> {
 }
 
 /// Waits until something pending is told that fits.
-async fn told(node: &Redis, fits: impl Fn(&Pending) -> bool) {
+pub async fn told(node: &Redis, fits: impl Fn(&Pending) -> bool) {
     let wait = async {
         loop {
             node.changes().wait().await;
@@ -56,20 +57,20 @@ async fn told(node: &Redis, fits: impl Fn(&Pending) -> bool) {
     timeout(PATIENCE, wait).await.expect("the node is told");
 }
 
-async fn told_of(node: &Redis, channel: &str) {
+pub async fn told_of(node: &Redis, channel: &str) {
     told(node, |pending| pending.channels.iter().any(|c| c.as_str() == channel)).await;
 }
 
-fn channel(name: &str) -> Channel {
+pub fn channel(name: &str) -> Channel {
     Channel::new(name).unwrap()
 }
 
-fn ask(name: &str, after: Position) -> Ask {
+pub fn ask(name: &str, after: Position) -> Ask {
     Ask { channel: channel(name), after, count: 10 }
 }
 
 /// Reads one channel, says so as the follower does, and gives the `data` fields.
-async fn read(node: &Redis, name: &str, after: &mut Position) -> Vec<String> {
+pub async fn read(node: &Redis, name: &str, after: &mut Position) -> Vec<String> {
     let mut answers = node.read(vec![ask(name, *after)]).await.unwrap();
     let entries = answers.pop().unwrap().unwrap();
     if let Some(last) = entries.last() {
@@ -79,7 +80,7 @@ async fn read(node: &Redis, name: &str, after: &mut Position) -> Vec<String> {
     entries.iter().map(|e| String::from_utf8_lossy(&e.fields[0].1).into_owned()).collect()
 }
 
-fn add(server: &Server, name: &str, data: &str) {
+pub fn add(server: &Server, name: &str, data: &str) {
     let reply = server.command(&["XADD", &format!("sse:{name}"), "*", "data", data]);
     assert!(matches!(reply, Reply::Text(_)), "{reply:?}");
 }

@@ -133,6 +133,7 @@ impl Backplane for Memory {
             follow: Some("memory"),
             clock_offset_ms: 0,
             reconnects: self.reconnects.load(Ordering::Relaxed),
+            ..Facts::default()
         }
     }
 }

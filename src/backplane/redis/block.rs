@@ -4,7 +4,8 @@
 //! arrives is only a sign: the follower reads the stream itself and says with `followed` how far it is.
 
 use super::connection::{Backoff, Connection};
-use super::{Shared, decode, fault, probe, session};
+use super::server::Shared;
+use super::{decode, fault, probe, session};
 use crate::backplane::{BackplaneError, Link};
 use crate::channel::Channel;
 use crate::position::Position;
@@ -259,7 +260,8 @@ async fn wait(
 
 impl Waiter {
     async fn open(shared: &Shared) -> Result<Waiter, BackplaneError> {
-        let connection = Connection::open(&shared.address, RespVersion::RESP2, BLOCK + GRACE).await?;
+        let Some(endpoint) = shared.target.get() else { return Err(BackplaneError::Down("no server is known".into())) };
+        let connection = Connection::open(&endpoint, RespVersion::RESP2, BLOCK + GRACE).await?;
         let id = connection.run(probe::one(&connection.client, &["CLIENT", "ID"])).await?;
         Ok(Waiter { id: id.ok().and_then(|id| id.into_string()), connection })
     }

@@ -4,14 +4,16 @@
 //! pushed back; silence means that the server's tracking table was emptied without a word (`FLUSHALL`, which fred
 //! drops, a full resync), and everything followed is in doubt.
 
-use super::{Observe, commands, decode, fault};
+use super::identity::Identity;
+use super::{Observe, cluster, commands, decode, fault};
 use crate::backplane::BackplaneError;
-use bytes::Bytes;
 use fred::clients::{Client, Pipeline};
 use fred::error::Error;
 use fred::interfaces::ClientLike;
 use fred::types::{ClusterHash, CustomCommand, Value};
+use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,9 +24,11 @@ const SAMPLES: usize = 16;
 
 /// Sends the beats of one connection.
 pub struct Canary {
-    key: String,
+    key: Arc<Mutex<String>>,
+    /// In a cluster, the key without what puts it into one of this server's slots.
+    stem: Option<String>,
     /// Pushes of the key that have arrived.
-    pub pushes: std::sync::Arc<AtomicU64>,
+    pub pushes: Arc<AtomicU64>,
     pushes_before: u64,
     /// Whether the last beat's read armed tracking.
     armed: bool,
@@ -32,6 +36,8 @@ pub struct Canary {
     expected: bool,
     may_write: bool,
     may_ask_time: bool,
+    may_ask_info: bool,
+    may_ask_role: bool,
     clock: VecDeque<(Duration, i64)>,
 }
 
@@ -44,24 +50,38 @@ pub struct Beat {
     pub refused: Option<String>,
     /// Server clock minus ours, in milliseconds.
     pub clock_offset_ms: Option<i64>,
+    pub identity: Identity,
 }
 
 impl Canary {
-    pub fn new(key: String) -> Canary {
+    pub fn new(key: String, cluster: bool) -> Canary {
         Canary {
-            key,
+            stem: cluster.then(|| key.clone()),
+            key: Arc::new(Mutex::new(key)),
             pushes: Default::default(),
             pushes_before: 0,
             armed: false,
             expected: false,
             may_write: true,
             may_ask_time: true,
+            may_ask_info: true,
+            may_ask_role: true,
             clock: VecDeque::new(),
         }
     }
 
-    pub fn key(&self) -> Bytes {
-        Bytes::copy_from_slice(self.key.as_bytes())
+    /// Its name; in a cluster it changes with the server's slots.
+    pub fn key(&self) -> Arc<Mutex<String>> {
+        self.key.clone()
+    }
+
+    /// In a cluster: moves the key into one of these slots. Whether that can be done.
+    pub fn move_to(&mut self, slots: &[std::ops::RangeInclusive<u16>]) -> bool {
+        let Some(stem) = &self.stem else { return true };
+        let Some(key) = cluster::topology::key_within(stem, slots) else { return false };
+        *self.key.lock() = key;
+        (self.armed, self.expected, self.may_write) = (false, false, true);
+        true
     }
 
     /// Whether the last beat's write has been pushed back; `None` where it need not be.
@@ -86,9 +106,17 @@ impl Canary {
                     written = reply.is_ok();
                     beat.refused = refusal(reply);
                 }
+                // A cluster that may not read has lost what it needs, though this server lives.
+                ("GET", Err(BackplaneError::Refused(why))) if why.starts_with("CLUSTERDOWN") => {
+                    return Err(BackplaneError::Down(why));
+                }
                 ("GET", reply) => read = reply.is_ok(),
                 ("TIME", Ok(reply)) => self.sample(&reply, clock, way),
                 ("TIME", Err(_)) => self.may_ask_time = false,
+                ("INFO", Ok(reply)) => beat.identity.take_info(decode::str(&reply).unwrap_or_default()),
+                ("INFO", Err(_)) => self.may_ask_info = false,
+                ("ROLE", Ok(reply)) => beat.identity.take_role(&reply),
+                ("ROLE", Err(_)) => self.may_ask_role = false,
                 _ => {}
             }
         }
@@ -102,15 +130,23 @@ impl Canary {
 
     fn commands(&self) -> Vec<Vec<String>> {
         let command = |words: &[&str]| words.iter().map(|w| w.to_string()).collect();
-        let mut commands = Vec::with_capacity(3);
+        let mut commands = Vec::with_capacity(5);
         if self.may_write {
-            commands.push(command(&["SET", &self.key, "1", "PX", &LIFETIME_MS.to_string()]));
-            commands.push(command(&["GET", &self.key]));
+            let key = self.key.lock();
+            commands.push(command(&["SET", &key, "1", "PX", &LIFETIME_MS.to_string()]));
+            commands.push(command(&["GET", &key]));
         } else {
             commands.push(command(&["PING"]));
         }
         if self.may_ask_time {
             commands.push(command(&["TIME"]));
+        }
+        // Several sections at once are for Redis 7.0 and later.
+        if self.may_ask_info {
+            commands.push(command(&["INFO", "replication"]));
+            commands.push(command(&["INFO", "server"]));
+        } else if self.may_ask_role {
+            commands.push(command(&["ROLE"]));
         }
         commands
     }

@@ -10,12 +10,15 @@ use fred::clients::Pipeline;
 use fred::prelude::*;
 use fred::types::CustomCommand;
 use fred::types::streams::{XCapKind, XCapTrim};
+use fred::util::redis_keyslot;
 use futures_util::stream::{self, StreamExt};
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 /// Some managed servers take at most 3,999 arguments.
 const KEYS_PER_READ: usize = 1000;
+/// In a cluster, where most have one key.
+const READS_PER_PIPELINE: usize = 256;
 /// Each reply carries the first and the last entry whole.
 const INSPECTIONS_PER_PIPELINE: usize = 250;
 const EXAMINATIONS_PER_PIPELINE: usize = 128;
@@ -33,11 +36,18 @@ pub struct Commands<'a> {
     pub client: &'a Client,
     pub key_prefix: &'a str,
     pub observe: &'a Observe,
+    /// In a cluster one command has the keys of one slot.
+    pub cluster: bool,
+    /// To a server that is taking slots over: `ASKING` precedes each command or transaction.
+    pub asking: bool,
 }
 
 impl Commands<'_> {
     /// `XREAD`, each at most 1,000 keys of equal count.
     pub async fn read(&self, asks: &[Ask]) -> Answered<Vec<Answered<Vec<Entry>>>> {
+        if self.cluster {
+            return self.read_slots(asks).await;
+        }
         let mut answers: Vec<_> = asks.iter().map(|_| Ok(Vec::new())).collect();
         let batches: Vec<_> = batches(asks).into_iter().map(|batch| self.read_batch(asks, batch)).collect();
         let mut parts = stream::iter(batches).buffer_unordered(CONCURRENT);
@@ -47,6 +57,62 @@ impl Commands<'_> {
             }
         }
         Ok(answers)
+    }
+
+    /// Pipelined `XREAD`, each of one slot.
+    async fn read_slots(&self, asks: &[Ask]) -> Answered<Vec<Answered<Vec<Entry>>>> {
+        let mut answers: Vec<_> = asks.iter().map(|_| Ok(Vec::new())).collect();
+        let mut left = self.slot_batches(asks);
+        while !left.is_empty() {
+            let batches = left.split_off(left.len().saturating_sub(READS_PER_PIPELINE));
+            let pipeline = self.client.pipeline();
+            for batch in &batches {
+                self.ask_first(&pipeline).await?;
+                let keys: Vec<Key> = batch.iter().map(|&i| self.key(&asks[i].channel).into()).collect();
+                let ids: Vec<String> = batch.iter().map(|&i| asks[i].after.to_string()).collect();
+                queued(pipeline.xread(Some(asks[batch[0]].count.max(1) as u64), None, keys, ids).await)?;
+            }
+            let replies = self.send("xread", pipeline, batches.len(), 1).await?;
+            for (mut batch, reply) in batches.into_iter().zip(replies) {
+                match reply {
+                    Ok(reply) => {
+                        let streams = decode::streams(reply).map_err(|e| BackplaneError::Down(e.to_string()))?;
+                        let mut streams: HashMap<_, _> = streams.into_iter().collect();
+                        for index in batch {
+                            let ask = &asks[index];
+                            let entries = streams.remove(self.key(&ask.channel).as_bytes()).unwrap_or(Ok(Vec::new()));
+                            answers[index] = entries.map(|e| limited(e, ask.count)).map_err(refused);
+                        }
+                    }
+                    // Of a slot that is being moved, keys may be in two places.
+                    Err(BackplaneError::Refused(why))
+                        if batch.len() > 1 && (fault::is_about_a_key(&why) || why.starts_with("TRYAGAIN")) =>
+                    {
+                        left.push(batch.split_off(batch.len() / 2));
+                        left.push(batch);
+                    }
+                    Err(error) => batch.into_iter().for_each(|index| answers[index] = Err(error.clone())),
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Indices of asks that may share an `XREAD` in a cluster.
+    fn slot_batches(&self, asks: &[Ask]) -> Vec<Vec<usize>> {
+        if self.asking {
+            return (0..asks.len()).map(|index| vec![index]).collect();
+        }
+        let mut slots: HashMap<u16, Vec<usize>> = HashMap::new();
+        for (index, ask) in asks.iter().enumerate() {
+            slots.entry(redis_keyslot(self.key(&ask.channel).as_bytes())).or_default().push(index);
+        }
+        let mut all = Vec::with_capacity(slots.len());
+        for indices in slots.into_values() {
+            let of_slot: Vec<Ask> = indices.iter().map(|&index| asks[index].clone()).collect();
+            all.extend(batches(&of_slot).into_iter().map(|batch| batch.into_iter().map(|i| indices[i]).collect()));
+        }
+        all
     }
 
     /// One bad key fails a whole `XREAD`: halves the batch until it stands alone.
@@ -93,9 +159,10 @@ impl Commands<'_> {
         let batches = channels.chunks(INSPECTIONS_PER_PIPELINE).map(|channels| async move {
             let pipeline = self.client.pipeline();
             for channel in channels {
+                self.ask_first(&pipeline).await?;
                 queued(pipeline.xinfo_stream(self.key(channel), false, None).await)?;
             }
-            let replies = self.send("xinfo", pipeline, channels.len()).await?;
+            let replies = self.send("xinfo", pipeline, channels.len(), 1).await?;
             Ok::<_, BackplaneError>(replies.into_iter().map(state).collect::<Vec<_>>())
         });
         collect(batches.collect(), channels.len()).await
@@ -107,14 +174,25 @@ impl Commands<'_> {
             let pipeline = self.client.pipeline();
             for ask in asks {
                 let key = self.key(&ask.channel);
+                // It holds for the whole transaction.
+                self.ask_first(&pipeline).await?;
                 queued(pipeline.custom(bare("MULTI"), Vec::<Value>::new()).await)?;
                 queued(pipeline.xinfo_stream(key.clone(), false, None).await)?;
                 queued(pipeline.xread(Some(ask.count.max(1) as u64), None, key, ask.after.to_string()).await)?;
                 queued(pipeline.custom(bare("EXEC"), Vec::<Value>::new()).await)?;
             }
-            let replies = self.send("examine", pipeline, asks.len() * COMMANDS_PER_EXAMINATION).await?;
-            let last = replies.into_iter().skip(COMMANDS_PER_EXAMINATION - 1).step_by(COMMANDS_PER_EXAMINATION);
-            Ok::<_, BackplaneError>(last.map(examined).collect::<Vec<_>>())
+            let mut replies = self.send("examine", pipeline, asks.len(), COMMANDS_PER_EXAMINATION).await?.into_iter();
+            let mut answers = Vec::with_capacity(asks.len());
+            while let (Some(multi), Some(first), Some(second), Some(exec)) =
+                (replies.next(), replies.next(), replies.next(), replies.next())
+            {
+                // A command that was not queued says why; EXEC says only that there was one.
+                answers.push(match [multi, first, second].into_iter().find_map(Result::err) {
+                    Some(error) => Err(error),
+                    None => examined(exec),
+                });
+            }
+            Ok::<_, BackplaneError>(answers)
         });
         collect(batches.collect(), asks.len()).await
     }
@@ -125,13 +203,14 @@ impl Commands<'_> {
             let pipeline = self.client.pipeline();
             for span in spans {
                 let (key, count) = (self.key(&span.channel), Some(span.count.max(1) as u64));
+                self.ask_first(&pipeline).await?;
                 let (oldest, newest) = (span.oldest.to_string(), span.newest.to_string());
                 queued(match span.toward {
                     Toward::Newest => pipeline.xrange(key, oldest, newest, count).await,
                     Toward::Oldest => pipeline.xrevrange(key, newest, oldest, count).await,
                 })?;
             }
-            let replies = self.send("xrange", pipeline, spans.len()).await?;
+            let replies = self.send("xrange", pipeline, spans.len(), 1).await?;
             Ok::<_, BackplaneError>(replies.into_iter().zip(spans).map(|(r, span)| page(r, span)).collect::<Vec<_>>())
         });
         collect(batches.collect(), spans.len()).await
@@ -159,6 +238,7 @@ impl Commands<'_> {
             let key = self.key(&publication.channel);
             let fields: Vec<(Key, Value)> =
                 publication.fields.iter().map(|(n, v)| (n.clone().into(), v.clone().into())).collect();
+            self.ask_first(&pipeline).await?;
             queued(match maxlen {
                 0 => pipeline.xadd(key, false, None, "*", fields).await,
                 _ => {
@@ -167,22 +247,35 @@ impl Commands<'_> {
                 }
             })?;
         }
-        let replies = self.send("xadd", pipeline, publications.len()).await?;
+        let replies = self.send("xadd", pipeline, publications.len(), 1).await?;
         Ok(replies.into_iter().map(|reply| decode::appended(reply?).map_err(refused)).collect())
     }
 
-    /// Sends a pipeline; as many replies as commands, or `Down`.
+    /// Sends a pipeline of `items`, each of `per` commands; as many replies as commands, or `Down`.
     async fn send(
         &self,
         name: &'static str,
         pipeline: Pipeline<Client>,
-        count: usize,
+        items: usize,
+        per: usize,
     ) -> Answered<Vec<Answered<Value>>> {
         let begun = Instant::now();
         let replies = pipeline.try_all::<Value>().await;
-        let replies = replies_of(replies, count);
+        let per = per + usize::from(self.asking);
+        let mut replies = replies_of(replies, items * per);
         self.observed(name, begun, replies.is_ok());
+        if let (Ok(replies), true) = (&mut replies, self.asking) {
+            let mut at = 0..;
+            replies.retain(|_| at.next().is_some_and(|at: usize| !at.is_multiple_of(per)));
+        }
         replies
+    }
+
+    async fn ask_first(&self, pipeline: &Pipeline<Client>) -> Answered<()> {
+        match self.asking {
+            true => queued(pipeline.custom(bare("ASKING"), Vec::<Value>::new()).await),
+            false => Ok(()),
+        }
     }
 
     fn key(&self, channel: &Channel) -> String {

@@ -3,7 +3,7 @@
 //! fred's own reconnecting is never used: it re-sends commands, forgets tracking and can hang (a frozen server).
 //! Whatever fails, the client is dropped and a new one is made.
 
-use super::address::Address;
+use super::address::Endpoint;
 use super::fault;
 use crate::backplane::BackplaneError;
 use fred::prelude::*;
@@ -17,8 +17,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-/// A TCP connection, and then each command of its set-up (HELLO, SELECT), may take so long.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pushes that may wait for the task that drains them; fred allocates them up front.
 const PUSH_CAPACITY: usize = 1024;
 /// Batches of one lane that may be on their way.
@@ -35,11 +33,11 @@ pub struct Connection {
 impl Connection {
     /// Connects, authenticates and selects the database.
     pub async fn open(
-        address: &Address,
+        endpoint: &Endpoint,
         version: RespVersion,
         command_timeout: Duration,
     ) -> Result<Connection, BackplaneError> {
-        let client = make(address, version.clone(), command_timeout);
+        let client = make(endpoint, version.clone(), command_timeout).map_err(BackplaneError::Down)?;
         // Before connecting: fred's own wait misses what happens between its look and its subscription.
         let mut connected = client.reconnect_rx();
         let mut router = client.connect();
@@ -60,7 +58,8 @@ impl Connection {
             biased;
             why = connection.lost() => Err(why),
             Ok(_) = connected.recv() => Ok(connection),
-            () = sleep(CONNECT_TIMEOUT * 3) => Err(BackplaneError::Down("no connection in time".into())),
+            // TCP and TLS, then each command of the set-up (HELLO, SELECT).
+            () = sleep(endpoint.access.timeout * 3) => Err(BackplaneError::Down("no connection in time".into())),
         }
     }
 
@@ -114,12 +113,19 @@ fn first_reason(lost: &watch::Sender<Option<BackplaneError>>, why: BackplaneErro
     });
 }
 
-fn make(address: &Address, version: RespVersion, command_timeout: Duration) -> Client {
+/// `Err`: a file with credentials or certificates cannot be used.
+fn make(endpoint: &Endpoint, version: RespVersion, command_timeout: Duration) -> Result<Client, String> {
+    let access = &endpoint.access;
+    let (username, password) = match endpoint.sentinel {
+        true => access.sentinel_credentials(),
+        false => access.credentials()?,
+    };
     let config = Config {
-        server: address.server.clone(),
-        username: address.username.clone(),
-        password: address.password.clone(),
-        database: (address.database > 0).then_some(address.database),
+        server: endpoint.server.clone(),
+        username,
+        password,
+        database: (endpoint.database > 0).then_some(endpoint.database),
+        tls: access.tls()?,
         version,
         fail_fast: true,
         ..Config::default()
@@ -130,15 +136,15 @@ fn make(address: &Address, version: RespVersion, command_timeout: Duration) -> C
         ..PerformanceConfig::default()
     };
     let connection = ConnectionConfig {
-        connection_timeout: CONNECT_TIMEOUT,
-        internal_command_timeout: CONNECT_TIMEOUT,
+        connection_timeout: access.timeout,
+        internal_command_timeout: access.timeout,
         // Never sent again: an XADD would be appended twice.
         max_command_attempts: 1,
         reconnect_errors: Vec::new(),
         tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
         ..ConnectionConfig::default()
     };
-    Client::new(config, Some(performance), Some(connection), None)
+    Ok(Client::new(config, Some(performance), Some(connection), None))
 }
 
 /// Delays between attempts: 50 ms, doubled up to half a second, each a little different on each node.
@@ -159,9 +165,30 @@ impl Backoff {
     }
 }
 
+/// The server that is used now; all connections but the live one go where that one has gone.
+pub struct Target(Mutex<Option<Endpoint>>);
+
+impl Target {
+    pub fn new(endpoint: Option<Endpoint>) -> Target {
+        Target(Mutex::new(endpoint))
+    }
+
+    pub fn get(&self) -> Option<Endpoint> {
+        self.0.lock().clone()
+    }
+
+    /// Whether it is another one.
+    pub fn set(&self, endpoint: Endpoint) -> bool {
+        let mut target = self.0.lock();
+        let other = target.as_ref().is_none_or(|known| known.server != endpoint.server);
+        *target = Some(endpoint);
+        other
+    }
+}
+
 /// A connection that is made when it is needed, and made anew after it was lost.
 pub struct Lane {
-    address: Address,
+    target: Arc<Target>,
     command_timeout: Duration,
     state: tokio::sync::Mutex<LaneState>,
     current: Mutex<Option<Arc<Connection>>>,
@@ -176,9 +203,9 @@ struct LaneState {
 }
 
 impl Lane {
-    pub fn new(address: Address, command_timeout: Duration) -> Lane {
+    pub fn new(target: Arc<Target>, command_timeout: Duration) -> Lane {
         Lane {
-            address,
+            target,
             command_timeout,
             state: Default::default(),
             current: Mutex::new(None),
@@ -218,7 +245,11 @@ impl Lane {
             Some((until, why)) if Instant::now() < *until => return Err(why.clone()),
             _ => {}
         }
-        match Connection::open(&self.address, RespVersion::RESP2, self.command_timeout).await {
+        let opened = match self.target.get() {
+            Some(endpoint) => Connection::open(&endpoint, RespVersion::RESP2, self.command_timeout).await,
+            None => Err(BackplaneError::Down("the primary is not known yet".into())),
+        };
+        match opened {
             Ok(connection) => {
                 let connection = Arc::new(connection);
                 *self.current.lock() = Some(connection.clone());

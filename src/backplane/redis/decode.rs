@@ -159,6 +159,11 @@ fn text(value: Value) -> Option<Bytes> {
     }
 }
 
+/// A reply that is a text.
+pub fn str(value: &Value) -> Option<&str> {
+    std::str::from_utf8(value.as_bytes()?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

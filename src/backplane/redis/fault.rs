@@ -1,11 +1,11 @@
 //! What an error means: the connection or the whole server cannot be used, or it refused one command.
 
+use super::address::Host;
 use crate::backplane::BackplaneError;
 use fred::error::Error;
 
 /// Error codes of a server that answers, but cannot serve now.
-const UNUSABLE: [&str; 8] =
-    ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "WRONGPASS", "BUSY", "TRYAGAIN", "UNBLOCKED"];
+const UNUSABLE: [&str; 6] = ["LOADING", "MASTERDOWN", "NOAUTH", "WRONGPASS", "BUSY", "UNBLOCKED"];
 
 /// `Refused` for what the server said of one command; `Down` for everything else.
 pub fn judge(error: &Error) -> BackplaneError {
@@ -45,6 +45,62 @@ pub fn is_for_good(why: &str) -> bool {
     why.starts_with("NOPERM") || why.contains("unknown command") || why.contains("unknown subcommand")
 }
 
+/// What a server of a cluster says instead of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Redirect {
+    /// The slot belongs to that one now.
+    Moved(Host),
+    /// The slot is on its way there, and this key is there already.
+    Ask(Host),
+    /// In a moment.
+    Later,
+}
+
+/// `asked`: who said it; it may leave out its own name.
+pub fn redirect(why: &str, asked: &Host) -> Option<Redirect> {
+    let mut words = why.split_whitespace();
+    match words.next()? {
+        "TRYAGAIN" | "CLUSTERDOWN" => Some(Redirect::Later),
+        kind @ ("MOVED" | "ASK") => {
+            let (name, port) = words.nth(1)?.rsplit_once(':')?;
+            let name = if matches!(name, "" | "?") { asked.name.as_str() } else { name };
+            let host = Host { name: name.to_owned(), port: port.parse().ok()? };
+            Some(if kind == "ASK" { Redirect::Ask(host) } else { Redirect::Moved(host) })
+        }
+        _ => None,
+    }
+}
+
+/// Whether a key does not belong to this server.
+pub fn is_redirect(why: &str) -> bool {
+    why.starts_with("MOVED ") || why.starts_with("ASK ")
+}
+
+/// What an operator can do about it, behind what was said.
+pub fn explain(why: &str) -> String {
+    let hint = match why {
+        _ if why.contains("UnknownIssuer") || why.contains("BadSignature") => {
+            "the certificate is not trusted: name its authority with ?ca=/path"
+        }
+        _ if why.contains("NotValidForName") => "the certificate is for another name than the URL's host",
+        _ if why.contains("CertificateRequired") || why.contains("HandshakeFailure") => {
+            "the server wants a client certificate: ?cert=/path&key=/path"
+        }
+        _ if why.contains("InvalidContentType") || why.contains("corrupt message") => {
+            "the server does not speak TLS on this port: redis:// instead of rediss://"
+        }
+        _ if why.contains("WRONGPASS") => "wrong user or password",
+        _ if why.contains("NOAUTH") => "the server wants a password",
+        _ if why.contains("cluster support disabled") => "not a cluster: use redis://",
+        _ if why.starts_with("MOVED ") => "a server of a cluster: use redis-cluster://",
+        _ if why.contains("knows no primary named") => {
+            "the name behind the last / of the URL is the sentinels' name for it"
+        }
+        _ => return why.to_owned(),
+    };
+    format!("{why} ({hint})")
+}
+
 /// Whether the server does not know or not allow `HELLO 3`.
 pub fn is_no_resp3(why: &str) -> bool {
     is_for_good(why) || why.starts_with("NOPROTO")
@@ -64,6 +120,19 @@ mod tests {
         }
         for down in ["LOADING Redis is loading", "MASTERDOWN Link", "NOAUTH Authentication", "Request timed out.", ""] {
             assert!(matches!(judged(down), BackplaneError::Down(_)), "{down}");
+        }
+    }
+
+    #[test]
+    fn redirections() {
+        let asked = Host { name: "me".into(), port: 1 };
+        let host = |name: &str| Host { name: name.into(), port: 7001 };
+        assert_eq!(redirect("MOVED 3999 127.0.0.1:7001", &asked), Some(Redirect::Moved(host("127.0.0.1"))));
+        assert_eq!(redirect("MOVED 3999 :7001", &asked), Some(Redirect::Moved(host("me"))));
+        assert_eq!(redirect("ASK 3999 ::1:7001", &asked), Some(Redirect::Ask(host("::1"))));
+        assert_eq!(redirect("CLUSTERDOWN Hash slot not served", &asked), Some(Redirect::Later));
+        for odd in ["", "MOVED", "MOVED 1", "MOVED 1 h", "MOVED 1 h:x", "ASK 1 h:99999", "ERR MOVED 1 h:1"] {
+            assert_eq!(redirect(odd, &asked), None, "{odd}");
         }
     }
 

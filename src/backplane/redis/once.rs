@@ -1,8 +1,9 @@
 //! One command on a connection of its own, for the command line; a node never uses it.
 
-use super::address::Address;
+use super::address::{Address, Endpoint, Host, Place};
 use super::connection::Connection;
-use super::fault;
+use super::fault::{self, Redirect};
+use super::sentinel;
 use crate::backplane::{BackplaneError, Publication};
 use crate::position::Position;
 use fred::interfaces::StreamsInterface;
@@ -12,13 +13,55 @@ use std::time::Duration;
 /// Time for the server to answer, once there is a connection.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Redirections of a cluster that are followed.
+const REDIRECTIONS: usize = 5;
+
 /// Appends one entry at most once, and returns its id. The stream is not trimmed.
 pub async fn append(url: &str, key_prefix: &str, publication: Publication) -> Result<Position, BackplaneError> {
     let address = Address::parse(url).map_err(|e| BackplaneError::Refused(e.to_string()))?;
+    append_to(&address, key_prefix, publication).await.map_err(|error| match error {
+        BackplaneError::Down(why) => BackplaneError::Down(fault::explain(&why)),
+        BackplaneError::Refused(why) => BackplaneError::Refused(fault::explain(&why)),
+    })
+}
+
+async fn append_to(address: &Address, key_prefix: &str, publication: Publication) -> Result<Position, BackplaneError> {
+    let Place::Cluster(seeds) = &address.place else {
+        let endpoint = match (&address.place, address.fixed()) {
+            (Place::Sentinel(hosts, master), _) => sentinel::primary(address, hosts, master).await?,
+            (_, Some(endpoint)) => endpoint,
+            (_, None) => return Err(BackplaneError::Refused("an address without a server".into())),
+        };
+        return add(&endpoint, key_prefix, &publication).await;
+    };
+    let mut last = BackplaneError::Down("no host".into());
+    for seed in seeds {
+        // Nothing is sent to a host that cannot be connected to, so the next one may be tried.
+        if let Err(error) = Connection::open(&address.endpoint(seed), RespVersion::RESP2, ANSWER_TIMEOUT).await {
+            last = error;
+            continue;
+        }
+        let mut host: Host = seed.clone();
+        for _ in 0..REDIRECTIONS {
+            match add(&address.endpoint(&host), key_prefix, &publication).await {
+                Err(BackplaneError::Refused(why)) => match fault::redirect(&why, &host) {
+                    Some(Redirect::Moved(target)) => host = target,
+                    _ => return Err(BackplaneError::Refused(why)),
+                },
+                answer => return answer,
+            }
+        }
+        return Err(BackplaneError::Down("the cluster's slots are moving".into()));
+    }
+    Err(last)
+}
+
+async fn add(endpoint: &Endpoint, key_prefix: &str, publication: &Publication) -> Result<Position, BackplaneError> {
     // RESP2, which every server speaks; there is nothing to be pushed here.
-    let connection = Connection::open(&address, RespVersion::RESP2, ANSWER_TIMEOUT).await?;
+    let connection = Connection::open(endpoint, RespVersion::RESP2, ANSWER_TIMEOUT).await?;
     let key = format!("{key_prefix}{}", publication.channel);
-    let fields: Vec<(Key, Value)> = publication.fields.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
+    let pair = |(name, value): &(bytes::Bytes, bytes::Bytes)| (name.clone().into(), value.clone().into());
+    let fields: Vec<(Key, Value)> = publication.fields.iter().map(pair).collect();
     let append = async {
         let id: String = connection.client.xadd(key, false, None, "*", fields).await.map_err(|e| fault::judge(&e))?;
         id.parse().map_err(|_| BackplaneError::Refused(format!("{id:?} is no entry id")))

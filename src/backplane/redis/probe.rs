@@ -34,6 +34,13 @@ pub async fn version(client: &Client) -> Result<Option<String>, BackplaneError> 
     Ok(version.or_else(|| line("redis_version:").map(str::to_owned)))
 }
 
+/// Whether `XINFO STREAM` counts entries, by the version that was told (Valkey began above it). Only a hint for
+/// `fantail check`: a node goes by the reply itself.
+pub fn counts_entries(version: Option<&str>) -> bool {
+    let major = |version: &str| version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    version.and_then(major).is_none_or(|major| major >= 7)
+}
+
 /// One command with its own answer; the outer error is the connection's.
 pub async fn one(client: &Client, words: &[&str]) -> Result<Result<Value, BackplaneError>, BackplaneError> {
     let words = words.iter().map(|w| w.to_string()).collect();
@@ -52,6 +59,10 @@ pub struct Findings {
     /// Server clock minus this machine's, in milliseconds.
     pub clock_offset_ms: Option<i64>,
     pub rights: Vec<Right>,
+    /// Whether lost events can be counted.
+    pub exact: bool,
+    /// Each primary of a cluster, and why it cannot be used.
+    pub shards: Vec<(String, Option<String>)>,
 }
 
 /// A command that a node needs, or can do without.
@@ -82,7 +93,8 @@ pub async fn rights(client: &Client, key_prefix: &str, publishes: bool) -> Resul
         ("CLIENT TRACKING", "following by tracking", false, vec!["CLIENT", "TRACKING", "OFF"]),
         ("PING", "noticing a dead server where SET is forbidden", false, vec!["PING"]),
         ("TIME", "measuring delivery lag", false, vec!["TIME"]),
-        ("INFO", "telling the server's version", false, vec!["INFO", "server"]),
+        ("INFO", "noticing a demoted server or another data set", false, vec!["INFO", "server"]),
+        ("ROLE", "noticing a demoted server where INFO is forbidden", false, vec!["ROLE"]),
         ("CLIENT ID", "following promptly without tracking", false, vec!["CLIENT", "ID"]),
         ("CLIENT UNBLOCK", "following promptly without tracking", false, vec!["CLIENT", "UNBLOCK", "0"]),
     ];

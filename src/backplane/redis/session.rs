@@ -1,9 +1,10 @@
 //! The life of the live connection: it follows by tracking where the server can, beats, and ends at any fault.
 
-use super::Shared;
 use super::canary::{Beat, Canary};
 use super::connection::Connection;
-use super::{fault, probe};
+use super::identity::Identity;
+use super::server::Shared;
+use super::{cluster, fault, probe};
 use crate::backplane::{BackplaneError, Changes};
 use crate::channel::Channel;
 use crate::config::Follow;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use fred::interfaces::TrackingInterface;
 use fred::types::RespVersion;
 use fred::types::client::Invalidation;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,8 +20,6 @@ use tokio::sync::broadcast::{Receiver, error::RecvError, error::TryRecvError};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-/// Commands of the live lane; with the beat each second it bounds how long a frozen server goes unnoticed.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 const BEAT: Duration = Duration::from_secs(1);
 /// How long the first push of a new connection may take before tracking is not believed in.
 const FIRST_PUSH: Duration = Duration::from_secs(1);
@@ -31,6 +31,7 @@ pub struct Session {
     pub tracking: bool,
     pub version: Option<String>,
     pub first_beat: Beat,
+    identity: Identity,
     canary: Canary,
     drain: AbortHandle,
 }
@@ -39,7 +40,7 @@ impl Session {
     /// Connects, finds out how this server can be followed, and starts it.
     pub async fn open(shared: &Shared) -> Result<Session, BackplaneError> {
         let connection = Arc::new(connect(shared).await?);
-        let canary = Canary::new(shared.canary_key());
+        let canary = Canary::new(shared.canary_key(), shared.cluster);
         let drain = tokio::spawn(drain(Drain {
             pushes: connection.client.invalidation_rx(),
             canary: canary.key(),
@@ -48,14 +49,23 @@ impl Session {
             changes: shared.changes.clone(),
         }));
         let (drain, first_beat) = (drain.abort_handle(), Beat::default());
-        let mut session = Session { connection, tracking: false, version: None, first_beat, canary, drain };
+        let identity = Identity::default();
+        let mut session = Session { connection, tracking: false, version: None, first_beat, identity, canary, drain };
         let connection = session.connection.clone();
         if shared.follow != Follow::Block {
             session.tracking = connection.run(probe::start_tracking(&connection, shared.follow)).await?;
         }
+        if shared.cluster && !session.tracking {
+            let why = "a cluster can only be followed by tracking, which this server does not offer to this user";
+            return Err(BackplaneError::Down(why.into()));
+        }
         session.version = connection.run(probe::version(&connection.client)).await?;
         // A loading server, or a replica without its primary, takes commands but has no data.
         session.first_beat = session.beat(shared).await?;
+        if session.tracking && shared.cluster {
+            // Its read arms; the first one may have gone to a foreign slot.
+            session.first_beat = session.beat(shared).await?;
+        }
         if session.tracking {
             session.tracking = session.pushes_arrive(shared).await?;
         }
@@ -67,9 +77,26 @@ impl Session {
         if self.tracking { "tracking" } else { "block" }
     }
 
+    /// `Down` where the server cannot be used any more; a replica cannot.
     async fn beat(&mut self, shared: &Shared) -> Result<Beat, BackplaneError> {
         let connection = self.connection.clone();
-        connection.run(self.canary.beat(&connection.client, &shared.observe)).await
+        let mut beat = connection.run(self.canary.beat(&connection.client, &shared.observe)).await?;
+        if beat.identity.replica {
+            return Err(BackplaneError::Down("the server is a replica: only a primary is followed".into()));
+        }
+        if shared.cluster && beat.refused.as_deref().is_some_and(fault::is_redirect) {
+            // Its slots have changed, or are not known yet.
+            let slots = connection.run(cluster::topology::own_slots(&connection.client)).await?;
+            if self.canary.move_to(&slots) {
+                beat.refused = None;
+            }
+        }
+        let before = std::mem::replace(&mut self.identity, beat.identity.clone());
+        if beat.identity.differs(&before) {
+            tracing::warn!("redis: the server's data set is another one; verifying all");
+            shared.changes.doubt();
+        }
+        Ok(beat)
     }
 
     /// Whether a push comes; without the right to write it cannot be tried, and is believed in.
@@ -120,10 +147,12 @@ impl Drop for Session {
 
 /// RESP3, which pushes need; RESP2 where the server has none and tracking is not asked for.
 async fn connect(shared: &Shared) -> Result<Connection, BackplaneError> {
+    let endpoint = shared.resolve().await?;
+    let timeout = endpoint.access.timeout;
     let version = if shared.follow == Follow::Block { RespVersion::RESP2 } else { RespVersion::RESP3 };
-    match Connection::open(&shared.address, version, COMMAND_TIMEOUT).await {
+    match Connection::open(&endpoint, version, timeout).await {
         Err(BackplaneError::Refused(why)) if shared.follow == Follow::Auto && fault::is_no_resp3(&why) => {
-            Connection::open(&shared.address, RespVersion::RESP2, COMMAND_TIMEOUT).await
+            Connection::open(&endpoint, RespVersion::RESP2, timeout).await
         }
         result => result,
     }
@@ -132,7 +161,7 @@ async fn connect(shared: &Shared) -> Result<Connection, BackplaneError> {
 /// What the draining task needs; it does nothing else, so that it keeps up.
 struct Drain {
     pushes: Receiver<Invalidation>,
-    canary: Bytes,
+    canary: Arc<Mutex<String>>,
     heard: Arc<AtomicU64>,
     prefix: Bytes,
     changes: Arc<Changes>,
@@ -164,7 +193,7 @@ impl Drain {
     fn take(&self, push: Invalidation, channels: &mut Vec<Channel>) {
         for key in push.keys {
             let key = key.into_bytes();
-            if key == self.canary {
+            if key == self.canary.lock().as_bytes() {
                 self.heard.fetch_add(1, Ordering::Release);
             } else {
                 channels.extend(key.strip_prefix(self.prefix.as_ref()).and_then(channel));

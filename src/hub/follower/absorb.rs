@@ -12,7 +12,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// A feed that slept through more than this is begun anew: reading on would cost more than its tail is worth.
 const WORTH_READING: u64 = 1_000;
@@ -39,6 +39,15 @@ impl Follower {
                 });
                 true
             }
+            Done::Sampled(channels, Ok(states)) => {
+                channels
+                    .into_iter()
+                    .zip(states)
+                    .for_each(|(channel, state)| self.sampled(channel, state.ok().flatten()));
+                true
+            }
+            // The next sample comes by itself.
+            Done::Sampled(_, Err(_)) => true,
             Done::Attached(channels, Err(_)) => {
                 self.fresh.extend(channels);
                 false
@@ -46,6 +55,7 @@ impl Follower {
             Done::Read(channels, _, Err(_)) | Done::Examined(channels, _, Err(_)) => {
                 for channel in channels {
                     if let Some(followed) = self.followed.get_mut(&channel) {
+                        followed.feed.lock().ask_for_less();
                         followed.busy = false;
                         self.mark(&channel);
                     }
@@ -83,7 +93,10 @@ impl Follower {
             return;
         }
         let more = entries.len() == count;
-        entries.remove(0);
+        let known = entries.remove(0);
+        if entries.is_empty() {
+            followed.feed.lock().learn(size(&known));
+        }
         self.append(&channel, Vec::new(), entries);
         self.settled(&channel, more);
     }
@@ -200,8 +213,19 @@ impl Follower {
         }
     }
 
-    /// This stream cannot be read: who waits is told, who is there keeps waiting for the sweep.
+    /// This stream cannot be read: who waits is told, who is there keeps waiting for the sweep. Where its part of the
+    /// backplane is down all keep waiting.
     fn refused(&mut self, channel: Channel, error: BackplaneError) {
+        if let BackplaneError::Down(why) = &error {
+            debug!(channel = %channel, %why, "a stream waits for its part of the backplane");
+            if let Some(followed) = self.followed.get_mut(&channel) {
+                // What has no position yet must not be read: only `unpark` brings it back.
+                followed.busy = followed.feed.lock().life == Life::Unattached;
+                followed.dirty = true;
+                self.parked.insert(channel);
+            }
+            return;
+        }
         warn!(channel = %channel, %error, "a stream cannot be read");
         let Some(followed) = self.followed.get_mut(&channel) else { return };
         followed.busy = false;
@@ -227,6 +251,11 @@ fn begin(feed: &Arc<Feed>, state: Option<&StreamState>) {
         Some(state) => feed.log.begin_at(state.last, state.added, state.finished),
         None => feed.log.begin_at(Position::ZERO, Some(0), false),
     }
+}
+
+/// Bytes of an entry's fields.
+fn size(entry: &Entry) -> usize {
+    entry.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// How many entries came since, where counts are known.

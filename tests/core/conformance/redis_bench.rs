@@ -19,13 +19,8 @@ impl RedisBench {
     /// Connected, following in the given way.
     pub async fn new(follow: Follow) -> RedisBench {
         let server = support::redis::Redis::start();
-        let settings = Settings {
-            url: server.url(),
-            key_prefix: KEY_PREFIX.into(),
-            follow,
-            publish_maxlen: 0,
-            observe: Arc::new(|_, _, _| ()),
-        };
+        let settings =
+            Settings { key_prefix: KEY_PREFIX.into(), follow, publish_maxlen: 0, ..Settings::new(&server.url()) };
         let backplane = Redis::start(settings, &tokio::runtime::Handle::current()).expect("a good address");
         let mut link = backplane.link();
         let up = link.wait_for(|link| *link == Link::Up);

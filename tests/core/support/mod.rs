@@ -7,3 +7,4 @@ pub mod fleet;
 pub mod node;
 pub mod redis;
 pub mod stream;
+pub mod topology;

@@ -35,11 +35,47 @@ impl Redis {
 
     /// A server with further arguments for its command line.
     pub fn start_with(arguments: &[&str]) -> Redis {
+        Redis::start_as(&|_| arguments.iter().map(|a| a.to_string()).collect())
+    }
+
+    /// A server whose port speaks TLS with these files; commands of the test reach it by its plain port.
+    pub fn start_tls(folder: &std::path::Path, arguments: &[&str]) -> (Redis, u16) {
+        let tls = free_port();
+        let file = |name: &str| folder.join(name).display().to_string();
+        let mut all: Vec<String> = ["--tls-port".to_owned(), tls.to_string(), "--tls-cert-file".into()].into();
+        all.extend([file("server.pem"), "--tls-key-file".into(), file("server.key"), "--tls-ca-cert-file".into()]);
+        all.push(file("ca.pem"));
+        all.extend(arguments.iter().map(|a| a.to_string()));
+        (Redis::start_as(&|_| all.clone()), tls)
+    }
+
+    /// A sentinel of one primary, which it calls `main`.
+    pub fn start_sentinel(primary: u16, quorum: usize) -> Redis {
+        let arguments = move |folder: &std::path::Path| {
+            let file = folder.join("sentinel.conf");
+            let text = format!(
+                "sentinel monitor main 127.0.0.1 {primary} {quorum}\nsentinel down-after-milliseconds main 1000\n\
+                 sentinel failover-timeout main 4000\n"
+            );
+            std::fs::write(&file, text).expect("a configuration for the sentinel");
+            vec![file.display().to_string(), "--sentinel".to_owned()]
+        };
+        Redis::start_as(&arguments)
+    }
+
+    /// A node of a cluster that has not met others yet.
+    pub fn start_cluster_node(more: &[&str]) -> Redis {
+        let own = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-config-file", "nodes.conf"];
+        let all: Vec<String> = own.iter().chain(more).map(|a| a.to_string()).collect();
+        Redis::start_as(&|_| all.clone())
+    }
+
+    fn start_as(arguments: &dyn Fn(&std::path::Path) -> Vec<String>) -> Redis {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("fantail-redis-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).expect("a folder for redis-server");
-        let arguments = arguments.iter().map(|a| a.to_string()).collect();
+        let arguments = arguments(&folder);
         let mut redis = Redis { child: Mutex::new(None), port: 0, folder, arguments };
         for _ in 0..20 {
             redis.port = free_port();
@@ -122,9 +158,16 @@ impl Redis {
 
     fn try_run(&self) -> bool {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "redis-server", "--bind", "127.0.0.1", "--save", ""]);
+        command.args(["--pdeathsig", "KILL", "redis-server"]);
+        // A configuration file comes first.
+        let file = self.arguments.iter().take_while(|argument| argument.starts_with('/')).count();
+        command.args(&self.arguments[..file]);
+        command.args(["--bind", "127.0.0.1"]);
+        if file == 0 {
+            command.args(["--save", ""]);
+        }
         command.args(["--port", &self.port.to_string(), "--logfile", "redis.log", "--unixsocket"]);
-        command.arg(self.socket()).arg("--dir").arg(&self.folder).args(&self.arguments);
+        command.arg(self.socket()).arg("--dir").arg(&self.folder).args(&self.arguments[file..]);
         command.current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = spawn(command).expect("setpriv starts redis-server");
         let deadline = Instant::now() + PATIENCE;
@@ -167,7 +210,8 @@ impl Drop for Redis {
 /// Below the range that the kernel takes client ports from, so that nobody takes it between a stop and a start.
 fn free_port() -> u16 {
     loop {
-        let port = fastrand::u16(12_000..32_000);
+        // A cluster's bus has a port that is 10,000 above.
+        let port = fastrand::u16(12_000..22_000);
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

@@ -1,0 +1,189 @@
+//! What a server asks for before it answers: credentials, TLS, and how long it is waited for.
+//!
+//! Files are read at each connect, so that what is rotated is taken up without a restart. Nothing here is ever shown.
+
+use fred::types::config::{TlsConfig, TlsConnector};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+const USERNAME: &str = "FANTAIL_REDIS_USERNAME";
+const PASSWORD: &str = "FANTAIL_REDIS_PASSWORD";
+const SENTINEL_USERNAME: &str = "FANTAIL_REDIS_SENTINEL_USERNAME";
+const SENTINEL_PASSWORD: &str = "FANTAIL_REDIS_SENTINEL_PASSWORD";
+
+/// Of `--redis-timeout`.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Clone)]
+pub struct Access {
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub password_file: Option<PathBuf>,
+    pub sentinel_username: Option<String>,
+    pub sentinel_password: Option<String>,
+    /// `None`: plain TCP or a unix socket.
+    pub tls: Option<Files>,
+    /// For a connection, for each command of its set-up, and for each command of the live connection.
+    pub timeout: Duration,
+}
+
+/// PEM files of a TLS client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// Authorities that are trusted instead of the system's.
+    pub ca: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+}
+
+/// User and password, each where there is one.
+pub type Credentials = (Option<String>, Option<String>);
+
+impl Default for Access {
+    fn default() -> Access {
+        Access {
+            username: None,
+            password: None,
+            password_file: None,
+            sentinel_username: None,
+            sentinel_password: None,
+            tls: None,
+            timeout: DEFAULT_TIMEOUT,
+        }
+    }
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access").field("tls", &self.tls).field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl Access {
+    /// Of a data server: from the URL, else the file, else the environment. `Err`: why there are none, though some
+    /// are meant.
+    pub fn credentials(&self) -> Result<Credentials, String> {
+        let username = self.username.clone().or_else(|| variable(USERNAME));
+        let password = match (&self.password, &self.password_file) {
+            (Some(password), _) => Some(password.clone()),
+            (None, Some(file)) => Some(secret(file)?),
+            (None, None) => variable(PASSWORD),
+        };
+        match (&username, &password) {
+            (Some(_), None) => {
+                Err(format!("a user needs a password: in the URL, by --redis-password-file or {PASSWORD}"))
+            }
+            _ => Ok((username, password)),
+        }
+    }
+
+    /// Of a sentinel, which has its own or none.
+    pub fn sentinel_credentials(&self) -> Credentials {
+        let username = self.sentinel_username.clone().or_else(|| variable(SENTINEL_USERNAME));
+        let password = self.sentinel_password.clone().or_else(|| variable(SENTINEL_PASSWORD));
+        (username.filter(|_| password.is_some()), password)
+    }
+
+    /// What fred needs for TLS; `Err` names the file that cannot be used.
+    pub fn tls(&self) -> Result<Option<TlsConfig>, String> {
+        let Some(files) = &self.tls else { return Ok(None) };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| e.to_string())?
+            .with_root_certificates(roots(files.ca.as_deref())?);
+        let config = match (&files.cert, &files.key) {
+            (Some(cert), Some(key)) => {
+                let bad = |e: rustls::Error| format!("{} and {}: {e}", cert.display(), key.display());
+                let private = PrivateKeyDer::from_pem_file(key).map_err(|e| format!("{}: {e}", key.display()))?;
+                builder.with_client_auth_cert(certificates(cert)?, private).map_err(bad)?
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        Ok(Some(TlsConnector::from(config).into()))
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A file's text, without the line break at its end.
+fn secret(file: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(file).map_err(|e| format!("--redis-password-file {}: {e}", file.display()))?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(format!("--redis-password-file {}: it is empty", file.display())),
+        text => Ok(text.to_owned()),
+    }
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let bad = |e: rustls::pki_types::pem::Error| format!("{}: {e}", file.display());
+    let list = CertificateDer::pem_file_iter(file).map_err(bad)?.collect::<Result<Vec<_>, _>>().map_err(bad)?;
+    match list.is_empty() {
+        true => Err(format!("{}: there is no certificate in it", file.display())),
+        false => Ok(list),
+    }
+}
+
+/// The named authorities alone, or those that the system trusts.
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut store = RootCertStore::empty();
+    if let Some(file) = ca {
+        for certificate in certificates(file)? {
+            store.add(certificate).map_err(|e| format!("{}: {e}", file.display()))?;
+        }
+        return Ok(store);
+    }
+    // Read once: it takes tens of milliseconds.
+    static SYSTEM: OnceLock<RootCertStore> = OnceLock::new();
+    let system = SYSTEM.get_or_init(|| {
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        store
+    });
+    match system.is_empty() {
+        true => Err("this system trusts no certificates: name an authority with ?ca=/path".into()),
+        false => Ok(system.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_file_is_read_each_time() {
+        let file = std::env::temp_dir().join(format!("fantail-password-{}", std::process::id()));
+        let access = Access { password_file: Some(file.clone()), ..Access::default() };
+        assert!(access.credentials().unwrap_err().contains(file.to_str().unwrap()));
+        for password in ["one", "two"] {
+            std::fs::write(&file, format!("{password}\n")).unwrap();
+            assert_eq!(access.credentials().unwrap().1.as_deref(), Some(password));
+        }
+        std::fs::write(&file, "\n").unwrap();
+        assert!(access.credentials().is_err());
+        std::fs::remove_file(&file).unwrap();
+        let own = Access { password: Some("url".into()), ..access };
+        assert_eq!(own.credentials().unwrap().1.as_deref(), Some("url"));
+        let user = Access { username: Some("u".into()), ..Access::default() };
+        assert!(user.credentials().unwrap_err().starts_with("a user needs a password"));
+    }
+
+    #[test]
+    fn a_bad_certificate_file_is_named() {
+        for files in [
+            Files { ca: Some("/nonexistent/ca.pem".into()), ..Files::default() },
+            Files { ca: Some("/dev/null".into()), ..Files::default() },
+        ] {
+            let name = files.ca.clone().unwrap();
+            let error = Access { tls: Some(files), ..Access::default() }.tls().unwrap_err();
+            assert!(error.starts_with(name.to_str().unwrap()), "{error}");
+        }
+    }
+}

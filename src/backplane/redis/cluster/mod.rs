@@ -1,0 +1,295 @@
+//! Redis Cluster: a live connection to each primary, and who of them owns what.
+//!
+//! Never through fred's cluster client: one dead primary stops all its commands. Here each primary is a
+//! [`Shared`] of its own, and what is down harms only the slots it owns. Commands are routed in [`route`].
+
+mod route;
+pub mod topology;
+
+use self::topology::Topology;
+use super::address::{Address, Host, Place};
+use super::connection::Connection;
+use super::probe::{self, Findings};
+use super::server::{Shared, supervise};
+use super::{Settings, decode, fault};
+use crate::backplane::{BackplaneError, Changes, Facts, Link, Shard};
+use fred::types::{RespVersion, Value};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use parking_lot::Mutex;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Between looks at the topology while nothing hints at a change.
+const EVERY: Duration = Duration::from_secs(10);
+/// The same while something is wrong.
+const SOON: Duration = Duration::from_millis(300);
+/// Between looks, however many hints there are.
+const LEAST: Duration = Duration::from_millis(50);
+/// Live primaries that are asked what they believe.
+const WITNESSES: usize = 3;
+/// How much later than the one before it a host is asked.
+const STAGGER: Duration = Duration::from_millis(250);
+/// A server without slots is kept for so long after a command was sent there.
+const KEPT: Duration = Duration::from_secs(10);
+
+/// See the module.
+pub(super) struct Cluster {
+    settings: Settings,
+    address: Address,
+    runtime: Handle,
+    pub changes: Arc<Changes>,
+    pub link: watch::Sender<Link>,
+    map: Mutex<Map>,
+    /// A command or a connection hints that the topology has changed.
+    stale: Notify,
+    turned: Arc<Notify>,
+    trouble: Mutex<Option<String>>,
+}
+
+#[derive(Default)]
+struct Map {
+    topology: Topology,
+    members: HashMap<Host, Member>,
+    /// Reconnects of members that are gone.
+    reconnects: u64,
+}
+
+struct Member {
+    shared: Arc<Shared>,
+    supervisor: AbortHandle,
+    wanted: Instant,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.supervisor.abort();
+        self.shared.end();
+    }
+}
+
+/// A topology, and how new it is.
+struct View {
+    epoch: u64,
+    topology: Topology,
+}
+
+impl Cluster {
+    pub fn new(settings: Settings, address: Address, runtime: Handle) -> Cluster {
+        Cluster {
+            settings,
+            address,
+            runtime,
+            changes: Arc::default(),
+            link: watch::Sender::new(Link::Down),
+            map: Mutex::default(),
+            stale: Notify::new(),
+            turned: Arc::default(),
+            trouble: Mutex::default(),
+        }
+    }
+
+    /// Follows the topology for as long as the node lives.
+    pub async fn tend(self: Arc<Cluster>) {
+        loop {
+            match self.look().await {
+                Ok(topology) => self.adopt(topology),
+                Err(error) => {
+                    let why = fault::explain(&fault::reason(error));
+                    if self.trouble.lock().replace(why.clone()).as_ref() != Some(&why) {
+                        tracing::warn!(redis = %self.address, %why, "redis: the cluster's topology is not known");
+                    }
+                }
+            }
+            let pause = if self.troubled() { SOON } else { EVERY };
+            let _ = timeout(pause, self.stale.notified()).await;
+            sleep(LEAST).await;
+        }
+    }
+
+    /// Keeps the link true: up while any shard is.
+    pub async fn watch(self: Arc<Cluster>) {
+        loop {
+            self.turned.notified().await;
+            let up = self.shards().iter().any(|shard| shard.up);
+            let link = if up { Link::Up } else { Link::Down };
+            self.link.send_if_modified(|known| std::mem::replace(known, link) != link);
+            self.stale.notify_one();
+        }
+    }
+
+    fn troubled(&self) -> bool {
+        self.trouble.lock().is_some() || self.shards().iter().any(|shard| !shard.up)
+    }
+
+    /// The owners of slots, and whether each can be used.
+    pub fn shards(&self) -> Vec<Shard> {
+        let map = self.map.lock();
+        let up = |host: &Host| map.members.get(host).is_some_and(|m| *m.shared.link.borrow() == Link::Up);
+        let owners: BTreeSet<&Host> = map.topology.owners().into_keys().collect();
+        owners.into_iter().map(|host| Shard { name: host.to_string(), up: up(host) }).collect()
+    }
+
+    pub fn facts(&self) -> Facts {
+        let shards = self.shards();
+        let map = self.map.lock();
+        let members: Vec<Facts> = map.members.values().map(|member| member.shared.facts()).collect();
+        let known = members.iter().find(|facts| facts.version.is_some()).cloned().unwrap_or_default();
+        let trouble = self.trouble.lock().clone().or_else(|| {
+            let down: Vec<&str> = shards.iter().filter(|shard| !shard.up).map(|shard| shard.name.as_str()).collect();
+            (!down.is_empty()).then(|| format!("down: {}", down.join(", ")))
+        });
+        Facts {
+            name: self.address.to_string(),
+            version: known.version,
+            follow: known.follow,
+            clock_offset_ms: known.clock_offset_ms,
+            reconnects: map.reconnects + members.iter().map(|facts| facts.reconnects).sum::<u64>(),
+            server: None,
+            trouble,
+            shards,
+        }
+    }
+
+    /// What the live primaries believe, the newest belief; where there are none, whoever answers.
+    async fn look(&self) -> Result<Topology, BackplaneError> {
+        let live: Vec<(Host, Arc<Connection>)> = {
+            let map = self.map.lock();
+            let live = map.members.iter().filter_map(|(host, member)| Some((host.clone(), member.shared.live()?)));
+            live.take(WITNESSES).collect()
+        };
+        let asked = live.iter().map(|(host, connection)| view(connection, host));
+        let views = futures_util::future::join_all(asked).await;
+        let newest = views.into_iter().filter_map(Result::ok).max_by_key(|view| view.epoch);
+        match newest {
+            Some(view) => Ok(view.topology),
+            None => self.search().await,
+        }
+    }
+
+    /// Asks every host that was ever named, one after the other, until one answers.
+    async fn search(&self) -> Result<Topology, BackplaneError> {
+        let Place::Cluster(seeds) = &self.address.place else {
+            return Err(BackplaneError::Refused("not a cluster's address".into()));
+        };
+        let mut hosts: Vec<Host> = self.map.lock().members.keys().cloned().collect();
+        hosts.extend(seeds.iter().filter(|seed| !hosts.contains(seed)).cloned().collect::<Vec<_>>());
+        let mut asked: FuturesUnordered<_> = hosts
+            .iter()
+            .zip(0..)
+            .map(|(host, turn)| async move {
+                sleep(STAGGER * turn).await;
+                let endpoint = self.address.endpoint(host);
+                let timeout = endpoint.access.timeout;
+                let result = match Connection::open(&endpoint, RespVersion::RESP2, timeout).await {
+                    Ok(connection) => view(&connection, host).await,
+                    Err(error) => Err(error),
+                };
+                (host, result)
+            })
+            .collect();
+        let mut failures = Vec::new();
+        while let Some((host, result)) = asked.next().await {
+            match result {
+                Ok(view) => return Ok(view.topology),
+                Err(error) => failures.push(format!("{host}: {}", fault::reason(error))),
+            }
+        }
+        Err(BackplaneError::Down(failures.join("; ")))
+    }
+
+    fn adopt(&self, topology: Topology) {
+        *self.trouble.lock() = None;
+        let mut map = self.map.lock();
+        let moved = topology.moved(&map.topology);
+        map.topology = topology;
+        let owners: Vec<Host> = map.topology.owners().into_keys().cloned().collect();
+        for host in &owners {
+            self.member(&mut map, host);
+        }
+        let now = Instant::now();
+        let unwanted = |host: &Host, m: &Member| !owners.contains(host) && now.duration_since(m.wanted) > KEPT;
+        let Map { members, reconnects, .. } = &mut *map;
+        members.retain(|host, member| {
+            let unwanted = unwanted(host, member);
+            *reconnects += if unwanted { member.shared.facts().reconnects } else { 0 };
+            !unwanted
+        });
+        drop(map);
+        // Owners may have come or gone.
+        self.turned_without_hint();
+        if moved {
+            tracing::info!(redis = %self.address, "redis: slots have moved; verifying all");
+            self.changes.doubt();
+        }
+    }
+
+    fn turned_without_hint(&self) {
+        let up = self.shards().iter().any(|shard| shard.up);
+        let link = if up { Link::Up } else { Link::Down };
+        self.link.send_if_modified(|known| std::mem::replace(known, link) != link);
+    }
+
+    fn member(&self, map: &mut Map, host: &Host) -> Arc<Shared> {
+        if let Some(member) = map.members.get_mut(host) {
+            member.wanted = Instant::now();
+            return member.shared.clone();
+        }
+        let endpoint = Some(self.address.endpoint(host));
+        let mut shared = Shared::new(&self.settings, self.address.clone(), endpoint, self.changes.clone());
+        shared.turned = self.turned.clone();
+        let shared = Arc::new(shared);
+        let supervisor = self.runtime.spawn(supervise(shared.clone())).abort_handle();
+        map.members.insert(host.clone(), Member { shared: shared.clone(), supervisor, wanted: Instant::now() });
+        shared
+    }
+
+    /// Ends all connections.
+    pub fn end(&self) {
+        self.map.lock().members.clear();
+        self.link.send_replace(Link::Down);
+    }
+
+    /// Connects to each primary once, and finds out what a node could do there.
+    pub async fn survey(&self, publishes: bool) -> Result<Findings, BackplaneError> {
+        let topology = self.search().await?;
+        let mut found: Option<Findings> = None;
+        let mut shards = Vec::new();
+        let owners: BTreeSet<Host> = topology.owners().into_keys().cloned().collect();
+        for host in owners {
+            let endpoint = Some(self.address.endpoint(&host));
+            let shared = Shared::new(&self.settings, self.address.clone(), endpoint, self.changes.clone());
+            let answer = shared.survey(publishes).await;
+            shards.push((host.to_string(), answer.as_ref().err().map(|e| fault::reason(e.clone()))));
+            if let (Ok(findings), None) = (answer, &found) {
+                found = Some(findings);
+            }
+        }
+        match found {
+            Some(findings) => Ok(Findings { shards, ..findings }),
+            None => {
+                let why = shards.into_iter().filter_map(|(host, why)| Some(format!("{host}: {}", why?)));
+                Err(BackplaneError::Down(why.collect::<Vec<_>>().join("; ")))
+            }
+        }
+    }
+}
+
+async fn view(connection: &Connection, asked: &Host) -> Result<View, BackplaneError> {
+    let client = &connection.client;
+    let slots = connection.run(probe::one(client, &["CLUSTER", "SLOTS"])).await??;
+    let info = connection.run(probe::one(client, &["CLUSTER", "INFO"])).await?;
+    let epoch = info.as_ref().ok().and_then(epoch).unwrap_or(0);
+    match Topology::read(&slots, asked) {
+        Some(topology) => Ok(View { epoch, topology }),
+        None => Err(BackplaneError::Down("it knows no slots of the cluster".into())),
+    }
+}
+
+fn epoch(info: &Value) -> Option<u64> {
+    decode::str(info)?.lines().find_map(|line| line.strip_prefix("cluster_current_epoch:"))?.trim().parse().ok()
+}

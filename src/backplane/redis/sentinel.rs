@@ -1,0 +1,126 @@
+//! Sentinel: asks where the primary is, and listens for its replacement.
+//!
+//! Never through fred's own Sentinel mode: it replaces the configured list by what one sentinel says, and when those
+//! are dead it never asks the others again.
+
+use super::address::{Address, Endpoint, Host};
+use super::connection::{Backoff, Connection};
+use super::server::Shared;
+use super::{decode, fault, probe};
+use crate::backplane::BackplaneError;
+use fred::interfaces::{EventInterface, PubsubInterface};
+use fred::types::{RespVersion, Value};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// How much later than the one before it a sentinel is asked: one that is dead must not delay the answer.
+const STAGGER: Duration = Duration::from_millis(250);
+/// Between looks at what the listened-to sentinel believes; they also show that it lives.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const SWITCHED: &str = "+switch-master";
+
+/// Where the primary is: asks the sentinels in turn, and takes the first answer.
+pub async fn primary(address: &Address, hosts: &[Host], master: &str) -> Result<Endpoint, BackplaneError> {
+    let mut asked: FuturesUnordered<_> = hosts
+        .iter()
+        .zip(0..)
+        .map(|(host, turn)| async move {
+            sleep(STAGGER * turn).await;
+            (host, ask(address, host, master).await)
+        })
+        .collect();
+    let mut failures = Vec::new();
+    while let Some((host, answer)) = asked.next().await {
+        match answer {
+            Ok(Some(primary)) => return Ok(address.endpoint(&primary)),
+            Ok(None) => failures.push(format!("{host} knows no primary named {master:?}")),
+            Err(error) => failures.push(format!("{host}: {}", fault::reason(error))),
+        }
+    }
+    Err(BackplaneError::Down(format!("no sentinel says where the primary is: {}", failures.join("; "))))
+}
+
+async fn ask(address: &Address, host: &Host, master: &str) -> Result<Option<Host>, BackplaneError> {
+    let endpoint = address.sentinel(host);
+    let connection = Connection::open(&endpoint, RespVersion::RESP2, endpoint.access.timeout).await?;
+    look(&connection, master).await
+}
+
+async fn look(connection: &Connection, master: &str) -> Result<Option<Host>, BackplaneError> {
+    let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", master];
+    match connection.run(probe::one(&connection.client, &words)).await?? {
+        Value::Null => Ok(None),
+        reply => host(&reply).map(Some).ok_or_else(|| BackplaneError::Refused("an answer that is no address".into())),
+    }
+}
+
+fn host(reply: &Value) -> Option<Host> {
+    let Value::Array(list) = reply else { return None };
+    let [name, port] = list.as_slice() else { return None };
+    Some(Host { name: decode::str(name)?.to_owned(), port: decode::str(port)?.parse().ok()? })
+}
+
+/// Ends the live connection as soon as a sentinel says that the primary is another one. Runs as long as the node.
+pub async fn watch(shared: Arc<Shared>, hosts: Vec<Host>, master: String) {
+    let mut backoff = Backoff::default();
+    for turn in 0_usize.. {
+        let endpoint = shared.address.sentinel(&hosts[turn % hosts.len()]);
+        if let Ok(connection) = listen(&endpoint).await {
+            backoff.reset();
+            let why = follow(&shared, &connection, &master).await;
+            tracing::debug!(sentinel = %endpoint, why = fault::reason(why), "redis: the sentinel is left");
+        }
+        sleep(backoff.next()).await;
+    }
+}
+
+/// Subscribes where the sentinel speaks RESP3; in RESP2 a subscribed connection could ask nothing any more.
+async fn listen(endpoint: &Endpoint) -> Result<Connection, BackplaneError> {
+    let timeout = endpoint.access.timeout;
+    let Ok(connection) = Connection::open(endpoint, RespVersion::RESP3, timeout).await else {
+        return Connection::open(endpoint, RespVersion::RESP2, timeout).await;
+    };
+    let subscribe = async { connection.client.subscribe(SWITCHED).await.map_err(|e| fault::judge(&e)) };
+    connection.run(subscribe).await?;
+    Ok(connection)
+}
+
+async fn follow(shared: &Shared, connection: &Connection, master: &str) -> BackplaneError {
+    let mut messages = connection.client.message_rx();
+    loop {
+        match look(connection, master).await {
+            Ok(Some(primary)) => leave_another(shared, &primary),
+            Ok(None) => return BackplaneError::Refused(format!("it knows no primary named {master:?}")),
+            Err(error) => return error,
+        }
+        tokio::select! {
+            why = connection.lost() => return why,
+            // Whatever it says, the next look tells.
+            _ = messages.recv() => {}
+            () = sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+fn leave_another(shared: &Shared, primary: &Host) {
+    let (Some(endpoint), Some(live)) = (shared.target.get(), shared.live()) else { return };
+    if endpoint.host().is_some_and(|host| host != *primary) {
+        live.fail(&format!("the sentinels follow another primary, {primary}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_answers_are_no_address() {
+        let list = |words: &[&str]| Value::Array(words.iter().map(|w| Value::from(*w)).collect());
+        assert_eq!(host(&list(&["h", "1"])), Some(Host { name: "h".into(), port: 1 }));
+        for odd in [Value::Null, list(&[]), list(&["h"]), list(&["h", "x"]), list(&["h", "99999"]), Value::Integer(1)] {
+            assert_eq!(host(&odd), None);
+        }
+    }
+}

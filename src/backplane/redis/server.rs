@@ -1,0 +1,282 @@
+//! One server's connections: the live one with its supervisor, and the lanes for history and publishing.
+//!
+//! Whatever ends the live connection, a new one is made; where Sentinel says which server is the primary, it is asked
+//! before each attempt.
+
+use super::address::{Address, Endpoint, Place};
+use super::block::Blocks;
+use super::canary::Beat;
+use super::commands::Commands;
+use super::connection::{Backoff, Connection, Lane, Target};
+use super::probe::{self, Findings};
+use super::session::Session;
+use super::{Observe, Settings, fault, sentinel};
+use crate::backplane::{Ask, BackplaneError, Changes, Entry, Examined, Facts, Link, Publication, Span, StreamState};
+use crate::channel::Channel;
+use crate::config::Follow;
+use crate::position::Position;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+/// Calls of the live lane that may be on their way; each is one or more batches.
+const LIVE_CALLS: usize = 32;
+/// History pages and appends may wait for a busy server for so long.
+const LANE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection that lived so long was a good one: the next attempt follows at once.
+const GOOD_LIFE: Duration = Duration::from_secs(2);
+/// The same complaint is logged once in this time.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// One answer for each part of a call; the outer error is the connection's.
+pub type Answers<T> = Result<Vec<Result<T, BackplaneError>>, BackplaneError>;
+
+/// What connections, commands and the supervisor of one server share.
+pub(crate) struct Shared {
+    pub address: Address,
+    pub target: Arc<Target>,
+    pub key_prefix: String,
+    pub follow: Follow,
+    /// Whether the server is one of a cluster's.
+    pub cluster: bool,
+    pub publish_maxlen: u64,
+    pub observe: Observe,
+    /// Tells this node's canary from those of others.
+    node: u64,
+    pub changes: Arc<Changes>,
+    pub link: watch::Sender<Link>,
+    /// Told whenever the link changes.
+    pub turned: Arc<Notify>,
+    live: Mutex<Option<Arc<Connection>>>,
+    calls: Semaphore,
+    pub history: Lane,
+    pub publish: Lane,
+    pub blocks: Blocks,
+    facts: Mutex<Facts>,
+    complaints: Mutex<Vec<(String, Instant)>>,
+}
+
+/// One live connection after the other.
+pub(crate) async fn supervise(shared: Arc<Shared>) {
+    let mut backoff = Backoff::default();
+    let mut lives = 0;
+    loop {
+        match Session::open(&shared).await {
+            Ok(session) => {
+                let begun = Instant::now();
+                shared.came_up(&session, lives);
+                lives += 1;
+                let why = session.live(&shared).await;
+                shared.went_down(&why);
+                tracing::warn!(redis = %shared.shown(), %why, "redis: connection lost");
+                if begun.elapsed() > GOOD_LIFE {
+                    backoff.reset();
+                }
+            }
+            Err(error) => {
+                let why = fault::explain(&fault::reason(error));
+                shared.facts.lock().trouble = Some(why.clone());
+                shared.complain("no usable connection", &why);
+            }
+        }
+        sleep(backoff.next()).await;
+    }
+}
+
+impl Shared {
+    /// `endpoint`: one server of a cluster; `None`: what the address names.
+    pub fn new(settings: &Settings, address: Address, endpoint: Option<Endpoint>, changes: Arc<Changes>) -> Shared {
+        let facts = Facts { name: address.to_string(), ..Facts::default() };
+        let cluster = matches!(address.place, Place::Cluster(_));
+        let target = Arc::new(Target::new(endpoint.or_else(|| address.fixed())));
+        Shared {
+            history: Lane::new(target.clone(), LANE_TIMEOUT),
+            publish: Lane::new(target.clone(), LANE_TIMEOUT),
+            address,
+            target,
+            key_prefix: settings.key_prefix.clone(),
+            follow: settings.follow,
+            cluster,
+            publish_maxlen: settings.publish_maxlen,
+            observe: settings.observe.clone(),
+            node: fastrand::u64(..),
+            changes,
+            link: watch::Sender::new(Link::Down),
+            turned: Arc::default(),
+            live: Mutex::new(None),
+            calls: Semaphore::new(LIVE_CALLS),
+            blocks: Blocks::new(),
+            facts: Mutex::new(facts),
+            complaints: Mutex::default(),
+        }
+    }
+
+    /// Which server to connect to now.
+    pub async fn resolve(&self) -> Result<Endpoint, BackplaneError> {
+        let endpoint = match &self.address.place {
+            Place::Sentinel(hosts, master) => sentinel::primary(&self.address, hosts, master).await?,
+            _ => self.target.get().ok_or_else(|| BackplaneError::Down("no server is known".into()))?,
+        };
+        if self.target.set(endpoint.clone()) {
+            self.history.renew();
+            self.publish.renew();
+        }
+        Ok(endpoint)
+    }
+
+    pub async fn survey(&self, publishes: bool) -> Result<Findings, BackplaneError> {
+        let session = Session::open(self).await?;
+        let client = &session.connection.client;
+        let rights = session.connection.run(probe::rights(client, &self.key_prefix, publishes)).await?;
+        Ok(Findings {
+            name: self.address.to_string(),
+            version: session.version.clone(),
+            follow: session.follow(),
+            clock_offset_ms: session.first_beat.clock_offset_ms,
+            rights,
+            exact: probe::counts_entries(session.version.as_deref()),
+            shards: Vec::new(),
+        })
+    }
+
+    /// Order matters: who hears of the doubt finds a connection, and blocking reads that take streams.
+    fn came_up(&self, session: &Session, lives: u64) {
+        let follow = session.follow();
+        {
+            let mut facts = self.facts.lock();
+            facts.version.clone_from(&session.version);
+            facts.follow = Some(follow);
+            facts.reconnects = lives;
+            facts.trouble = None;
+        }
+        self.complaints.lock().clear();
+        self.blocks.start(!session.tracking);
+        *self.live.lock() = Some(session.connection.clone());
+        self.link.send_replace(Link::Up);
+        self.turned.notify_one();
+        self.changes.doubt();
+        let version = session.version.as_deref().unwrap_or("unknown");
+        tracing::info!(redis = %self.shown(), version, follow, "redis: connected");
+    }
+
+    fn went_down(&self, why: &str) {
+        self.facts.lock().trouble = Some(why.to_owned());
+        self.end();
+        // Theirs is likely gone too; if not, what is on its way there finishes.
+        self.history.renew();
+        self.publish.renew();
+    }
+
+    /// No live connection any more.
+    pub fn end(&self) {
+        *self.live.lock() = None;
+        self.link.send_replace(Link::Down);
+        self.turned.notify_one();
+    }
+
+    pub fn beaten(&self, beat: &Beat) {
+        if let Some(offset) = beat.clock_offset_ms {
+            self.facts.lock().clock_offset_ms = offset;
+        }
+        if let Some(why) = beat.refused.as_ref().filter(|_| !self.cluster) {
+            let consequence = "without its canary, a flushed server is noticed late";
+            self.complain(consequence, why);
+        }
+    }
+
+    /// A warning, once in a while.
+    pub fn complain(&self, what: &str, why: &str) {
+        let text = format!("{what}: {why}");
+        let now = Instant::now();
+        let mut complaints = self.complaints.lock();
+        complaints.retain(|(_, at)| now.duration_since(*at) < QUIET);
+        if complaints.iter().all(|(said, _)| *said != text) && complaints.len() < 32 {
+            tracing::warn!(redis = %self.shown(), %why, "redis: {what}");
+            complaints.push((text, now));
+        }
+    }
+
+    /// The address, and the server behind it where that is not the same.
+    fn shown(&self) -> String {
+        match (&self.address.place, self.target.get()) {
+            (Place::Sentinel(..) | Place::Cluster(_), Some(endpoint)) => format!("{} at {endpoint}", self.address),
+            _ => self.address.to_string(),
+        }
+    }
+
+    /// Without a slot's tag; see [`super::canary`].
+    pub fn canary_key(&self) -> String {
+        format!("{}~canary:{:016x}", self.key_prefix, self.node)
+    }
+
+    pub fn key(&self, channel: &Channel) -> String {
+        [self.key_prefix.as_str(), channel.as_str()].concat()
+    }
+
+    pub fn live(&self) -> Option<Arc<Connection>> {
+        self.live.lock().clone()
+    }
+
+    pub fn facts(&self) -> Facts {
+        let mut facts = self.facts.lock().clone();
+        facts.server = self.target.get().map(|endpoint| endpoint.to_string());
+        facts
+    }
+
+    fn commands<'a>(&'a self, connection: &'a Connection, asking: bool) -> Commands<'a> {
+        Commands {
+            client: &connection.client,
+            key_prefix: &self.key_prefix,
+            observe: &self.observe,
+            cluster: self.cluster,
+            asking,
+        }
+    }
+
+    /// The live connection, for one of a bounded number of calls.
+    async fn on_live<T, F, C>(&self, call: C) -> Result<T, BackplaneError>
+    where
+        F: Future<Output = Result<T, BackplaneError>>,
+        C: FnOnce(Arc<Connection>) -> F,
+    {
+        let Ok(Ok(_permit)) = timeout(LANE_TIMEOUT, self.calls.acquire()).await else {
+            return Err(BackplaneError::Down("too many commands are on their way".into()));
+        };
+        let Some(connection) = self.live() else { return Err(BackplaneError::Down("not connected".into())) };
+        connection.run(call(connection.clone())).await
+    }
+
+    /// The calls of the contract; `asking`: for a slot that this server is taking over.
+    pub async fn read(&self, asks: &[Ask], asking: bool) -> Answers<Vec<Entry>> {
+        self.on_live(|c| async move { self.commands(&c, asking).read(asks).await }).await
+    }
+
+    pub async fn inspect(&self, channels: &[Channel], asking: bool) -> Answers<Option<StreamState>> {
+        self.on_live(|c| async move { self.commands(&c, asking).inspect(channels).await }).await
+    }
+
+    pub async fn examine(&self, asks: &[Ask], asking: bool) -> Answers<Examined> {
+        self.on_live(|c| async move { self.commands(&c, asking).examine(asks).await }).await
+    }
+
+    pub async fn history(&self, spans: &[Span], asking: bool) -> Answers<Vec<Entry>> {
+        self.history.run(|c| async move { self.commands(&c, asking).history(spans).await }).await
+    }
+
+    pub async fn append(&self, publications: &[Publication], asking: bool) -> Answers<Position> {
+        let maxlen = self.publish_maxlen;
+        let append = |c: Arc<Connection>| async move { self.commands(&c, asking).append(publications, maxlen).await };
+        let answers = self.publish.run(append).await?;
+        let demoted = |a: &Result<Position, BackplaneError>| match a {
+            Err(BackplaneError::Refused(why)) => why.starts_with("READONLY"),
+            _ => false,
+        };
+        if answers.iter().any(demoted) {
+            // The name may lead to another server by now.
+            self.publish.renew();
+        }
+        Ok(answers)
+    }
+}

@@ -1,0 +1,137 @@
+//! How far back the history of followed streams reaches, sampled.
+//!
+//! A client that is away longer than its stream keeps entries comes back to a gap: operators see it coming here. A
+//! stream that was never trimmed reaches back to its beginning and is not counted.
+
+use super::{Done, Follower};
+use crate::backplane::{Link, StreamState};
+use crate::channel::Channel;
+use crate::hub::feed::{Life, Reach};
+use crate::telemetry::Seldom;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tracing::warn;
+
+/// Streams that are looked at each second, as long as their answers are small.
+const SAMPLE: usize = 64;
+/// What the answers of one second should weigh at most; each carries two entries.
+const SAMPLE_BYTES: usize = 256 << 10;
+/// Between two warnings.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// What the samples found of streams that have been trimmed.
+pub struct Reaches {
+    needed: Duration,
+    queue: VecDeque<Channel>,
+    trimmed: HashMap<Channel, Reach>,
+    warned: Seldom,
+}
+
+impl Reaches {
+    pub fn new(needed: Duration) -> Reaches {
+        Reaches { needed, queue: VecDeque::new(), trimmed: HashMap::new(), warned: Seldom::new(WARN_EVERY) }
+    }
+}
+
+/// What a stream's state says of its history; `now_ms` by the backplane's clock. `None`: it never lost any.
+fn reach(state: &StreamState, now_ms: i64) -> Option<Reach> {
+    // Where entries are not counted, any stream may have been trimmed.
+    let complete = state.added.is_some_and(|added| added == state.length);
+    let first = state.first.filter(|_| !complete)?;
+    let ms = now_ms.saturating_sub(first.ms as i64).max(0);
+    Some(Reach { entries: state.length, seconds: ms as f64 / 1000.0 })
+}
+
+impl Follower {
+    pub(super) fn sample_some(&mut self, link: Link) {
+        self.publish_reaches();
+        if self.reaches.queue.is_empty() {
+            self.reaches.queue.extend(self.followed.keys().cloned());
+        }
+        let (mut channels, mut bytes) = (Vec::new(), 0);
+        while link == Link::Up
+            && channels.len() < SAMPLE
+            && bytes < SAMPLE_BYTES
+            && let Some(channel) = self.reaches.queue.pop_front()
+        {
+            let Some(followed) = self.followed.get(&channel) else { continue };
+            let state = followed.feed.lock();
+            if state.life == Life::Live {
+                bytes += 2 * state.mean_bytes as usize;
+                drop(state);
+                channels.push(channel);
+            }
+        }
+        if !channels.is_empty() {
+            let backplane = self.hub.backplane.clone();
+            self.batches.push(Box::pin(async move {
+                let answer = backplane.inspect(channels.clone()).await;
+                Done::Sampled(channels, answer)
+            }));
+        }
+    }
+
+    pub(super) fn sampled(&mut self, channel: Channel, state: Option<StreamState>) {
+        let Some(followed) = self.followed.get(&channel) else { return };
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
+            + self.clock_offset_ms.load(Ordering::Relaxed);
+        let found = state.and_then(|state| reach(&state, now_ms));
+        followed.feed.lock().reach = found;
+        match found {
+            Some(reach) => self.reaches.trimmed.insert(channel, reach),
+            None => self.reaches.trimmed.remove(&channel),
+        };
+    }
+
+    /// The shortest histories, and a warning where a typical reconnect would fall off one.
+    fn publish_reaches(&mut self) {
+        let followed = &self.followed;
+        self.reaches.trimmed.retain(|channel, _| followed.contains_key(channel));
+        let needed = self.reaches.needed.as_secs_f64();
+        let (mut seconds, mut entries, mut short) = (f64::INFINITY, f64::INFINITY, 0);
+        let mut shortest = None;
+        for (channel, reach) in &self.reaches.trimmed {
+            entries = entries.min(reach.entries as f64);
+            short += i64::from(reach.seconds < needed);
+            if reach.seconds < seconds {
+                (seconds, shortest) = (reach.seconds, Some(channel));
+            }
+        }
+        let metrics = &self.hub.metrics;
+        metrics.history_seconds.set(seconds);
+        metrics.history_entries.set(entries);
+        metrics.history_short.set(short);
+        if short > 0
+            && let (Some(channel), Some(suppressed)) = (shortest, self.reaches.warned.turn("history"))
+        {
+            warn!(
+                %channel, seconds, needed, channels = short, suppressed,
+                "history is short: who reconnects may find a gap; keep more entries (MAXLEN)"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::Position;
+
+    #[test]
+    fn only_what_was_trimmed_is_short() {
+        let first = Some(Position::new(9_000, 0));
+        let state = StreamState { length: 5, added: Some(5), first, ..StreamState::default() };
+        assert_eq!(reach(&state, 10_000), None, "all that ever was is there");
+        let trimmed = StreamState { added: Some(6), ..state.clone() };
+        assert_eq!(reach(&trimmed, 10_000), Some(Reach { entries: 5, seconds: 1.0 }));
+        let uncounted = StreamState { added: None, ..state };
+        assert_eq!(reach(&uncounted, 8_000), Some(Reach { entries: 5, seconds: 0.0 }), "a clock that is behind");
+        assert_eq!(
+            reach(&StreamState { length: 0, first: None, ..trimmed }, 10_000),
+            None,
+            "nothing to be measured by"
+        );
+    }
+}
