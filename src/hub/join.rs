@@ -195,13 +195,7 @@ impl Hub {
                 Ok(Found { outcome: Outcome::History, rank: rank(position), ..place(feed, position) })
             }
             Verdict::Broken { reason, after, lost } => {
-                let mut found = place(feed, after);
-                if found.at.is_none() {
-                    // The tail may still have what the stream has not: then it goes on where the tail begins.
-                    let log = &feed.lock().log;
-                    let in_tail = first_after(after).is_none_or(|first| first > log.base());
-                    found.at = in_tail.then(|| log.floor());
-                }
+                let found = place(feed, after);
                 let first = found.at.map_or_else(|| first_after(after), |at| feed.lock().log.event_from(at));
                 let gap = Gap {
                     channel: feed.channel.to_string(),

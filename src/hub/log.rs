@@ -216,11 +216,6 @@ impl Log {
         self.start
     }
 
-    /// Where the frames after `base` begin.
-    pub fn floor(&self) -> u64 {
-        self.floor
-    }
-
     pub fn end(&self) -> u64 {
         self.end
     }

@@ -57,10 +57,9 @@ fn deliveries_allocate_nothing_and_idle_subscribers_keep_little() {
     assert!(kept <= MOST_BYTES_PLAIN, "{kept} bytes per idle subscriber");
 
     let region = Region::new(ALLOCATOR);
-    for event in 0..EVENTS {
+    for _ in 0..EVENTS {
         publish("a", "12345678");
         plain.iter_mut().chain(&mut warm).for_each(|client| client.read_until(b"data: ", 1));
-        let _ = event;
     }
     let per_event = region.change().allocations / EVENTS;
     println!("allocations per event, for {} deliveries: {per_event}", SUBSCRIBERS + 64);

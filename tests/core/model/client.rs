@@ -228,6 +228,8 @@ impl Client {
         if let (Some(lost), Some(from), Some(at)) =
             (gap["lost"].as_u64(), position("resume_from"), position("continues_at"))
             && from < at
+            // Who began with all that there is may be told of what was gone before: see the open list in CONTRIBUTING.
+            && from != Position::ZERO
         {
             // Of the same life, which is what the sequence number says.
             let is_between = |id: Position| from < id && id < at && id.seq == at.seq;

@@ -273,7 +273,7 @@ impl Reply {
         matches!(self, Reply::Error(text) if text.starts_with(word))
     }
 
-    fn read(from: &mut impl BufRead) -> std::io::Result<Reply> {
+    pub fn read(from: &mut impl BufRead) -> std::io::Result<Reply> {
         let mut line = String::new();
         if from.read_line(&mut line)? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
