@@ -4,8 +4,8 @@
 
 mod values;
 
+pub use values::{Compress, Follow, RedisUrl, RetryRange, Switch, UnreadyAfter, WhenFull, without_credentials};
 pub(crate) use values::{DAY, HOUR, MINUTE, SECOND, SHORTEST, bytes, duration, duration_or_never, key_prefix, number};
-pub use values::{Follow, RedisUrl, RetryRange, Switch, UnreadyAfter, WhenFull, without_credentials};
 pub(crate) use values::{origin, redis_url, retry_range, truth, unready_after};
 
 use clap::Args;
@@ -90,6 +90,9 @@ pub struct Serve {
     /// What a full node answers: reject with 503, after which a browser gives up for good, or 200 with a long retry.
     #[arg(long, env = "FANTAIL_WHEN_FULL", default_value = "reject", value_enum, ignore_case = true)]
     pub when_full: WhenFull,
+    /// Compresses streams of clients that accept gzip: none; those of requests without cookies; or all.
+    #[arg(long, env = "FANTAIL_COMPRESS", default_value = "off", value_enum, ignore_case = true)]
+    pub compress: Compress,
     /// Time without an event after which a subscriber is ended, 100ms to 30days; 0s: never.
     #[arg(long, env = "FANTAIL_IDLE_TIMEOUT", default_value = "0s", value_name = "DURATION")]
     #[arg(value_parser = duration_or_never(SHORTEST..=30 * DAY))]

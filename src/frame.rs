@@ -10,6 +10,7 @@
 
 use crate::channel::Channel;
 use crate::event::Event;
+use crate::gzip;
 use crate::position::Position;
 use bytes::Bytes;
 use std::hash::BuildHasher;
@@ -54,6 +55,16 @@ pub struct Frame {
     pub rank: Rank,
     /// The rest for subscribers that asked for `envelope=1`, made when the first one needs it.
     enveloped: OnceLock<Box<[u8]>>,
+    /// What [`gzip::pack`] makes of its parts, each when the first one needs it.
+    packed: OnceLock<Box<Packed>>,
+}
+
+/// The parts of a frame that many have in common, compressed.
+#[derive(Debug, Default)]
+struct Packed {
+    block: OnceLock<Box<[u8]>>,
+    rest: OnceLock<Box<[u8]>>,
+    enveloped: OnceLock<Box<[u8]>>,
 }
 
 impl Frame {
@@ -96,6 +107,7 @@ impl Frame {
             last: false,
             rank: None,
             enveloped: OnceLock::new(),
+            packed: OnceLock::new(),
         }
     }
 
@@ -127,6 +139,25 @@ impl Frame {
             return self.rest();
         }
         self.enveloped.get_or_init(|| envelope(channel, self.position, self.rest()).into_boxed_slice())
+    }
+
+    /// [`block`](Frame::block) as a piece of a gzip stream.
+    pub fn packed_block(&self) -> &[u8] {
+        self.packed().block.get_or_init(|| gzip::pack(self.block()))
+    }
+
+    /// [`rest`](Frame::rest) as a piece of a gzip stream.
+    pub fn packed_rest(&self) -> &[u8] {
+        self.packed().rest.get_or_init(|| gzip::pack(self.rest()))
+    }
+
+    /// [`enveloped`](Frame::enveloped) as a piece of a gzip stream.
+    pub fn packed_envelope(&self, channel: &Channel) -> &[u8] {
+        self.packed().enveloped.get_or_init(|| gzip::pack(self.enveloped(channel)))
+    }
+
+    fn packed(&self) -> &Packed {
+        self.packed.get_or_init(Box::default)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod courier;
 pub mod cursor;
 pub mod event;
 pub mod frame;
+pub mod gzip;
 pub mod health;
 pub mod http;
 pub mod hub;

@@ -34,6 +34,8 @@ pub struct Metrics {
     pub events_received: IntCounter,
     pub events_delivered: IntCounter,
     pub delivered_bytes: IntCounter,
+    pub compressed_plain_bytes: IntCounter,
+    pub compressed_bytes: IntCounter,
     pub delivery_lag: Spread,
     pub follower_lag: Histogram,
     pub subscriber_lag: Spread,
@@ -76,6 +78,14 @@ impl Metrics {
             events_received: r.counter("fantail_events_received_total", "Events read from the backplane."),
             events_delivered: r.counter("fantail_events_delivered_total", "Events written to sockets."),
             delivered_bytes: r.counter("fantail_delivered_bytes_total", "Bytes written to subscribers' sockets."),
+            compressed_plain_bytes: r.counter(
+                "fantail_compressed_plain_bytes_total",
+                "Bytes of events written to compressed streams, before compression.",
+            ),
+            compressed_bytes: r.counter(
+                "fantail_compressed_bytes_total",
+                "Bytes of events written to compressed streams, after compression.",
+            ),
             delivery_lag: r.spread(
                 "fantail_delivery_lag_seconds",
                 "From an entry id's time, by the Redis clock, to the write on the socket.",

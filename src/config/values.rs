@@ -30,6 +30,17 @@ pub enum WhenFull {
     Retry,
 }
 
+/// Whose event streams are compressed, among those who ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Compress {
+    /// Nobody's.
+    Off,
+    /// Those of requests without cookies.
+    On,
+    /// All.
+    Always,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Switch {
     #[value(aliases = ["0", "false", "no"])]

@@ -8,12 +8,15 @@ use super::run::Courier;
 use super::subscriber::{Arrival, Composed, Leg, Plain, Route};
 use crate::cursor::{Place, write_cursor, write_position};
 use crate::frame::{Frame, Rank};
+use crate::gzip::Gzip;
 use crate::position::Position;
 use std::io::{self, Write};
 use std::sync::Arc;
 
 /// Room before the blocks for a chunk size line: eight hex digits, CR, LF.
 const SIZE_LINE: usize = 10;
+/// A comment.
+const BEAT: &[u8] = b":\n\n";
 
 impl Courier {
     /// Writes what is left over, then what is due, until nothing is or the socket is full.
@@ -31,6 +34,7 @@ impl Courier {
                 }
             }
             composed.leftover = Vec::new();
+            let plain = composed.gzip.as_ref().map_or(0, |gzip| gzip.length());
             begin_blocks(&mut self.scratch);
             let events = self.compose(key, only);
             let subscriber = &mut self.subscribers[key as usize];
@@ -40,6 +44,10 @@ impl Courier {
             }
             self.tally.delivered += events;
             subscriber.event = self.now;
+            if let Some(gzip) = &composed.gzip {
+                self.tally.compressed.0 += u64::from(gzip.length().wrapping_sub(plain));
+                self.tally.compressed.1 += (self.scratch.len() - SIZE_LINE) as u64;
+            }
             let bytes = framed(&mut self.scratch, composed.framing);
             let result = subscriber.socket.write(bytes);
             let n = match &result {
@@ -157,6 +165,7 @@ impl Courier {
             legs: vec![leg],
             terms: Terms::default(),
             framing: Framing::Chunked,
+            gzip: None,
             leftover: kept.leftover,
             skipped: false,
             ticket: None,
@@ -168,7 +177,7 @@ impl Courier {
         let Some(subscriber) = self.subscribers.get_mut(key as usize) else { return };
         let Route::Composed(composed) = &subscriber.route else { return };
         let ([leg], Framing::Chunked, None) = (&composed.legs[..], composed.framing, &composed.ticket) else { return };
-        let plain_terms = is_plain(&composed.terms);
+        let plain_terms = is_plain(&composed.terms) && composed.gzip.is_none();
         let live = leg.behind.is_none() && !leg.finished && composed.leftover.is_empty() && !subscriber.blocked;
         // Ahead of the copy neither: the plain form finds its position in there.
         let covers = |mirror: &Mirror| (mirror.start()..=mirror.end()).contains(&leg.at);
@@ -271,7 +280,7 @@ fn next(leg: &mut Leg, mirror: &mut Mirror) -> Next {
 fn write_frame(composed: &mut Composed, index: usize, frame: &Frame, into: &mut Vec<u8>) -> bool {
     let leg = &mut composed.legs[index];
     if !frame.is_event() {
-        into.extend_from_slice(frame.rest());
+        shared(&mut composed.gzip, frame.rest(), || frame.packed_rest(), into);
         return false;
     }
     (leg.position, leg.rank) = (frame.position, frame.rank);
@@ -280,13 +289,15 @@ fn write_frame(composed: &mut Composed, index: usize, frame: &Frame, into: &mut 
         composed.skipped = true;
         return false;
     }
-    let envelope = composed.terms.envelope;
-    if composed.terms.ids.is_none() && !envelope {
-        into.extend_from_slice(frame.block());
-    } else {
-        composed.write_id(into);
+    if composed.terms.envelope {
+        composed.write_own_id(into);
         let channel = &composed.legs[index].feed.channel;
-        into.extend_from_slice(if envelope { frame.enveloped(channel) } else { frame.rest() });
+        shared(&mut composed.gzip, frame.enveloped(channel), || frame.packed_envelope(channel), into);
+    } else if composed.terms.ids.is_some() {
+        composed.write_own_id(into);
+        shared(&mut composed.gzip, frame.rest(), || frame.packed_rest(), into);
+    } else {
+        shared(&mut composed.gzip, frame.block(), || frame.packed_block(), into);
     }
     composed.skipped = false;
     true
@@ -308,6 +319,44 @@ impl Composed {
             }
         }
         into.push(b'\n');
+    }
+
+    /// The same as a part of the body.
+    fn write_own_id(&mut self, into: &mut Vec<u8>) {
+        match self.gzip.take() {
+            None => self.write_id(into),
+            Some(mut gzip) => {
+                let mark = Gzip::room(into);
+                self.write_id(into);
+                gzip.stored_from(mark, into);
+                self.gzip = Some(gzip);
+            }
+        }
+    }
+
+    /// A comment, or the id that a filter's skips have advanced to.
+    pub fn write_beat(&mut self, into: &mut Vec<u8>) {
+        if !std::mem::take(&mut self.skipped) {
+            return self.write_own(BEAT, into);
+        }
+        self.write_own_id(into);
+        self.write_own(b"\n", into);
+    }
+
+    /// A part of the body that nobody else gets.
+    pub fn write_own(&mut self, plain: &[u8], into: &mut Vec<u8>) {
+        match &mut self.gzip {
+            None => into.extend_from_slice(plain),
+            Some(gzip) => gzip.stored(plain, into),
+        }
+    }
+}
+
+/// A part of the body that others get too.
+fn shared<'a>(gzip: &mut Option<Box<Gzip>>, plain: &[u8], packed: impl FnOnce() -> &'a [u8], into: &mut Vec<u8>) {
+    match gzip {
+        None => into.extend_from_slice(plain),
+        Some(gzip) => gzip.packed(plain, packed(), into),
     }
 }
 

@@ -1,17 +1,19 @@
 //! Subscribers come: sockets are registered, legs take their places in feeds.
 
+use super::compose::{begin_blocks, framed};
 use super::leave::Reason;
 use super::mirror::{Member, Mirror};
-use super::post::{Framing, LegStart, Newcomer, Opening, Waiting};
+use super::post::{LegStart, Newcomer, Opening, Waiting};
 use super::run::{Courier, TICK};
 use super::subscriber::{Behind, Composed, Leg, Route, Subscriber, Ticket};
 use mio::{Interest, Token};
 
 impl Courier {
     pub fn join(&mut self, newcomer: Newcomer) {
-        let Newcomer { socket, peer, framing, terms, start, max_age_ms } = newcomer;
+        let Newcomer { socket, peer, framing, terms, gzip, start, max_age_ms } = newcomer;
         self.serial = self.serial.wrapping_add(1);
-        let composed = Composed { legs: vec![], terms, framing, leftover: vec![], skipped: false, ticket: None };
+        let gzip = gzip.map(Box::new);
+        let composed = Composed { legs: vec![], terms, framing, gzip, leftover: vec![], skipped: false, ticket: None };
         let ticks = max_age_ms.map(|ms| (ms / TICK.as_millis() as u64) as u32);
         let mut subscriber = Subscriber {
             socket: mio::net::TcpStream::from_std(socket),
@@ -62,11 +64,9 @@ impl Courier {
         composed.legs = legs;
         composed.legs.shrink_to_fit();
         if !opening.preamble.is_empty() {
-            let preamble = &opening.preamble;
-            match composed.framing {
-                Framing::Chunked => crate::frame::chunked(&mut composed.leftover, preamble),
-                Framing::Bare => composed.leftover.extend_from_slice(preamble),
-            }
+            begin_blocks(&mut self.scratch);
+            composed.write_own(&opening.preamble, &mut self.scratch);
+            composed.leftover = framed(&mut self.scratch, composed.framing).to_vec();
         }
         self.settle(key);
         if !self.subscribers[key as usize].blocked && self.flow(key, None) {

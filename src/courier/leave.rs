@@ -136,25 +136,27 @@ impl Courier {
         {
             return;
         }
-        let framing = match &subscriber.route {
-            Route::Plain(_) => Framing::Chunked,
-            Route::Composed(composed) => composed.framing,
-        };
         let retry = match reason.invites_back() {
             true => format!("retry: {}\n\n", self.around.retry.pick_ms()),
             false => String::new(),
         };
-        self.scratch.clear();
-        match framing {
-            Framing::Bare => self.scratch.extend_from_slice(retry.as_bytes()),
-            Framing::Chunked => {
-                if !retry.is_empty() {
-                    chunked(&mut self.scratch, retry.as_bytes());
-                }
-                self.scratch.extend_from_slice(b"0\r\n\r\n");
+        let (mut last, mut framing) = (retry.into_bytes(), Framing::Chunked);
+        if let Route::Composed(composed) = &mut self.subscribers[key as usize].route {
+            framing = composed.framing;
+            if let Some(mut gzip) = composed.gzip.take() {
+                let plain = std::mem::take(&mut last);
+                gzip.stored(&plain, &mut last);
+                gzip.end(&mut last);
             }
         }
+        if framing == Framing::Chunked {
+            let block = std::mem::take(&mut last);
+            if !block.is_empty() {
+                chunked(&mut last, &block);
+            }
+            last.extend_from_slice(b"0\r\n\r\n");
+        }
         // A socket that does not take it loses a courtesy, no event.
-        let _ = self.subscribers[key as usize].socket.write(&self.scratch);
+        let _ = self.subscribers[key as usize].socket.write(&last);
     }
 }

@@ -3,6 +3,7 @@
 use crate::channel::Channel;
 use crate::cursor::Form;
 use crate::frame::{Frame, Rank};
+use crate::gzip::Gzip;
 use crate::hub::feed::Feed;
 use crate::position::Position;
 use crate::subscription::Filter;
@@ -52,6 +53,8 @@ pub struct Newcomer {
     pub peer: IpAddr,
     pub framing: Framing,
     pub terms: Terms,
+    /// Its body is a gzip stream, which the head began.
+    pub gzip: Option<Gzip>,
     pub start: Waiting,
     /// When it must end, in milliseconds from now.
     pub max_age_ms: Option<u64>,

@@ -2,6 +2,7 @@
 
 use super::post::{Framing, Terms};
 use crate::frame::{Frame, Rank};
+use crate::gzip::Gzip;
 use crate::hub::feed::Feed;
 use crate::position::Position;
 use mio::net::TcpStream;
@@ -48,6 +49,8 @@ pub struct Composed {
     pub legs: Vec<Leg>,
     pub terms: Terms,
     pub framing: Framing,
+    /// Its body is a gzip stream.
+    pub gzip: Option<Box<Gzip>>,
     /// Bytes that a full socket left over, of whole blocks; bounded by one write and one frame.
     pub leftover: Vec<u8>,
     /// A filter skipped events since the last `id:` was sent.

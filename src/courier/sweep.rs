@@ -4,14 +4,12 @@
 use super::Surroundings;
 use super::compose::{begin_blocks, framed};
 use super::leave::Reason;
-use super::post::Framing;
 use super::run::{Courier, TICK};
 use super::subscriber::Route;
 use std::io::{ErrorKind, Write};
 
-/// A comment as one chunk, and bare.
-const BEAT: &[u8] = b"3\r\n:\n\n\r\n";
-const BARE_BEAT: &[u8] = b":\n\n";
+/// A comment as one chunk.
+const BEAT_CHUNK: &[u8] = b"3\r\n:\n\n\r\n";
 /// A round over the slab takes a heartbeat divided by this; a heartbeat is early by as much.
 const ROUNDS_PER_BEAT: u32 = 8;
 
@@ -127,15 +125,12 @@ impl Courier {
         }
         let subscriber = &mut self.subscribers[key as usize];
         let (plain, bytes) = match &mut subscriber.route {
-            Route::Plain(_) => (true, BEAT),
-            Route::Composed(composed) if composed.skipped => {
-                composed.skipped = false;
+            Route::Plain(_) => (true, BEAT_CHUNK),
+            Route::Composed(composed) => {
                 begin_blocks(&mut self.scratch);
-                composed.write_id(&mut self.scratch);
-                self.scratch.push(b'\n');
+                composed.write_beat(&mut self.scratch);
                 (false, framed(&mut self.scratch, composed.framing))
             }
-            Route::Composed(composed) => (false, if composed.framing == Framing::Bare { BARE_BEAT } else { BEAT }),
         };
         let n = match subscriber.socket.write(bytes) {
             Ok(n) => n,

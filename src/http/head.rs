@@ -8,10 +8,13 @@ use std::io::Write as _;
 use std::time::SystemTime;
 
 /// The head of an event stream.
-pub fn stream(chunked: bool, grant: &Grant) -> Vec<u8> {
+pub fn stream(chunked: bool, gzip: bool, grant: &Grant) -> Vec<u8> {
     let mut head = Vec::with_capacity(512);
     head.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n");
     head.extend_from_slice(b"cache-control: no-cache, no-transform\r\nx-accel-buffering: no\r\n");
+    if gzip {
+        head.extend_from_slice(b"content-encoding: gzip\r\nvary: Accept-Encoding\r\n");
+    }
     grant.write_lines(&mut head);
     date(&mut head);
     let rest: &[u8] = if chunked { b"transfer-encoding: chunked\r\n\r\n" } else { b"connection: close\r\n\r\n" };

@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod admin;
 pub mod cors;
+mod encoding;
 pub mod head;
 pub mod lobby;
 pub mod publish;

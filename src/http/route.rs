@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::cors::Grant;
+use super::encoding::wants_gzip;
 use super::reject::{Code, Problem};
 use crate::config::WhenFull;
 use crate::limits::{Full, Seat};
@@ -9,7 +10,7 @@ use crate::subscription::{Limits, Subscription};
 use bytes::Bytes;
 use http_body_util::Full as FullBody;
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
 use hyper::{Method, Request, Response, Version};
 use parking_lot::Mutex;
 use std::convert::Infallible;
@@ -28,6 +29,8 @@ pub struct Admitted {
     pub grant: Grant,
     /// HTTP/1.0 knows no chunks.
     pub chunked: bool,
+    /// Its body is compressed.
+    pub gzip: bool,
 }
 
 /// Answers a request; a subscription that is admitted goes into `decision` instead, and the future stays pending.
@@ -51,7 +54,14 @@ pub async fn route(
                 Err(Refusal::ComeBack) => come_back(context),
             },
             Method::HEAD => match parse(&request, channel, context) {
-                Ok(_) => event_stream(Bytes::new()),
+                Ok(_) => {
+                    let mut answer = event_stream(Bytes::new());
+                    if wants_gzip(request.headers(), context.settings.compress) {
+                        answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                        answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+                    }
+                    answer
+                }
                 Err(problem) => problem.into_response(),
             },
             Method::OPTIONS => return Ok(context.cors.preflight(request.headers(), ALLOW)),
@@ -125,7 +135,9 @@ fn admit(
         }
     })?;
     let grant = context.cors.grant(request.headers());
-    Ok(Admitted { subscription, seat, grant, chunked: request.version() != Version::HTTP_10 })
+    let chunked = request.version() != Version::HTTP_10;
+    let gzip = chunked && wants_gzip(request.headers(), context.settings.compress);
+    Ok(Admitted { subscription, seat, grant, chunked, gzip })
 }
 
 /// Why a subscription is not admitted.

@@ -10,6 +10,7 @@ use super::route::Admitted;
 use crate::backplane::{BackplaneError, Link};
 use crate::courier::{Framing, LegStart, Letter, Newcomer, Opening, Terms, Waiting};
 use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
+use crate::gzip::Gzip;
 use crate::hub::join::{JoinError, Start, Want};
 use crate::position::Position;
 use crate::subscription::{Resume, Since, Subscription};
@@ -96,10 +97,10 @@ async fn start(mut socket: TcpStream, peer: IpAddr, admitted: Admitted, context:
     count_resumes(&admitted.subscription, &starts, context, peer);
     let mut blocks = retry(context);
     write_beginning(&mut blocks, &starts);
-    if write_head(&mut socket, &admitted, &blocks).await {
+    if let Some(gzip) = write_head(&mut socket, &admitted, &blocks).await {
         let legs = legs(starts);
         let waiting = Waiting::Ready(Opening { legs, preamble: Vec::new() });
-        hand_over(socket, peer, admitted, context, waiting);
+        hand_over(socket, peer, admitted, context, (gzip, waiting));
     }
 }
 
@@ -112,12 +113,10 @@ async fn hold(
     joining: std::pin::Pin<Box<impl Future<Output = Result<Vec<Start>, JoinError>>>>,
 ) {
     let subscription = admitted.subscription.clone();
-    if !write_head(&mut socket, &admitted, &retry(context)).await {
-        return;
-    }
+    let Some(gzip) = write_head(&mut socket, &admitted, &retry(context)).await else { return };
     let ticket = context.tickets.fetch_add(1, Ordering::Relaxed);
     let (here, gone) = oneshot::channel();
-    let Some(courier) = hand_over(socket, peer, admitted, context, Waiting::Held(ticket, here)) else { return };
+    let Some(courier) = hand_over(socket, peer, admitted, context, (gzip, Waiting::Held(ticket, here))) else { return };
     let joined = tokio::select! {
         joined = joining => joined,
         _ = gone => return,
@@ -177,15 +176,23 @@ fn write_beginning(into: &mut Vec<u8>, starts: &[Start]) {
     }
 }
 
-/// Writes head and first blocks; whether the socket took them.
-async fn write_head(socket: &mut TcpStream, admitted: &Admitted, blocks: &[u8]) -> bool {
-    let mut bytes = head::stream(admitted.chunked, &admitted.grant);
+/// Writes head and first blocks; `None` where the socket did not take them, else the gzip stream that they began.
+async fn write_head(socket: &mut TcpStream, admitted: &Admitted, blocks: &[u8]) -> Option<Option<Gzip>> {
+    let mut bytes = head::stream(admitted.chunked, admitted.gzip, &admitted.grant);
+    let mut packed = Vec::new();
+    let gzip = admitted.gzip.then(|| {
+        let mut gzip = Gzip::begin(&mut packed);
+        gzip.stored(blocks, &mut packed);
+        gzip
+    });
+    let body = if admitted.gzip { &packed } else { blocks };
     if admitted.chunked {
-        crate::frame::chunked(&mut bytes, blocks);
+        crate::frame::chunked(&mut bytes, body);
     } else {
-        bytes.extend_from_slice(blocks);
+        bytes.extend_from_slice(body);
     }
-    matches!(timeout(HEAD_TIMEOUT, socket.write_all(&bytes)).await, Ok(Ok(())))
+    let written = timeout(HEAD_TIMEOUT, socket.write_all(&bytes)).await;
+    matches!(written, Ok(Ok(()))).then_some(gzip)
 }
 
 fn legs(starts: Vec<Start>) -> Vec<LegStart> {
@@ -201,7 +208,13 @@ fn legs(starts: Vec<Start>) -> Vec<LegStart> {
 }
 
 /// Gives the socket to a courier; returns which.
-fn hand_over(socket: TcpStream, peer: IpAddr, admitted: Admitted, context: &Context, start: Waiting) -> Option<usize> {
+fn hand_over(
+    socket: TcpStream,
+    peer: IpAddr,
+    admitted: Admitted,
+    context: &Context,
+    (gzip, start): (Option<Gzip>, Waiting),
+) -> Option<usize> {
     let Ok(socket) = socket.into_std() else {
         if let Waiting::Ready(opening) = start {
             for leg in &opening.legs {
@@ -220,7 +233,7 @@ fn hand_over(socket: TcpStream, peer: IpAddr, admitted: Admitted, context: &Cont
     let framing = if admitted.chunked { Framing::Chunked } else { Framing::Bare };
     let max_age_ms = max_age_ms(context.settings.max_age);
     admitted.seat.keep();
-    Some(context.couriers.take(Newcomer { socket, peer, framing, terms, start, max_age_ms }))
+    Some(context.couriers.take(Newcomer { socket, peer, framing, terms, gzip, start, max_age_ms }))
 }
 
 /// The maximum age, give or take a fifth, so that those who came together do not leave together.

@@ -4,6 +4,7 @@
 
 mod admin;
 mod churn;
+mod compression;
 mod cors;
 mod drain;
 mod filter_envelope;

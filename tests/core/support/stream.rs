@@ -3,7 +3,9 @@
 use super::client::{Connection, Head};
 use super::event_stream::{Message, Parser};
 use super::node::PATIENCE;
+use flate2::write::GzDecoder;
 use std::collections::VecDeque;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -20,8 +22,11 @@ pub enum End {
 pub struct Stream {
     pub connection: Connection,
     pub head: Head,
-    /// The body so far, without chunk framing.
+    /// The body so far, without chunk framing and compression.
     pub raw: Vec<u8>,
+    /// Bytes of the body as they came.
+    pub wire: usize,
+    gzip: Option<GzDecoder<Vec<u8>>>,
     pub parser: Parser,
     messages: VecDeque<Message>,
     pub end: Option<End>,
@@ -46,7 +51,11 @@ impl Stream {
         }
         assert_eq!(head.header("content-type"), Some("text/event-stream"));
         let (parser, messages) = (Parser::new(), VecDeque::new());
-        let mut stream = Stream { connection, head, raw: Vec::new(), parser, messages, end: None };
+        let gzip = head.header("content-encoding").map(|coding| {
+            assert_eq!(coding, "gzip");
+            GzDecoder::new(Vec::new())
+        });
+        let mut stream = Stream { connection, head, raw: Vec::new(), wire: 0, gzip, parser, messages, end: None };
         // With the first block the node has taken the place in its channels, or said that it will.
         stream.read();
         stream
@@ -134,6 +143,13 @@ impl Stream {
         self.read();
     }
 
+    /// What can be read of a piece by itself: an event may not wait in the decoder for the next one.
+    fn unpack(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        let Some(gzip) = &mut self.gzip else { return bytes };
+        gzip.write_all(&bytes).and_then(|()| gzip.flush()).expect("gzip");
+        std::mem::take(gzip.get_mut())
+    }
+
     /// Takes the next piece of the body.
     fn read(&mut self) {
         let piece = match self.head.is_chunked() {
@@ -142,10 +158,16 @@ impl Stream {
         };
         match piece {
             Ok(Some(bytes)) => {
+                self.wire += bytes.len();
+                let bytes = self.unpack(bytes);
                 self.raw.extend_from_slice(&bytes);
                 self.messages.extend(self.parser.feed(&bytes));
             }
-            Ok(None) => self.end = Some(End::Whole),
+            Ok(None) => {
+                // Looks at the checksum, too.
+                self.gzip.iter_mut().for_each(|gzip| gzip.try_finish().expect("a whole gzip stream"));
+                self.end = Some(End::Whole);
+            }
             Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
                 panic!("nothing comes any more, after: {}", String::from_utf8_lossy(&self.raw))
             }
