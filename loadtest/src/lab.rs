@@ -116,13 +116,13 @@ impl Lab {
 
     /// A server of a kind for a load, on a core.
     pub fn server(&mut self, kind: Kind, load: &Load, core: Option<usize>, id_length: usize) -> Result<Server> {
-        if let (Kind::Node, Some(url)) = (kind, &self.options.url) {
+        if let (true, Some(url)) = (kind.is_node(), &self.options.url) {
             return Ok(Server::given(servers::address(url)?, self.options.pid));
         }
-        let needs_redis = kind == Kind::Node || (kind == Kind::Nchan && load.ids);
+        let needs_redis = kind.is_node() || (kind == Kind::Nchan && load.ids);
         let redis = if needs_redis { Some(self.redis()?.address) } else { None };
         let binary: Option<PathBuf> =
-            if kind == Kind::Node { Some(node::binary(self.options.node.as_deref())?) } else { None };
+            if kind.is_node() { Some(node::binary(self.options.node.as_deref())?) } else { None };
         Server::start(
             kind,
             &Start {
@@ -153,12 +153,13 @@ impl Lab {
             targets: vec![server.listen],
             sources: Vec::new(),
             live_at_block: server.live_at_block,
+            gzip: kind.is_packed(),
             ids: load.ids,
             stalled: load.stalled,
             slow: load.slow,
         };
         let fleet = Fleet::start(&setup, self.options.workers.unwrap_or(1), self.core(1))?;
-        let redis = if kind == Kind::Node { Some(self.redis()?.address) } else { None };
+        let redis = if kind.is_node() { Some(self.redis()?.address) } else { None };
         let publisher = Some(Publisher::new(vec![server.sink(redis, 10_000)?], &prefix));
         let run = Run::new(load.scenario, &load.case, kind);
         let sampler = Sampler { started: clock::now(), pids: server.pids.clone(), samples: Vec::new(), last: 0 };
@@ -176,7 +177,7 @@ impl Lab {
 
     /// What Redis has done so far, for kinds that use it.
     pub fn usage(&mut self, kind: Kind) -> Result<Option<Usage>> {
-        if kind == Kind::Node { Ok(Some(self.redis()?.usage()?)) } else { Ok(None) }
+        if kind.is_node() { Ok(Some(self.redis()?.usage()?)) } else { Ok(None) }
     }
 }
 
@@ -302,6 +303,7 @@ impl Stage {
         Ok(Delivery {
             published,
             delivered: after.delivered - before.delivered,
+            bytes: after.bytes - before.bytes,
             cpu: self.cpu()? - cpu,
             client_cpu: measure::cpu_ns_of(&self.fleet.pids())? - client_cpu,
             wall: clock::seconds(started, after.last_delivery.max(started)),
@@ -358,6 +360,8 @@ impl Stage {
 pub struct Delivery {
     pub published: Published,
     pub delivered: u64,
+    /// Read by the clients, framing included.
+    pub bytes: u64,
     /// Nanoseconds.
     pub cpu: u64,
     pub client_cpu: u64,

@@ -19,7 +19,7 @@ impl Payload {
         write!(into, r#"{{"s":{},"t":{},"c":{},"p":""#, self.sequence, self.intended, self.channel)
             .expect("writing to memory");
         let padding = (start + size).saturating_sub(into.len() + 2);
-        into.resize(into.len() + padding, b'x');
+        fill(into, padding, self.sequence);
         into.extend_from_slice(br#""}"#);
     }
 
@@ -34,6 +34,54 @@ impl Payload {
         Some(Payload { sequence, intended, channel: channel.try_into().ok()? })
     }
 }
+
+/// What stands in for an application's data: words and numbers, other ones in each event, about as redundant as JSON is.
+fn fill(into: &mut Vec<u8>, padding: usize, seed: u64) {
+    let end = into.len() + padding;
+    let mut dice = fastrand::Rng::with_seed(seed);
+    while into.len() < end {
+        match dice.u8(..4) {
+            0 => write!(into, "{} ", dice.u32(..100_000)).expect("writing to memory"),
+            _ => into.extend_from_slice(WORDS[dice.usize(..WORDS.len())].as_bytes()),
+        }
+    }
+    into.truncate(end);
+}
+
+const WORDS: [&str; 32] = [
+    "order: ",
+    "customer: ",
+    "status: ",
+    "open, ",
+    "shipped, ",
+    "price: ",
+    "EUR, ",
+    "created ",
+    "updated ",
+    "by ",
+    "name: ",
+    "message ",
+    "channel ",
+    "the ",
+    "and ",
+    "from ",
+    "to ",
+    "amount ",
+    "title: ",
+    "Berlin, ",
+    "Lisbon, ",
+    "true, ",
+    "false, ",
+    "user ",
+    "reply ",
+    "temperature ",
+    "volume ",
+    "quantity ",
+    "pending, ",
+    "error ",
+    "latency ",
+    "minutes ",
+];
 
 /// A decimal number at the start, and what follows it.
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {

@@ -80,6 +80,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("p50_ms", "intended send time to read, ms, median"),
     ("p99_ms", "the same, 99th percentile"),
     ("p999_ms", "the same, 99.9th percentile"),
+    ("wire_bytes", "bytes read by the clients per delivery, framing included"),
     ("memory_kib", "user memory of the server per connection, KiB (RSS now minus RSS before the first)"),
     ("memory_churned_kib", "the same after closing and connecting all three times"),
     ("memory_storm_kib", "the same after a storm of simultaneous connects"),

@@ -106,6 +106,9 @@ impl Client {
             let _ = write!(text, "{comma}{}{channel}", clients.prefix);
         }
         text.push_str(" HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n");
+        if clients.gzip {
+            text.push_str("Accept-Encoding: gzip\r\n");
+        }
         if !self.id.is_empty() {
             let _ = write!(text, "Last-Event-ID: {}\r\n", String::from_utf8_lossy(&self.id));
         }

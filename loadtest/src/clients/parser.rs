@@ -3,7 +3,9 @@
 //! RFC 9112 section 7.1 for chunks, WHATWG HTML section 9.2.5 and 9.2.6 for the stream. It keeps a few words per
 //! connection and copies only what a read cut in two.
 
+use flate2::write::GzDecoder;
 use std::borrow::Cow;
+use std::io::Write as _;
 
 /// Longest response head, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -35,6 +37,8 @@ pub enum Violation {
     Head,
     Chunk,
     TooLong,
+    /// Not the compression that the head names.
+    Gzip,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,11 +63,13 @@ pub struct Parser {
     chunk: u32,
     /// The start of a head or block whose end has not arrived.
     carry: Vec<u8>,
+    /// Where the body is compressed.
+    gzip: Option<Box<GzDecoder<Vec<u8>>>>,
 }
 
 impl Default for Parser {
     fn default() -> Parser {
-        Parser { state: State::Head, chunk: 0, carry: Vec::new() }
+        Parser { state: State::Head, chunk: 0, carry: Vec::new(), gzip: None }
     }
 }
 
@@ -96,6 +102,12 @@ impl Parser {
         let chunked = response.headers.iter().any(|header| {
             header.name.eq_ignore_ascii_case("transfer-encoding") && header.value.eq_ignore_ascii_case(b"chunked")
         });
+        let gzip = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-encoding"));
+        self.gzip = match gzip.map(|header| header.value) {
+            None => None,
+            Some(b"gzip") => Some(Box::new(GzDecoder::new(Vec::new()))),
+            Some(_) => return Err(Violation::Head),
+        };
         self.state = if chunked { State::Size } else { State::Plain };
         found(Item::Head { status: response.code.ok_or(Violation::Head)? });
         Ok(Some(end + 4 - before))
@@ -138,8 +150,18 @@ impl Parser {
         Ok(())
     }
 
-    /// Bytes of the event stream itself.
+    /// Bytes of the body; compressed ones are decoded as far as they go.
     fn body(&mut self, bytes: &[u8], found: &mut impl FnMut(Item<'_>)) -> Result<(), Violation> {
+        let Some(mut gzip) = self.gzip.take() else { return self.stream(bytes, found) };
+        gzip.write_all(bytes).and_then(|()| gzip.flush()).map_err(|_| Violation::Gzip)?;
+        let result = self.stream(gzip.get_ref(), found);
+        gzip.get_mut().clear();
+        self.gzip = Some(gzip);
+        result
+    }
+
+    /// Bytes of the event stream itself.
+    fn stream(&mut self, bytes: &[u8], found: &mut impl FnMut(Item<'_>)) -> Result<(), Violation> {
         if self.carry.is_empty() {
             let used = blocks(bytes, found);
             self.carry.extend_from_slice(&bytes[used..]);
@@ -220,6 +242,19 @@ mod tests {
             parser.feed(piece, &mut |item| items.push(format!("{item:?}")))?;
         }
         Ok(items)
+    }
+
+    #[test]
+    fn compressed_bodies_give_the_same_items() {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(b"id: 1-0\n\nevent: a\ndata: x\n\n:\n\n").expect("into memory");
+        packed.flush().expect("into memory");
+        let mut bytes = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n".to_vec();
+        bytes.extend_from_slice(packed.get_ref());
+        let plain = seen(&[CHUNKED]).unwrap_or_default();
+        let items = seen(&bytes.chunks(3).collect::<Vec<_>>()).unwrap_or_default();
+        assert_eq!(items[..], plain[..4]);
+        assert_eq!(seen(&[b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nplain"]), Err(Violation::Gzip));
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub struct Clients {
     pub sources: Vec<std::net::Ipv4Addr>,
     /// Live with the first block behind the head (the server's position), not with the head.
     pub live_at_block: bool,
+    /// Ask for a compressed stream.
+    pub gzip: bool,
     /// Remember the last event id, and compare ids.
     pub ids: bool,
     /// Of a thousand clients these never read once they are live.

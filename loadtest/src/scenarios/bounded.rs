@@ -20,15 +20,17 @@ pub fn all(lab: &mut Lab) -> Result<()> {
     let all = vec![Against::Nchan, Against::HyperBody];
     let alone = Options { runs: Some(2), against: Vec::new(), ..base.clone() };
     let beside = Options { runs: Some(2), against: all, ..base };
-    let steps: [Step; 11] = [
+    let thrice = Options { runs: Some(3), ..alone.clone() };
+    let steps: [Step; 12] = [
         (Options { subscribers: Some(10_000), ..beside.clone() }, deliver::fanout),
-        (Options { subscribers: Some(15_000), ..alone.clone() }, deliver::fanout),
-        (Options { subscribers: Some(19_000), ..alone.clone() }, deliver::fanout),
+        (Options { subscribers: Some(15_000), ..thrice.clone() }, deliver::fanout),
+        (Options { subscribers: Some(19_000), ..thrice.clone() }, deliver::fanout),
         (Options { users: true, ..alone.clone() }, deliver::channels),
         (Options { runs: Some(1), ..alone.clone() }, deliver::channels),
         (alone.clone(), deliver::burst),
         (Options { runs: Some(1), ..alone.clone() }, deliver::slow),
-        (alone.clone(), deliver::lag),
+        (thrice, deliver::lag),
+        (Options { runs: Some(1), ..alone.clone() }, deliver::compress),
         (Options { runs: Some(1), ..beside.clone() }, hold::run),
         (Options { runs: Some(1), ..beside }, storm::run),
         (alone.clone(), churn::run),
@@ -51,12 +53,13 @@ pub fn smoke(lab: &mut Lab) -> Result<()> {
     selftest(lab)?;
     let small = Options { runs: Some(1), subscribers: Some(300), seconds: Some(3.0), ..given.clone() };
     let fast = Options { rate: Some(100.0), ..small.clone() };
-    let steps: [Step; 7] = [
+    let steps: [Step; 8] = [
         (fast.clone(), deliver::fanout),
         (Options { rate: Some(300.0), ..small.clone() }, deliver::channels),
         (Options { users: true, ..fast.clone() }, deliver::channels),
         (Options { rate: Some(1_000.0), ..small.clone() }, deliver::burst),
         (Options { rate: Some(50.0), size: Some(1_000), ..small.clone() }, deliver::slow),
+        (Options { rate: Some(50.0), ..small.clone() }, deliver::compress),
         (small.clone(), storm::run),
         (Options { subscribers: Some(2_000), rate: Some(20.0), ..small }, churn::run),
     ];

@@ -69,6 +69,7 @@ pub fn costs(stage: &mut Stage, delivery: &Delivery) {
     let delivered = delivery.delivered as f64;
     let run = &mut stage.run;
     run.figure("cpu_us", delivery.cpu as f64 / 1e3 / delivered);
+    run.figure("wire_bytes", delivery.bytes as f64 / delivered);
     run.figure("client_us", delivery.client_cpu as f64 / 1e3 / delivered);
     run.figure("events_per_cpu_s", delivered / (delivery.cpu as f64 / 1e9) / 1e6);
     run.figure("cpu_share", delivery.cpu as f64 / 1e9 / delivery.wall);
@@ -183,6 +184,19 @@ pub fn burst(lab: &mut Lab) -> Result<()> {
     let load = Load::new("burst", case, Plan::One, subscribers);
     let (kinds, runs) = (lab.kinds(true), lab.options.runs.unwrap_or(3));
     alternate(lab, &kinds, &load, &schedule, runs)
+}
+
+/// Compressed streams: an event packed once for all, beside plain ones and a compressor for each connection.
+pub fn compress(lab: &mut Lab) -> Result<()> {
+    let subscribers = lab.options.subscribers.unwrap_or(2_000);
+    for size in lab.options.size.map_or(vec![200, 2_048], |size| vec![size]) {
+        let schedule = Schedule { size, ..schedule(lab, 5.0, 1, 6.0, Choice::InTurn(1)) };
+        let case = format!("{} subscribers, {size} B", thousands(subscribers));
+        let load = Load::new("compress", case, Plan::One, subscribers);
+        let kinds = [Kind::Node, Kind::NodeGzip, Kind::HyperBody, Kind::HyperBodyGzip];
+        alternate(lab, &kinds, &load, &schedule, lab.options.runs.unwrap_or(2))?;
+    }
+    Ok(())
 }
 
 /// Light load: the way of one event.

@@ -21,6 +21,7 @@ pub fn run(what: &What, lab: &mut Lab) -> Result<()> {
         What::Channels(_) => deliver::channels(lab),
         What::Follow(_) => deliver::follow(lab),
         What::Burst(_) => deliver::burst(lab),
+        What::Compress(_) => deliver::compress(lab),
         What::Hold(_) => hold::run(lab),
         What::Churn(_) => churn::run(lab),
         What::Storm(_) => storm::run(lab),

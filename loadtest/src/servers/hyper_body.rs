@@ -3,15 +3,18 @@
 
 use anyhow::Result;
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE};
+use hyper::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,6 +37,9 @@ pub struct HyperBody {
     /// Seconds between heartbeats; 0: none.
     #[arg(long, default_value_t = 0)]
     pub heartbeat: u64,
+    /// A compressor for each connection, as frameworks have it.
+    #[arg(long)]
+    pub gzip: bool,
 }
 
 struct Hub {
@@ -41,6 +47,7 @@ struct Hub {
     history: Mutex<VecDeque<(u64, Bytes)>>,
     live: broadcast::Sender<Bytes>,
     heartbeat: Option<Duration>,
+    gzip: bool,
 }
 
 /// Runs until killed, on one thread.
@@ -53,6 +60,7 @@ pub fn run(server: &HyperBody) -> Result<()> {
             history: Mutex::new(VecDeque::new()),
             live: broadcast::channel(1024).0,
             heartbeat: (server.heartbeat > 0).then(|| Duration::from_secs(server.heartbeat)),
+            gzip: server.gzip,
         });
         tokio::spawn(feeds(feed, hub.clone()));
         loop {
@@ -93,6 +101,16 @@ async fn feed(stream: TcpStream, hub: &Hub) -> std::io::Result<()> {
 
 type Blocks = std::pin::Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
 
+/// Each block compressed with all that came before it on this connection, and flushed.
+fn packed(frames: Blocks) -> Blocks {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
+    Box::pin(frames.map(move |frame| {
+        let block = frame.unwrap_or_else(|never| match never {}).into_data().unwrap_or_default();
+        encoder.write_all(&block).and_then(|()| encoder.flush()).expect("into memory");
+        Ok(Frame::data(std::mem::take(encoder.get_mut()).into()))
+    }))
+}
+
 fn subscribe(hub: &Hub, request: &Request<Incoming>) -> Response<StreamBody<Blocks>> {
     let last = request.headers().get("last-event-id").and_then(|id| {
         let ms: u64 = id.to_str().ok()?.split('-').next()?.parse().ok()?;
@@ -115,9 +133,13 @@ fn subscribe(hub: &Hub, request: &Request<Incoming>) -> Response<StreamBody<Bloc
             Box::pin(beats.map(|block| Ok(Frame::data(block.unwrap_or(Bytes::from_static(b":\n\n"))))))
         }
     };
+    let frames = if hub.gzip { packed(frames) } else { frames };
     let mut response = Response::new(StreamBody::new(frames));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("text/event-stream"));
-    headers.insert(CACHE_CONTROL, hyper::header::HeaderValue::from_static("no-cache"));
+    if hub.gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }

@@ -22,8 +22,23 @@ use std::time::Duration;
 pub enum Kind {
     Floor,
     Node,
+    /// The node, its clients asking for gzip.
+    NodeGzip,
     Nchan,
     HyperBody,
+    /// The plain way with a compressor for each connection.
+    HyperBodyGzip,
+}
+
+impl Kind {
+    pub fn is_node(self) -> bool {
+        matches!(self, Kind::Node | Kind::NodeGzip)
+    }
+
+    /// Whether its clients ask for gzip.
+    pub fn is_packed(self) -> bool {
+        matches!(self, Kind::NodeGzip | Kind::HyperBodyGzip)
+    }
 }
 
 impl fmt::Display for Kind {
@@ -31,8 +46,10 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Kind::Floor => "floor",
             Kind::Node => "fantail",
+            Kind::NodeGzip => "fantail gzip",
             Kind::Nchan => "nchan",
             Kind::HyperBody => "hyper-body",
+            Kind::HyperBodyGzip => "hyper-body gzip",
         })
     }
 }
@@ -70,9 +87,9 @@ impl Server {
     pub fn start(kind: Kind, start: &Start<'_>) -> Result<Server> {
         match kind {
             Kind::Floor => own(kind, "serve-floor", start),
-            Kind::HyperBody => own(kind, "serve-hyper-body", start),
+            Kind::HyperBody | Kind::HyperBodyGzip => own(kind, "serve-hyper-body", start),
             Kind::Nchan => nchan::start(start),
-            Kind::Node => node::start(start),
+            Kind::Node | Kind::NodeGzip => node::start(kind, start),
         }
     }
 
@@ -94,9 +111,9 @@ impl Server {
     /// Where events for it are published; `keep` entries stay in a Redis stream.
     pub fn sink(&self, redis: Option<SocketAddr>, keep: u64) -> Result<Sink> {
         match self.kind {
-            Kind::Floor | Kind::HyperBody => Sink::feed(self.feed.context("no feed")?),
+            Kind::Floor | Kind::HyperBody | Kind::HyperBodyGzip => Sink::feed(self.feed.context("no feed")?),
             Kind::Nchan => Sink::nchan(self.listen),
-            Kind::Node => Sink::redis(redis.context("no Redis")?, keep),
+            Kind::Node | Kind::NodeGzip => Sink::redis(redis.context("no Redis")?, keep),
         }
     }
 
@@ -135,6 +152,9 @@ fn own(kind: Kind, subcommand: &str, start: &Start<'_>) -> Result<Server> {
     command.arg(subcommand).arg("--listen").arg(listen.to_string()).arg("--feed").arg(feed.to_string());
     if let Some(every) = start.heartbeat {
         command.arg("--heartbeat").arg(every.to_string());
+    }
+    if kind.is_packed() {
+        command.arg("--gzip");
     }
     if kind == Kind::Floor {
         command.arg("--id-length").arg(start.id_length.to_string());

@@ -20,7 +20,7 @@ pub fn binary(given: Option<&Path>) -> Result<PathBuf> {
 }
 
 /// Starts one and waits until it is ready.
-pub fn start(start: &Start<'_>) -> Result<Server> {
+pub fn start(kind: Kind, start: &Start<'_>) -> Result<Server> {
     let directory = tempfile::tempdir()?;
     let (listen, admin) = (free_address()?, free_address()?);
     let redis = start.redis.context("a node needs a Redis")?;
@@ -28,6 +28,9 @@ pub fn start(start: &Start<'_>) -> Result<Server> {
     let mut command = Command::new(start.binary.context("no node binary")?);
     command.arg("serve").arg("--listen").arg(listen.to_string()).arg("--admin-listen").arg(admin.to_string());
     command.arg("--redis").arg(format!("redis://{redis}")).arg("--couriers").arg(start.couriers.to_string());
+    if kind.is_packed() {
+        command.arg("--compress").arg("on");
+    }
     if let Some(every) = start.heartbeat {
         command.arg("--heartbeat").arg(format!("{every}s"));
     }
@@ -38,7 +41,7 @@ pub fn start(start: &Start<'_>) -> Result<Server> {
     wait_until("fantail", Duration::from_secs(20), &mut process, || get(admin, "/readyz").map(drop))
         .with_context(|| format!("its log ends: {}", tail(&log)))?;
     Ok(Server {
-        kind: Kind::Node,
+        kind,
         listen,
         admin: Some(admin),
         feed: None,
