@@ -29,6 +29,7 @@ const GOALS: &[(&str, &str, &str, Rule)] = &[
     ("fanout", "", "last_ms", Rule::MostRatio(1.10)),
     ("channels", "users", "cpu_us", Rule::MostRatio(1.25)),
     ("channels", "users", "memory_kib", Rule::Most(1.0)),
+    ("follow", "", "redis_us_ratio", Rule::Most(1.3)),
     ("burst", "", "events_per_cpu_s", Rule::LeastRatio(1.0)),
     ("hold", "", "memory_churned_kib", Rule::Most(0.25)),
     ("hold", "", "memory_storm_kib", Rule::Most(0.25)),

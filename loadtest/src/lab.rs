@@ -48,11 +48,24 @@ pub struct Load {
     /// Seconds.
     pub heartbeat: Option<u64>,
     pub fault: Option<(fault::Kind, u64)>,
+    /// For the node alone.
+    pub node_arguments: &'static [&'static str],
 }
 
 impl Load {
     pub fn new(scenario: &'static str, case: String, plan: Plan, clients: u32) -> Load {
-        Load { scenario, case, plan, clients, ids: false, stalled: 0, slow: 0, heartbeat: None, fault: None }
+        Load {
+            scenario,
+            case,
+            plan,
+            clients,
+            ids: false,
+            stalled: 0,
+            slow: 0,
+            heartbeat: None,
+            fault: None,
+            node_arguments: &[],
+        }
     }
 }
 
@@ -123,13 +136,15 @@ impl Lab {
         let redis = if needs_redis { Some(self.redis()?.address) } else { None };
         let binary: Option<PathBuf> =
             if kind.is_node() { Some(node::binary(self.options.node.as_deref())?) } else { None };
+        let own = load.node_arguments.iter().map(|&argument| argument.to_owned());
+        let arguments: Vec<String> = own.chain(self.options.node_arguments.iter().cloned()).collect();
         Server::start(
             kind,
             &Start {
                 core,
                 redis,
                 binary: binary.as_deref(),
-                node_arguments: &self.options.node_arguments,
+                node_arguments: &arguments,
                 couriers: self.options.couriers,
                 heartbeat: load.heartbeat,
                 id_length,
@@ -163,9 +178,11 @@ impl Lab {
         let publisher = Some(Publisher::new(vec![server.sink(redis, 10_000)?], &prefix));
         let run = Run::new(load.scenario, &load.case, kind);
         let sampler = Sampler { started: clock::now(), pids: server.pids.clone(), samples: Vec::new(), last: 0 };
-        let stalled = (0..load.clients).filter(|&client| lot(client) < load.stalled).count() as u64;
+        let below = |limit: u32| (0..load.clients).filter(|&client| lot(client) < limit).count() as u64;
+        let stalled = below(load.stalled);
         Ok(Stage {
             stalled,
+            slow: below(load.stalled + load.slow) - stalled,
             server,
             fleet,
             publisher,
@@ -204,7 +221,9 @@ pub struct Stage {
     /// Subscribers of each channel.
     pub audience: Vec<u32>,
     /// Who never read, and may be gone at the end.
-    stalled: u64,
+    pub stalled: u64,
+    /// Who read slowly.
+    pub slow: u64,
 }
 
 /// Looks at the server now and then.

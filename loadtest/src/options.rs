@@ -180,6 +180,9 @@ pub struct Limits {
     /// User memory per connection in KiB
     #[arg(long, help_heading = "Limits")]
     pub max_memory: Option<f64>,
+    /// Growth of memory in KiB per minute in the second half of a soak [default: 256]
+    #[arg(long, help_heading = "Limits")]
+    pub max_growth: Option<f64>,
     /// Joins per second in a storm
     #[arg(long, help_heading = "Limits")]
     pub min_joins: Option<f64>,

@@ -5,7 +5,7 @@ use super::deliver::{WRITE_BYTES, Wrote};
 use super::mirror::Mirror;
 use super::post::{CatchUp, Framing, Page, Terms};
 use super::run::Courier;
-use super::subscriber::{Arrival, Composed, Leg, Plain, Route};
+use super::subscriber::{Arrival, Behind, Composed, Leg, Plain, Route};
 use crate::cursor::{Place, write_cursor, write_position};
 use crate::frame::{Frame, Rank};
 use crate::gzip::Gzip;
@@ -24,16 +24,18 @@ impl Courier {
         loop {
             let subscriber = &mut self.subscribers[key as usize];
             let Route::Composed(composed) = &mut subscriber.route else { return Ok(Wrote::Failed) };
-            while !composed.leftover.is_empty() {
-                let n = subscriber.socket.write(&composed.leftover)?;
-                composed.leftover.drain(..n);
+            if !composed.leftover().is_empty() {
+                let leftover = &mut composed.rest().leftover;
+                let n = subscriber.socket.write(leftover)?;
                 subscriber.wrote = self.now;
                 self.tally.bytes += n as u64;
-                if !composed.leftover.is_empty() {
+                if n < leftover.len() {
+                    leftover.drain(..n);
                     return Ok(Wrote::Blocked);
                 }
+                *leftover = Vec::new();
+                composed.tidy();
             }
-            composed.leftover = Vec::new();
             let plain = composed.gzip.as_ref().map_or(0, |gzip| gzip.length());
             begin_blocks(&mut self.scratch);
             let events = self.compose(key, only);
@@ -48,6 +50,8 @@ impl Courier {
                 self.tally.compressed.0 += u64::from(gzip.length().wrapping_sub(plain));
                 self.tally.compressed.1 += (self.scratch.len() - SIZE_LINE) as u64;
             }
+            // Less than a write may have: nothing else is due.
+            let all = self.scratch.len() < WRITE_BYTES;
             let bytes = framed(&mut self.scratch, composed.framing);
             let result = subscriber.socket.write(bytes);
             let n = match &result {
@@ -61,8 +65,11 @@ impl Courier {
             }
             if n < bytes.len() {
                 // Its legs have moved on, so these bytes must not be lost.
-                composed.leftover = bytes[n..].to_vec();
+                composed.rest().leftover = bytes[n..].to_vec();
                 return Ok(Wrote::Blocked);
+            }
+            if all {
+                return Ok(if composed.finished() { Wrote::Finished } else { Wrote::All });
             }
         }
     }
@@ -77,8 +84,9 @@ impl Courier {
             let number = composed.legs[index].feed.number as usize;
             let Some(Some(mirror)) = self.mirrors.get_mut(number) else { continue };
             while self.scratch.len() < WRITE_BYTES {
-                match next(&mut composed.legs[index], mirror) {
+                match next(composed, index, mirror) {
                     Next::Frame(frame) => events += u64::from(write_frame(composed, index, &frame, &mut self.scratch)),
+                    Next::Shared(frame) => events += u64::from(write_frame(composed, index, frame, &mut self.scratch)),
                     Next::Nothing => break,
                     Next::Ask { given, received } => {
                         let leg = &composed.legs[index];
@@ -107,8 +115,7 @@ impl Courier {
         let Some(subscriber) = self.subscribers.get_mut(key as usize).filter(|s| s.serial == serial) else { return };
         let blocked = subscriber.blocked;
         let Route::Composed(composed) = &mut subscriber.route else { return };
-        let Some(leg) = composed.legs.get_mut(leg as usize) else { return };
-        let Some(behind) = &mut leg.behind else { return };
+        let Some(behind) = composed.behind(leg as usize) else { return };
         behind.asked = false;
         behind.given = behind.given.saturating_add(page.frames.len() as u32);
         behind.page = page.frames.into();
@@ -156,29 +163,25 @@ impl Courier {
             position: kept.position,
             rank: kept.rank,
             finished: kept.last,
-            behind: None,
         };
         if subscriber.blocked {
             mirror.blocked -= 1;
         }
-        subscriber.route = Route::Composed(Box::new(Composed {
-            legs: vec![leg],
-            terms: Terms::default(),
-            framing: Framing::Chunked,
-            gzip: None,
-            leftover: kept.leftover,
-            skipped: false,
-            ticket: None,
-        }));
+        let mut composed = Composed { legs: Box::new([leg]), ..Composed::new(Terms::default(), Framing::Chunked) };
+        if !kept.leftover.is_empty() {
+            composed.rest().leftover = kept.leftover;
+        }
+        subscriber.route = Route::Composed(Box::new(composed));
     }
 
     /// Back to the plain form where nothing needs the richer one any more.
     pub fn settle(&mut self, key: u32) {
         let Some(subscriber) = self.subscribers.get_mut(key as usize) else { return };
         let Route::Composed(composed) = &subscriber.route else { return };
-        let ([leg], Framing::Chunked, None) = (&composed.legs[..], composed.framing, &composed.ticket) else { return };
+        // Nothing left over, no ticket, nowhere behind.
+        let ([leg], Framing::Chunked, None) = (&composed.legs[..], composed.framing, &composed.rest) else { return };
         let plain_terms = is_plain(&composed.terms) && composed.gzip.is_none();
-        let live = leg.behind.is_none() && !leg.finished && composed.leftover.is_empty() && !subscriber.blocked;
+        let live = !leg.finished && !subscriber.blocked;
         // Ahead of the copy neither: the plain form finds its position in there.
         let covers = |mirror: &Mirror| (mirror.start()..=mirror.end()).contains(&leg.at);
         let here = self.mirrors[leg.feed.number as usize].as_deref().is_some_and(covers);
@@ -229,8 +232,11 @@ pub struct Kept {
 }
 
 /// What a leg has to write next.
-enum Next {
+enum Next<'a> {
+    /// Of a page of history.
     Frame(Arc<Frame>),
+    /// Of the tail.
+    Shared(&'a Frame),
     Nothing,
     /// It fell behind the tail, or was there and has written its page.
     Ask {
@@ -240,37 +246,45 @@ enum Next {
 }
 
 /// Takes one step on a leg.
-fn next(leg: &mut Leg, mirror: &mut Mirror) -> Next {
+fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror) -> Next<'a> {
+    let leg = &mut composed.legs[index];
     if leg.finished {
         return Next::Nothing;
     }
-    if leg.behind.is_none() && leg.at < mirror.start() {
-        mirror.reach_back(leg.at);
-        if leg.at < mirror.start() {
-            leg.behind = Some(Box::default());
+    let at = leg.at;
+    let mut known_behind = composed.rest.is_some() && composed.behind(index).is_some();
+    if !known_behind && at < mirror.start() {
+        mirror.reach_back(at);
+        if at < mirror.start() {
+            composed.fall_behind(index, Behind::default());
+            known_behind = true;
         }
     }
-    if let Some(behind) = &mut leg.behind {
+    if known_behind && let Some(behind) = composed.behind(index) {
         if let Some(frame) = behind.page.pop_front() {
             return Next::Frame(frame);
         }
         if let Some(arrival) = behind.arrived.take() {
-            (leg.position, leg.rank) = (arrival.position, arrival.rank);
             behind.unreceived = false;
+            let leg = &mut composed.legs[index];
+            (leg.position, leg.rank) = (arrival.position, arrival.rank);
             if let Some(at) = arrival.at {
-                (leg.at, leg.behind) = (at, None);
-                return next(leg, mirror);
+                leg.at = at;
+                composed.caught_up(index);
+                return next(composed, index, mirror);
             }
         }
+        let Some(behind) = composed.behind(index) else { return Next::Nothing };
         if std::mem::replace(&mut behind.asked, true) {
             return Next::Nothing;
         }
         return Next::Ask { given: behind.given, received: !behind.unreceived };
     }
+    let leg = &mut composed.legs[index];
     match mirror.frame(mirror.index(leg.at)) {
         Some((offset, frame)) if leg.at < mirror.end() => {
             leg.at = offset + frame.chunk().len() as u64;
-            Next::Frame(frame.clone())
+            Next::Shared(frame)
         }
         _ => Next::Nothing,
     }
@@ -365,9 +379,14 @@ pub fn framed(buffer: &mut Vec<u8>, framing: Framing) -> &[u8] {
     match framing {
         Framing::Bare => &buffer[SIZE_LINE..],
         Framing::Chunked => {
-            let size = format!("{:x}\r\n", buffer.len() - SIZE_LINE);
-            let start = SIZE_LINE - size.len();
-            buffer[start..SIZE_LINE].copy_from_slice(size.as_bytes());
+            let mut size = buffer.len() - SIZE_LINE;
+            let mut start = SIZE_LINE - 2;
+            buffer[start..SIZE_LINE].copy_from_slice(b"\r\n");
+            while size > 0 && start > 0 {
+                start -= 1;
+                buffer[start] = b"0123456789abcdef"[size & 0xf];
+                size >>= 4;
+            }
             buffer.extend_from_slice(b"\r\n");
             &buffer[start..]
         }

@@ -5,7 +5,7 @@ use super::leave::Reason;
 use super::mirror::{Member, Mirror};
 use super::post::{LegStart, Newcomer, Opening, Waiting};
 use super::run::{Courier, TICK};
-use super::subscriber::{Behind, Composed, Leg, Route, Subscriber, Ticket};
+use super::subscriber::{Behind, Composed, Leg, Rest, Route, Subscriber, Ticket};
 use mio::{Interest, Token};
 
 impl Courier {
@@ -13,12 +13,11 @@ impl Courier {
         let Newcomer { socket, peer, framing, terms, gzip, start, max_age_ms } = newcomer;
         self.serial = self.serial.wrapping_add(1);
         let gzip = gzip.map(Box::new);
-        let composed = Composed { legs: vec![], terms, framing, gzip, leftover: vec![], skipped: false, ticket: None };
         let ticks = max_age_ms.map(|ms| (ms / TICK.as_millis() as u64) as u32);
         let mut subscriber = Subscriber {
             socket: mio::net::TcpStream::from_std(socket),
             serial: self.serial,
-            route: Route::Composed(Box::new(composed)),
+            route: Route::Composed(Box::new(Composed { gzip, ..Composed::new(terms, framing) })),
             wrote: self.now,
             event: self.now,
             expires: ticks.map_or(u32::MAX, |ticks| self.now.saturating_add(ticks)),
@@ -38,7 +37,7 @@ impl Courier {
             Waiting::Ready(opening) => self.seat(key, opening),
             Waiting::Held(ticket, here) => {
                 if let Route::Composed(composed) = &mut self.subscribers[key as usize].route {
-                    composed.ticket = Some(Box::new(Ticket { number: ticket, here }));
+                    composed.rest().ticket = Some(Ticket { number: ticket, here });
                 }
                 self.tickets.insert(ticket, key);
             }
@@ -56,25 +55,32 @@ impl Courier {
 
     /// Gives a subscriber its legs, and what is due on them already.
     fn seat(&mut self, key: u32, opening: Opening) {
-        let legs: Vec<Leg> =
-            opening.legs.into_iter().enumerate().map(|(i, leg)| self.take_place(key, i, leg)).collect();
+        let Route::Composed(composed) = &mut self.subscribers[key as usize].route else { return };
+        let mut rest = composed.rest.take().unwrap_or_default();
+        rest.ticket = None;
+        // Not collected: that would keep the letter's larger allocation, and holes behind what is cut off.
+        let mut legs = Vec::with_capacity(opening.legs.len());
+        for (index, leg) in opening.legs.into_iter().enumerate() {
+            legs.push(self.take_place(key, index, leg, &mut rest));
+        }
         self.around.metrics.subscriptions.add(legs.len() as i64);
         let Route::Composed(composed) = &mut self.subscribers[key as usize].route else { return };
-        composed.ticket = None;
-        composed.legs = legs;
-        composed.legs.shrink_to_fit();
+        composed.legs = legs.into_boxed_slice();
         if !opening.preamble.is_empty() {
             begin_blocks(&mut self.scratch);
             composed.write_own(&opening.preamble, &mut self.scratch);
-            composed.leftover = framed(&mut self.scratch, composed.framing).to_vec();
+            // Behind what may be left of a comment.
+            rest.leftover.extend_from_slice(framed(&mut self.scratch, composed.framing));
         }
+        composed.rest = Some(rest);
+        composed.tidy();
         self.settle(key);
         if !self.subscribers[key as usize].blocked && self.flow(key, None) {
             self.settle(key);
         }
     }
 
-    fn take_place(&mut self, key: u32, index: usize, start: LegStart) -> Leg {
+    fn take_place(&mut self, key: u32, index: usize, start: LegStart, rest: &mut Rest) -> Leg {
         let LegStart { feed, position, at, rank, received, finished } = start;
         let number = feed.number as usize;
         if self.mirrors.len() <= number {
@@ -94,8 +100,10 @@ impl Courier {
             mirror.reach_back(at);
         }
         let place = mirror.add(Member { key, leg: index as u16 });
-        let behind = at.is_none().then(|| Box::new(Behind { unreceived: !received, ..Behind::default() }));
-        Leg { feed, place, at: at.unwrap_or(0), position, rank, finished, behind }
+        if at.is_none() {
+            rest.behind.push((index as u16, Behind { unreceived: !received, ..Behind::default() }));
+        }
+        Leg { feed, place, at: at.unwrap_or(0), position, rank, finished }
     }
 
     /// Watches a socket for hang-ups, and for room where it is full.

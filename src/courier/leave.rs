@@ -79,7 +79,7 @@ impl Courier {
             }
             Route::Composed(composed) => {
                 composed.legs.iter().for_each(|leg| self.vacate(leg.feed.number, leg.place, false));
-                if let Some(ticket) = &composed.ticket {
+                if let Some(ticket) = composed.ticket() {
                     self.tickets.remove(&ticket.number);
                 }
                 composed.legs.len()

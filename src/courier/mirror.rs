@@ -4,9 +4,9 @@
 
 use crate::frame::{Frame, Rank};
 use crate::hub::feed::{Extent, Feed};
+use crate::hub::stretch::Stretch;
 use crate::position::Position;
 use smallvec::SmallVec;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// One leg in the feed's list.
@@ -19,7 +19,7 @@ pub struct Member {
 /// See the module.
 pub struct Mirror {
     pub feed: Arc<Feed>,
-    frames: VecDeque<(u64, Arc<Frame>)>,
+    frames: Stretch,
     start: u64,
     end: u64,
     /// The position before the first frame.
@@ -39,7 +39,7 @@ impl Mirror {
         let extent = feed.pull(u64::MAX, &mut Vec::new());
         Mirror {
             feed,
-            frames: VecDeque::new(),
+            frames: Stretch::default(),
             start: extent.end,
             end: extent.end,
             base: extent.position,
@@ -59,11 +59,13 @@ impl Mirror {
     pub fn take(&mut self, extent: Extent, fresh: &mut Vec<(u64, Arc<Frame>)>) {
         let first = fresh.first().map_or(extent.end, |(offset, _)| *offset);
         if first > self.end {
-            self.frames.clear();
+            self.frames = Stretch::default();
             self.start = first;
             self.base = extent.base;
         }
-        self.frames.extend(fresh.drain(..));
+        if !fresh.is_empty() {
+            self.frames.make().extend(fresh.drain(..));
+        }
         self.end = extent.end;
     }
 
@@ -79,7 +81,7 @@ impl Mirror {
             self.start = older[0].0;
             self.base = extent.base;
             for frame in older.into_iter().rev() {
-                self.frames.push_front(frame);
+                self.frames.make().push_front(frame);
             }
         }
     }
@@ -91,10 +93,10 @@ impl Mirror {
         {
             self.start = offset + frame.chunk().len() as u64;
             self.base = frame.position;
-            self.frames.pop_front();
+            self.frames.make().pop_front();
         }
         if self.frames.capacity() > 64 && self.frames.len() < self.frames.capacity() / 8 {
-            self.frames.shrink_to_fit();
+            self.frames.make().shrink_to_fit();
         }
     }
 
@@ -108,6 +110,13 @@ impl Mirror {
 
     /// Index of the frame that holds the byte at an offset, or of the one that begins there.
     pub fn index(&self, at: u64) -> usize {
+        // Nearly always the newest is asked for, and the frames before it need not be touched.
+        if self.frames.back().is_some_and(|(offset, _)| *offset == at) {
+            return self.frames.len() - 1;
+        }
+        if at >= self.end {
+            return self.frames.len();
+        }
         self.frames.partition_point(|(offset, frame)| offset + frame.chunk().len() as u64 <= at)
     }
 

@@ -46,22 +46,32 @@ pub struct Plain {
 
 /// Several channels, a filter, an envelope, HTTP/1.0, or a position behind the tail.
 pub struct Composed {
-    pub legs: Vec<Leg>,
+    pub legs: Box<[Leg]>,
     pub terms: Terms,
     pub framing: Framing,
     /// Its body is a gzip stream.
     pub gzip: Option<Box<Gzip>>,
-    /// Bytes that a full socket left over, of whole blocks; bounded by one write and one frame.
-    pub leftover: Vec<u8>,
     /// A filter skipped events since the last `id:` was sent.
     pub skipped: bool,
+    /// `None` for nearly all.
+    pub rest: Option<Box<Rest>>,
+}
+
+/// What few have at a time.
+#[derive(Default)]
+pub struct Rest {
+    /// Bytes that a full socket left over, of whole blocks; bounded by one write and one frame.
+    pub leftover: Vec<u8>,
+    /// Legs that are behind the tail.
+    pub behind: Vec<(u16, Behind)>,
     /// Set while no legs have come.
-    pub ticket: Option<Box<Ticket>>,
+    pub ticket: Option<Ticket>,
 }
 
 /// A subscriber's place in one feed.
 pub struct Leg {
     pub feed: Arc<Feed>,
+    /// Its place among the feed's members.
     pub place: u32,
     /// Offset in the feed's log, at a frame's boundary; meaningless while behind.
     pub at: u64,
@@ -71,7 +81,6 @@ pub struct Leg {
     pub rank: Rank,
     /// The channel's last event was sent.
     pub finished: bool,
-    pub behind: Option<Box<Behind>>,
 }
 
 /// A leg that is caught up from history.
@@ -103,8 +112,51 @@ pub struct Arrival {
 }
 
 impl Composed {
+    /// Without legs yet.
+    pub fn new(terms: Terms, framing: Framing) -> Composed {
+        Composed { legs: Box::default(), terms, framing, gzip: None, skipped: false, rest: None }
+    }
+
     /// Whether all its channels have ended.
     pub fn finished(&self) -> bool {
-        self.ticket.is_none() && self.legs.iter().all(|leg| leg.finished)
+        self.ticket().is_none() && self.legs.iter().all(|leg| leg.finished)
+    }
+
+    pub fn leftover(&self) -> &[u8] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.leftover)
+    }
+
+    pub fn ticket(&self) -> Option<&Ticket> {
+        self.rest.as_ref()?.ticket.as_ref()
+    }
+
+    /// What a leg has while it is behind the tail.
+    pub fn behind(&mut self, leg: usize) -> Option<&mut Behind> {
+        let behind = &mut self.rest.as_mut()?.behind;
+        behind.iter_mut().find(|(of, _)| *of as usize == leg).map(|(_, behind)| behind)
+    }
+
+    /// A leg falls behind the tail.
+    pub fn fall_behind(&mut self, leg: usize, behind: Behind) {
+        self.rest().behind.push((leg as u16, behind));
+    }
+
+    /// A leg is in the tail again.
+    pub fn caught_up(&mut self, leg: usize) {
+        self.rest().behind.retain(|(of, _)| *of as usize != leg);
+        self.tidy();
+    }
+
+    /// For adding to it.
+    pub fn rest(&mut self) -> &mut Rest {
+        self.rest.get_or_insert_default()
+    }
+
+    /// Gives the rest's memory back where nothing is in it.
+    pub fn tidy(&mut self) {
+        let empty = |rest: &Rest| rest.leftover.is_empty() && rest.behind.is_empty() && rest.ticket.is_none();
+        if self.rest.as_deref().is_some_and(empty) {
+            self.rest = None;
+        }
     }
 }

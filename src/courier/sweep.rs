@@ -149,7 +149,7 @@ impl Courier {
         if plain {
             self.enrich(key, &rest);
         } else if let Route::Composed(composed) = &mut subscriber.route {
-            composed.leftover = rest;
+            composed.rest().leftover = rest;
         }
         self.block(key);
     }

@@ -39,7 +39,6 @@ pub struct Feed {
     couriers: AtomicU64,
     /// Bit per courier that was told of an advance and has not looked yet.
     rung: AtomicU64,
-    posts: Arc<[Arc<Post>]>,
 }
 
 /// What the feed's lock guards.
@@ -50,8 +49,6 @@ pub struct State {
     pub legs: u32,
     /// Mean size of an entry, for choosing how many to ask for; see [`State::learn`].
     pub mean_bytes: u32,
-    /// How far back its stream's history reached at the last sample; `None`: to its beginning, or not known.
-    pub reach: Option<Reach>,
 }
 
 /// Taken for the size of entries before any was seen: a first answer of large ones must not be huge.
@@ -81,21 +78,14 @@ pub struct Reach {
 }
 
 impl Feed {
-    pub fn new(number: u32, channel: Channel, posts: Arc<[Arc<Post>]>) -> Feed {
+    pub fn new(number: u32, channel: Channel) -> Feed {
         Feed {
             number,
             hash: name_hash(&channel),
             channel,
-            state: Mutex::new(State {
-                log: Log::new(),
-                life: Life::Unattached,
-                legs: 0,
-                mean_bytes: UNKNOWN_BYTES,
-                reach: None,
-            }),
+            state: Mutex::new(State { log: Log::new(), life: Life::Unattached, legs: 0, mean_bytes: UNKNOWN_BYTES }),
             couriers: AtomicU64::new(0),
             rung: AtomicU64::new(0),
-            posts,
         }
     }
 
@@ -103,8 +93,8 @@ impl Feed {
         self.state.lock()
     }
 
-    /// Appends frames and tells the couriers; returns how many bytes the tail grew by, trimming included.
-    pub fn append(&self, frames: impl IntoIterator<Item = Arc<Frame>>, limit: usize) -> isize {
+    /// Appends frames and tells the couriers by their posts; returns how many bytes the tail grew by, trimming included.
+    pub fn append(&self, frames: impl IntoIterator<Item = Arc<Frame>>, limit: usize, posts: &[Arc<Post>]) -> isize {
         let mut state = self.state.lock();
         let before = state.log.bytes();
         for frame in frames {
@@ -114,19 +104,19 @@ impl Feed {
         state.log.trim(limit, 1);
         let grown = state.log.bytes() as isize - before as isize;
         drop(state);
-        self.ring();
+        self.ring(posts);
         grown
     }
 
     /// Wakes every courier that has members and was not told yet.
-    pub fn ring(&self) {
+    pub fn ring(&self, posts: &[Arc<Post>]) {
         let members = self.couriers.load(Ordering::SeqCst);
         let told = self.rung.fetch_or(members, Ordering::SeqCst);
         let mut untold = members & !told;
         while untold != 0 {
             let courier = untold.trailing_zeros() as usize;
             untold &= untold - 1;
-            self.posts[courier].advanced(self.number);
+            posts[courier].advanced(self.number);
         }
     }
 
@@ -190,11 +180,11 @@ mod tests {
     fn a_courier_whose_first_member_comes_is_told_of_what_is_new() {
         let poll = mio::Poll::new().unwrap();
         let post = Arc::new(Post::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
-        let feed = Feed::new(7, Channel::new("a").unwrap(), Arc::new([post.clone()]));
+        let feed = Feed::new(7, Channel::new("a").unwrap());
         feed.set_members(0, false);
         feed.rung.fetch_or(1, Ordering::SeqCst);
         feed.set_members(0, true);
-        feed.ring();
+        feed.ring(std::slice::from_ref(&post));
         let mut mail = crate::courier::post::Mail::default();
         assert!(post.collect(&mut mail));
         assert_eq!(mail.advanced, [7]);

@@ -10,6 +10,7 @@ mod reach;
 
 use super::Hub;
 use super::feed::{Feed, Life};
+use super::index::{Index, Named};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Link, StreamState};
 use crate::channel::Channel;
 use futures_util::StreamExt;
@@ -60,6 +61,12 @@ struct Followed {
     swept: bool,
 }
 
+impl Named for Followed {
+    fn channel(&self) -> &Channel {
+        &self.feed.channel
+    }
+}
+
 /// Somebody who waits until a feed is up to date.
 type Waiting = oneshot::Sender<Result<(), BackplaneError>>;
 
@@ -76,13 +83,14 @@ type Batch = Pin<Box<dyn Future<Output = Done> + Send>>;
 /// See the module.
 pub struct Follower {
     hub: Arc<Hub>,
-    followed: HashMap<Channel, Followed>,
+    followed: Index<Followed>,
     waiting: HashMap<Channel, Vec<Waiting>>,
     /// Feeds to attach, to read, to examine.
     fresh: VecDeque<Channel>,
     changed: VecDeque<Channel>,
     doubtful: VecDeque<Channel>,
-    sweep: VecDeque<Channel>,
+    /// Where the sweep stands.
+    sweep: usize,
     /// Streams whose part of the backplane is down, each at most once.
     parked: HashSet<Channel>,
     reaches: Reaches,
@@ -95,12 +103,12 @@ impl Follower {
     pub fn new(hub: Arc<Hub>, clock_offset_ms: Arc<std::sync::atomic::AtomicI64>, needed: Duration) -> Follower {
         Follower {
             hub,
-            followed: HashMap::new(),
+            followed: Index::default(),
             waiting: HashMap::new(),
             fresh: VecDeque::new(),
             changed: VecDeque::new(),
             doubtful: VecDeque::new(),
-            sweep: VecDeque::new(),
+            sweep: 0,
             parked: HashSet::new(),
             reaches: Reaches::new(needed),
             batches: FuturesUnordered::new(),
@@ -196,7 +204,7 @@ impl Follower {
             followed.dirty = true;
             self.doubtful.push_back(channel.clone());
         }
-        self.followed.insert(channel, followed);
+        self.followed.insert(&channel, |_| followed);
     }
 
     /// A stream may have something new, or have changed in any other way.
@@ -220,7 +228,7 @@ impl Follower {
     }
 
     fn mark_all(&mut self) {
-        let channels: Vec<Channel> = self.followed.keys().cloned().collect();
+        let channels: Vec<Channel> = self.followed.iter().map(|followed| followed.feed.channel.clone()).collect();
         channels.iter().for_each(|channel| self.mark(channel));
     }
 
@@ -237,12 +245,16 @@ impl Follower {
     }
 
     fn sweep_some(&mut self) {
-        if self.sweep.is_empty() {
-            self.sweep.extend(self.followed.keys().cloned());
+        if self.changed.is_empty() {
+            // A doubt about everything leaves it large.
+            self.changed.shrink_to(BATCH_STREAMS);
+            self.doubtful.shrink_to(BATCH_STREAMS);
         }
-        for _ in 0..self.followed.len().div_ceil(SWEEP_SECONDS) {
-            let Some(channel) = self.sweep.pop_front() else { return };
-            self.glance(&channel);
+        for _ in 0..self.followed.steps().div_ceil(SWEEP_SECONDS) {
+            let Some(followed) = self.followed.step(&mut self.sweep) else { return };
+            if let Some(channel) = followed.map(|followed| followed.feed.channel.clone()) {
+                self.glance(&channel);
+            }
         }
     }
 
@@ -289,7 +301,7 @@ impl Follower {
 }
 
 /// Takes streams whose answer stays within a batch's bytes.
-fn take_batch(queue: &mut VecDeque<Channel>, followed: &mut HashMap<Channel, Followed>) -> Vec<Ask> {
+fn take_batch(queue: &mut VecDeque<Channel>, followed: &mut Index<Followed>) -> Vec<Ask> {
     let mut asks: Vec<Ask> = Vec::new();
     let mut bytes = 0;
     while asks.len() < BATCH_STREAMS

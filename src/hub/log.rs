@@ -4,9 +4,9 @@
 //! number to say where it is, in the middle of a frame too. Offsets begin far from zero, because a log also grows
 //! backwards when somebody needs older history.
 
+use super::stretch::Stretch;
 use crate::frame::Frame;
 use crate::position::Position;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Room for a terabyte of history before the first frame.
@@ -15,20 +15,24 @@ const ORIGIN: u64 = 1 << 40;
 /// What a frame takes beside its wire bytes: its handle here and the frame's own fields.
 const FRAME_OVERHEAD: usize = size_of::<(u64, Arc<Frame>)>() + size_of::<Frame>() + 48;
 
+/// No count of entries gets that far.
+const UNKNOWN: u64 = u64::MAX;
+
 /// See the module.
+///
+/// A channel may be quiet for ever, and a node may have hundreds of thousands: without frames it is 72 bytes.
 pub struct Log {
-    frames: VecDeque<(u64, Arc<Frame>)>,
-    start: u64,
+    frames: Stretch,
     end: u64,
-    /// The lowest offset that ever was a frame's since the log began.
-    lowest: u64,
     /// Frames before this offset are only for those who are there already: ids went back behind them.
     floor: u64,
     /// Everything after this position, up to `position`, is in the log from `floor` on.
     base: Position,
     position: Position,
-    /// Entries that the stream ever had up to `position`, where that is known.
-    rank: Option<u64>,
+    /// Entries that the stream ever had up to `position`; [`UNKNOWN`] where that is not known.
+    rank: u64,
+    /// Frames were trimmed since the log began.
+    trimmed: bool,
     /// Whether `base` is an entry (or the beginning), not just a place between two.
     base_known: bool,
     /// The channel's newest event is its last.
@@ -51,14 +55,13 @@ pub enum Gone {
 impl Log {
     pub fn new() -> Log {
         Log {
-            frames: VecDeque::new(),
-            start: ORIGIN,
+            frames: Stretch::default(),
             end: ORIGIN,
-            lowest: ORIGIN,
             floor: ORIGIN,
             base: Position::ZERO,
             position: Position::ZERO,
-            rank: None,
+            rank: UNKNOWN,
+            trimmed: false,
             base_known: true,
             finished: false,
             era: 0,
@@ -68,9 +71,10 @@ impl Log {
     /// Begins anew at a position of the stream, without frames. Offsets go on, so nobody mistakes them.
     pub fn begin_at(&mut self, position: Position, rank: Option<u64>, finished: bool) {
         self.era += 1;
-        self.frames.clear();
-        (self.start, self.floor, self.lowest) = (self.end, self.end, self.end);
-        (self.base, self.position, self.rank, self.finished) = (position, position, rank, finished);
+        self.frames = Stretch::default();
+        (self.floor, self.trimmed) = (self.end, false);
+        (self.base, self.position, self.finished) = (position, position, finished);
+        self.set_rank(rank);
         self.base_known = true;
     }
 
@@ -78,12 +82,12 @@ impl Log {
     pub fn push(&mut self, frame: Arc<Frame>) {
         if frame.is_event() {
             self.position = frame.position;
-            self.rank = self.rank.map(|rank| rank + 1);
+            self.set_rank(self.rank().map(|rank| rank + 1));
             self.finished = frame.last;
         }
         let offset = self.end;
         self.end += frame.chunk().len() as u64;
-        self.frames.push_back((offset, frame));
+        self.frames.make().push_back((offset, frame));
     }
 
     /// Continues at another position (a gap or reset was found). Where ids go back, older frames are kept only for
@@ -96,24 +100,24 @@ impl Log {
             self.base_known = true;
         }
         self.position = position;
-        self.rank = rank;
+        self.set_rank(rank);
         self.finished = false;
     }
 
     /// Corrects the count of entries up to the newest position.
     pub fn set_rank(&mut self, rank: Option<u64>) {
-        self.rank = rank;
+        self.rank = rank.unwrap_or(UNKNOWN);
     }
 
     /// Puts older events before the first frame: all that lie between `base` and the old base. `known` says whether
     /// there is an entry at `base` itself.
     pub fn prepend(&mut self, events: Vec<Arc<Frame>>, base: Position, known: bool) {
-        debug_assert_eq!(self.floor, self.start);
+        debug_assert!(self.extendable());
         for frame in events.into_iter().rev() {
-            self.start -= frame.chunk().len() as u64;
-            self.frames.push_front((self.start, frame));
+            let offset = self.start() - frame.chunk().len() as u64;
+            self.frames.make().push_front((offset, frame));
         }
-        (self.floor, self.lowest) = (self.start, self.start);
+        self.floor = self.start();
         self.base = base;
         self.base_known = known;
     }
@@ -122,7 +126,7 @@ impl Log {
     /// trimmed. What is read again may differ from what stood there (gaps, deleted entries), and couriers and legs
     /// still know that by its offsets.
     pub fn extendable(&self) -> bool {
-        self.floor == self.start && self.start == self.lowest
+        self.floor == self.start() && !self.trimmed
     }
 
     /// Drops the oldest frames until at most `limit` bytes are left, or only the newest `keep` frames.
@@ -134,10 +138,11 @@ impl Log {
             if announces && after.is_none() {
                 return;
             }
-            let Some((offset, frame)) = self.frames.pop_front() else { return };
-            self.start = offset + frame.chunk().len() as u64;
-            if self.start > self.floor {
-                self.floor = self.start;
+            let Some((offset, frame)) = self.frames.make().pop_front() else { return };
+            self.trimmed = true;
+            let start = offset + frame.chunk().len() as u64;
+            if start > self.floor {
+                self.floor = start;
                 self.base = after.filter(|_| announces).map_or(frame.position, Position::before);
                 self.base_known = !announces;
             }
@@ -213,7 +218,7 @@ impl Log {
     }
 
     pub fn start(&self) -> u64 {
-        self.start
+        self.frames.front().map_or(self.end, |(offset, _)| *offset)
     }
 
     pub fn end(&self) -> u64 {
@@ -235,7 +240,7 @@ impl Log {
     }
 
     pub fn rank(&self) -> Option<u64> {
-        self.rank
+        (self.rank != UNKNOWN).then_some(self.rank)
     }
 
     pub fn finished(&self) -> bool {
@@ -244,7 +249,7 @@ impl Log {
 
     /// Bytes that the kept frames take in memory.
     pub fn bytes(&self) -> usize {
-        (self.end - self.start) as usize + self.frames.len() * FRAME_OVERHEAD
+        (self.end - self.start()) as usize + self.frames.len() * FRAME_OVERHEAD
     }
 }
 

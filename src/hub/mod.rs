@@ -7,20 +7,22 @@ pub mod catch_up;
 pub mod feed;
 pub mod follower;
 mod fresh;
+mod index;
 pub mod join;
 pub mod log;
+pub mod stretch;
 
 use crate::backplane::{Backplane, Examined};
 use crate::channel::Channel;
 use crate::courier::Post;
 use crate::metrics::Metrics;
 use crate::position::Position;
-use feed::{Feed, Life};
+use feed::{Feed, Life, Reach};
 use follower::Request;
 use fresh::{Frames, Fresh};
 use hashbrown::HashMap;
+use index::Index;
 use parking_lot::Mutex;
-use slab::Slab;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
@@ -60,6 +62,8 @@ pub struct Hub {
     /// Pages of history, and examinations, that many want at once.
     pages: Fresh<Frames>,
     looks: Fresh<(Position, Examined)>,
+    /// How far back streams reach that were trimmed, at the last sample.
+    reaches: Mutex<HashMap<Channel, Reach>>,
     /// One extension of a tail at a time: what one joiner reads, all who wait find there. By feed number, some feeds
     /// sharing one, which costs a feed nothing.
     extending: [tokio::sync::Mutex<()>; EXTENSIONS],
@@ -69,8 +73,8 @@ pub struct Hub {
 
 #[derive(Default)]
 struct Feeds {
-    by_channel: HashMap<Channel, Arc<Feed>>,
-    numbers: Slab<()>,
+    /// By channel and by the feed's number.
+    all: Index<Arc<Feed>>,
     /// Oldest first; a feed that came back is skipped.
     dormant: VecDeque<(Instant, Arc<Feed>)>,
 }
@@ -114,6 +118,7 @@ impl Hub {
             max_channel_subscribers: settings.max_channel_subscribers,
             pages: Fresh::default(),
             looks: Fresh::default(),
+            reaches: Mutex::default(),
             extending: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             readers: tokio::sync::Semaphore::new(READERS),
         }
@@ -122,16 +127,11 @@ impl Hub {
     /// The channel's feed, with one leg more.
     fn enter(self: &Arc<Hub>, channel: &Channel) -> Result<LegGuard, ChannelFull> {
         let mut feeds = self.feeds.lock();
-        let feed = match feeds.by_channel.get(channel) {
-            Some(feed) => feed.clone(),
-            None => {
-                let number = feeds.numbers.insert(()) as u32;
-                let feed = Arc::new(Feed::new(number, channel.clone(), self.posts.clone()));
-                feeds.by_channel.insert(channel.clone(), feed.clone());
-                self.metrics.channels.set(feeds.by_channel.len() as i64);
-                feed
-            }
-        };
+        if !feeds.all.contains(channel) {
+            feeds.all.insert(channel, |number| Arc::new(Feed::new(number, channel.clone())));
+            self.metrics.channels.set(feeds.all.len() as i64);
+        }
+        let feed = feeds.all.get(channel).expect("it is there").clone();
         // Under the map's lock, so that the feed cannot be removed before it has the leg.
         let mut state = feed.lock();
         if self.max_channel_subscribers > 0 && state.legs as usize >= self.max_channel_subscribers {
@@ -156,7 +156,7 @@ impl Hub {
             return self.tail_bytes / LARGEST_SHARE;
         }
         // Full: from now on each gets the same, however little that is.
-        self.tail_bytes / self.feeds.lock().by_channel.len().max(LARGEST_SHARE)
+        self.tail_bytes / self.feeds.lock().all.len().max(LARGEST_SHARE)
     }
 
     pub(crate) fn account(&self, grown: isize) {
@@ -189,7 +189,7 @@ impl Hub {
             forgotten += feeds.forget(&feed);
             self.request(Request::Unfollow(feed));
         }
-        self.metrics.channels.set(feeds.by_channel.len() as i64);
+        self.metrics.channels.set(feeds.all.len() as i64);
         drop(feeds);
         self.account(-(forgotten as isize));
         self.pages.tidy();
@@ -204,7 +204,7 @@ impl Hub {
             return;
         }
         let share = self.share();
-        let feeds: Vec<Arc<Feed>> = self.feeds.lock().by_channel.values().cloned().collect();
+        let feeds: Vec<Arc<Feed>> = self.feeds.lock().all.iter().cloned().collect();
         for feed in feeds {
             let mut state = feed.lock();
             let before = state.log.bytes();
@@ -222,7 +222,7 @@ impl Hub {
 
     /// The most subscribed channels, at most `count`.
     pub fn overview(&self, count: usize) -> Vec<Row> {
-        let feeds: Vec<Arc<Feed>> = self.feeds.lock().by_channel.values().cloned().collect();
+        let feeds: Vec<Arc<Feed>> = self.feeds.lock().all.iter().cloned().collect();
         let mut rows: Vec<(u32, Arc<Feed>)> = feeds
             .into_iter()
             .map(|feed| {
@@ -241,7 +241,7 @@ impl Hub {
                 position: log.position(),
                 events: log.events(),
                 bytes: log.bytes(),
-                reach: state.reach,
+                reach: self.reaches.lock().get(&feed.channel).copied(),
             }
         };
         rows.into_iter().map(row).collect()
@@ -256,13 +256,13 @@ pub struct Row {
     /// Events and bytes in memory.
     pub events: usize,
     pub bytes: usize,
-    pub reach: Option<feed::Reach>,
+    pub reach: Option<Reach>,
 }
 
 impl Feeds {
     /// Removes a feed that still has no legs; returns the bytes it kept.
     fn forget(&mut self, feed: &Arc<Feed>) -> usize {
-        let known = self.by_channel.get(&feed.channel).is_some_and(|f| Arc::ptr_eq(f, feed));
+        let known = self.all.get(&feed.channel).is_some_and(|f| Arc::ptr_eq(f, feed));
         let mut state = feed.lock();
         if !known || state.legs > 0 || state.life == Life::Live {
             return 0;
@@ -272,8 +272,7 @@ impl Feeds {
         state.log.begin_at(position, None, false);
         state.life = Life::Unattached;
         drop(state);
-        self.by_channel.remove(&feed.channel);
-        self.numbers.remove(feed.number as usize);
+        self.all.remove(&feed.channel);
         bytes
     }
 }

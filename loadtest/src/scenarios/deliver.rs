@@ -5,6 +5,7 @@ use crate::measure::median;
 use crate::plan::Plan;
 use crate::publisher::{Choice, Schedule};
 use crate::redis::Usage;
+use crate::results::Run;
 use crate::servers::Kind;
 use anyhow::Result;
 
@@ -29,9 +30,6 @@ fn once(lab: &mut Lab, kind: Kind, load: &Load, schedule: &Schedule) -> Result<(
     let empty = stage.memory()?;
     let cpu = stage.cpu()?;
     let joined = stage.connect(0.0, IN_FLIGHT)?;
-    if load.slow + load.stalled > 0 {
-        stage.fleet.target(vec![stage.server.listen], true)?;
-    }
     let clients = f64::from(load.clients);
     let seconds = crate::clock::seconds(joined.first_connect, joined.last_live);
     stage.run.figure("joins_per_s", clients / seconds);
@@ -46,12 +44,6 @@ fn once(lab: &mut Lab, kind: Kind, load: &Load, schedule: &Schedule) -> Result<(
     costs(&mut stage, &delivery);
     redis_costs(&mut stage, &delivery, before.zip(after));
     times(&mut stage)?;
-    if load.slow + load.stalled > 0 {
-        // The slow must not have lost anything either, whether they were evicted meanwhile or not.
-        stage.fleet.hurry()?;
-        let stats = stage.settle_exact()?;
-        stage.run.figure("dropped_slow", stats.dropped_slow as f64);
-    }
     lab.keep(stage.finish()?);
     Ok(())
 }
@@ -173,6 +165,14 @@ pub fn follow(lab: &mut Lab) -> Result<()> {
         let load = Load { ids: true, ..Load::new("follow", case, Plan::Apart { each }, channels / each) };
         alternate(lab, &[Kind::Node], &load, &schedule, lab.options.runs.unwrap_or(1))?;
     }
+    // What more channels cost is said beside the fewest.
+    let cost = |run: &Run| run.figures.get("redis_us").copied();
+    let fewest = lab.runs.iter().find(|run| run.scenario == "follow").and_then(cost);
+    for run in lab.runs.iter_mut().filter(|run| run.scenario == "follow") {
+        if let (Some(cost), Some(fewest)) = (cost(run), fewest) {
+            run.figure("redis_us_ratio", cost / fewest);
+        }
+    }
     Ok(())
 }
 
@@ -207,21 +207,6 @@ pub fn lag(lab: &mut Lab) -> Result<()> {
     let load = Load::new("lag", case, Plan::One, subscribers);
     let (kinds, runs) = (lab.kinds(true), lab.options.runs.unwrap_or(3));
     alternate(lab, &kinds, &load, &schedule, runs)
-}
-
-/// The same load without and with readers that are slow or never read.
-pub fn slow(lab: &mut Lab) -> Result<()> {
-    let subscribers = lab.options.subscribers.unwrap_or(5_000);
-    let mut schedule = schedule(lab, 20.0, 4, 10.0, Choice::InTurn(1));
-    // Ten times what a slow reader reads, so that it falls behind what the kernel buffers.
-    schedule.size = lab.options.size.unwrap_or(1_000);
-    for (share, stalled, slow) in [("nobody slow", 0, 0), ("2 % slow, 1 % never read", 10, 20)] {
-        let case = format!("{} subscribers, {share}", thousands(subscribers));
-        let load = Load { stalled, slow, ids: true, ..Load::new("slow", case, Plan::One, subscribers) };
-        let (kinds, runs) = (lab.kinds(false), lab.options.runs.unwrap_or(2));
-        alternate(lab, &kinds, &load, &schedule, runs)?;
-    }
-    Ok(())
 }
 
 /// `15,000`.

@@ -6,6 +6,7 @@ mod cluster;
 mod counts;
 pub mod deliver;
 mod hold;
+mod slow;
 mod soak;
 mod storm;
 
@@ -25,7 +26,7 @@ pub fn run(what: &What, lab: &mut Lab) -> Result<()> {
         What::Hold(_) => hold::run(lab),
         What::Churn(_) => churn::run(lab),
         What::Storm(_) => storm::run(lab),
-        What::Slow(_) => deliver::slow(lab),
+        What::Slow(_) => slow::run(lab),
         What::Lag(_) => deliver::lag(lab),
         What::Cluster(_) => cluster::run(lab),
         What::Overload(_) => cluster::overload(lab),

@@ -12,6 +12,12 @@ use std::time::Duration;
 
 /// Seconds between deaths of a node.
 const DEATHS: f64 = 60.0;
+/// A tail that is full before the half that is judged begins; what is kept of history is no leak.
+const SMALL_TAIL: &str = "--tail-bytes=1MiB";
+/// Growth in the second half that counts as flat, in KiB a minute: what the allocator does by itself is less.
+const FLAT: f64 = 256.0;
+/// Too short to tell growth from noise.
+const SHORT: f64 = 120.0;
 
 pub fn run(lab: &mut Lab) -> Result<()> {
     let seconds = lab.options.seconds.unwrap_or(600.0);
@@ -20,7 +26,13 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     let rate = lab.options.rate.unwrap_or(30.0);
     let case = format!("{} subscribers, {channels} channels, 2 nodes, {seconds:.0} s", thousands(subscribers));
     let plan = Plan::Zipf { channels, most: 20 };
-    let load = Load { ids: true, stalled: 3, slow: 7, ..Load::new("soak", case, plan, subscribers) };
+    let load = Load {
+        ids: true,
+        stalled: 3,
+        slow: 7,
+        node_arguments: &[SMALL_TAIL],
+        ..Load::new("soak", case, plan, subscribers)
+    };
     let mut stage = lab.stage(Kind::Node, &load)?;
     let mut mortal = lab.server(Kind::Node, &load, lab.core(0), 15)?;
     retarget(&mut stage, &mortal)?;
@@ -50,6 +62,10 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     super::deliver::times(&mut stage)?;
     let growth = growth(&stage.sampler.samples);
     stage.run.figure("growth_kib_per_min", growth);
+    let most = lab.options.limits.max_growth.unwrap_or(FLAT);
+    if growth > most && seconds >= SHORT {
+        stage.run.faults.push(format!("memory grows by {growth:.0} KiB per minute; {most:.0} allowed"));
+    }
     mortal.check_alive()?;
     lab.keep(stage.finish()?);
     Ok(())

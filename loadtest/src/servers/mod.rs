@@ -195,6 +195,13 @@ pub fn get(address: SocketAddr, path: &str) -> Result<String> {
     Ok(body.to_owned())
 }
 
+/// A metric of a node's, by its name and labels as `/metrics` writes them; 0 where it is not there.
+pub fn counter(admin: SocketAddr, name: &str) -> Result<f64> {
+    let text = get(admin, "/metrics")?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.map_or(Ok(0.0), |value| value.trim().parse().with_context(|| format!("{name} is {value}")))
+}
+
 /// Reads `http://host:port` or `host:port`.
 pub fn address(url: &str) -> Result<SocketAddr> {
     use std::net::ToSocketAddrs as _;

@@ -25,14 +25,15 @@ const SLOT_OVERHEAD: usize = 384;
 /// A stream, or the wish to hear of one.
 #[derive(Default)]
 pub(super) struct Slot {
-    pub(super) stream: Option<Stream>,
+    /// Boxed, since most channels that are followed have none.
+    pub(super) stream: Option<Box<Stream>>,
     /// The next change is to be reported. Reporting ends it, as Redis' tracking does.
     pub(super) watched: bool,
 }
 
 impl Slot {
     fn bytes(&self) -> usize {
-        self.stream.as_ref().map_or(0, Stream::bytes)
+        self.stream.as_ref().map_or(0, |stream| stream.bytes())
     }
 }
 
@@ -85,13 +86,13 @@ impl Store {
     ) -> Result<R, BackplaneError> {
         self.with(channel, |slot| {
             slot.watched = true;
-            look(slot.stream.as_ref())
+            look(slot.stream.as_deref())
         })
     }
 
     /// Looks at a stream.
     pub(super) fn look<R>(&self, channel: &Channel, look: impl FnOnce(Option<&Stream>) -> R) -> R {
-        look(self.shard(channel).lock().get(channel).and_then(|slot| slot.stream.as_ref()))
+        look(self.shard(channel).lock().get(channel).and_then(|slot| slot.stream.as_deref()))
     }
 
     pub(super) fn unwatch(&self, channel: &Channel) {
@@ -252,7 +253,7 @@ impl Store {
                 if before < limit {
                     continue;
                 }
-                removed += slot.stream.as_mut().map_or(0, Stream::halve);
+                removed += slot.stream.as_mut().map_or(0, |stream| stream.halve());
                 self.recount(before, slot.bytes());
                 self.report(channel, std::mem::take(&mut slot.watched));
             }

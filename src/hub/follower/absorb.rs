@@ -185,7 +185,7 @@ impl Follower {
             })
             .collect();
         followed.feed.lock().mean_bytes = mean as u32;
-        let grown = followed.feed.append(control.into_iter().chain(events), self.hub.share());
+        let grown = followed.feed.append(control.into_iter().chain(events), self.hub.share(), &self.hub.posts);
         self.hub.account(grown);
     }
 

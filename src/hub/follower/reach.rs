@@ -8,8 +8,6 @@ use crate::backplane::{Link, StreamState};
 use crate::channel::Channel;
 use crate::hub::feed::{Life, Reach};
 use crate::telemetry::Seldom;
-use hashbrown::HashMap;
-use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::warn;
@@ -21,17 +19,17 @@ const SAMPLE_BYTES: usize = 256 << 10;
 /// Between two warnings.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// What the samples found of streams that have been trimmed.
+/// The sampling of streams; what is found of those that have been trimmed is in the hub.
 pub struct Reaches {
     needed: Duration,
-    queue: VecDeque<Channel>,
-    trimmed: HashMap<Channel, Reach>,
+    /// Where the round over all stands.
+    hand: usize,
     warned: Seldom,
 }
 
 impl Reaches {
     pub fn new(needed: Duration) -> Reaches {
-        Reaches { needed, queue: VecDeque::new(), trimmed: HashMap::new(), warned: Seldom::new(WARN_EVERY) }
+        Reaches { needed, hand: 0, warned: Seldom::new(WARN_EVERY) }
     }
 }
 
@@ -47,21 +45,18 @@ fn reach(state: &StreamState, now_ms: i64) -> Option<Reach> {
 impl Follower {
     pub(super) fn sample_some(&mut self, link: Link) {
         self.publish_reaches();
-        if self.reaches.queue.is_empty() {
-            self.reaches.queue.extend(self.followed.keys().cloned());
-        }
         let (mut channels, mut bytes) = (Vec::new(), 0);
         while link == Link::Up
             && channels.len() < SAMPLE
             && bytes < SAMPLE_BYTES
-            && let Some(channel) = self.reaches.queue.pop_front()
+            && let Some(followed) = self.followed.step(&mut self.reaches.hand)
         {
-            let Some(followed) = self.followed.get(&channel) else { continue };
+            let Some(followed) = followed else { continue };
             let state = followed.feed.lock();
             if state.life == Life::Live {
                 bytes += 2 * state.mean_bytes as usize;
                 drop(state);
-                channels.push(channel);
+                channels.push(followed.feed.channel.clone());
             }
         }
         if !channels.is_empty() {
@@ -78,21 +73,23 @@ impl Follower {
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
             + self.clock_offset_ms.load(Ordering::Relaxed);
         let found = state.and_then(|state| reach(&state, now_ms));
-        followed.feed.lock().reach = found;
+        let channel = followed.feed.channel.clone();
+        let mut reaches = self.hub.reaches.lock();
         match found {
-            Some(reach) => self.reaches.trimmed.insert(channel, reach),
-            None => self.reaches.trimmed.remove(&channel),
+            Some(reach) => reaches.insert(channel, reach),
+            None => reaches.remove(&channel),
         };
     }
 
     /// The shortest histories, and a warning where a typical reconnect would fall off one.
     fn publish_reaches(&mut self) {
         let followed = &self.followed;
-        self.reaches.trimmed.retain(|channel, _| followed.contains_key(channel));
+        let mut reaches = self.hub.reaches.lock();
+        reaches.retain(|channel, _| followed.contains(channel));
         let needed = self.reaches.needed.as_secs_f64();
         let (mut seconds, mut entries, mut short) = (f64::INFINITY, f64::INFINITY, 0);
         let mut shortest = None;
-        for (channel, reach) in &self.reaches.trimmed {
+        for (channel, reach) in reaches.iter() {
             entries = entries.min(reach.entries as f64);
             short += i64::from(reach.seconds < needed);
             if reach.seconds < seconds {
