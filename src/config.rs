@@ -2,13 +2,16 @@
 //!
 //! Each value is checked where it is parsed (`values`); [`Serve::verify`] checks what concerns several.
 
+mod auth;
 mod values;
 
+pub use auth::{AuthMode, AuthSettings, ForwardedHeader};
 pub use values::{Compress, Follow, RedisUrl, RetryRange, Switch, UnreadyAfter, WhenFull, without_credentials};
 pub(crate) use values::{DAY, HOUR, MINUTE, SECOND, SHORTEST, bytes, duration, duration_or_never, key_prefix, number};
 pub(crate) use values::{origin, redis_url, retry_range, truth, unready_after};
 
 use clap::Args;
+use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -140,6 +143,11 @@ pub struct Serve {
     #[arg(long, env = "FANTAIL_UNREADY_AFTER", default_value = "30s", value_name = "DURATION")]
     #[arg(value_parser = unready_after)]
     pub unready_after: UnreadyAfter,
+    /// Networks of proxies that may say which client they speak for, such as 10.0.0.0/8, separated by commas.
+    #[arg(long, env = "FANTAIL_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR", value_parser = network)]
+    pub trusted_proxies: Vec<IpNet>,
+    #[command(flatten)]
+    pub auth: AuthSettings,
 }
 
 /// Settings that are right one by one and wrong together, in one line that names them.
@@ -184,8 +192,14 @@ impl Serve {
         if self.cors_origin.len() > 1 && self.cors_origin.iter().any(|origin| origin == "*") {
             return wrong("--cors-origin *: it stands alone, for it allows every origin".into());
         }
-        Ok(())
+        self.auth.verify()
     }
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse().ok().or_else(one).ok_or_else(|| "neither a network such as 10.0.0.0/8 nor an address".to_owned())
 }
 
 /// Whether both cannot be bound: the same port at the same address, or at an address that stands for all.

@@ -3,12 +3,13 @@
 //! Liveness never depends on it. Readiness fails late: when all nodes say "not ready" at once, an ingress answers 503,
 //! and that ends every EventSource for good.
 
+use crate::auth::Auth;
 use crate::backplane::{Backplane, Link};
 use crate::config::UnreadyAfter;
 use crate::metrics::Metrics;
 use parking_lot::Mutex;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
@@ -18,6 +19,8 @@ pub struct Health {
     /// Since when the backplane cannot be read.
     down_since: Mutex<Option<Instant>>,
     draining: AtomicBool,
+    /// Says why nobody can be let in, where that is so.
+    auth: OnceLock<Arc<Auth>>,
     /// That it is down has been said.
     told: AtomicBool,
 }
@@ -31,6 +34,7 @@ impl Health {
             unready_after,
             down_since: Mutex::new(Some(Instant::now())),
             draining: AtomicBool::new(false),
+            auth: OnceLock::new(),
             told: AtomicBool::new(false),
         })
     }
@@ -43,6 +47,11 @@ impl Health {
         self.down_since.lock().map(|since| since.elapsed())
     }
 
+    /// A node that cannot decide who may do what refuses everybody, so it should get nobody.
+    pub fn depend_on(&self, auth: Arc<Auth>) {
+        let _ = self.auth.set(auth);
+    }
+
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
@@ -51,6 +60,9 @@ impl Health {
     pub fn unready(&self) -> Option<&'static str> {
         if self.draining.load(Ordering::Relaxed) {
             return Some("draining");
+        }
+        if let Some(why) = self.auth.get().and_then(|auth| auth.trouble()) {
+            return Some(why);
         }
         match (self.down_for(), self.unready_after.0) {
             (Some(down), Some(limit)) if down >= limit => Some("the backplane is down"),

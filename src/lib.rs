@@ -5,6 +5,7 @@
 pub mod config;
 pub mod node;
 
+pub mod auth;
 pub mod backplane;
 pub mod banner;
 pub mod channel;

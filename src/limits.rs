@@ -1,8 +1,14 @@
-//! Limits on subscribers: of the node, and of one client address. Counting only; what is answered is `http`'s.
+//! Limits on subscribers: of the node, of one client address, of one subject. Counting only; what is answered is
+//! `http`'s.
+
+mod rate;
+
+pub use rate::{Rate, TooFast};
 
 use crate::metrics::Metrics;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,61 +19,99 @@ pub const RESERVED_DESCRIPTORS: u64 = 512;
 /// Connections beyond the subscriber limit that may be read and refused politely.
 pub const SPARE_CONNECTIONS: usize = (RESERVED_DESCRIPTORS / 2) as usize;
 
+/// What one client may have at once; 0: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caps {
+    pub connections: usize,
+    pub channels: usize,
+}
+
 /// Counts subscribers from admission to their end.
 pub struct Limits {
     max: usize,
-    max_per_address: usize,
+    of_address: Caps,
+    of_subject: Caps,
     now: AtomicUsize,
-    addresses: Mutex<HashMap<IpAddr, u32>>,
+    addresses: Mutex<HashMap<IpAddr, Use>>,
+    subjects: Mutex<HashMap<Arc<str>, Use>>,
+}
+
+/// What one client has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Use {
+    connections: usize,
+    channels: usize,
+}
+
+/// Who wants a place.
+#[derive(Clone, Debug)]
+pub struct Applicant {
+    /// Behind trusted proxies.
+    pub address: IpAddr,
+    pub subject: Option<Arc<str>>,
+    pub channels: usize,
+    /// Connections that its grant allows the subject.
+    pub connections_allowed: Option<u32>,
 }
 
 /// Why there is no place for one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
     Node,
-    Address,
+    /// Subscribers of the address, and how many it may have.
+    Address(usize),
+    AddressChannels(usize),
+    Subject(usize),
+    SubjectChannels(usize),
 }
 
 impl Limits {
-    /// `max_per_address` 0: no limit.
-    pub fn new(max: usize, max_per_address: usize, metrics: &Metrics) -> Arc<Limits> {
+    pub fn new(max: usize, of_address: Caps, of_subject: Caps, metrics: &Metrics) -> Arc<Limits> {
         metrics.connection_limit.set(max as i64);
-        Arc::new(Limits { max, max_per_address, now: AtomicUsize::new(0), addresses: Mutex::default() })
+        let now = AtomicUsize::new(0);
+        Arc::new(Limits { max, of_address, of_subject, now, addresses: Mutex::default(), subjects: Mutex::default() })
     }
 
     /// Takes a place; it is given back by dropping the seat, or by [`Limits::leave`] after [`Seat::keep`].
-    pub fn enter(self: &Arc<Limits>, peer: IpAddr) -> Result<Seat, Full> {
-        let peer = client_of(peer);
+    pub fn enter(self: &Arc<Limits>, who: Applicant) -> Result<Seat, Full> {
+        let address = client_of(who.address);
         if self.now.fetch_add(1, Ordering::Relaxed) >= self.max {
             self.now.fetch_sub(1, Ordering::Relaxed);
             return Err(Full::Node);
         }
-        if self.max_per_address > 0 {
-            let mut addresses = self.addresses.lock();
-            let count = addresses.entry(peer).or_insert(0);
-            if *count as usize >= self.max_per_address {
-                drop(addresses);
-                self.now.fetch_sub(1, Ordering::Relaxed);
-                return Err(Full::Address);
-            }
-            *count += 1;
+        // Gives back what was taken so far where the next step refuses.
+        let mut seat = Seat { limits: self.clone(), address, counted: false, subject: None, channels: 0, kept: false };
+        if self.of_address != Caps::default() {
+            take(&self.addresses, address, self.of_address, who.channels).map_err(|over| match over {
+                Over::Connections(most) => Full::Address(most),
+                Over::Channels(most) => Full::AddressChannels(most),
+            })?;
+            seat.counted = true;
+            seat.channels = if self.of_address.channels > 0 { who.channels } else { 0 };
         }
-        Ok(Seat { limits: self.clone(), peer, kept: false })
+        let mut caps = self.of_subject;
+        if let Some(allowed) = who.connections_allowed {
+            // 0 is what is allowed, not that there is no limit.
+            match allowed as usize {
+                0 => return Err(Full::Subject(0)),
+                n => caps.connections = if caps.connections == 0 { n } else { caps.connections.min(n) },
+            }
+        }
+        if let Some(subject) = who.subject.filter(|_| caps != Caps::default()) {
+            take(&self.subjects, subject.clone(), caps, who.channels).map_err(|over| match over {
+                Over::Connections(most) => Full::Subject(most),
+                Over::Channels(most) => Full::SubjectChannels(most),
+            })?;
+            seat.subject = Some((subject, if caps.channels > 0 { who.channels } else { 0 }));
+        }
+        Ok(seat)
     }
 
-    /// Gives a kept place back.
-    pub fn leave(&self, peer: IpAddr) {
+    /// Gives a place back that was [kept](Seat::keep).
+    pub fn leave(&self, address: IpAddr) {
         self.now.fetch_sub(1, Ordering::Relaxed);
-        if self.max_per_address == 0 {
-            return;
-        }
-        let peer = client_of(peer);
-        let mut addresses = self.addresses.lock();
-        if let Some(count) = addresses.get_mut(&peer) {
-            *count -= 1;
-            if *count == 0 {
-                addresses.remove(&peer);
-            }
+        if self.of_address != Caps::default() {
+            give_back(&self.addresses, &client_of(address), 0);
         }
     }
 
@@ -78,6 +122,37 @@ impl Limits {
 
     pub fn max(&self) -> usize {
         self.max
+    }
+}
+
+/// Which of the caps is reached.
+enum Over {
+    Connections(usize),
+    Channels(usize),
+}
+
+fn take<K: Hash + Eq>(table: &Mutex<HashMap<K, Use>>, key: K, caps: Caps, channels: usize) -> Result<(), Over> {
+    let mut table = table.lock();
+    let has = table.get(&key).copied().unwrap_or_default();
+    if caps.connections > 0 && has.connections >= caps.connections {
+        return Err(Over::Connections(caps.connections));
+    }
+    if caps.channels > 0 && has.channels + channels > caps.channels {
+        return Err(Over::Channels(caps.channels));
+    }
+    let counted = if caps.channels > 0 { channels } else { 0 };
+    table.insert(key, Use { connections: has.connections + 1, channels: has.channels + counted });
+    Ok(())
+}
+
+fn give_back<K: Hash + Eq>(table: &Mutex<HashMap<K, Use>>, key: &K, channels: usize) {
+    let mut table = table.lock();
+    if let Some(has) = table.get_mut(key) {
+        has.connections -= 1;
+        has.channels -= channels;
+        if has.connections == 0 {
+            table.remove(key);
+        }
     }
 }
 
@@ -93,21 +168,36 @@ pub fn client_of(peer: IpAddr) -> IpAddr {
 #[must_use]
 pub struct Seat {
     limits: Arc<Limits>,
-    peer: IpAddr,
+    address: IpAddr,
+    /// Whether the address' table knows of it.
+    counted: bool,
+    /// Channels that count for the address.
+    channels: usize,
+    /// The subject, and the channels that count for it.
+    subject: Option<(Arc<str>, usize)>,
     kept: bool,
 }
 
 impl Seat {
-    /// The place now belongs to a subscriber, whose courier gives it back.
-    pub fn keep(mut self) {
-        self.kept = true;
+    /// The place now belongs to a subscriber, whose courier gives it back by its address alone. A seat that has more to
+    /// give back is returned, for the courier to hold.
+    pub fn keep(mut self) -> Option<Seat> {
+        self.kept = self.subject.is_none() && self.channels == 0;
+        (!self.kept).then_some(self)
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if !self.kept {
-            self.limits.leave(self.peer);
+        if self.kept {
+            return;
+        }
+        self.limits.now.fetch_sub(1, Ordering::Relaxed);
+        if self.counted {
+            give_back(&self.limits.addresses, &self.address, self.channels);
+        }
+        if let Some((subject, channels)) = &self.subject {
+            give_back(&self.limits.subjects, subject, *channels);
         }
     }
 }
@@ -132,17 +222,43 @@ pub fn connection_limit(asked: usize, descriptors: u64) -> usize {
 mod tests {
     use super::*;
 
+    fn applicant(address: &str, subject: Option<&str>, channels: usize) -> Applicant {
+        let subject = subject.map(Into::into);
+        Applicant { address: address.parse().unwrap(), subject, channels, connections_allowed: None }
+    }
+
+    fn caps(connections: usize, channels: usize) -> Caps {
+        Caps { connections, channels }
+    }
+
     #[test]
     fn places_are_given_back() {
-        let limits = Limits::new(2, 1, &Metrics::new());
-        let (a, b): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
-        limits.enter(a).unwrap().keep();
-        assert_eq!(limits.enter(a).err(), Some(Full::Address));
-        let seat = limits.enter(b).unwrap();
-        assert_eq!(limits.enter("10.0.0.3".parse().unwrap()).err(), Some(Full::Node));
+        let limits = Limits::new(2, caps(1, 0), caps(0, 0), &Metrics::new());
+        let enter = |address| limits.enter(applicant(address, None, 1));
+        assert!(enter("10.0.0.1").unwrap().keep().is_none());
+        assert_eq!(enter("10.0.0.1").err(), Some(Full::Address(1)));
+        let seat = enter("10.0.0.2").unwrap();
+        assert_eq!(enter("10.0.0.3").err(), Some(Full::Node));
         drop(seat);
-        limits.leave(a);
+        limits.leave("10.0.0.1".parse().unwrap());
         assert_eq!((limits.taken(), limits.addresses.lock().len()), (0, 0));
+    }
+
+    #[test]
+    fn subjects_and_channels_are_counted_and_given_back() {
+        let limits = Limits::new(100, caps(0, 5), caps(2, 4), &Metrics::new());
+        let enter = |address, subject, channels| limits.enter(applicant(address, subject, channels));
+        let first = enter("10.0.0.1", Some("s"), 3).unwrap().keep().expect("it has more to give back");
+        assert_eq!(enter("10.0.0.1", None, 3).err(), Some(Full::AddressChannels(5)));
+        assert_eq!(enter("10.0.0.2", Some("s"), 2).err(), Some(Full::SubjectChannels(4)));
+        let second = enter("10.0.0.2", Some("s"), 1).unwrap();
+        assert_eq!(enter("10.0.0.3", Some("s"), 0).err(), Some(Full::Subject(2)));
+        let few = Applicant { connections_allowed: Some(1), ..applicant("10.0.0.4", Some("t"), 1) };
+        let third = limits.enter(few.clone()).unwrap();
+        assert_eq!(limits.enter(few.clone()).err(), Some(Full::Subject(1)));
+        assert_eq!(limits.enter(Applicant { connections_allowed: Some(0), ..few }).err(), Some(Full::Subject(0)));
+        drop((first, second, third));
+        assert_eq!((limits.taken(), limits.addresses.lock().len(), limits.subjects.lock().len()), (0, 0, 0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The `fantail` binary: reads the command line, starts the command, and gives its exit code.
 
-use fantail::command::{self, Command, FAILURE, Stop, USAGE, check, publish, tail};
+use fantail::command::{self, Command, FAILURE, Stop, USAGE, check, publish, revoke, tail};
 use fantail::{node, telemetry};
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
             run(check::check(&settings.serve))
         }
         Ok(Command::Publish(settings)) => run(publish::publish(settings)),
+        Ok(Command::Revoke(settings)) => run(revoke::revoke(settings)),
         Ok(Command::Tail(settings)) => run(tail::tail(settings)),
         Err(Stop::Told(text)) => {
             let _ = write!(std::io::stdout(), "{text}");

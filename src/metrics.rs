@@ -6,6 +6,7 @@ mod spread;
 
 pub use spread::Spread;
 
+use crate::auth::revocation::Target;
 use crate::courier::Reason;
 use crate::frame::GapReason;
 use crate::http::reject::Code;
@@ -51,6 +52,14 @@ pub struct Metrics {
     pub backplane_commands: HistogramVec,
     pub backplane_errors: IntCounter,
     pub publish_requests: IntCounterVec,
+    pub auth: IntCounterVec,
+    pub auth_keys: IntGauge,
+    pub auth_key_reads: IntCounterVec,
+    pub auth_forward: IntCounterVec,
+    pub auth_forward_seconds: Histogram,
+    pub auth_forward_paused: IntGauge,
+    pub auth_barred: IntGauge,
+    pub revocations: IntCounterVec,
 }
 
 impl Metrics {
@@ -134,6 +143,37 @@ impl Metrics {
                 "Requests to publish over HTTP, by outcome: ok or the error's code.",
                 "outcome",
             ),
+            auth: r.counters(
+                "fantail_auth_total",
+                "Requests that authorization decided on, by outcome: granted, anonymous, or the refusal's code.",
+                "outcome",
+            ),
+            auth_keys: r.gauge("fantail_auth_keys", "Keys that tokens are verified with."),
+            auth_key_reads: r.counters(
+                "fantail_auth_key_reads_total",
+                "Reads of the key files or the key server that brought something new, by outcome: ok or failed.",
+                "outcome",
+            ),
+            auth_forward: r.counters(
+                "fantail_auth_forward_total",
+                "Questions to the application, by outcome.",
+                "outcome",
+            ),
+            auth_forward_seconds: r.histogram(
+                "fantail_auth_forward_seconds",
+                "How long the application took to decide.",
+                COMMAND_SECONDS,
+            ),
+            auth_forward_paused: r.gauge(
+                "fantail_auth_forward_paused",
+                "Whether the application is left alone because it fails (1) or not (0).",
+            ),
+            auth_barred: r.gauge("fantail_auth_barred", "Subjects and tokens that are kept out after a revocation."),
+            revocations: r.counters(
+                "fantail_revocations_total",
+                "Entries of the control stream, by what they disconnect.",
+                "target",
+            ),
             registry: registry.clone(),
         };
         metrics.create_labels();
@@ -153,6 +193,12 @@ impl Metrics {
         create(&self.connections_refused, &Code::ALL.map(Code::as_str));
         create(&self.connections_refused, &["accept_error", "descriptors", "slow_head"]);
         create(&self.publish_requests, &["ok"]);
+        create(&self.auth, &["granted", "anonymous"]);
+        create(&self.auth_key_reads, &["ok", "failed"]);
+        let outcomes = ["granted", "unauthorized", "forbidden", "remembered", "failed", "crowded", "paused"];
+        create(&self.auth_forward, &outcomes);
+        create(&self.revocations, &Target::ALL.map(Target::label));
+        create(&self.revocations, &["unreadable"]);
         for command in ["xread", "xinfo", "examine", "xrange", "xadd", "canary"] {
             self.backplane_commands.with_label_values(&[command]);
         }

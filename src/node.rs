@@ -1,5 +1,6 @@
 //! A node: wiring, start, drain and exit code.
 
+use crate::auth::{Auth, control};
 use crate::backplane::{Backplane, Publication, memory, redis};
 use crate::banner::banner;
 use crate::channel::Channel;
@@ -9,12 +10,13 @@ use crate::health::Health;
 use crate::http::Context;
 use crate::http::accept::{SIDE_DOORS, bind, receive};
 use crate::http::admin::Admin;
+use crate::http::client_address::Proxies;
 use crate::http::cors::Cors;
 use crate::http::lobby::{self, Porter};
-use crate::http::publish::Publisher;
+use crate::http::publish::{Allowed, Publisher};
 use crate::hub::follower::Follower;
 use crate::hub::{self, Hub, Idle, catch_up};
-use crate::limits::{Limits, connection_limit, raise_descriptor_limit};
+use crate::limits::{Caps, Limits, Rate, connection_limit, raise_descriptor_limit};
 use crate::metrics::Metrics;
 use crate::telemetry::Seldom;
 use bytes::Bytes;
@@ -48,6 +50,9 @@ pub enum StartError {
     Redis(String),
     #[error("--cors-origin: {0}")]
     Cors(String),
+    /// Names the setting.
+    #[error("{0}")]
+    Auth(String),
     #[error("the node does not start: {0}")]
     System(#[from] std::io::Error),
 }
@@ -99,12 +104,24 @@ impl Node {
         let descriptors = raise_descriptor_limit();
         let limits = Limits::new(
             connection_limit(settings.max_connections, descriptors),
-            settings.max_connections_per_address,
+            Caps {
+                connections: settings.max_connections_per_address,
+                channels: settings.auth.max_channels_per_address,
+            },
+            Caps {
+                connections: settings.auth.max_connections_per_subject,
+                channels: settings.auth.max_channels_per_subject,
+            },
             &metrics,
         );
         let health = Health::new(settings.unready_after);
         let clock_offset_ms = Arc::new(AtomicI64::new(0));
         let cors = Arc::new(Cors::new(&settings.cors_origin).map_err(StartError::Cors)?);
+
+        let runtime = Builder::new_multi_thread().thread_name("control").enable_all().build()?;
+        let auth = Auth::start(&settings.auth, cors.clone(), metrics.clone(), runtime.handle());
+        let auth = auth.map_err(StartError::Auth)?;
+        health.depend_on(auth.clone());
 
         let idle = Arc::new(Idle::default());
         let idlers = Couriers::prepare(courier_count(settings.couriers))?;
@@ -123,6 +140,8 @@ impl Node {
             idle.clone(),
         ));
         let couriers = idlers.start(Surroundings {
+            expiring: settings.auth.token_expiring,
+            revocations: auth.revocations.clone(),
             heartbeat: settings.heartbeat,
             stall_timeout: settings.stall_timeout,
             idle_timeout: settings.idle_timeout,
@@ -134,10 +153,13 @@ impl Node {
             clock_offset_ms: clock_offset_ms.clone(),
         })?;
 
-        let runtime = Builder::new_multi_thread().thread_name("control").enable_all().build()?;
-        let publisher = settings
-            .may_publish()
-            .then(|| Publisher::new(backplane.clone(), cors.clone(), settings.max_event_bytes, settings.publish_rate));
+        let allowed = Allowed {
+            event_bytes: settings.max_event_bytes,
+            address_rate: settings.publish_rate,
+            subject_rate: settings.auth.publish_rate_per_subject,
+        };
+        let publisher = || Publisher::new(backplane.clone(), cors.clone(), auth.clone(), allowed);
+        let publisher = settings.may_publish().then(publisher);
         let context = Arc::new(Context {
             settings: settings.clone(),
             hub: hub.clone(),
@@ -145,6 +167,10 @@ impl Node {
             limits: limits.clone(),
             metrics: metrics.clone(),
             cors,
+            auth: auth.clone(),
+            proxies: Proxies::new(settings.trusted_proxies.clone(), settings.auth.forwarded_header),
+            subscribe_rate: Rate::new(settings.auth.subscribe_rate),
+            subject_rate: Rate::new(settings.auth.subscribe_rate_per_subject),
             publisher,
             closing: AtomicBool::new(false),
             clock_offset_ms: clock_offset_ms.clone(),
@@ -166,6 +192,9 @@ impl Node {
         };
         about.start(admin_listener)?;
 
+        let tell = couriers.clone();
+        let tell = move |order| tell.disconnect(&order);
+        runtime.spawn(control::follow(backplane.clone(), auth.revocations.clone(), metrics.clone(), tell));
         runtime.spawn(catch_up::run(hub.clone(), couriers, desk_requests));
         runtime.spawn(tidy(hub.clone()));
         if context.settings.demo {

@@ -2,12 +2,15 @@
 //!
 //! Starts nothing and listens nowhere. Prints one line for each finding.
 
+use crate::auth::{KeySource, forward};
 use crate::backplane::redis::probe::{Findings, Right};
 use crate::backplane::redis::{self, Settings, fault};
-use crate::config::Serve;
+use crate::config::{AuthMode, Serve};
 use crate::limits::connection_limit;
+use hyper::Uri;
 use rustix::process::{Resource, getrlimit};
 use std::io::Write;
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -35,6 +38,7 @@ pub async fn check(settings: &Serve) -> ExitCode {
 pub async fn report(settings: &Serve) -> (Report, u8) {
     let mut report = Report::default();
     report.file_limit(settings);
+    report.authorization(settings).await;
     let Some(url) = &settings.redis else {
         report.good("backplane", "memory: channels live in this node alone (--redis URL for a cluster)");
         return report.finish();
@@ -83,6 +87,49 @@ impl Report {
         self.lines.push(verdict.to_owned());
         let code = u8::from(self.failed);
         (self, code)
+    }
+
+    /// Whether keys can be read, or the application asked.
+    async fn authorization(&mut self, settings: &Serve) {
+        let auth = &settings.auth;
+        match auth.mode {
+            AuthMode::None => self.open(settings),
+            AuthMode::Jwt => match KeySource::once(auth).await {
+                Ok(keys) => {
+                    let finding = format!("jwt: {} keys, for {}", keys.len(), keys.algorithms());
+                    self.good("auth", &finding);
+                    if auth.jwt_issuer.is_empty() && auth.jwt_jwks_url.is_some() {
+                        self.warn("auth", "tokens of any issuer are taken that these keys have signed (--jwt-issuer)");
+                    }
+                }
+                Err(error) => self.bad("auth", &error),
+            },
+            AuthMode::Forward => {
+                let url = auth.forward_url.as_ref().map(ToString::to_string).unwrap_or_default();
+                match forward::probe(auth).await {
+                    Ok(401 | 403) => self.good("auth", &format!("forward: {url} answers")),
+                    Ok(status @ 200..=299) => {
+                        let finding =
+                            format!("--forward-url {url} grants ({status}) what is asked without credentials");
+                        self.warn("auth", &finding);
+                    }
+                    Ok(status) => self.bad("auth", &format!("--forward-url {url}: it answers {status}")),
+                    Err(why) => self.bad("auth", &format!("--forward-url {url}: {why}")),
+                }
+            }
+        }
+        let plain = |url: &Option<Uri>| url.as_ref().is_some_and(is_plain);
+        if plain(&auth.jwt_jwks_url) || plain(&auth.forward_url) {
+            self.warn("auth", "http:// to another machine: who is in between decides who may do what; use https://");
+        }
+    }
+
+    /// Nobody decides: worth a word where others than this machine can connect.
+    fn open(&mut self, settings: &Serve) {
+        match settings.listen.iter().all(|address| address.ip().is_loopback()) {
+            true => self.good("auth", "none: everybody may subscribe to everything"),
+            false => self.warn("auth", "none: everybody who reaches --listen may subscribe to everything (--auth)"),
+        }
     }
 
     /// A node raises its limit to what is allowed, and takes no more subscribers than that leaves room for.
@@ -138,6 +185,13 @@ impl Report {
             false => self.warn("rights", &finding),
         }
     }
+}
+
+/// Whether an exchange goes unprotected over a network.
+fn is_plain(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    url.scheme_str() == Some("http") && !local
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod check;
 mod failure;
 pub mod publish;
+pub mod revoke;
 pub mod tail;
 mod usage;
 
@@ -35,6 +36,8 @@ pub enum Command {
     Publish(publish::Publish),
     /// Prints the events of channels as they come; resumes by itself.
     Tail(tail::Tail),
+    /// Disconnects a subject, a channel's subscribers or a token on all nodes.
+    Revoke(revoke::Revoke),
     /// Says whether a node would work with these settings.
     Check(Box<NodeSettings>),
 }
@@ -85,7 +88,7 @@ fn finish(mut command: Command, matches: &clap::ArgMatches) -> Result<Command, S
             let given = matches.subcommand_matches("publish").expect("the command that was parsed");
             publish.choose_target(given).map_err(wrong)?;
         }
-        Command::Tail(_) => {}
+        Command::Tail(_) | Command::Revoke(_) => {}
     }
     Ok(command)
 }

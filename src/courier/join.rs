@@ -10,7 +10,7 @@ use mio::{Interest, Token};
 
 impl Courier {
     pub fn join(&mut self, newcomer: Newcomer) {
-        let Newcomer { socket, peer, framing, terms, gzip, start, max_age_ms } = newcomer;
+        let Newcomer { socket, peer, framing, terms, gzip, start, max_age_ms, stay, seen } = newcomer;
         self.serial = self.serial.wrapping_add(1);
         let gzip = gzip.map(Box::new);
         let ticks = max_age_ms.map(|ms| (ms / TICK.as_millis() as u64) as u32);
@@ -33,6 +33,7 @@ impl Courier {
         if registered.is_err() {
             self.dead.push((key, Reason::Client));
         }
+        self.admit(key, stay, seen, &start);
         match start {
             Waiting::Ready(opening) => self.seat(key, opening),
             Waiting::Held(ticket, here) => {

@@ -1,5 +1,6 @@
 //! Subscribers go: why, the last bytes they get, and giving back what they held.
 
+use super::passes;
 use super::post::Framing;
 use super::run::Courier;
 use super::subscriber::Route;
@@ -25,11 +26,23 @@ pub enum Reason {
     Drain,
     /// All its channels have ended.
     Final,
+    /// Its grant has ended.
+    Expired,
+    /// It was told to go by the control stream.
+    Revoked,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 6] =
-        [Reason::Client, Reason::Stalled, Reason::Idle, Reason::MaxAge, Reason::Drain, Reason::Final];
+    pub const ALL: [Reason; 8] = [
+        Reason::Client,
+        Reason::Stalled,
+        Reason::Idle,
+        Reason::MaxAge,
+        Reason::Drain,
+        Reason::Final,
+        Reason::Expired,
+        Reason::Revoked,
+    ];
 
     pub const fn label(self) -> &'static str {
         match self {
@@ -39,12 +52,14 @@ impl Reason {
             Reason::MaxAge => "max_age",
             Reason::Drain => "drain",
             Reason::Final => "final",
+            Reason::Expired => "expired",
+            Reason::Revoked => "revoked",
         }
     }
 
     /// Whether the client is told when to come back.
     const fn invites_back(self) -> bool {
-        matches!(self, Reason::Idle | Reason::MaxAge | Reason::Drain)
+        matches!(self, Reason::Idle | Reason::MaxAge | Reason::Drain | Reason::Expired | Reason::Revoked)
     }
 }
 
@@ -86,7 +101,9 @@ impl Courier {
             }
         };
         self.post.load.fetch_sub(1, Ordering::Relaxed);
-        self.around.limits.leave(subscriber.peer);
+        if !self.release(key) {
+            self.around.limits.leave(subscriber.peer);
+        }
         let metrics = &self.around.metrics;
         metrics.connections.dec();
         metrics.subscriptions.sub(legs as i64);
@@ -137,7 +154,7 @@ impl Courier {
             return;
         }
         let retry = match reason.invites_back() {
-            true => format!("retry: {}\n\n", self.around.retry.pick_ms()),
+            true => format!("{}retry: {}\n\n", passes::last_words(reason), self.around.retry.pick_ms()),
             false => String::new(),
         };
         let (mut last, mut framing) = (retry.into_bytes(), Framing::Chunked);

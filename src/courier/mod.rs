@@ -4,13 +4,14 @@
 //! feeds and sockets. It knows nothing of HTTP requests, of Redis, or of who may subscribe to what.
 //!
 //! [`post`] is what others may touch; [`run`](self) is the loop; `deliver` and `compose` write; `sweep` does all
-//! that is due to time; `leave` ends subscribers.
+//! that is due to time; `passes` keeps who has a grant with an end; `leave` ends subscribers.
 
 mod compose;
 mod deliver;
 mod join;
 mod leave;
 mod mirror;
+mod passes;
 pub mod post;
 mod run;
 mod subscriber;
@@ -18,8 +19,10 @@ mod sweep;
 mod tally;
 
 pub use leave::Reason;
+pub use passes::Stay;
 pub use post::{CatchUp, Framing, LegStart, Letter, Newcomer, Opening, Page, Post, Terms, Waiting};
 
+use crate::auth::revocation::{Disconnect, Revocations};
 use crate::config::RetryRange;
 use crate::hub::Idle;
 use crate::limits::Limits;
@@ -32,6 +35,9 @@ use tokio::sync::mpsc;
 /// What couriers need of the rest of the node.
 #[derive(Clone)]
 pub struct Surroundings {
+    /// Time before the end of a grant at which its subscriber is told; zero: not.
+    pub expiring: Duration,
+    pub revocations: Arc<Revocations>,
     pub heartbeat: Duration,
     pub stall_timeout: Duration,
     /// Zero: never.
@@ -83,6 +89,13 @@ impl Couriers {
     /// Sends a letter to one courier.
     pub fn send(&self, courier: usize, letter: Letter) {
         self.posts[courier].send(letter);
+    }
+
+    /// Ends all whom an order concerns. They must be in [`Revocations`] already, for those on their way here.
+    pub fn disconnect(&self, order: &Arc<Disconnect>) {
+        for post in self.posts.iter() {
+            post.send(Letter::Disconnect(order.clone()));
+        }
     }
 
     /// Ends all subscribers evenly within the window.

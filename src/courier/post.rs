@@ -1,5 +1,7 @@
 //! A courier's letter box: all that other threads may touch of a courier.
 
+use super::passes::Stay;
+use crate::auth::revocation::Disconnect;
 use crate::channel::Channel;
 use crate::cursor::Form;
 use crate::frame::{Frame, Rank};
@@ -41,6 +43,8 @@ pub enum Letter {
     Dismiss { ticket: u64 },
     /// History that a leg behind the tail asked for.
     Page { key: u32, serial: u32, leg: u16, page: Page },
+    /// End all whom this order concerns.
+    Disconnect(Arc<Disconnect>),
     /// End all subscribers evenly within so many milliseconds (0: now).
     Drain { window_ms: u64 },
     /// The thread ends.
@@ -58,6 +62,10 @@ pub struct Newcomer {
     pub start: Waiting,
     /// When it must end, in milliseconds from now.
     pub max_age_ms: Option<u64>,
+    /// What is kept for it while it stays; nothing for most.
+    pub stay: Option<Box<Stay>>,
+    /// How many revocations there had been when it was admitted.
+    pub seen: u64,
 }
 
 /// Whether a newcomer knows where it begins.

@@ -4,6 +4,7 @@ use super::Surroundings;
 use super::deliver::Broadcast;
 use super::leave::Reason;
 use super::mirror::Mirror;
+use super::passes::Passes;
 use super::post::{Letter, Mail, Post};
 use super::subscriber::Subscriber;
 use super::sweep::Sweep;
@@ -65,6 +66,7 @@ pub struct Courier {
     pub now: u32,
     epoch: Instant,
     pub sweep: Sweep,
+    pub passes: Passes,
     pub tally: Tally,
     letters: VecDeque<Letter>,
     /// Reused buffers.
@@ -81,6 +83,7 @@ impl Courier {
             post: prepared.post,
             tally: Tally::new(&around.metrics),
             sweep: Sweep::new(&around),
+            passes: Passes::default(),
             around,
             subscribers: Slab::new(),
             mirrors: Vec::new(),
@@ -134,6 +137,7 @@ impl Courier {
             self.bury();
             if self.sweep.is_due(self.now) {
                 self.sweep();
+                self.check_passes();
                 self.bury();
                 self.tally.publish();
             }
@@ -160,6 +164,7 @@ impl Courier {
                 }
             }
             Letter::Page { key, serial, leg, page } => self.turn_page(key, serial, leg, page),
+            Letter::Disconnect(order) => self.disconnect(&order),
             Letter::Drain { window_ms } => self.sweep.start_drain(self.now, self.subscribers.len(), window_ms),
             Letter::Stop => self.stopped = true,
         }

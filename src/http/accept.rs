@@ -76,7 +76,7 @@ pub async fn receive(
     drop(serving);
     let Some((socket, admitted)) = admitted else { return };
     // Most joins are done at once; in a storm their number, too, is bounded by the doors.
-    let mut beginning = Box::pin(subscribe::begin(socket, peer, admitted, context));
+    let mut beginning = Box::pin(subscribe::begin(socket, admitted, context));
     if door.is_none() || timeout(DOOR_TIME, beginning.as_mut()).await.is_err() {
         drop(door);
         beginning.await;

@@ -124,6 +124,12 @@ impl Admin {
             "tail_bytes": self.metrics.tail_bytes.get(),
             "tail_bytes_limit": self.settings.tail_bytes,
             "publish_over_http": self.settings.may_publish(),
+            "auth": {
+                "mode": format!("{:?}", self.settings.auth.mode).to_lowercase(),
+                "keys": self.metrics.auth_keys.get(),
+                "kept_out": self.metrics.auth_barred.get(),
+                "application_left_alone": self.metrics.auth_forward_paused.get() == 1,
+            },
             "backplane": {
                 "up": self.health.is_up(),
                 "down_seconds": self.health.down_for().map(|d| d.as_secs_f64()),

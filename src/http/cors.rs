@@ -1,6 +1,7 @@
 //! Cross-origin access (WHATWG Fetch, "HTTP CORS protocol"): which origins' pages may read and publish.
 //!
-//! A listed origin is echoed with credentials; `*` lets any page read, never with credentials.
+//! A listed origin is echoed with credentials; `*` lets any page read, never with credentials. `https://*.example.org`
+//! lists every host one label below `example.org`.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -23,7 +24,15 @@ const MAX_AGE: &str = "7200";
 #[derive(Clone, Debug, Default)]
 pub struct Cors {
     listed: HashSet<HeaderValue>,
+    wildcards: Vec<Wildcard>,
     any: bool,
+}
+
+/// `https://*.example.org:8443`, as what stands before and behind the label.
+#[derive(Clone, Debug)]
+struct Wildcard {
+    before: String,
+    behind: String,
 }
 
 /// What one request's origin is allowed, as the response headers that say so.
@@ -42,6 +51,7 @@ impl Cors {
         for origin in origins {
             match origin.as_str() {
                 "*" => cors.any = true,
+                _ if origin.contains('*') => cors.wildcards.push(Wildcard::parse(origin)?),
                 _ => drop(cors.listed.insert(parse_origin(origin)?)),
             }
         }
@@ -50,11 +60,9 @@ impl Cors {
 
     /// What a request with these headers is allowed.
     pub fn grant(&self, request: &HeaderMap) -> Grant {
-        let vary = !self.listed.is_empty();
+        let vary = !self.listed.is_empty() || !self.wildcards.is_empty();
         match request.get(ORIGIN) {
-            Some(origin) if self.listed.contains(origin) => {
-                Grant { origin: Some(origin.clone()), credentials: true, vary }
-            }
+            Some(origin) if self.lists(origin) => Grant { origin: Some(origin.clone()), credentials: true, vary },
             _ if self.any => Grant { origin: Some(HeaderValue::from_static("*")), credentials: false, vary },
             _ => Grant { origin: None, credentials: false, vary },
         }
@@ -64,11 +72,26 @@ impl Cors {
     /// unreadable is not enough. Requests of no page have no `Origin`; those of our own have that of `Host`.
     pub fn admits(&self, request: &HeaderMap) -> bool {
         let Some(origin) = request.get(ORIGIN) else { return true };
-        let own = || {
-            let (_, authority) = origin.to_str().ok()?.split_once("://")?;
-            Some(authority.eq_ignore_ascii_case(request.get(HOST)?.to_str().ok()?))
-        };
-        self.any || self.listed.contains(origin) || own() == Some(true)
+        self.any || self.lists(origin) || is_own(origin, request)
+    }
+
+    /// Whether a request with a browser's cookies comes from a page that may use them: of a listed origin, of our own,
+    /// or of none. `*` lists nobody here. Browsers say so by themselves (W3C Fetch Metadata); older ones name the
+    /// origin of what would be another site's.
+    pub fn trusts(&self, request: &HeaderMap) -> bool {
+        let origin = request.get(ORIGIN);
+        if origin.is_some_and(|origin| self.lists(origin)) {
+            return true;
+        }
+        match request.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+            Some(b"same-origin" | b"none") => true,
+            Some(_) => false,
+            None => origin.is_none_or(|origin| is_own(origin, request)),
+        }
+    }
+
+    fn lists(&self, origin: &HeaderValue) -> bool {
+        self.listed.contains(origin) || self.wildcards.iter().any(|wildcard| wildcard.covers(origin.as_bytes()))
     }
 
     /// Answers `OPTIONS`, preflight or not, for a path that takes the methods `allow`.
@@ -114,6 +137,51 @@ impl Grant {
             head.extend_from_slice(b"\r\n");
         }
     }
+}
+
+impl Wildcard {
+    fn parse(text: &str) -> Result<Wildcard, String> {
+        check_wildcard(text).map_err(|why| format!("origin {text:?}: {why}"))?;
+        let (before, behind) = text.split_once('*').unwrap_or_default();
+        Ok(Wildcard { before: before.to_owned(), behind: behind.to_owned() })
+    }
+
+    /// Whole labels only, and one of them: neither `https://evilexample.org` nor `https://a.b.example.org`.
+    fn covers(&self, origin: &[u8]) -> bool {
+        let label =
+            origin.strip_prefix(self.before.as_bytes()).and_then(|rest| rest.strip_suffix(self.behind.as_bytes()));
+        let in_label = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-' || *b == b'_';
+        label.is_some_and(|label| !label.is_empty() && label.iter().all(in_label))
+    }
+}
+
+/// Checks `scheme://*.domain[:port]`, as browsers write origins; the domain has two labels or is `localhost`.
+pub(crate) fn check_wildcard(text: &str) -> Result<(), String> {
+    let form = || "a wildcard stands for one whole label, as in https://*.example.org".to_owned();
+    let (scheme, rest) = text.split_once("://*.").ok_or_else(form)?;
+    let (host, port) = rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
+    if !matches!(scheme, "http" | "https") || host.contains('*') {
+        return Err(form());
+    }
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    if !host.split('.').all(is_label) || port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Err("not an origin as browsers write it, in lower case".into());
+    }
+    match host.contains('.') || host == "localhost" {
+        true => Ok(()),
+        false => Err("it would list a whole top-level domain".into()),
+    }
+}
+
+/// Whether the page is one of the host that it asks.
+fn is_own(origin: &HeaderValue, request: &HeaderMap) -> bool {
+    let own = || {
+        let (_, authority) = origin.to_str().ok()?.split_once("://")?;
+        Some(authority.eq_ignore_ascii_case(request.get(HOST)?.to_str().ok()?))
+    };
+    own() == Some(true)
 }
 
 /// An origin as browsers write it: lower case, without a default port, without a path.
@@ -197,6 +265,71 @@ mod tests {
             assert!(!listed.admits(&request(&[(HOST, "node:8080"), (ORIGIN, evil)])), "{evil}");
         }
         assert!(cors(&["*"]).admits(&request(&[(ORIGIN, "null")])));
+    }
+
+    #[test]
+    fn wildcards_are_whole_labels() {
+        let cors = cors(&["https://*.example.org", "http://*.localhost:3000"]);
+        for origin in ["https://a.example.org", "https://a-1.example.org", "http://x.localhost:3000"] {
+            assert!(lines(&cors, origin).contains("credentials: true"), "{origin}");
+        }
+        for origin in [
+            "https://example.org",
+            "https://.example.org",
+            "https://a.b.example.org",
+            "https://evilexample.org",
+            "http://a.example.org",
+            "https://a.example.org:8443",
+            "https://a.example.org.evil",
+            "https://a@b.example.org",
+            "https://evil/.example.org",
+            "http://x.localhost",
+        ] {
+            assert_eq!(lines(&cors, origin), "vary: Origin\r\n", "{origin}");
+        }
+        for bad in [
+            "https://*",
+            "https://a*.example.org",
+            "https://*.org",
+            "https://*.*.org",
+            "*.example.org",
+            "https://*.Example.org",
+            "https://*.example.org/",
+            "https://*.example.org:x",
+            "ftp://*.example.org",
+        ] {
+            assert!(Cors::new(&[bad.to_owned()]).unwrap_err().contains(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn pages_that_may_use_cookies() {
+        const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+        let listed = cors(&["https://a.example"]);
+        let own = (HOST, "node:8080");
+        for good in [
+            &[][..],
+            &[(SITE, "same-origin")],
+            &[(SITE, "none")],
+            &[(SITE, "cross-site"), (ORIGIN, "https://a.example")],
+            &[(ORIGIN, "https://a.example")],
+            &[(ORIGIN, "https://node:8080")],
+        ] {
+            let request = request(&[good, std::slice::from_ref(&own)].concat());
+            assert!(listed.trusts(&request), "{good:?}");
+        }
+        for evil in [
+            &[(SITE, "cross-site")][..],
+            &[(SITE, "same-site")],
+            &[(SITE, "")],
+            &[(SITE, "cross-site"), (ORIGIN, "https://node:8080")],
+            &[(ORIGIN, "https://evil.example")],
+            &[(ORIGIN, "null")],
+        ] {
+            let request = request(&[evil, std::slice::from_ref(&own)].concat());
+            assert!(!listed.trusts(&request), "{evil:?}");
+            assert!(!cors(&["*"]).trusts(&request), "any page is not one of ours: {evil:?}");
+        }
     }
 
     #[test]

@@ -5,24 +5,27 @@
 
 pub mod accept;
 pub mod admin;
+pub mod client_address;
 pub mod cors;
 mod encoding;
 pub mod head;
 pub mod lobby;
 pub mod publish;
-pub mod publish_rate;
 pub mod reject;
 pub mod route;
 pub mod subscribe;
 
+use crate::auth::Auth;
 use crate::config::Serve;
 use crate::courier::Couriers;
 use crate::hub::Hub;
-use crate::limits::Limits;
+use crate::limits::{Limits, Rate};
 use crate::metrics::Metrics;
 use crate::telemetry::Seldom;
+use client_address::Proxies;
 use cors::Cors;
 use publish::Publisher;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -35,6 +38,11 @@ pub struct Context {
     pub limits: Arc<Limits>,
     pub metrics: Arc<Metrics>,
     pub cors: Arc<Cors>,
+    pub auth: Arc<Auth>,
+    pub proxies: Proxies,
+    /// Subscriptions per second of an address and of a subject.
+    pub subscribe_rate: Option<Rate<IpAddr>>,
+    pub subject_rate: Option<Rate<Arc<str>>>,
     pub publisher: Option<Publisher>,
     /// Set when no new subscribers are taken any more.
     pub closing: AtomicBool,
@@ -52,7 +60,7 @@ impl Context {
     }
 
     /// Counts a refusal, and says so in the log now and then.
-    pub fn refused(&self, reason: &'static str, peer: std::net::IpAddr) {
+    pub fn refused(&self, reason: &'static str, peer: IpAddr) {
         self.metrics.connections_refused.with_label_values(&[reason]).inc();
         if let Some(suppressed) = self.seldom.turn(reason) {
             tracing::warn!(%peer, reason, suppressed, "refused");

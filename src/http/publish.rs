@@ -4,9 +4,11 @@
 //! publish to what is decided before.
 
 use super::cors::Cors;
-use super::publish_rate::PublishRate;
 use super::reject::{Code, Problem};
+use crate::auth::{Action, Auth, Grant, Question};
 use crate::backplane::{Backplane, BackplaneError, Publication};
+use crate::channel::Channel;
+use crate::limits::{Rate, TooFast, client_of};
 use crate::position::Position;
 use crate::publication::{self, parse_batch, parse_single};
 use bytes::{Bytes, BytesMut};
@@ -15,6 +17,7 @@ use hyper::body::Body;
 use hyper::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use serde_json::json;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -37,7 +40,9 @@ const MAX_BODY_MEMORY: usize = 64 << 20;
 pub struct Publisher {
     backplane: Arc<dyn Backplane>,
     cors: Arc<Cors>,
-    rate: Option<PublishRate>,
+    auth: Arc<Auth>,
+    rate: Option<Rate<IpAddr>>,
+    subject_rate: Option<Rate<Arc<str>>>,
     limits: publication::Limits,
     max_batch_bytes: usize,
     /// Bytes that bodies may still take.
@@ -50,15 +55,28 @@ struct Received<'a> {
     _room: Option<SemaphorePermit<'a>>,
 }
 
+/// How much may be published over HTTP.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowed {
+    /// Data of one event.
+    pub event_bytes: usize,
+    /// Events per second of one address; 0: no limit.
+    pub address_rate: u32,
+    /// The same of one subject.
+    pub subject_rate: u32,
+}
+
 impl Publisher {
-    /// `max_event_bytes` limits one event's data; `rate` is events per second and address, 0 for no limit.
-    pub fn new(backplane: Arc<dyn Backplane>, cors: Arc<Cors>, max_event_bytes: usize, rate: u32) -> Publisher {
+    pub fn new(backplane: Arc<dyn Backplane>, cors: Arc<Cors>, auth: Arc<Auth>, allowed: Allowed) -> Publisher {
+        let max_event_bytes = allowed.event_bytes;
         // JSON escapes make an event up to six times as long.
         let max_batch_bytes = MAX_BATCH_BYTES.max(max_event_bytes.saturating_mul(6).saturating_add(4096));
         Publisher {
             backplane,
             cors,
-            rate: NonZeroU32::new(rate).map(PublishRate::new),
+            auth,
+            rate: Rate::new(allowed.address_rate),
+            subject_rate: Rate::new(allowed.subject_rate),
             limits: publication::Limits { max_event_bytes, max_batch_lines: MAX_BATCH_LINES },
             max_batch_bytes,
             room: Semaphore::new(MAX_BODY_MEMORY.max(max_batch_bytes)),
@@ -78,10 +96,20 @@ impl Publisher {
         self.take_rate(peer, 1)
     }
 
+    /// Asks whether this request may publish to these channels.
+    async fn authorize(&self, head: &Request<()>, client: IpAddr, channels: &[Channel]) -> Result<Grant, Problem> {
+        let (method, uri, headers) = (head.method(), head.uri(), head.headers());
+        self.auth.authorize(Question { method, uri, headers, client, action: Action::Publish, channels }).await
+    }
+
     fn take_rate(&self, peer: IpAddr, events: usize) -> Result<(), Problem> {
-        match (&self.rate, u32::try_from(events).ok().and_then(NonZeroU32::new)) {
-            (Some(rate), Some(events)) => rate.take(peer, events),
-            _ => Ok(()),
+        take(&self.rate, client_of(peer), events, "an address")
+    }
+
+    fn take_subject_rate(&self, grant: &Grant, events: usize) -> Result<(), Problem> {
+        match &grant.subject {
+            Some(subject) => take(&self.subject_rate, subject.clone(), events, "a subject"),
+            None => Ok(()),
         }
     }
 
@@ -139,6 +167,17 @@ impl Publisher {
     }
 }
 
+fn take<K: Hash + Eq + Clone>(rate: &Option<Rate<K>>, who: K, events: usize, what: &str) -> Result<(), Problem> {
+    let (Some(rate), Some(events)) = (rate, u32::try_from(events).ok().and_then(NonZeroU32::new)) else {
+        return Ok(());
+    };
+    let limit = format!("{what} may publish {} events a second", rate.per_second());
+    rate.take(who, events).map_err(|too_fast| match too_fast {
+        TooFast::Wait(seconds) => Problem { retry_after: Some(seconds), ..Problem::new(Code::PublishRate, limit) },
+        TooFast::Never => Problem::new(Code::PublishRate, format!("{limit}; {events} more at once never fit")),
+    })
+}
+
 /// Serves a `POST` to `/events` or `/events/{channel}`.
 ///
 /// One event: 201 and `{"id"}`. A batch: 200 and `{"ids"}`, one per event; where the backplane refused some of them, 207
@@ -173,7 +212,9 @@ where
     publisher.check_head(&head, peer)?;
     // Read once without the body, so that a bad request is refused before its body is sent.
     let query = head.uri().query().unwrap_or_default();
-    parse_single(segment, query, head.headers(), Bytes::new(), &publisher.limits)?;
+    let without_data = parse_single(segment, query, head.headers(), Bytes::new(), &publisher.limits)?;
+    let grant = publisher.authorize(&head, peer, &[without_data.channel]).await?;
+    publisher.take_subject_rate(&grant, 1)?;
     let received = publisher.receive(body, publisher.limits.max_event_bytes).await?;
     let publication = parse_single(segment, query, head.headers(), received.body.clone(), &publisher.limits)?;
     match publisher.append(vec![publication]).await?.pop() {
@@ -194,10 +235,23 @@ where
     B::Error: std::fmt::Display,
 {
     publisher.check_head(&head, peer)?;
+    // A body is not read for somebody who may publish nothing, where that is known without it.
+    let known = match publisher.auth.needs_channels() {
+        true => None,
+        false => Some(publisher.authorize(&head, peer, &[]).await?),
+    };
     let received = publisher.receive(body, publisher.max_batch_bytes).await?;
     let (lines, publications): (Vec<_>, Vec<_>) = parse_batch(&received.body, &publisher.limits)?.into_iter().unzip();
+    let mut channels: Vec<Channel> = publications.iter().map(|publication| publication.channel.clone()).collect();
+    channels.sort_unstable();
+    channels.dedup();
+    let grant = match known {
+        Some(grant) => publisher.auth.check(&grant, Action::Publish, &channels).map(|()| grant)?,
+        None => publisher.authorize(&head, peer, &channels).await?,
+    };
     // One was taken for the request itself.
     publisher.take_rate(peer, lines.len() - 1)?;
+    publisher.take_subject_rate(&grant, lines.len())?;
     let results = publisher.append(publications).await?;
     Ok(batch_answer(&lines, &results))
 }

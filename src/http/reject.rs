@@ -18,7 +18,14 @@ pub enum Code {
     BadBody,
     TooManyChannels,
     Unauthorized,
+    /// A token that cannot be verified, or whose claims mean nothing here.
+    BadToken,
+    TokenExpired,
+    /// The token or its subject is kept out.
+    TokenRevoked,
     Forbidden,
+    /// A page of another site, with this browser's cookies.
+    CrossSite,
     /// A channel of the cluster's own, `~…`.
     ReservedChannel,
     /// Publishing over HTTP is switched off.
@@ -30,7 +37,11 @@ pub enum Code {
     BodyTooLarge,
     /// This client has too many subscribers.
     TooManyConnections,
-    /// This address publishes too fast.
+    /// This client's subscribers have too many channels.
+    TooManySubscriptions,
+    /// This client subscribes too fast.
+    SubscribeRate,
+    /// This client publishes too fast.
     PublishRate,
     /// This channel has too many subscribers on this node.
     ChannelFull,
@@ -38,6 +49,8 @@ pub enum Code {
     NodeFull,
     /// The node is being shut down.
     Draining,
+    /// Who decides what a client may do does not answer.
+    AuthDown,
     BackplaneDown,
     /// The backplane would not take it.
     BackplaneRefused,
@@ -45,13 +58,17 @@ pub enum Code {
 
 impl Code {
     /// Every code, for tables of metrics and documentation.
-    pub const ALL: [Code; 19] = [
+    pub const ALL: [Code; 26] = [
         Code::BadChannel,
         Code::BadParameter,
         Code::BadBody,
         Code::TooManyChannels,
         Code::Unauthorized,
+        Code::BadToken,
+        Code::TokenExpired,
+        Code::TokenRevoked,
         Code::Forbidden,
+        Code::CrossSite,
         Code::ReservedChannel,
         Code::PublishOff,
         Code::NotFound,
@@ -59,10 +76,13 @@ impl Code {
         Code::BodyTimeout,
         Code::BodyTooLarge,
         Code::TooManyConnections,
+        Code::TooManySubscriptions,
+        Code::SubscribeRate,
         Code::PublishRate,
         Code::ChannelFull,
         Code::NodeFull,
         Code::Draining,
+        Code::AuthDown,
         Code::BackplaneDown,
         Code::BackplaneRefused,
     ];
@@ -75,6 +95,10 @@ impl Code {
             Code::BadBody => ("bad_body", StatusCode::BAD_REQUEST, "Not a body that can be published", None),
             Code::TooManyChannels => ("too_many_channels", StatusCode::BAD_REQUEST, "Too many channels", None),
             Code::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "Not authenticated", None),
+            Code::BadToken => ("bad_token", StatusCode::UNAUTHORIZED, "Not a valid token", None),
+            Code::TokenExpired => ("token_expired", StatusCode::UNAUTHORIZED, "The token has expired", None),
+            Code::TokenRevoked => ("token_revoked", StatusCode::UNAUTHORIZED, "The token has been revoked", None),
+            Code::CrossSite => ("cross_site", StatusCode::FORBIDDEN, "Not from another site's page", None),
             Code::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "Not allowed", None),
             Code::ReservedChannel => {
                 ("reserved_channel", StatusCode::FORBIDDEN, "A channel of the cluster's own", None)
@@ -87,6 +111,11 @@ impl Code {
             Code::TooManyConnections => {
                 ("too_many_connections", StatusCode::TOO_MANY_REQUESTS, "Too many connections", Some(10))
             }
+            Code::TooManySubscriptions => {
+                ("too_many_subscriptions", StatusCode::TOO_MANY_REQUESTS, "Too many channels at once", Some(10))
+            }
+            Code::SubscribeRate => ("subscribe_rate", StatusCode::TOO_MANY_REQUESTS, "Subscribing too fast", Some(1)),
+            Code::AuthDown => ("auth_down", StatusCode::SERVICE_UNAVAILABLE, "Nobody decides who may do this", Some(5)),
             Code::PublishRate => ("publish_rate", StatusCode::TOO_MANY_REQUESTS, "Publishing too fast", Some(1)),
             Code::ChannelFull => ("channel_full", StatusCode::SERVICE_UNAVAILABLE, "The channel is full", Some(10)),
             Code::NodeFull => ("node_full", StatusCode::SERVICE_UNAVAILABLE, "The node is full", Some(5)),
@@ -166,8 +195,10 @@ impl Problem {
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
-        if self.code == Code::Unauthorized {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        // RFC 6750, section 3: an error only where there was a token.
+        if self.code.status() == StatusCode::UNAUTHORIZED {
+            let challenge = if self.code == Code::Unauthorized { "Bearer" } else { "Bearer error=\"invalid_token\"" };
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

@@ -1,11 +1,13 @@
 //! Routing: which request is what, and which subscriptions are admitted.
 
 use super::Context;
-use super::cors::Grant;
+use super::cors;
 use super::encoding::wants_gzip;
 use super::reject::{Code, Problem};
+use crate::auth::{Action, Grant, Question};
+use crate::channel::Channel;
 use crate::config::WhenFull;
-use crate::limits::{Full, Seat};
+use crate::limits::{Applicant, Full, Rate, Seat, TooFast, client_of};
 use crate::subscription::{Limits, Subscription};
 use bytes::Bytes;
 use http_body_util::Full as FullBody;
@@ -14,7 +16,9 @@ use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, H
 use hyper::{Method, Request, Response, Version};
 use parking_lot::Mutex;
 use std::convert::Infallible;
+use std::hash::Hash;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 type Answer = Response<FullBody<Bytes>>;
@@ -26,7 +30,11 @@ const ALLOW: &str = "GET, HEAD, POST, OPTIONS";
 pub struct Admitted {
     pub subscription: Subscription,
     pub seat: Seat,
-    pub grant: Grant,
+    pub grant: cors::Grant,
+    /// What the client may do, and for how long.
+    pub access: Grant,
+    /// The client's address, behind trusted proxies.
+    pub client: IpAddr,
     /// HTTP/1.0 knows no chunks.
     pub chunked: bool,
     /// Its body is compressed.
@@ -40,11 +48,12 @@ pub async fn route(
     context: &Arc<Context>,
     decision: &Mutex<Option<Admitted>>,
 ) -> Result<Answer, Infallible> {
+    let peer = context.proxies.client(peer, request.headers());
     let grant = context.cors.grant(request.headers());
     let mut answer = match events_path(request.uri().path()) {
         None => Problem::new(Code::NotFound, format!("there is no {}", request.uri().path())).into_response(),
         Some(channel) => match *request.method() {
-            Method::GET => match admit(&request, channel, peer, context) {
+            Method::GET => match admit(&request, channel, peer, context).await {
                 Ok(admitted) => {
                     drop(request);
                     *decision.lock() = Some(admitted);
@@ -53,8 +62,8 @@ pub async fn route(
                 Err(Refusal::Problem(problem)) => problem.into_response(),
                 Err(Refusal::ComeBack) => come_back(context),
             },
-            Method::HEAD => match parse(&request, channel, context) {
-                Ok(_) => {
+            Method::HEAD => match may_read(&request, channel, peer, context).await {
+                Ok(()) => {
                     let mut answer = event_stream(Bytes::new());
                     if wants_gzip(request.headers(), context.settings.compress) {
                         answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -105,39 +114,93 @@ fn parse(request: &Request<Incoming>, channel: Option<&str>, context: &Context) 
     Subscription::parse(channel, query, last_event_id, &limits, context.now_ms())
 }
 
-fn admit(
+/// What a `HEAD` is told of a subscription that it could ask for.
+async fn may_read(
     request: &Request<Incoming>,
     channel: Option<&str>,
-    peer: IpAddr,
+    client: IpAddr,
+    context: &Context,
+) -> Result<(), Problem> {
+    let subscription = parse(request, channel, context)?;
+    authorize(request, client, &subscription.channels, context).await.map(drop)
+}
+
+/// Asks what this request may subscribe to.
+async fn authorize(
+    request: &Request<Incoming>,
+    client: IpAddr,
+    channels: &[Channel],
+    context: &Context,
+) -> Result<Grant, Problem> {
+    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    context.auth.authorize(Question { method, uri, headers, client, action: Action::Subscribe, channels }).await
+}
+
+async fn admit(
+    request: &Request<Incoming>,
+    channel: Option<&str>,
+    client: IpAddr,
     context: &Arc<Context>,
 ) -> Result<Admitted, Refusal> {
     let refused = |problem: Problem| {
-        context.refused(problem.code.as_str(), peer);
-        Refusal::Problem(problem)
+        context.refused(problem.code.as_str(), client);
+        // What passes by itself is said in a way that EventSource survives, where that is asked for.
+        let passes = problem.retry_after.is_some() && problem.code != Code::Draining;
+        match context.settings.when_full == WhenFull::Retry && passes {
+            true => Refusal::ComeBack,
+            false => Refusal::Problem(problem),
+        }
     };
     if context.is_closing() {
         return Err(refused(Problem::new(Code::Draining, "this node is shutting down")));
     }
+    // Before anything that costs more.
+    take_rate(&context.subscribe_rate, client_of(client), "an address").map_err(refused)?;
     let subscription = parse(request, channel, context).map_err(refused)?;
-    let seat = context.limits.enter(peer).map_err(|full| match full {
-        Full::Node if context.settings.when_full == WhenFull::Retry => {
-            context.refused(Code::NodeFull.as_str(), peer);
-            Refusal::ComeBack
-        }
-        Full::Node => {
-            let detail = format!("this node has its {} subscribers", context.limits.max());
-            refused(Problem::new(Code::NodeFull, detail))
-        }
-        Full::Address => {
-            let most = context.settings.max_connections_per_address;
-            let detail = format!("{peer} has its {most} subscribers on this node");
-            refused(Problem::new(Code::TooManyConnections, detail))
-        }
-    })?;
+    let access = authorize(request, client, &subscription.channels, context).await.map_err(refused)?;
+    if let Some(subject) = &access.subject {
+        take_rate(&context.subject_rate, subject.clone(), "a subject").map_err(refused)?;
+    }
+    let applicant = Applicant {
+        address: client,
+        subject: access.subject.clone(),
+        channels: subscription.channels.len(),
+        connections_allowed: access.quota.connections,
+    };
+    let seat = context.limits.enter(applicant).map_err(|full| refused(no_place(full, client, context)))?;
     let grant = context.cors.grant(request.headers());
     let chunked = request.version() != Version::HTTP_10;
     let gzip = chunked && wants_gzip(request.headers(), context.settings.compress);
-    Ok(Admitted { subscription, seat, grant, chunked, gzip })
+    Ok(Admitted { subscription, seat, grant, access, client, chunked, gzip })
+}
+
+fn take_rate<K: Hash + Eq + Clone>(rate: &Option<Rate<K>>, who: K, what: &str) -> Result<(), Problem> {
+    let Some(rate) = rate else { return Ok(()) };
+    rate.take(who, NonZeroU32::MIN).map_err(|too_fast| {
+        let detail = format!("{what} may subscribe {} times a second", rate.per_second());
+        let problem = Problem::new(Code::SubscribeRate, detail);
+        match too_fast {
+            TooFast::Wait(seconds) => Problem { retry_after: Some(seconds), ..problem },
+            TooFast::Never => problem,
+        }
+    })
+}
+
+fn no_place(full: Full, client: IpAddr, context: &Context) -> Problem {
+    let (code, detail) = match full {
+        Full::Node => (Code::NodeFull, format!("this node has its {} subscribers", context.limits.max())),
+        Full::Address(most) => (Code::TooManyConnections, format!("{client} has its {most} subscribers on this node")),
+        Full::AddressChannels(most) => {
+            (Code::TooManySubscriptions, format!("{client} would have more than its {most} channels on this node"))
+        }
+        Full::Subject(most) => {
+            (Code::TooManyConnections, format!("the subject has its {most} subscribers on this node"))
+        }
+        Full::SubjectChannels(most) => {
+            (Code::TooManySubscriptions, format!("the subject would have more than its {most} channels on this node"))
+        }
+    };
+    Problem::new(code, detail)
 }
 
 /// Why a subscription is not admitted.

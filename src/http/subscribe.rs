@@ -7,8 +7,9 @@ use super::Context;
 use super::head;
 use super::reject::{Code, Problem};
 use super::route::Admitted;
+use crate::auth::{Pass, now_ms};
 use crate::backplane::{BackplaneError, Link};
-use crate::courier::{Framing, LegStart, Letter, Newcomer, Opening, Terms, Waiting};
+use crate::courier::{Framing, LegStart, Letter, Newcomer, Opening, Stay, Terms, Waiting};
 use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
 use crate::gzip::Gzip;
 use crate::hub::join::{JoinError, Start, Want};
@@ -34,9 +35,11 @@ const PAUSE: Duration = Duration::from_millis(200);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Joins, answers and hands over; ends the connection where that fails.
-pub async fn begin(socket: TcpStream, peer: IpAddr, admitted: Admitted, context: Arc<Context>) {
+pub async fn begin(socket: TcpStream, admitted: Admitted, context: Arc<Context>) {
+    let peer = admitted.client;
     let subscription = Arc::new(admitted.subscription.clone());
-    let mut joining = Box::pin(join_all(subscription.clone(), context.clone()));
+    let pass = admitted.access.pass();
+    let mut joining = Box::pin(join_all(subscription.clone(), (pass, admitted.access.seen), context.clone()));
     let down = *context.hub.backplane.link().borrow() == Link::Down;
     match timeout(if down { HOLD_SOON } else { HOLD_AFTER }, joining.as_mut()).await {
         Ok(Ok(starts)) => {
@@ -48,8 +51,20 @@ pub async fn begin(socket: TcpStream, peer: IpAddr, admitted: Admitted, context:
     }
 }
 
-/// Joins every channel; tries again for as long as the backplane is down.
-async fn join_all(subscription: Arc<Subscription>, context: Arc<Context>) -> Result<Vec<Start>, JoinError> {
+/// Why somebody who was admitted gets no stream after all.
+enum Refused {
+    Join(JoinError),
+    /// Meant by a revocation that came meanwhile.
+    Revoked,
+}
+
+/// Joins every channel; tries again for as long as the backplane is down. What was revoked by then is refused.
+async fn join_all(
+    subscription: Arc<Subscription>,
+    (pass, seen): (Option<Box<Pass>>, u64),
+    context: Arc<Context>,
+) -> Result<Vec<Start>, Refused> {
+    let revocations = &context.auth.revocations;
     loop {
         let joins = subscription.channels.iter().map(|channel| {
             let (want, newest) = want(&subscription, channel);
@@ -58,7 +73,16 @@ async fn join_all(subscription: Arc<Subscription>, context: Arc<Context>) -> Res
         });
         match try_join_all(joins).await {
             Err(JoinError::Backplane(BackplaneError::Down(_))) => tokio::time::sleep(PAUSE).await,
-            result => return result,
+            Err(error) => return Err(Refused::Join(error)),
+            Ok(starts) => {
+                if pass.is_some() {
+                    revocations.known().await;
+                }
+                return match revocations.missed(seen, pass.as_deref(), &subscription.channels) {
+                    None => Ok(starts),
+                    Some(_) => Err(Refused::Revoked),
+                };
+            }
         }
     }
 }
@@ -110,7 +134,7 @@ async fn hold(
     peer: IpAddr,
     admitted: Admitted,
     context: &Context,
-    joining: std::pin::Pin<Box<impl Future<Output = Result<Vec<Start>, JoinError>>>>,
+    joining: std::pin::Pin<Box<impl Future<Output = Result<Vec<Start>, Refused>>>>,
 ) {
     let subscription = admitted.subscription.clone();
     let Some(gzip) = write_head(&mut socket, &admitted, &retry(context)).await else { return };
@@ -136,14 +160,26 @@ async fn hold(
     context.couriers.send(courier, letter);
 }
 
-async fn refuse(mut socket: TcpStream, peer: IpAddr, admitted: &Admitted, context: &Context, error: JoinError) {
+async fn refuse(mut socket: TcpStream, peer: IpAddr, admitted: &Admitted, context: &Context, error: Refused) {
     let problem = problem(&error);
     context.refused(problem.code.as_str(), peer);
+    let access = &admitted.access;
+    let barred = context.auth.revocations.bars(access.subject.as_ref(), access.token_id.as_ref(), now_ms());
+    if matches!(error, Refused::Revoked) && !barred {
+        // Disconnected, not kept out: it may come back and be judged afresh, which an error would forbid.
+        let answer = [head::stream(false, false, &admitted.grant), retry(context)].concat();
+        let _ = timeout(HEAD_TIMEOUT, socket.write_all(&answer)).await;
+        return;
+    }
     let answer = head::answer(problem.into_response(), &admitted.grant).await;
     let _ = timeout(HEAD_TIMEOUT, socket.write_all(&answer)).await;
 }
 
-fn problem(error: &JoinError) -> Problem {
+fn problem(refused: &Refused) -> Problem {
+    let error = match refused {
+        Refused::Join(error) => error,
+        Refused::Revoked => return Problem::new(Code::TokenRevoked, "access has been revoked meanwhile"),
+    };
     let code = match error {
         JoinError::Full(_) => Code::ChannelFull,
         JoinError::Backplane(BackplaneError::Down(_)) => Code::BackplaneDown,
@@ -232,8 +268,9 @@ fn hand_over(
     };
     let framing = if admitted.chunked { Framing::Chunked } else { Framing::Bare };
     let max_age_ms = max_age_ms(context.settings.max_age);
-    admitted.seat.keep();
-    Some(context.couriers.take(Newcomer { socket, peer, framing, terms, gzip, start, max_age_ms }))
+    let (pass, seen) = (admitted.access.pass(), admitted.access.seen);
+    let stay = Stay::new(admitted.seat.keep(), pass);
+    Some(context.couriers.take(Newcomer { socket, peer, framing, terms, gzip, start, max_age_ms, stay, seen }))
 }
 
 /// The maximum age, give or take a fifth, so that those who came together do not leave together.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::backplane::{Answer, Ask, Changes, Entry, Examined, Facts, Link, Span, StreamState};
-use crate::channel::Channel;
+use crate::metrics::Metrics;
 use futures_util::{Stream, StreamExt as _, stream};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
@@ -80,7 +80,12 @@ struct Node {
 
 fn node(max_event_bytes: usize, rate: u32) -> Node {
     let recorder = Arc::new(Recorder::default());
-    let publisher = Publisher::new(recorder.clone(), Arc::default(), max_event_bytes, rate);
+    let publisher = Publisher::new(
+        recorder.clone(),
+        Arc::default(),
+        Auth::nobody(Metrics::new()),
+        Allowed { event_bytes: max_event_bytes, address_rate: rate, subject_rate: 0 },
+    );
     Node { recorder, publisher }
 }
 

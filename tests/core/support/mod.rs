@@ -4,7 +4,9 @@
 pub mod client;
 pub mod event_stream;
 pub mod fleet;
+pub mod jwt;
 pub mod node;
 pub mod redis;
 pub mod stream;
 pub mod topology;
+pub mod web;

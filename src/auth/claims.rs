@@ -1,0 +1,152 @@
+//! What a verified token says: the claims that make a grant. Pure.
+
+use super::grant::{Grant, Quota};
+use super::pattern::{PatternError, Patterns};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// Which claims are read. A name is that of a claim, or else a path through nested ones: `fantail.subscribe`.
+#[derive(Clone, Debug)]
+pub struct Names {
+    pub subject: String,
+    pub subscribe: String,
+    pub publish: String,
+    pub limits: String,
+}
+
+/// Longest subject and token id, in bytes: each connection keeps them.
+const MAX_NAME: usize = 256;
+
+/// Makes a grant of a token's claims, or says which claim means nothing.
+pub fn grant(claims: &Map<String, Value>, names: &Names) -> Result<Grant, String> {
+    let subject = text(claims, &names.subject)?;
+    let token_id = text(claims, "jti")?;
+    let patterns = |name: &str| patterns(claims, name, subject.as_deref());
+    let (subscribe, publish) = (patterns(&names.subscribe)?, patterns(&names.publish)?);
+    let quota = quota(claims, &names.limits)?;
+    Ok(Grant { subject, token_id, expires_ms: None, subscribe, publish, quota, seen: 0 })
+}
+
+/// A claim by name or by path.
+fn claim<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    if let Some(value) = claims.get(name) {
+        return Some(value);
+    }
+    let mut labels = name.split('.');
+    let mut value = claims.get(labels.next()?)?;
+    for label in labels {
+        value = value.as_object()?.get(label)?;
+    }
+    Some(value)
+}
+
+fn text(claims: &Map<String, Value>, name: &str) -> Result<Option<Arc<str>>, String> {
+    match claim(claims, name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.len() <= MAX_NAME => Ok(Some(text.as_str().into())),
+        Some(Value::String(_)) => Err(format!("claim {name} is longer than {MAX_NAME} bytes")),
+        // Some issuers number their users.
+        Some(Value::Number(number)) if number.is_u64() => Ok(Some(number.to_string().into())),
+        Some(_) => Err(format!("claim {name} is no text")),
+    }
+}
+
+/// A list of patterns, or one text of patterns with spaces between them.
+fn patterns(claims: &Map<String, Value>, name: &str, subject: Option<&str>) -> Result<Patterns, String> {
+    let bad = |e: PatternError| format!("claim {name}: {e}");
+    match claim(claims, name) {
+        None | Some(Value::Null) => Ok(Patterns::nothing()),
+        Some(Value::String(text)) => Patterns::parse(text.split_ascii_whitespace(), subject).map_err(bad),
+        Some(Value::Array(list)) => {
+            let texts: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
+            let texts = texts.ok_or_else(|| format!("claim {name} has something in it that is no text"))?;
+            Patterns::parse(texts, subject).map_err(bad)
+        }
+        Some(_) => Err(format!("claim {name} is neither a list nor a text")),
+    }
+}
+
+fn quota(claims: &Map<String, Value>, name: &str) -> Result<Quota, String> {
+    let limits = match claim(claims, name) {
+        None | Some(Value::Null) => return Ok(Quota::default()),
+        Some(Value::Object(limits)) => limits,
+        Some(_) => return Err(format!("claim {name} is no object")),
+    };
+    let number = |member: &str| match limits.get(member) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_u64().and_then(|n| u32::try_from(n).ok()) {
+            Some(n) => Ok(Some(n)),
+            None => Err(format!("claim {name}: {member} is no whole number")),
+        },
+    };
+    Ok(Quota { channels: number("channels")?, connections: number("connections")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::Channel;
+    use serde_json::json;
+
+    fn read(claims: Value) -> Result<Grant, String> {
+        let names = Names {
+            subject: "sub".into(),
+            subscribe: "fantail.subscribe".into(),
+            publish: "fantail.publish".into(),
+            limits: "fantail.limits".into(),
+        };
+        grant(claims.as_object().unwrap(), &names)
+    }
+
+    fn channel(name: &str) -> Channel {
+        Channel::new(name).unwrap()
+    }
+
+    #[test]
+    fn claims_are_found_by_name_and_by_path() {
+        for claims in [
+            json!({"sub": "a", "fantail": {"subscribe": ["x.*", "u.{sub}"], "publish": "p q"}}),
+            json!({"sub": "a", "fantail.subscribe": ["x.*", "u.{sub}"], "fantail.publish": "p q"}),
+        ] {
+            let grant = read(claims).unwrap();
+            for name in ["x.1", "u.a"] {
+                assert!(grant.subscribe.cover(&channel(name)) && !grant.publish.cover(&channel(name)), "{name}");
+            }
+            assert!(grant.publish.cover(&channel("q")) && !grant.subscribe.cover(&channel("u.b")));
+        }
+    }
+
+    #[test]
+    fn without_claims_nothing_is_granted() {
+        for claims in [json!({}), json!({"fantail": {}}), json!({"fantail": {"subscribe": []}}), json!({"fantail": 1})]
+        {
+            let grant = read(claims).unwrap();
+            assert_eq!((&grant.subscribe, &grant.publish), (&Patterns::nothing(), &Patterns::nothing()));
+            assert_eq!(grant.quota, Quota::default());
+        }
+    }
+
+    #[test]
+    fn a_claim_that_means_nothing_is_named() {
+        for (claims, part) in [
+            (json!({"sub": ["a"]}), "claim sub is no text"),
+            (json!({"sub": "x".repeat(257)}), "claim sub is longer"),
+            (json!({"jti": {}}), "claim jti"),
+            (json!({"fantail": {"subscribe": ["a", 1]}}), "claim fantail.subscribe has something"),
+            (json!({"fantail": {"subscribe": {"a": 1}}}), "claim fantail.subscribe is neither"),
+            (json!({"fantail": {"publish": ["a*"]}}), "claim fantail.publish: pattern \"a*\""),
+            (json!({"fantail": {"limits": {"channels": -1}}}), "claim fantail.limits: channels"),
+            (json!({"fantail": {"limits": 5}}), "claim fantail.limits is no object"),
+        ] {
+            let error = read(claims).unwrap_err();
+            assert!(error.starts_with(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn quotas_and_numbered_subjects() {
+        let grant = read(json!({"sub": 42, "jti": "t", "fantail": {"limits": {"channels": 2}}})).unwrap();
+        assert_eq!((grant.subject.as_deref(), grant.token_id.as_deref()), (Some("42"), Some("t")));
+        assert_eq!(grant.quota, Quota { channels: Some(2), connections: None });
+    }
+}

@@ -1,0 +1,88 @@
+//! Short HTTP exchanges with servers that the operator named: a key server, the application that is asked.
+//!
+//! Redirects are not followed and answers are bounded, so that a server in between cannot send the node elsewhere.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{Request, Response};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Connections kept open to one server while idle.
+const IDLE_CONNECTIONS: usize = 32;
+/// Shorter than what servers and balancers close after, so that none is closed under a request.
+const IDLE_TIME: Duration = Duration::from_secs(15);
+
+/// A client of such servers.
+#[derive(Clone)]
+pub struct Fetcher {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    timeout: Duration,
+}
+
+impl Fetcher {
+    /// `ca` has the authorities that are trusted, instead of the system's. `Err` names the file.
+    pub fn new(ca: Option<&Path>, timeout: Duration) -> Result<Fetcher, String> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| e.to_string())?
+            .with_root_certificates(roots(ca)?)
+            .with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIME)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .build(connector);
+        Ok(Fetcher { client, timeout })
+    }
+
+    /// One exchange, connecting included, within the timeout. The error is one line without the URL.
+    pub async fn send(&self, request: Request<Full<Bytes>>, most: usize) -> Result<Response<Bytes>, String> {
+        let exchange = async {
+            let answer = self.client.request(request).await.map_err(|e| deepest(&e))?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, most).collect().await.map_err(|e| deepest(&*e))?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        let late = |_| Err(format!("no answer within {:?}", self.timeout));
+        timeout(self.timeout, exchange).await.unwrap_or_else(late)
+    }
+}
+
+/// The innermost cause, which is what a person can act on.
+fn deepest(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut store = RootCertStore::empty();
+    let Some(file) = ca else {
+        // None there may be: then every https:// is refused, and says so.
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return Ok(store);
+    };
+    let bad = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|e| bad(&e))? {
+        store.add(certificate.map_err(|e| bad(&e))?).map_err(|e| bad(&e))?;
+    }
+    match store.is_empty() {
+        true => Err(bad(&"there is no certificate in it")),
+        false => Ok(store),
+    }
+}

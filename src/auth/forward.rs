@@ -1,0 +1,176 @@
+//! The question to the application: may this request do that? (`--auth forward`)
+//!
+//! Never fails open: an application that is away, slow, or answers nonsense grants nothing. It is protected from the node,
+//! too: by a bound on questions at once, a short memory of its answers, and a pause while it fails.
+
+mod answer;
+mod breaker;
+mod memory;
+
+use super::fetch::Fetcher;
+use super::grant::{Action, Grant};
+use super::{Question, token};
+use crate::config::AuthSettings;
+use crate::http::reject::{Code, Problem};
+use crate::metrics::Metrics;
+use answer::Answer;
+use breaker::Breaker;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Request, Uri};
+use memory::Memory;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// The application's answer at most.
+const ANSWER_BYTES: usize = 64 << 10;
+/// Channels of one question: their names must fit into a header.
+const MAX_CHANNELS: usize = 100;
+
+/// Asks one application.
+pub struct Forward {
+    url: Uri,
+    headers: Vec<HeaderName>,
+    fetcher: Fetcher,
+    patience: Duration,
+    places: Semaphore,
+    memory: Memory,
+    breaker: Breaker,
+    metrics: Arc<Metrics>,
+}
+
+impl Forward {
+    /// `Err` names the setting that cannot be used.
+    pub fn new(settings: &AuthSettings, metrics: Arc<Metrics>) -> Result<Forward, String> {
+        let fetcher = Fetcher::new(settings.auth_ca.as_deref(), settings.forward_timeout);
+        Ok(Forward {
+            url: settings.forward_url.clone().ok_or("--auth forward: it needs --forward-url")?,
+            headers: settings.forward_headers.clone(),
+            fetcher: fetcher.map_err(|e| format!("--auth-ca {e}"))?,
+            patience: settings.forward_timeout,
+            places: Semaphore::new(settings.forward_concurrency),
+            memory: Memory::new(settings.forward_cache),
+            breaker: Breaker::default(),
+            metrics,
+        })
+    }
+
+    /// The application's grant, fresh or remembered.
+    pub async fn ask(&self, question: &Question<'_>) -> Result<Grant, Problem> {
+        if question.channels.len() > MAX_CHANNELS {
+            let detail = format!("the application is asked about {MAX_CHANNELS} channels at most");
+            return Err(Problem::new(Code::TooManyChannels, detail));
+        }
+        let headers = self.headers_for(question);
+        let key = memory::key(&headers);
+        let answer = match self.memory.recall(&key) {
+            Some(answer) => {
+                self.count("remembered");
+                answer
+            }
+            None => {
+                let answer = self.exchange(headers).await?;
+                self.memory.keep(key, answer.clone());
+                answer
+            }
+        };
+        answer.grant(question)
+    }
+
+    /// What the application is told. Nothing of the client's but cookies and the headers named gets through.
+    fn headers_for(&self, question: &Question<'_>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for name in self.headers.iter().chain([&COOKIE]) {
+            for value in question.headers.get_all(name) {
+                headers.append(name, value.clone());
+            }
+        }
+        let query = question.uri.query().unwrap_or_default();
+        if self.headers.contains(&AUTHORIZATION)
+            && !headers.contains_key(AUTHORIZATION)
+            && let Ok(Some((token, _))) = token::find(&HeaderMap::new(), query, None)
+            && let Ok(value) = HeaderValue::from_str(&format!("Bearer {}", token.as_str()))
+        {
+            headers.insert(AUTHORIZATION, value);
+        }
+        if let Some(host) = question.headers.get(HOST) {
+            headers.insert("x-forwarded-host", host.clone());
+        }
+        let channels: Vec<&str> = question.channels.iter().map(|channel| channel.as_str()).collect();
+        let action = match question.action {
+            Action::Subscribe => "subscribe",
+            Action::Publish => "publish",
+        };
+        for (name, value) in [
+            ("x-fantail-action", action),
+            ("x-fantail-channels", &channels.join(",")),
+            ("x-forwarded-for", &question.client.to_string()),
+            ("x-forwarded-method", question.method.as_str()),
+            ("x-forwarded-uri", question.uri.path()),
+        ] {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        }
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers
+    }
+
+    async fn exchange(&self, headers: HeaderMap) -> Result<Answer, Problem> {
+        let down = |retry_after| {
+            let detail = "the application that decides does not answer";
+            Problem { retry_after: Some(retry_after), ..Problem::new(Code::AuthDown, detail) }
+        };
+        let Ok(Ok(_place)) = timeout(self.patience, self.places.acquire()).await else {
+            self.count("crowded");
+            return Err(down(1));
+        };
+        let turn = self.breaker.turn(Instant::now()).map_err(|pause| {
+            self.count("paused");
+            down(pause.as_secs().max(1) as u32)
+        })?;
+        let begun = Instant::now();
+        let result = self.send(headers).await;
+        self.metrics.auth_forward_seconds.observe(begun.elapsed().as_secs_f64());
+        match result {
+            Ok(answer) => {
+                turn.worked();
+                self.metrics.auth_forward_paused.set(0);
+                self.count(answer.label());
+                Ok(answer)
+            }
+            Err(why) => {
+                self.count("failed");
+                if let Some(pause) = turn.failed(Instant::now()) {
+                    self.metrics.auth_forward_paused.set(1);
+                    tracing::warn!(url = %self.url, why, ?pause, "the application fails to decide: it is left alone");
+                }
+                Err(down(1))
+            }
+        }
+    }
+
+    async fn send(&self, headers: HeaderMap) -> Result<Answer, String> {
+        let mut request = Request::get(&self.url).body(Full::<Bytes>::default()).map_err(|e| e.to_string())?;
+        *request.headers_mut() = headers;
+        let answer = self.fetcher.send(request, ANSWER_BYTES).await?;
+        Answer::read(&answer)
+    }
+
+    fn count(&self, outcome: &str) {
+        self.metrics.auth_forward.with_label_values(&[outcome]).inc();
+    }
+}
+
+/// Asks without credentials about a channel, for `fantail check`: the status of the answer.
+pub async fn probe(settings: &AuthSettings) -> Result<u16, String> {
+    let forward = Forward::new(settings, Metrics::new())?;
+    let mut request = Request::get(&forward.url).body(Full::<Bytes>::default()).map_err(|e| e.to_string())?;
+    let headers = request.headers_mut();
+    headers.insert("x-fantail-action", HeaderValue::from_static("subscribe"));
+    headers.insert("x-fantail-channels", HeaderValue::from_static("fantail.check"));
+    forward.fetcher.send(request, ANSWER_BYTES).await.map(|answer| answer.status().as_u16())
+}

@@ -1,0 +1,79 @@
+//! Grants: what one request may do, and for how long. Pure.
+
+use super::pattern::Patterns;
+use crate::channel::Channel;
+use crate::http::reject::{Code, Problem};
+use std::sync::Arc;
+
+/// What somebody wants to do with channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Subscribe,
+    Publish,
+}
+
+/// What a request may do. Made once per request; a subscriber keeps only the [`Pass`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Who it is, where that is known.
+    pub subject: Option<Arc<str>>,
+    /// The token's `jti`.
+    pub token_id: Option<Arc<str>>,
+    /// When the stream ends, in Unix milliseconds.
+    pub expires_ms: Option<u64>,
+    pub subscribe: Patterns,
+    pub publish: Patterns,
+    pub quota: Quota,
+    /// How many revocations had been read when it was made.
+    pub seen: u64,
+}
+
+/// Limits that belong to a grant, not to the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Channels of one connection.
+    pub channels: Option<u32>,
+    /// Connections of the subject on one node.
+    pub connections: Option<u32>,
+}
+
+/// What a subscriber keeps of its grant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pass {
+    pub subject: Option<Arc<str>>,
+    pub token_id: Option<Arc<str>>,
+    pub expires_ms: Option<u64>,
+}
+
+impl Grant {
+    /// What everybody may do on a node without authorization.
+    pub fn everything() -> Grant {
+        Grant::of(Patterns::Everything, Patterns::Everything)
+    }
+
+    /// A grant of nobody in particular.
+    pub fn of(subscribe: Patterns, publish: Patterns) -> Grant {
+        let quota = Quota::default();
+        Grant { subject: None, token_id: None, expires_ms: None, subscribe, publish, quota, seen: 0 }
+    }
+
+    /// Refuses the first channel that is not covered. What is said is the same whether it exists or not.
+    pub fn check(&self, action: Action, channels: &[Channel]) -> Result<(), Problem> {
+        let (patterns, what) = match action {
+            Action::Subscribe => (&self.subscribe, "subscribe to"),
+            Action::Publish => (&self.publish, "publish to"),
+        };
+        match channels.iter().find(|channel| !patterns.cover(channel)) {
+            None => Ok(()),
+            Some(channel) => Err(Problem::new(Code::Forbidden, format!("not allowed to {what} channel {channel:?}"))),
+        }
+    }
+
+    /// What a subscriber keeps; `None` where there is nothing to keep.
+    pub fn pass(&self) -> Option<Box<Pass>> {
+        let Grant { subject, token_id, expires_ms, .. } = self;
+        let any = subject.is_some() || token_id.is_some() || expires_ms.is_some();
+        let pass = || Pass { subject: subject.clone(), token_id: token_id.clone(), expires_ms: *expires_ms };
+        any.then(|| Box::new(pass()))
+    }
+}

@@ -1,0 +1,228 @@
+//! Where keys come from, and how they stay fresh: files that are read again when they change, or a key server.
+//!
+//! Whatever fails later, the last good set is kept.
+
+use super::fetch::Fetcher;
+use super::keys::{KeySet, MAX_BYTES, Origin};
+use crate::config::AuthSettings;
+use crate::metrics::Metrics;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::ACCEPT;
+use hyper::{Request, Uri};
+use jsonwebtoken::Algorithm;
+use parking_lot::{Mutex, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// For one answer of the key server.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a fetch that failed, doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Unknown key ids cause no more than one fetch in this time, whatever clients send.
+const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(10);
+/// How long a token with an unknown key id waits for that fetch.
+const UNKNOWN_KEY_WAIT: Duration = Duration::from_secs(2);
+
+/// The node's keys.
+pub struct KeySource {
+    keys: RwLock<Option<Arc<KeySet>>>,
+    place: Place,
+    algorithm: Option<Algorithm>,
+    metrics: Arc<Metrics>,
+    attempt: Mutex<Attempt>,
+    wanted: Notify,
+    /// Counts fetches that ended.
+    rounds: watch::Sender<u64>,
+}
+
+enum Place {
+    Files(Vec<PathBuf>),
+    Server(Uri, Box<Fetcher>),
+}
+
+/// The latest fetch.
+struct Attempt {
+    running: bool,
+    ended: Option<Instant>,
+}
+
+impl KeySource {
+    /// Reads the files, or begins to ask the server; keeps them fresh on `runtime`. `Err` names the setting.
+    pub fn start(settings: &AuthSettings, metrics: Arc<Metrics>, runtime: &Handle) -> Result<Arc<KeySource>, String> {
+        let source = Arc::new(KeySource::new(settings, metrics)?);
+        match &source.place {
+            Place::Files(files) => {
+                let contents = read_files(files)?;
+                source.take(parse_files(files, &contents, source.algorithm)?);
+                runtime.spawn(source.clone().look(contents));
+            }
+            Place::Server(..) => drop(runtime.spawn(source.clone().refresh(settings.jwt_refresh))),
+        }
+        Ok(source)
+    }
+
+    fn new(settings: &AuthSettings, metrics: Arc<Metrics>) -> Result<KeySource, String> {
+        let place = match &settings.jwt_jwks_url {
+            Some(url) => {
+                let fetcher = Fetcher::new(settings.auth_ca.as_deref(), FETCH_TIMEOUT);
+                Place::Server(url.clone(), Box::new(fetcher.map_err(|e| format!("--auth-ca {e}"))?))
+            }
+            None => Place::Files(settings.jwt_key.clone()),
+        };
+        Ok(KeySource {
+            keys: RwLock::new(None),
+            place,
+            algorithm: settings.jwt_algorithm,
+            metrics,
+            attempt: Mutex::new(Attempt { running: true, ended: None }),
+            wanted: Notify::new(),
+            rounds: watch::Sender::new(0),
+        })
+    }
+
+    /// Reads all once, for `fantail check`.
+    pub async fn once(settings: &AuthSettings) -> Result<Arc<KeySet>, String> {
+        let source = KeySource::new(settings, Metrics::new())?;
+        match &source.place {
+            Place::Files(files) => parse_files(files, &read_files(files)?, source.algorithm).map(Arc::new),
+            Place::Server(url, fetcher) => {
+                let set = fetch(url, fetcher, source.algorithm).await;
+                set.map(Arc::new).map_err(|e| format!("--jwt-jwks-url {url}: {e}"))
+            }
+        }
+    }
+
+    /// The keys as they are; `None` where the server has never answered.
+    pub fn current(&self) -> Option<Arc<KeySet>> {
+        self.keys.read().clone()
+    }
+
+    /// The keys, after a fetch where they do not have this id and one is due. Cancel safe.
+    pub async fn with(&self, kid: Option<&str>) -> Option<Arc<KeySet>> {
+        let current = self.current();
+        if matches!(self.place, Place::Files(_)) || current.as_ref().is_some_and(|keys| keys.knows(kid)) {
+            return current;
+        }
+        let mut rounds = self.rounds.subscribe();
+        if self.ask() {
+            let _ = timeout(UNKNOWN_KEY_WAIT, rounds.changed()).await;
+        }
+        self.current()
+    }
+
+    /// Asks for a fetch; whether one is on its way.
+    fn ask(&self) -> bool {
+        let mut attempt = self.attempt.lock();
+        if !attempt.running && attempt.ended.is_none_or(|ended| ended.elapsed() >= UNKNOWN_KEY_PAUSE) {
+            attempt.running = true;
+            self.wanted.notify_one();
+        }
+        attempt.running
+    }
+
+    fn take(&self, set: KeySet) {
+        tracing::info!(keys = set.len(), algorithms = set.algorithms(), "keys for tokens");
+        self.metrics.auth_keys.set(set.len() as i64);
+        self.metrics.auth_key_reads.with_label_values(&["ok"]).inc();
+        *self.keys.write() = Some(Arc::new(set));
+    }
+
+    fn failed(&self, error: &str) {
+        self.metrics.auth_key_reads.with_label_values(&["failed"]).inc();
+        tracing::warn!(error, "keys for tokens cannot be read; those from before are kept");
+    }
+
+    /// Looks at the files' contents, since a time of change may stay the same when a secret is mounted anew.
+    async fn look(self: Arc<KeySource>, mut seen: Vec<Vec<u8>>) {
+        let Place::Files(files) = &self.place else { return };
+        let mut trouble = String::new();
+        loop {
+            sleep(LOOK).await;
+            let contents = match read_files(files) {
+                Ok(contents) if contents == seen => continue,
+                Ok(contents) => contents,
+                Err(error) => {
+                    // Said once, not each second.
+                    if trouble != error {
+                        self.failed(&error);
+                        trouble = error;
+                    }
+                    continue;
+                }
+            };
+            trouble.clear();
+            match parse_files(files, &contents, self.algorithm) {
+                Ok(set) => self.take(set),
+                Err(error) => self.failed(&error),
+            }
+            seen = contents;
+        }
+    }
+
+    async fn refresh(self: Arc<KeySource>, every: Duration) {
+        let Place::Server(url, fetcher) = &self.place else { return };
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let wait = match fetch(url, fetcher, self.algorithm).await {
+                Ok(set) => {
+                    self.take(set);
+                    pause = FIRST_PAUSE;
+                    every
+                }
+                Err(error) => {
+                    self.failed(&format!("--jwt-jwks-url {url}: {error}"));
+                    let wait = pause.min(every);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    wait
+                }
+            };
+            *self.attempt.lock() = Attempt { running: false, ended: Some(Instant::now()) };
+            self.rounds.send_modify(|rounds| *rounds += 1);
+            // Not all nodes at once.
+            let wait = wait.mul_f64(0.9 + 0.2 * fastrand::f64());
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = self.wanted.notified() => {}
+            }
+            self.attempt.lock().running = true;
+        }
+    }
+}
+
+fn read_files(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
+    files.iter().map(|file| read_file(file).map_err(|e| format!("--jwt-key {}: {e}", file.display()))).collect()
+}
+
+fn read_file(file: &Path) -> Result<Vec<u8>, String> {
+    let about = std::fs::metadata(file).map_err(|e| e.to_string())?;
+    match about.len() {
+        n if n > MAX_BYTES as u64 => Err(format!("it has {n} bytes; {MAX_BYTES} are allowed")),
+        _ => std::fs::read(file).map_err(|e| e.to_string()),
+    }
+}
+
+fn parse_files(files: &[PathBuf], contents: &[Vec<u8>], algorithm: Option<Algorithm>) -> Result<KeySet, String> {
+    let parse = |(file, bytes): (&PathBuf, &Vec<u8>)| {
+        KeySet::from_file(bytes, algorithm).map_err(|e| format!("--jwt-key {}: {e}", file.display()))
+    };
+    let sets = files.iter().zip(contents).map(parse).collect::<Result<Vec<_>, _>>()?;
+    KeySet::merge(sets).map_err(|e| format!("--jwt-key: {e}"))
+}
+
+async fn fetch(url: &Uri, fetcher: &Fetcher, algorithm: Option<Algorithm>) -> Result<KeySet, String> {
+    let request = Request::get(url).header(ACCEPT, "application/jwk-set+json, application/json");
+    let request = request.body(Full::<Bytes>::default()).map_err(|e| e.to_string())?;
+    let answer = fetcher.send(request, MAX_BYTES).await?;
+    match answer.status().as_u16() {
+        200 => KeySet::from_jwks(answer.body(), Origin::Server, algorithm),
+        status => Err(format!("it answers {status}")),
+    }
+}

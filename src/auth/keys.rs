@@ -1,0 +1,244 @@
+//! Keys that tokens are verified with: read from PEM, JWK (RFC 7517), or a raw secret. Pure.
+//!
+//! A key has exactly one algorithm (RFC 8725, section 3.1), so a token's header can choose among keys, never how one of
+//! them is used. A set has shared secrets or public keys, never both.
+
+use super::crypto;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
+use serde_json::Value;
+
+/// The largest key file or answer of a key server, in bytes.
+pub const MAX_BYTES: usize = 1 << 20;
+/// Keys of one set.
+const MAX_KEYS: usize = 100;
+/// RSA keys that ring takes, in bits.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// A key and what it is for.
+#[derive(Clone, Debug)]
+pub struct Key {
+    pub id: Option<String>,
+    pub algorithm: Algorithm,
+    pub decoding: DecodingKey,
+}
+
+/// Keys that are used together.
+#[derive(Clone, Debug, Default)]
+pub struct KeySet {
+    keys: Vec<Key>,
+}
+
+/// Whom a set comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    File,
+    /// A server publishes it, so there are no secrets in it.
+    Server,
+}
+
+impl KeySet {
+    /// Reads a file: PEM, a JWK or JWK Set, or else a secret, its last line break left out.
+    ///
+    /// `algorithm` is for keys that do not name theirs. Errors say what to change.
+    pub fn from_file(bytes: &[u8], algorithm: Option<Algorithm>) -> Result<KeySet, String> {
+        let text = std::str::from_utf8(bytes).map(str::trim_start).unwrap_or_default();
+        if text.starts_with("-----BEGIN ") {
+            return KeySet::from_pem(text, algorithm);
+        }
+        if text.starts_with('{') {
+            return KeySet::from_jwks(bytes, Origin::File, algorithm);
+        }
+        let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
+        KeySet::of(vec![secret_key(None, secret, algorithm.unwrap_or(Algorithm::HS256))?])
+    }
+
+    fn from_pem(text: &str, algorithm: Option<Algorithm>) -> Result<KeySet, String> {
+        let blocks = text.split("-----BEGIN ").skip(1);
+        let keys = blocks.map(|block| pem_key(&format!("-----BEGIN {block}"), algorithm));
+        KeySet::of(keys.collect::<Result<_, _>>()?)
+    }
+
+    /// Reads a JWK Set or a single JWK. Keys of other kinds and for other uses are left out, as RFC 7517, section 5, asks.
+    pub fn from_jwks(bytes: &[u8], origin: Origin, algorithm: Option<Algorithm>) -> Result<KeySet, String> {
+        let value: Value = serde_json::from_slice(bytes).map_err(|e| format!("it is no JSON: {e}"))?;
+        let list = match &value["keys"] {
+            Value::Array(list) => list.clone(),
+            _ if value["kty"].is_string() => vec![value],
+            _ => return Err("it has neither \"keys\" (a JWK Set) nor \"kty\" (a JWK)".into()),
+        };
+        if list.len() > MAX_KEYS {
+            return Err(format!("it has {} keys; {MAX_KEYS} are allowed", list.len()));
+        }
+        let mut keys = Vec::new();
+        for value in list {
+            let Ok(jwk) = serde_json::from_value::<Jwk>(value) else { continue };
+            if origin == Origin::Server && matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
+                return Err("it publishes a shared secret (kty \"oct\"): whoever reads it could make tokens".into());
+            }
+            let name = jwk.common.key_id.clone().unwrap_or_else(|| "without kid".into());
+            keys.extend(jwk_key(&jwk, algorithm).map_err(|why| format!("key {name:?}: {why}"))?);
+        }
+        KeySet::of(keys)
+    }
+
+    /// Checks what concerns several keys.
+    fn of(keys: Vec<Key>) -> Result<KeySet, String> {
+        let secrets = keys.iter().filter(|key| key.decoding.family() == AlgorithmFamily::Hmac).count();
+        match keys.len() {
+            0 => Err("there is no key in it that tokens could be verified with".into()),
+            _ if secrets != 0 && secrets != keys.len() => {
+                Err("it mixes shared secrets with public keys: use one kind alone".into())
+            }
+            _ => Ok(KeySet { keys }),
+        }
+    }
+
+    /// The keys of several files as one set.
+    pub fn merge(sets: Vec<KeySet>) -> Result<KeySet, String> {
+        KeySet::of(sets.into_iter().flat_map(|set| set.keys).collect())
+    }
+
+    /// Keys that a token may have been signed with: those of its `kid`, and those without an id.
+    pub fn candidates(&self, kid: Option<&str>, algorithm: Algorithm) -> impl Iterator<Item = &Key> {
+        self.keys.iter().filter(move |key| {
+            key.algorithm == algorithm && (kid.is_none() || key.id.is_none() || key.id.as_deref() == kid)
+        })
+    }
+
+    /// Whether a `kid` is known, or need not be.
+    pub fn knows(&self, kid: Option<&str>) -> bool {
+        self.keys.iter().any(|key| kid.is_none() || key.id.is_none() || key.id.as_deref() == kid)
+    }
+
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The algorithms, each once, for people.
+    pub fn algorithms(&self) -> String {
+        let mut names: Vec<String> = self.keys.iter().map(|key| format!("{:?}", key.algorithm)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.join(", ")
+    }
+}
+
+/// RFC 7518, section 3.2: a key as long as the hash at least.
+fn secret_key(id: Option<String>, secret: &[u8], algorithm: Algorithm) -> Result<Key, String> {
+    let needed = match algorithm {
+        Algorithm::HS256 => 32,
+        Algorithm::HS384 => 48,
+        Algorithm::HS512 => 64,
+        other => return Err(format!("a shared secret is for HS256, HS384 or HS512, not {other:?}")),
+    };
+    match secret.len() {
+        n if n < needed => {
+            Err(format!("the secret has {n} bytes; {algorithm:?} needs {needed} (openssl rand -hex 64)"))
+        }
+        _ => Ok(Key { id, algorithm, decoding: DecodingKey::from_secret(secret) }),
+    }
+}
+
+fn pem_key(block: &str, algorithm: Option<Algorithm>) -> Result<Key, String> {
+    let label = block.trim_start_matches("-----BEGIN ").split("-----").next().unwrap_or_default().to_owned();
+    match label.as_str() {
+        "PUBLIC KEY" | "RSA PUBLIC KEY" => {}
+        _ if label.contains("PRIVATE") => {
+            return Err(
+                "it is a private key, which signs tokens: a node needs the public one (openssl pkey -pubout)".into()
+            );
+        }
+        "CERTIFICATE" => return Err("it is a certificate: give its public key (openssl x509 -pubkey -noout)".into()),
+        _ => return Err(format!("PEM of kind {label:?}; a PUBLIC KEY is needed")),
+    }
+    let bytes = block.as_bytes();
+    let key = DecodingKey::from_rsa_pem(bytes);
+    // Each reader checks the kind of key, but the one for RSA takes any.
+    let key = DecodingKey::from_ec_pem(bytes).or_else(|_| DecodingKey::from_ed_pem(bytes)).or(key);
+    let decoding = key.map_err(|_| "it is no public key of RSA, P-256, P-384 or Ed25519".to_owned())?;
+    let own = match decoding.family() {
+        AlgorithmFamily::Ec => curve_of_point(&decoding)?,
+        AlgorithmFamily::Ed => Algorithm::EdDSA,
+        AlgorithmFamily::Rsa => Algorithm::RS256,
+        AlgorithmFamily::Hmac => return Err("a PEM has no shared secret".into()),
+    };
+    Ok(Key { id: None, algorithm: chosen(&decoding, own, algorithm)?, decoding })
+}
+
+/// An uncompressed point (SEC 1, section 2.3.3) has a byte and two coordinates.
+fn curve_of_point(key: &DecodingKey) -> Result<Algorithm, String> {
+    match key.try_get_as_bytes().map(<[u8]>::len) {
+        Ok(65) => Ok(Algorithm::ES256),
+        Ok(97) => Ok(Algorithm::ES384),
+        _ => Err("its curve is neither P-256 nor P-384".into()),
+    }
+}
+
+/// `None` for a key of a kind or use that is not ours.
+fn jwk_key(jwk: &Jwk, algorithm: Option<Algorithm>) -> Result<Option<Key>, String> {
+    let id = jwk.common.key_id.clone();
+    let named = match jwk.common.key_algorithm.map(Algorithm::try_from) {
+        None => None,
+        Some(Ok(named)) => Some(named),
+        // For encryption, or unknown here.
+        Some(Err(_)) => return Ok(None),
+    };
+    let verifies = |ops: &Vec<KeyOperations>| ops.contains(&KeyOperations::Verify);
+    if jwk.common.public_key_use.as_ref().is_some_and(|usage| *usage != PublicKeyUse::Signature)
+        || !jwk.common.key_operations.as_ref().is_none_or(verifies)
+    {
+        return Ok(None);
+    }
+    let own = match &jwk.algorithm {
+        AlgorithmParameters::OctetKey(key) => {
+            let secret = URL_SAFE_NO_PAD.decode(&key.value).map_err(|_| "\"k\" is no base64url".to_owned())?;
+            return secret_key(id, &secret, named.or(algorithm).unwrap_or(Algorithm::HS256)).map(Some);
+        }
+        AlgorithmParameters::RSA(key) => {
+            let modulus = URL_SAFE_NO_PAD.decode(&key.n).map_err(|_| "\"n\" is no base64url".to_owned())?;
+            let bits = modulus.iter().skip_while(|byte| **byte == 0).count() * 8;
+            if !RSA_BITS.contains(&bits) {
+                return Err(format!("an RSA key of {bits} bits; {} to {} are taken", RSA_BITS.start(), RSA_BITS.end()));
+            }
+            Algorithm::RS256
+        }
+        AlgorithmParameters::EllipticCurve(key) => match key.curve {
+            EllipticCurve::P256 => Algorithm::ES256,
+            EllipticCurve::P384 => Algorithm::ES384,
+            _ => return Ok(None),
+        },
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
+        _ => return Ok(None),
+    };
+    let decoding = DecodingKey::from_jwk(jwk).map_err(|e| e.to_string())?;
+    if decoding.family() == AlgorithmFamily::Ec && curve_of_point(&decoding)? != own {
+        return Err("its coordinates are not of its curve".into());
+    }
+    let algorithm = chosen(&decoding, own, named.or(algorithm.filter(|a| fits(&decoding, *a))))?;
+    Ok(Some(Key { id, algorithm, decoding }))
+}
+
+fn fits(key: &DecodingKey, algorithm: Algorithm) -> bool {
+    crypto::family(algorithm).is_ok_and(|family| family == key.family())
+}
+
+/// What a key is for: what was said, if that can be; RSA keys fit six algorithms, all others one.
+fn chosen(key: &DecodingKey, own: Algorithm, said: Option<Algorithm>) -> Result<Algorithm, String> {
+    let Some(said) = said else { return Ok(own) };
+    match key.family() {
+        AlgorithmFamily::Rsa if fits(key, said) => Ok(said),
+        _ if said == own => Ok(own),
+        _ => Err(format!("it is a key for {own:?}, not for {said:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

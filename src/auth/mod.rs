@@ -1,0 +1,209 @@
+//! Authorization: what a request may do. Owns tokens, keys, the question to the application, and revocations.
+//!
+//! [`Auth::authorize`] is asked once per request, whatever carries it, and answers with a [`Grant`] or a refusal; a
+//! subscriber keeps the grant's [`Pass`]. Nothing here fails open: what cannot be decided is refused.
+
+mod claims;
+pub mod control;
+pub mod crypto;
+mod fetch;
+pub mod forward;
+pub mod grant;
+mod jwt;
+mod key_source;
+pub mod keys;
+pub mod pattern;
+pub mod revocation;
+pub mod token;
+
+pub use grant::{Action, Grant, Pass};
+pub use jwt::now_ms;
+pub use key_source::KeySource;
+
+use crate::channel::Channel;
+use crate::config::{AuthMode, AuthSettings, Switch};
+use crate::http::cors::Cors;
+use crate::http::reject::{Code, Problem};
+use crate::metrics::Metrics;
+use forward::Forward;
+use hyper::{HeaderMap, Method, Uri};
+use jwt::Jwt;
+use pattern::{Pattern, Patterns};
+use revocation::Revocations;
+use std::net::IpAddr;
+use std::sync::Arc;
+use token::Source;
+use tokio::runtime::Handle;
+
+/// Decides for one node.
+pub struct Auth {
+    judge: Judge,
+    cookie: Option<String>,
+    token_query: bool,
+    public: Vec<Pattern>,
+    cors: Arc<Cors>,
+    metrics: Arc<Metrics>,
+    pub revocations: Arc<Revocations>,
+}
+
+enum Judge {
+    Nobody,
+    Jwt(Box<Jwt>),
+    Forward(Box<Forward>),
+}
+
+/// A request, as far as authorization looks at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    pub method: &'a Method,
+    pub uri: &'a Uri,
+    pub headers: &'a HeaderMap,
+    /// The client's address, behind trusted proxies.
+    pub client: IpAddr,
+    pub action: Action,
+    /// What is asked for; empty where a body will say it, and then [`Auth::check`] is for the caller.
+    pub channels: &'a [Channel],
+}
+
+impl Auth {
+    /// Starts what keeps it able to decide, on `runtime`. `Err` names the setting that cannot be used.
+    pub fn start(
+        settings: &AuthSettings,
+        cors: Arc<Cors>,
+        metrics: Arc<Metrics>,
+        runtime: &Handle,
+    ) -> Result<Arc<Auth>, String> {
+        let judge = match settings.mode {
+            AuthMode::None => Judge::Nobody,
+            AuthMode::Jwt => {
+                let keys = KeySource::start(settings, metrics.clone(), runtime)?;
+                Judge::Jwt(Box::new(Jwt::new(settings, keys)))
+            }
+            AuthMode::Forward => Judge::Forward(Box::new(Forward::new(settings, metrics.clone())?)),
+        };
+        Ok(Arc::new(Auth {
+            judge,
+            cookie: settings.token_cookie.clone(),
+            token_query: settings.token_query == Switch::On,
+            public: settings.public.clone(),
+            cors,
+            metrics,
+            revocations: Arc::default(),
+        }))
+    }
+
+    /// Everybody may do everything, for tests of other parts.
+    pub fn nobody(metrics: Arc<Metrics>) -> Arc<Auth> {
+        Arc::new(Auth {
+            judge: Judge::Nobody,
+            cookie: None,
+            token_query: false,
+            public: Vec::new(),
+            cors: Arc::default(),
+            metrics,
+            revocations: Arc::default(),
+        })
+    }
+
+    /// Whether it must know the channels to decide at all.
+    pub fn needs_channels(&self) -> bool {
+        matches!(self.judge, Judge::Forward(_))
+    }
+
+    /// Why nobody can be let in now; `None`: it can decide.
+    pub fn trouble(&self) -> Option<&'static str> {
+        match &self.judge {
+            Judge::Jwt(jwt) if jwt.keys.current().is_none() => Some("no keys for tokens have been fetched"),
+            _ => None,
+        }
+    }
+
+    /// What a request may do; its channels are covered, or it is refused.
+    ///
+    /// Waits for the application, or for a fetch of keys, within their timeouts. Cancel safe.
+    pub async fn authorize(&self, question: Question<'_>) -> Result<Grant, Problem> {
+        let result = self.decide(&question).await;
+        let outcome = match &result {
+            Ok(grant) if grant.subject.is_none() && grant.expires_ms.is_none() => "anonymous",
+            Ok(_) => "granted",
+            Err(problem) => problem.code.as_str(),
+        };
+        if !matches!(self.judge, Judge::Nobody) {
+            self.metrics.auth.with_label_values(&[outcome]).inc();
+        }
+        result
+    }
+
+    /// Whether a grant covers channels that were not known when it was asked for.
+    pub fn check(&self, grant: &Grant, action: Action, channels: &[Channel]) -> Result<(), Problem> {
+        let result = grant.check(action, channels);
+        if let Err(problem) = &result {
+            self.metrics.auth.with_label_values(&[problem.code.as_str()]).inc();
+        }
+        result
+    }
+
+    async fn decide(&self, question: &Question<'_>) -> Result<Grant, Problem> {
+        // Before anything is decided: whatever is revoked from here on is looked at again later.
+        let seen = self.revocations.count();
+        let grant = match &self.judge {
+            Judge::Nobody => Grant::everything(),
+            Judge::Jwt(jwt) => self.by_token(jwt, question).await?,
+            Judge::Forward(_) if self.is_public(question) => self.anonymous(),
+            Judge::Forward(forward) => {
+                if question.headers.contains_key(hyper::header::COOKIE) {
+                    self.refuse_cross_site(question)?;
+                }
+                let grant = forward.ask(question).await?;
+                Grant { subscribe: grant.subscribe.and(&self.public), ..grant }
+            }
+        };
+        if self.revocations.bars(grant.subject.as_ref(), grant.token_id.as_ref(), now_ms()) {
+            return Err(Problem::new(Code::TokenRevoked, "the token or its subject has been revoked"));
+        }
+        grant.check(question.action, question.channels)?;
+        if let Some(most) = grant.quota.channels
+            && question.action == Action::Subscribe
+            && question.channels.len() > most as usize
+        {
+            let detail = format!("the token allows {most} channels of one connection");
+            return Err(Problem::new(Code::TooManyChannels, detail));
+        }
+        Ok(Grant { seen, ..grant })
+    }
+
+    async fn by_token(&self, jwt: &Jwt, question: &Question<'_>) -> Result<Grant, Problem> {
+        let query = if self.token_query { question.uri.query().unwrap_or_default() } else { "" };
+        let Some((token, source)) = token::find(question.headers, query, self.cookie.as_deref())? else {
+            return match self.is_public(question) {
+                true => Ok(self.anonymous()),
+                false => Err(Problem::new(Code::Unauthorized, "a token is needed: Authorization: Bearer TOKEN")),
+            };
+        };
+        if source == Source::Cookie {
+            self.refuse_cross_site(question)?;
+        }
+        let grant = jwt.grant(&token).await?;
+        Ok(Grant { subscribe: grant.subscribe.and(&self.public), ..grant })
+    }
+
+    /// What may be done by whoever shows nothing.
+    fn anonymous(&self) -> Grant {
+        Grant::of(Patterns::These(self.public.clone()), Patterns::nothing())
+    }
+
+    fn is_public(&self, question: &Question<'_>) -> bool {
+        !question.channels.is_empty() && self.anonymous().check(question.action, question.channels).is_ok()
+    }
+
+    /// A browser sends cookies for whatever page asks it to, so that page must be one of ours.
+    fn refuse_cross_site(&self, question: &Question<'_>) -> Result<(), Problem> {
+        match self.cors.trusts(question.headers) {
+            true => Ok(()),
+            false => {
+                let detail = "a page of another site asks with this browser's cookies; --cors-origin does not name it";
+                Err(Problem::new(Code::CrossSite, detail))
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Revocations: who is disconnected by an entry of the control stream, and who is kept out afterwards. Pure.
+//!
+//! An entry has the fields `disconnect` (`subject`, `channel` or `token`) and `name`, and may have `until`, in Unix
+//! seconds: up to then a subject or token is refused. A token is kept out for a day where `until` is not given.
+
+use super::grant::Pass;
+use crate::backplane::Entry;
+use crate::channel::Channel;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
+
+/// How long a token is kept out where the entry does not say: longer than tokens of sessions live.
+pub const TOKEN_MEMORY_MS: u64 = 24 * 3_600_000;
+/// Subjects and tokens that are kept out at most; beyond that, those whose time ends first are let go.
+const MAX_BARRED: usize = 100_000;
+/// Disconnects that are remembered for those who are on their way to a courier.
+const MAX_RECENT: usize = 1_024;
+/// Longest name, as that of a claim.
+const MAX_NAME: usize = 256;
+
+/// Whom a disconnect concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    Subject,
+    Channel,
+    Token,
+}
+
+impl Target {
+    pub const ALL: [Target; 3] = [Target::Subject, Target::Channel, Target::Token];
+
+    /// As it stands in entries, events and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Target::Subject => "subject",
+            Target::Channel => "channel",
+            Target::Token => "token",
+        }
+    }
+}
+
+/// One order to disconnect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disconnect {
+    pub target: Target,
+    pub name: Arc<str>,
+    /// In Unix milliseconds; `None`: who is disconnected may come back at once.
+    pub until_ms: Option<u64>,
+}
+
+impl Disconnect {
+    /// Reads an entry of the control stream; `Err` says what is wrong with it.
+    pub fn from_entry(entry: &Entry) -> Result<Disconnect, String> {
+        let field = |name: &str| {
+            let mut found = entry.fields.iter().filter(|(field, _)| field == name.as_bytes());
+            match (found.next(), found.next()) {
+                (Some((_, value)), None) => {
+                    std::str::from_utf8(value).map(Some).map_err(|_| format!("{name}: no text"))
+                }
+                (None, _) => Ok(None),
+                (Some(_), Some(_)) => Err(format!("{name} is given twice")),
+            }
+        };
+        let kind = field("disconnect")?.ok_or("it has no field disconnect")?;
+        let target = Target::ALL.into_iter().find(|target| target.label() == kind);
+        let target = target.ok_or("disconnect is neither subject, channel nor token")?;
+        let name = field("name")?.ok_or("it has no field name")?;
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Err(format!("name has {} bytes; 1 to {MAX_NAME} are taken", name.len()));
+        }
+        let until_ms = match field("until")? {
+            Some(text) => {
+                let seconds: u64 = text.parse().map_err(|_| "until is no number of seconds")?;
+                Some(seconds.saturating_mul(1000))
+            }
+            None if target == Target::Token => Some(entry.position.ms.saturating_add(TOKEN_MEMORY_MS)),
+            None => None,
+        };
+        Ok(Disconnect { target, name: name.into(), until_ms: until_ms.filter(|_| target != Target::Channel) })
+    }
+
+    /// Whether it concerns a subscriber with this pass and these channels.
+    pub fn concerns(&self, pass: Option<&Pass>, mut channels: impl Iterator<Item = impl AsRef<str>>) -> bool {
+        let named = |name: Option<&Arc<str>>| name.is_some_and(|name| **name == *self.name);
+        match self.target {
+            Target::Subject => named(pass.and_then(|pass| pass.subject.as_ref())),
+            Target::Token => named(pass.and_then(|pass| pass.token_id.as_ref())),
+            Target::Channel => channels.any(|channel| *channel.as_ref() == *self.name),
+        }
+    }
+}
+
+/// What the control stream has said so far.
+pub struct Revocations {
+    state: Mutex<State>,
+    count: AtomicU64,
+    /// Whether the stream's history has been read since the start.
+    known: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct State {
+    barred: HashMap<(Target, Arc<str>), u64>,
+    /// The same by the end of its time.
+    ends: BTreeSet<(u64, Target, Arc<str>)>,
+    recent: VecDeque<Arc<Disconnect>>,
+}
+
+impl Default for Revocations {
+    fn default() -> Revocations {
+        Revocations { state: Mutex::default(), count: AtomicU64::new(0), known: watch::Sender::new(false) }
+    }
+}
+
+impl Revocations {
+    /// Takes one in, before couriers are told. Whether somebody had to be let go of for it.
+    pub fn add(&self, disconnect: &Arc<Disconnect>, now_ms: u64) -> bool {
+        let mut state = self.state.lock();
+        state.forget_until(now_ms);
+        if let Some(until) = disconnect.until_ms.filter(|until| *until > now_ms) {
+            let key = (disconnect.target, disconnect.name.clone());
+            if let Some(before) = state.barred.insert(key.clone(), until) {
+                state.ends.remove(&(before, key.0, key.1.clone()));
+            }
+            state.ends.insert((until, key.0, key.1));
+        }
+        let full = state.barred.len() > MAX_BARRED;
+        if full && let Some((_, target, name)) = state.ends.pop_first() {
+            state.barred.remove(&(target, name));
+        }
+        if state.recent.len() == MAX_RECENT {
+            state.recent.pop_front();
+        }
+        state.recent.push_back(disconnect.clone());
+        // Under the lock, so that who sees the number sees the disconnect.
+        self.count.fetch_add(1, Ordering::Release);
+        full
+    }
+
+    /// How many there have been.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Subjects and tokens that are kept out now.
+    pub fn barred(&self, now_ms: u64) -> usize {
+        let mut state = self.state.lock();
+        state.forget_until(now_ms);
+        state.barred.len()
+    }
+
+    /// Whether a subject or token is kept out now.
+    pub fn bars(&self, subject: Option<&Arc<str>>, token_id: Option<&Arc<str>>, now_ms: u64) -> bool {
+        if self.count() == 0 {
+            return false;
+        }
+        let state = self.state.lock();
+        let bars = |target, name: Option<&Arc<str>>| {
+            name.and_then(|name| state.barred.get(&(target, name.clone()))).is_some_and(|until| *until > now_ms)
+        };
+        bars(Target::Subject, subject) || bars(Target::Token, token_id)
+    }
+
+    /// Whether a subscriber that was admitted when there were `seen` disconnects has been meant by a later one. Where
+    /// that cannot be told any more it is assumed: the client comes back and is judged afresh.
+    pub fn missed(&self, seen: u64, pass: Option<&Pass>, channels: &[Channel]) -> Option<Target> {
+        if self.count() == seen {
+            return None;
+        }
+        let state = self.state.lock();
+        let later = self.count().saturating_sub(seen) as usize;
+        if later > state.recent.len() {
+            return Some(Target::Subject);
+        }
+        let recent = state.recent.iter().rev().take(later);
+        let concerns = |d: &&Arc<Disconnect>| d.concerns(pass, channels.iter().map(Channel::as_str));
+        recent.into_iter().find(concerns).map(|disconnect| disconnect.target)
+    }
+
+    /// The history has been read.
+    pub fn set_known(&self) {
+        self.known.send_replace(true);
+    }
+
+    /// Waits until the history has been read once.
+    pub async fn known(&self) {
+        // The sender lives as long as self.
+        let _ = self.known.subscribe().wait_for(|known| *known).await;
+    }
+}
+
+impl State {
+    fn forget_until(&mut self, now_ms: u64) {
+        while self.ends.first().is_some_and(|(until, ..)| *until <= now_ms) {
+            if let Some((_, target, name)) = self.ends.pop_first() {
+                self.barred.remove(&(target, name));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! `fantail revoke`: disconnects a subject, a channel's subscribers or a token on all nodes, by the control stream.
+
+use super::FAILURE;
+use crate::auth::control;
+use crate::auth::revocation::Target;
+use crate::backplane::Publication;
+use crate::backplane::redis::once;
+use crate::channel::Channel;
+use crate::config;
+use bytes::Bytes;
+use clap::Args;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Disconnects, and prints the id of the control stream's entry.
+#[derive(Args, Clone, Debug)]
+pub struct Revoke {
+    /// What is disconnected: a subject, a channel's subscribers, or a token.
+    #[arg(value_name = "KIND", value_parser = ["subject", "channel", "token"])]
+    kind: String,
+    /// The subject's name, the channel, or the token's id (jti).
+    #[arg(value_name = "NAME", value_parser = name)]
+    name: String,
+    /// How long a subject or token is kept out, up to 365days; a token is for 1day where not given.
+    #[arg(long = "for", value_name = "DURATION", value_parser = config::duration(config::SECOND..=365 * config::DAY))]
+    time: Option<Duration>,
+    /// The Redis of the nodes.
+    #[arg(long, env = "FANTAIL_REDIS", value_name = "URL", value_parser = config::redis_url)]
+    redis: config::RedisUrl,
+    /// What precedes a channel's name in its stream's key.
+    #[arg(long, env = "FANTAIL_KEY_PREFIX", default_value = "sse:", value_name = "TEXT")]
+    #[arg(value_parser = config::key_prefix)]
+    key_prefix: String,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=256 => Ok(text.to_owned()),
+        n => Err(format!("{n} bytes; 1 to 256 are taken")),
+    }
+}
+
+/// Appends the entry; nodes carry it out within a second.
+pub async fn revoke(settings: Revoke) -> ExitCode {
+    match append(&settings).await {
+        Ok(id) => {
+            let _ = writeln!(std::io::stdout(), "{id}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            let _ = writeln!(std::io::stderr(), "fantail: {message}");
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+async fn append(settings: &Revoke) -> Result<String, String> {
+    if settings.kind == Target::Channel.label() && settings.time.is_some() {
+        return Err("--for: a channel's subscribers are disconnected, not kept out".into());
+    }
+    let mut fields = vec![
+        (Bytes::from_static(b"disconnect"), Bytes::from(settings.kind.clone())),
+        (Bytes::from_static(b"name"), Bytes::from(settings.name.clone())),
+    ];
+    if let Some(time) = settings.time {
+        let until = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + time;
+        fields.push((Bytes::from_static(b"until"), Bytes::from(until.as_secs().to_string())));
+    }
+    let channel = Channel::new(control::CHANNEL).expect("a good name");
+    let url = &settings.redis;
+    let id = once::append(url.with_credentials(), &settings.key_prefix, Publication { channel, fields }).await;
+    id.map(|id| id.to_string()).map_err(|e| format!("{url}: {e}"))
+}

@@ -1,0 +1,208 @@
+//! Settings of who may do what: `--auth` and all that belongs to it.
+
+use super::Contradiction;
+use super::values::{DAY, HOUR, MINUTE, SECOND, SHORTEST, Switch, duration, number};
+use crate::auth::pattern::{Pattern, PatternError};
+use clap::{Args, ValueEnum};
+use hyper::Uri;
+use hyper::header::HeaderName;
+use jsonwebtoken::Algorithm;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Who decides what a client may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AuthMode {
+    /// Everybody may subscribe to everything.
+    None,
+    /// Signed tokens (JWT, RFC 7519).
+    Jwt,
+    /// The application, asked by a sub-request.
+    Forward,
+}
+
+/// Which header trusted proxies write the client's address into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// Settings of authorization and of limits per client.
+#[derive(Args, Clone, Debug)]
+pub struct AuthSettings {
+    /// Who decides what a client may do: nobody, a signed token, or the application, which is asked.
+    #[arg(long = "auth", env = "FANTAIL_AUTH", default_value = "none", value_enum, ignore_case = true)]
+    #[arg(id = "auth", value_name = "MODE")]
+    pub mode: AuthMode,
+    /// Files with the keys of tokens, separated by commas: PEM, JWK Set, or a raw secret; read again when they change.
+    #[arg(long, env = "FANTAIL_JWT_KEY", value_delimiter = ',', value_name = "PATH")]
+    pub jwt_key: Vec<PathBuf>,
+    /// URL of a JWK Set with the keys of tokens.
+    #[arg(long, env = "FANTAIL_JWT_JWKS_URL", value_name = "URL", value_parser = http_url)]
+    pub jwt_jwks_url: Option<Uri>,
+    /// Time after which the JWK Set is fetched again; 10s to 1day.
+    #[arg(long, env = "FANTAIL_JWT_REFRESH", default_value = "5m", value_name = "DURATION")]
+    #[arg(value_parser = duration(10 * SECOND..=DAY))]
+    pub jwt_refresh: Duration,
+    /// Algorithm of keys that do not name theirs, such as HS512 or PS256; else HS256, RS256, or the curve's.
+    #[arg(long, env = "FANTAIL_JWT_ALGORITHM", value_name = "NAME", value_parser = algorithm)]
+    pub jwt_algorithm: Option<Algorithm>,
+    /// Issuers (iss) whose tokens are taken, separated by commas; any where not given.
+    #[arg(long, env = "FANTAIL_JWT_ISSUER", value_delimiter = ',', value_name = "TEXT")]
+    pub jwt_issuer: Vec<String>,
+    /// Audiences (aud) of which a token must name one, separated by commas; where not given a token must have none.
+    #[arg(long, env = "FANTAIL_JWT_AUDIENCE", value_delimiter = ',', value_name = "TEXT")]
+    pub jwt_audience: Vec<String>,
+    /// How far the issuer's clock may be off; up to 5m.
+    #[arg(long, env = "FANTAIL_JWT_LEEWAY", default_value = "5s", value_name = "DURATION")]
+    #[arg(value_parser = duration(Duration::ZERO..=5 * MINUTE))]
+    pub jwt_leeway: Duration,
+    /// Claim that names the subject.
+    #[arg(long, env = "FANTAIL_CLAIM_SUBJECT", default_value = "sub", value_name = "NAME")]
+    pub claim_subject: String,
+    /// Claim with the patterns of channels to subscribe to; a dot leads into a nested claim.
+    #[arg(long, env = "FANTAIL_CLAIM_SUBSCRIBE", default_value = "fantail.subscribe", value_name = "NAME")]
+    pub claim_subscribe: String,
+    /// Claim with the patterns of channels to publish to.
+    #[arg(long, env = "FANTAIL_CLAIM_PUBLISH", default_value = "fantail.publish", value_name = "NAME")]
+    pub claim_publish: String,
+    /// Claim with the subject's limits.
+    #[arg(long, env = "FANTAIL_CLAIM_LIMITS", default_value = "fantail.limits", value_name = "NAME")]
+    pub claim_limits: String,
+    /// Cookie that may carry the token.
+    #[arg(long, env = "FANTAIL_TOKEN_COOKIE", value_name = "NAME", value_parser = cookie_name)]
+    pub token_cookie: Option<String>,
+    /// Whether the parameter token of the URL may carry the token.
+    #[arg(long, env = "FANTAIL_TOKEN_QUERY", default_value = "on", value_enum, ignore_case = true)]
+    pub token_query: Switch,
+    /// Time before a grant's end at which its subscriber is told of it; up to 1h, 0s: not.
+    #[arg(long, env = "FANTAIL_TOKEN_EXPIRING", default_value = "30s", value_name = "DURATION")]
+    #[arg(value_parser = duration(Duration::ZERO..=HOUR))]
+    pub token_expiring: Duration,
+    /// Patterns of channels that need no token to subscribe to, separated by commas.
+    #[arg(long, env = "FANTAIL_PUBLIC", value_delimiter = ',', value_name = "PATTERN", value_parser = public_pattern)]
+    pub public: Vec<Pattern>,
+    /// URL of the application that is asked for each subscription and publication.
+    #[arg(long, env = "FANTAIL_FORWARD_URL", value_name = "URL", value_parser = http_url)]
+    pub forward_url: Option<Uri>,
+    /// Request headers that the application is shown, separated by commas; cookies always are.
+    #[arg(long, env = "FANTAIL_FORWARD_HEADERS", value_delimiter = ',', value_name = "NAME")]
+    #[arg(default_value = "authorization", value_parser = header_name)]
+    pub forward_headers: Vec<HeaderName>,
+    /// How long the application may take to answer; 100ms to 1m.
+    #[arg(long, env = "FANTAIL_FORWARD_TIMEOUT", default_value = "2s", value_name = "DURATION")]
+    #[arg(value_parser = duration(SHORTEST..=MINUTE))]
+    pub forward_timeout: Duration,
+    /// Time for which the application's answer serves the same question again; up to 1h, 0s: never.
+    #[arg(long, env = "FANTAIL_FORWARD_CACHE", default_value = "5s", value_name = "DURATION")]
+    #[arg(value_parser = duration(Duration::ZERO..=HOUR))]
+    pub forward_cache: Duration,
+    /// Questions to the application at once; 1 to 10000.
+    #[arg(long, env = "FANTAIL_FORWARD_CONCURRENCY", default_value = "100", value_name = "N")]
+    #[arg(value_parser = number(1..=10_000_usize))]
+    pub forward_concurrency: usize,
+    /// File with the authorities that certify the key server and the application; else the system's.
+    #[arg(long, env = "FANTAIL_AUTH_CA", value_name = "PATH")]
+    pub auth_ca: Option<PathBuf>,
+    /// In which header --trusted-proxies say which client they speak for; the other one is not looked at.
+    #[arg(long, env = "FANTAIL_FORWARDED_HEADER", default_value = "x-forwarded-for", value_enum, ignore_case = true)]
+    pub forwarded_header: ForwardedHeader,
+    /// Subscribers at once of one subject, up to 10000000; 0: no limit.
+    #[arg(long, env = "FANTAIL_MAX_CONNECTIONS_PER_SUBJECT", default_value = "0", value_name = "N")]
+    #[arg(value_parser = number(0..=10_000_000_usize))]
+    pub max_connections_per_subject: usize,
+    /// Channels at once of all subscribers of one address, up to 10000000; 0: no limit.
+    #[arg(long, env = "FANTAIL_MAX_CHANNELS_PER_ADDRESS", default_value = "0", value_name = "N")]
+    #[arg(value_parser = number(0..=10_000_000_usize))]
+    pub max_channels_per_address: usize,
+    /// Channels at once of all subscribers of one subject, up to 10000000; 0: no limit.
+    #[arg(long, env = "FANTAIL_MAX_CHANNELS_PER_SUBJECT", default_value = "0", value_name = "N")]
+    #[arg(value_parser = number(0..=10_000_000_usize))]
+    pub max_channels_per_subject: usize,
+    /// Subscriptions per second of one address, up to 1000000; 0: no limit.
+    #[arg(long, env = "FANTAIL_SUBSCRIBE_RATE", default_value = "0", value_name = "N")]
+    #[arg(value_parser = number(0..=1_000_000_u32))]
+    pub subscribe_rate: u32,
+    /// Subscriptions per second of one subject, up to 1000000; 0: no limit.
+    #[arg(long, env = "FANTAIL_SUBSCRIBE_RATE_PER_SUBJECT", default_value = "0", value_name = "N")]
+    #[arg(value_parser = number(0..=1_000_000_u32))]
+    pub subscribe_rate_per_subject: u32,
+    /// Events that one subject may publish over HTTP per second, up to 1000000; 0: no limit.
+    #[arg(long, env = "FANTAIL_PUBLISH_RATE_PER_SUBJECT", default_value = "0", value_name = "N")]
+    #[arg(value_parser = number(0..=1_000_000_u32))]
+    pub publish_rate_per_subject: u32,
+}
+
+impl AuthSettings {
+    /// Checks what concerns several settings.
+    pub(super) fn verify(&self) -> Result<(), Contradiction> {
+        let wrong = |text: &str| Err(Contradiction(text.to_owned()));
+        let (jwt, forward) = (self.mode == AuthMode::Jwt, self.mode == AuthMode::Forward);
+        let has_key = !self.jwt_key.is_empty() || self.jwt_jwks_url.is_some();
+        if jwt && !has_key {
+            return wrong("--auth jwt: it needs --jwt-key or --jwt-jwks-url");
+        }
+        if !self.jwt_key.is_empty() && self.jwt_jwks_url.is_some() {
+            return wrong("--jwt-key and --jwt-jwks-url exclude each other");
+        }
+        // Most likely --auth was forgotten, and everybody could read everything.
+        if !jwt && has_key {
+            let flag = if self.jwt_key.is_empty() { "--jwt-jwks-url" } else { "--jwt-key" };
+            return wrong(&format!("{flag}: it needs --auth jwt"));
+        }
+        if !jwt && self.token_cookie.is_some() {
+            return wrong("--token-cookie: it needs --auth jwt");
+        }
+        if forward && self.forward_url.is_none() {
+            return wrong("--auth forward: it needs --forward-url");
+        }
+        if !forward && self.forward_url.is_some() {
+            return wrong("--forward-url: it needs --auth forward");
+        }
+        if self.mode == AuthMode::None && !self.public.is_empty() {
+            return wrong("--public: it needs --auth jwt or --auth forward");
+        }
+        Ok(())
+    }
+}
+
+/// `http://` or `https://`, without credentials: those would stand in logs.
+fn http_url(text: &str) -> Result<Uri, String> {
+    let uri: Uri = text.parse().map_err(|_| "not a URL such as https://app.example.org/auth".to_owned())?;
+    match (uri.scheme_str(), uri.authority()) {
+        (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => {
+            Err("a URL with a user in it is not taken".into())
+        }
+        (Some("http" | "https"), Some(_)) => Ok(uri),
+        _ => Err("not a URL such as https://app.example.org/auth".into()),
+    }
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, String> {
+    text.parse().map_err(|_| {
+        "use one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA".to_owned()
+    })
+}
+
+/// A token of RFC 9110, section 5.6.2.
+fn cookie_name(text: &str) -> Result<String, String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    match !text.is_empty() && text.bytes().all(allowed) {
+        true => Ok(text.to_owned()),
+        false => Err("not a cookie's name".into()),
+    }
+}
+
+fn public_pattern(text: &str) -> Result<Pattern, String> {
+    match Pattern::parse(text, None).map_err(|e: PatternError| e.to_string())? {
+        Some(pattern) => Ok(pattern),
+        None => Err("{sub} means nothing here: who has no token has no subject".into()),
+    }
+}
+
+fn header_name(text: &str) -> Result<HeaderName, String> {
+    text.parse().map_err(|_| "not the name of a header".to_owned())
+}

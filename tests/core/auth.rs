@@ -1,0 +1,31 @@
+//! Who may do what: tokens, the application's word, revocations, origins, and limits per client; whole nodes, real sockets.
+
+mod clients;
+mod forward;
+mod keys;
+mod refusals;
+mod revocations;
+mod tokens;
+
+use crate::support::jwt::{Folder, flags};
+use crate::support::node::Node;
+use crate::support::redis::Redis;
+
+/// A node in memory that takes tokens of the tests' secret.
+fn node(folder: &Folder, more: &[&str]) -> Node {
+    let flags = flags(folder);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    Node::start(&flags)
+}
+
+/// The same on a Redis.
+fn node_on(redis: &Redis, folder: &Folder, more: &[&str]) -> Node {
+    let flags = flags(folder);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    Node::on(redis, &flags)
+}
+
+/// The header that carries a token.
+fn bearer(token: &str) -> (&'static str, String) {
+    ("Authorization", format!("Bearer {token}"))
+}

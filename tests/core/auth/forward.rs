@@ -1,0 +1,128 @@
+//! The application decides: what it is asked, what its answers mean, and that nothing opens when it fails.
+
+use crate::support::node::{Node, eventually};
+use crate::support::stream::{End, Stream};
+use crate::support::web::Web;
+use std::time::{Duration, Instant};
+
+fn node(web: &Web, more: &[&str]) -> Node {
+    Node::start(&[&["--auth", "forward", "--forward-url", &web.url("/may"), "--forward-cache", "0s"], more].concat())
+}
+
+#[test]
+fn it_is_asked_with_what_it_needs_and_nothing_more() {
+    let web = Web::start();
+    let node = node(&web, &["--forward-headers", "x-tenant,authorization"]);
+    let headers = [
+        ("Cookie", "sid=1"),
+        ("Cookie", "lang=de"),
+        ("X-Tenant", "t"),
+        ("X-Fantail-Channels", "forged"),
+        ("X-Forwarded-For", "6.6.6.6"),
+        ("Accept-Language", "de"),
+    ];
+    drop(Stream::open(node.listen, "/events?channels=a,b&token=tok&x=1", &headers));
+    let asked = web.last();
+    assert_eq!(asked.target, "/may");
+    for (name, value) in [
+        ("cookie", "sid=1"),
+        ("x-tenant", "t"),
+        ("authorization", "Bearer tok"),
+        ("x-fantail-action", "subscribe"),
+        ("x-fantail-channels", "a,b"),
+        ("x-forwarded-method", "GET"),
+        ("x-forwarded-uri", "/events"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-host", "node"),
+    ] {
+        assert_eq!(asked.header(name), Some(value), "{name}");
+    }
+    assert!(asked.header("accept-language").is_none() && !format!("{asked:?}").contains("forged"));
+    assert_eq!(asked.headers.iter().filter(|(name, _)| name == "cookie").count(), 2);
+    assert_eq!(node.ask("POST", "/events/a", &headers, "1").head.status, 201);
+    assert_eq!(web.last().header("x-fantail-action"), Some("publish"));
+    let batch = "{\"channel\":\"b\",\"data\":\"1\"}\n{\"channel\":\"c\",\"data\":\"1\"}\n";
+    assert_eq!(node.ask("POST", "/events", &[], batch).head.status, 200);
+    assert_eq!(web.last().header("x-fantail-channels"), Some("b,c"));
+}
+
+#[test]
+fn its_answers_grant_narrow_end_and_refuse() {
+    let web = Web::start();
+    let node = node(&web, &["--token-expiring", "0s"]);
+    for (status, code) in [(401, "unauthorized"), (403, "forbidden")] {
+        web.answers(status, "text/html", "<p>no</p>");
+        node.get("/events/a").problem(status, code);
+        node.ask("POST", "/events/a", &[], "x").problem(status, code);
+    }
+    web.answers(200, "application/json", r#"{"subject":"alice","channels":["user.{sub}.*"]}"#);
+    drop(node.subscribe("/events/user.alice.1"));
+    node.get("/events/user.bob.1").problem(403, "forbidden");
+    node.get("/events?channels=user.alice.1,other").problem(403, "forbidden");
+    let exp = crate::support::jwt::now() + 4;
+    web.answers(200, "application/json", &format!("{{\"expires\":{exp},\"limits\":{{\"channels\":1}}}}"));
+    node.get("/events?channels=a,b").problem(400, "too_many_channels");
+    let (end, messages) = node.subscribe("/events/a").finish();
+    assert_eq!((end, messages.last().map(|m| m.event.as_str())), (End::Whole, Some("fantail.expired")));
+    assert!(crate::support::jwt::now() >= exp);
+}
+
+#[test]
+fn nothing_opens_when_it_fails_and_it_is_left_alone() {
+    let web = Web::start();
+    let node = node(&web, &["--forward-timeout", "300ms"]);
+    for (status, kind, body) in [
+        (500, "text/plain", ""),
+        (302, "text/plain", ""),
+        (404, "text/plain", ""),
+        (200, "application/json", "{"),
+        (200, "application/json", "{\"chanels\":[]}"),
+    ] {
+        web.answers(status, kind, body);
+        node.get("/events/a").problem(503, "auth_down");
+    }
+    node.metric_becomes("fantail_auth_forward_paused", 1.0);
+    node.logs(&["the application fails to decide"]);
+    // While it is left alone it is not asked.
+    web.answers(200, "", "");
+    let asked = web.asked();
+    node.get("/events/a").problem(503, "auth_down");
+    assert_eq!(web.asked(), asked);
+    eventually("it is tried again", || node.ask("HEAD", "/events/a", &[], "").head.status == 200);
+    assert_eq!(node.metric("fantail_auth_forward_paused"), 0.0);
+    web.falls_silent();
+    let begun = Instant::now();
+    node.get("/events/a").problem(503, "auth_down");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(node.metric("fantail_auth_total{outcome=\"auth_down\"}") >= 7.0);
+}
+
+#[test]
+fn answers_are_remembered_by_all_that_was_asked() {
+    let web = Web::start();
+    let more = ["--auth", "forward", "--forward-url", &web.url("/"), "--forward-cache", "1h"];
+    let node = Node::start(&more);
+    let ask = |cookie: &str, target: &str| {
+        let status = node.ask("HEAD", target, &[("Cookie", cookie)], "").head.status;
+        (status, web.asked())
+    };
+    assert_eq!(ask("sid=1", "/events/a"), (200, 1));
+    assert_eq!(ask("sid=1", "/events/a"), (200, 1));
+    web.answers(403, "", "");
+    assert_eq!(ask("sid=1", "/events/a"), (200, 1), "remembered");
+    assert_eq!(ask("sid=2", "/events/a"), (403, 2), "another's credentials are another question");
+    assert_eq!(ask("sid=1", "/events/b"), (403, 3));
+    assert_eq!(node.ask("POST", "/events/a", &[("Cookie", "sid=1")], "x").head.status, 403);
+    assert!(node.metric("fantail_auth_forward_total{outcome=\"remembered\"}") >= 2.0);
+}
+
+#[test]
+fn cookies_of_other_sites_pages_are_refused_before_it_is_asked() {
+    let web = Web::start();
+    let node = node(&web, &[]);
+    let headers = [("Cookie", "sid=1"), ("Sec-Fetch-Site", "cross-site")];
+    node.ask("GET", "/events/a", &headers, "").problem(403, "cross_site");
+    node.ask("POST", "/events/a", &headers, "x").problem(403, "cross_site");
+    assert_eq!(web.asked(), 0);
+    assert_eq!(node.ask("HEAD", "/events/a", &headers[1..], "").head.status, 200, "without cookies there is no harm");
+}
