@@ -16,14 +16,15 @@ pub fn banner(
     follow: Option<&str>,
 ) -> String {
     let mut text = format!("Fantail {}\n", env!("CARGO_PKG_VERSION"));
+    let scheme = if settings.transport.tls().is_some() { "https" } else { "http" };
     for address in listen {
-        let _ = writeln!(text, "  clients     http://{address}/events/CHANNEL");
+        let _ = writeln!(text, "  clients     {scheme}://{address}/events/CHANNEL");
     }
     let _ = writeln!(text, "  admin       http://{admin} with /livez /readyz /metrics /status");
     let _ = writeln!(text, "  backplane   {}", backplane_line(settings, backplane, follow));
     let _ = writeln!(text, "  publishing  {}", publishing_line(settings, listen));
     let client = listen.first().copied().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
-    let url = format!("http://{}/events/demo", reachable(client));
+    let url = format!("{scheme}://{}/events/demo", reachable(client));
     let _ = writeln!(text, "Try it, in two terminals:\n  curl -N {url}\n  {}", publish_line(settings, &url));
     text
 }

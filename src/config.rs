@@ -3,9 +3,11 @@
 //! Each value is checked where it is parsed (`values`); [`Serve::verify`] checks what concerns several.
 
 mod auth;
+mod transport;
 mod values;
 
 pub use auth::{AuthMode, AuthSettings, ForwardedHeader};
+pub use transport::Transport;
 pub use values::{Compress, Follow, RedisUrl, RetryRange, Switch, UnreadyAfter, WhenFull, without_credentials};
 pub(crate) use values::{DAY, HOUR, MINUTE, SECOND, SHORTEST, bytes, duration, duration_or_never, key_prefix, number};
 pub(crate) use values::{origin, redis_url, retry_range, truth, unready_after};
@@ -148,6 +150,8 @@ pub struct Serve {
     pub trusted_proxies: Vec<IpNet>,
     #[command(flatten)]
     pub auth: AuthSettings,
+    #[command(flatten)]
+    pub transport: Transport,
 }
 
 /// Settings that are right one by one and wrong together, in one line that names them.
@@ -161,9 +165,18 @@ impl Serve {
         self.publish.map_or(self.redis.is_none(), |s| s == Switch::On)
     }
 
+    /// Whether an address is that of a trusted proxy.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&peer))
+    }
+
     /// Checks what concerns several settings.
     pub fn verify(&self) -> Result<(), Contradiction> {
         let wrong = |text: String| Err(Contradiction(text));
+        self.transport.verify()?;
+        if self.transport.proxy_protocol && self.trusted_proxies.is_empty() {
+            return wrong("--proxy-protocol: it needs --trusted-proxies".into());
+        }
         for (at, address) in self.listen.iter().enumerate() {
             if overlap(*address, self.admin_listen) {
                 return wrong(format!("--admin-listen {}: --listen {address} takes the same port", self.admin_listen));
@@ -258,6 +271,9 @@ mod tests {
                 &["--follow", "block", "--redis", "redis-cluster://h"],
                 "--follow block: a cluster can only be followed by tracking",
             ),
+            (&["--tls-cert", "/p"], "--tls-cert: it needs --tls-key"),
+            (&["--tls-key", "/p"], "--tls-key: it needs --tls-cert"),
+            (&["--proxy-protocol"], "--proxy-protocol: it needs --trusted-proxies"),
             (&["--redis-password-file", "/p"], "--redis-password-file: it needs --redis"),
             (
                 &["--max-event-bytes", "2MiB", "--tail-bytes", "1MiB"],

@@ -10,6 +10,7 @@ use crate::auth::revocation::Target;
 use crate::courier::Reason;
 use crate::frame::GapReason;
 use crate::http::reject::Code;
+use crate::http::tls::OUTCOMES;
 use crate::hub::join::Outcome;
 use prometheus::{Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use std::sync::Arc;
@@ -60,6 +61,11 @@ pub struct Metrics {
     pub auth_forward_paused: IntGauge,
     pub auth_barred: IntGauge,
     pub revocations: IntCounterVec,
+    pub http2_connections: IntGauge,
+    pub http2_streams: IntGauge,
+    pub tls_handshakes: IntCounterVec,
+    pub tls_certificate_expires: IntGauge,
+    pub tls_reloads: IntCounterVec,
 }
 
 impl Metrics {
@@ -174,6 +180,18 @@ impl Metrics {
                 "Entries of the control stream, by what they disconnect.",
                 "target",
             ),
+            http2_connections: r.gauge("fantail_http2_connections", "HTTP/2 connections, with or without streams."),
+            http2_streams: r.gauge("fantail_http2_streams", "Subscribers that are streams of HTTP/2 connections."),
+            tls_handshakes: r.counters("fantail_tls_handshakes_total", "TLS handshakes, by outcome.", "outcome"),
+            tls_certificate_expires: r.gauge(
+                "fantail_tls_certificate_expires_seconds",
+                "Unix time at which the certificate that is shown ends; 0: without TLS.",
+            ),
+            tls_reloads: r.counters(
+                "fantail_tls_reloads_total",
+                "Changes of the certificate's files, by whether they could be used.",
+                "outcome",
+            ),
             registry: registry.clone(),
         };
         metrics.create_labels();
@@ -191,7 +209,10 @@ impl Metrics {
         create(&self.gaps, &GapReason::ALL.map(GapReason::label));
         create(&self.connections_closed, &Reason::ALL.map(Reason::label));
         create(&self.connections_refused, &Code::ALL.map(Code::as_str));
-        create(&self.connections_refused, &["accept_error", "descriptors", "slow_head"]);
+        create(
+            &self.connections_refused,
+            &["accept_error", "descriptors", "proxy_header", "slow_head", "slow_handshake"],
+        );
         create(&self.publish_requests, &["ok"]);
         create(&self.auth, &["granted", "anonymous"]);
         create(&self.auth_key_reads, &["ok", "failed"]);
@@ -199,6 +220,8 @@ impl Metrics {
         create(&self.auth_forward, &outcomes);
         create(&self.revocations, &Target::ALL.map(Target::label));
         create(&self.revocations, &["unreadable"]);
+        create(&self.tls_handshakes, &OUTCOMES);
+        create(&self.tls_reloads, &["ok", "failed"]);
         for command in ["xread", "xinfo", "examine", "xrange", "xadd", "canary"] {
             self.backplane_commands.with_label_values(&[command]);
         }

@@ -8,12 +8,14 @@ use crate::config::Serve;
 use crate::courier::{Couriers, Surroundings};
 use crate::health::Health;
 use crate::http::Context;
-use crate::http::accept::{SIDE_DOORS, bind, receive};
+use crate::http::accept::{Reception, bind};
 use crate::http::admin::Admin;
 use crate::http::client_address::Proxies;
 use crate::http::cors::Cors;
 use crate::http::lobby::{self, Porter};
 use crate::http::publish::{Allowed, Publisher};
+use crate::http::tls::Tls;
+use crate::http::tls::certificate::CertificateError;
 use crate::hub::follower::Follower;
 use crate::hub::{self, Hub, Idle, catch_up};
 use crate::limits::{Caps, Limits, Rate, connection_limit, raise_descriptor_limit};
@@ -28,7 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -36,6 +38,8 @@ use tracing::{error, info, warn};
 const INTRODUCTION: Duration = Duration::from_secs(2);
 /// After the drain's window: for the last goodbyes.
 const LAST_GOODBYES: Duration = Duration::from_secs(5);
+/// For what was written to HTTP/2 streams.
+const LAST_STREAMS: Duration = Duration::from_secs(1);
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 const LOG_PERIOD: Duration = Duration::from_secs(10);
 
@@ -53,6 +57,8 @@ pub enum StartError {
     /// Names the setting.
     #[error("{0}")]
     Auth(String),
+    #[error("--tls-cert, --tls-key: {0}")]
+    Tls(#[from] CertificateError),
     #[error("the node does not start: {0}")]
     System(#[from] std::io::Error),
 }
@@ -301,6 +307,13 @@ impl Node {
             }
         };
         let complete = timeout(limit, gone).await.is_ok();
+        // What couriers have put into HTTP/2 streams has still to go out.
+        let sent = async {
+            while self.context.metrics.http2_connections.get() > 0 {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = timeout(LAST_STREAMS, sent).await;
         if complete {
             info!("drained: the node ends");
         } else {
@@ -363,10 +376,13 @@ fn listen(
         bound.push(listener.local_addr()?);
         listeners.push(listener);
     }
-    let (handle, clients) = (runtime.handle().clone(), context.clone());
-    let side = Arc::new(Semaphore::new(SIDE_DOORS));
+    let tls = settings.transport.tls().map(|(cert, key)| Tls::new(cert, key)).transpose()?;
+    if let Some(tls) = &tls {
+        runtime.spawn(tls.certificate.clone().follow(context.metrics.clone()));
+    }
+    let (handle, reception) = (runtime.handle().clone(), Reception::new(context.clone(), tls));
     let porter = lobby::open(listeners, context.clone(), move |socket, peer, door, guest| {
-        handle.spawn(receive(socket, peer, (door, guest), clients.clone(), side.clone()));
+        handle.spawn(reception.clone().receive(socket, peer, (door, guest)));
     })?;
     Ok((bound, porter))
 }

@@ -6,6 +6,7 @@ use crate::auth::{KeySource, forward};
 use crate::backplane::redis::probe::{Findings, Right};
 use crate::backplane::redis::{self, Settings, fault};
 use crate::config::{AuthMode, Serve};
+use crate::http::tls::certificate::{Files, now};
 use crate::limits::connection_limit;
 use hyper::Uri;
 use rustix::process::{Resource, getrlimit};
@@ -16,6 +17,9 @@ use std::sync::Arc;
 
 /// A clock that is further off than this is worth a word: positions carry the server's time.
 const CLOCK_OFFSET_MS: u64 = 1000;
+/// A certificate that ends sooner is worth a word; those who renew by themselves do it a month before.
+const SOON_DAYS: i64 = 14;
+const SECONDS_PER_DAY: i64 = 86_400;
 
 /// What is printed, and whether a node would work.
 #[derive(Debug, Default)]
@@ -39,6 +43,7 @@ pub async fn report(settings: &Serve) -> (Report, u8) {
     let mut report = Report::default();
     report.file_limit(settings);
     report.authorization(settings).await;
+    report.certificate(settings);
     let Some(url) = &settings.redis else {
         report.good("backplane", "memory: channels live in this node alone (--redis URL for a cluster)");
         return report.finish();
@@ -143,6 +148,23 @@ impl Report {
             }
             0 => self.good("file limit", &format!("{files} files leave room for {room} subscribers")),
             asked => self.good("file limit", &format!("{files} files are enough for {asked} subscribers")),
+        }
+    }
+
+    /// Whether the certificate can be shown, and for how long.
+    fn certificate(&mut self, settings: &Serve) {
+        let Some((cert, key)) = settings.transport.tls() else { return };
+        match (Files { cert: cert.clone(), key: key.clone() }).load() {
+            Err(error) => self.bad("tls", &error.to_string()),
+            Ok(loaded) => {
+                let days = (loaded.not_after - now()) / SECONDS_PER_DAY;
+                let finding = format!("the certificate of {} is valid for {days} more days", loaded.subject);
+                match loaded.not_after < now() {
+                    true => self.bad("tls", &format!("the certificate of {} has expired", loaded.subject)),
+                    false if days < SOON_DAYS => self.warn("tls", &finding),
+                    false => self.good("tls", &finding),
+                }
+            }
         }
     }
 

@@ -291,6 +291,11 @@ impl Courier {
     /// A socket has room again.
     pub fn writable(&mut self, key: u32) {
         let Some(subscriber) = self.subscribers.get_mut(key as usize) else { return };
+        match subscriber.socket.push() {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(_) => return self.dead.push((key, Reason::Client)),
+        }
         if !subscriber.blocked {
             return;
         }

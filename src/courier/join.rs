@@ -6,7 +6,6 @@ use super::mirror::{Member, Mirror};
 use super::post::{LegStart, Newcomer, Opening, Waiting};
 use super::run::{Courier, TICK};
 use super::subscriber::{Behind, Composed, Leg, Rest, Route, Subscriber, Ticket};
-use mio::{Interest, Token};
 
 impl Courier {
     pub fn join(&mut self, newcomer: Newcomer) {
@@ -15,7 +14,7 @@ impl Courier {
         let gzip = gzip.map(Box::new);
         let ticks = max_age_ms.map(|ms| (ms / TICK.as_millis() as u64) as u32);
         let mut subscriber = Subscriber {
-            socket: mio::net::TcpStream::from_std(socket),
+            socket,
             serial: self.serial,
             route: Route::Composed(Box::new(Composed { gzip, ..Composed::new(terms, framing) })),
             wrote: self.now,
@@ -26,7 +25,7 @@ impl Courier {
         };
         let entry = self.subscribers.vacant_entry();
         let key = entry.key() as u32;
-        let registered = self.poll.registry().register(&mut subscriber.socket, Token(key as usize), Interest::READABLE);
+        let registered = subscriber.socket.register(self.poll.registry(), &self.post, key, self.serial);
         entry.insert(subscriber);
         self.around.metrics.connections.inc();
         self.around.metrics.connections_opened.inc();
@@ -110,9 +109,7 @@ impl Courier {
     /// Watches a socket for hang-ups, and for room where it is full.
     pub fn watch(&mut self, key: u32, room: bool) {
         let Some(subscriber) = self.subscribers.get_mut(key as usize) else { return };
-        let interest = if room { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        let token = Token(key as usize);
-        if self.poll.registry().reregister(&mut subscriber.socket, token, interest).is_err() {
+        if subscriber.socket.watch(self.poll.registry(), key, room).is_err() {
             self.dead.push((key, Reason::Client));
         }
     }

@@ -2,13 +2,14 @@
 
 use super::passes;
 use super::post::Framing;
-use super::run::Courier;
-use super::subscriber::Route;
+use super::run::{Courier, TICK};
+use super::subscriber::{Route, Subscriber};
 use crate::frame::chunked;
 use crate::hub::feed::Feed;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tracing::{debug, info};
 
 /// Why a subscriber ended: the label of `fantail_connections_closed_total`.
@@ -63,8 +64,9 @@ impl Reason {
     }
 }
 
-/// Unread bytes that are taken off a socket before it is closed, since they would turn its FIN into a RST.
-const UNREAD_BYTES: usize = 16 << 10;
+/// Connections whose last bytes are waited for, and how long.
+const MOST_FAREWELLS: usize = 1024;
+const FAREWELL: Duration = Duration::from_secs(5);
 
 impl Courier {
     /// Ends all who are marked dead.
@@ -78,18 +80,16 @@ impl Courier {
     }
 
     fn end(&mut self, key: u32, reason: Reason) {
-        self.say_goodbye(key, reason);
-        let mut subscriber = self.subscribers.remove(key as usize);
-        let _ = self.poll.registry().deregister(&mut subscriber.socket);
-        let mut unread = [0u8; 1024];
-        for _ in 0..UNREAD_BYTES / unread.len() {
-            if !matches!(subscriber.socket.read(&mut unread), Ok(n) if n > 0) {
-                break;
-            }
+        let whole = self.say_goodbye(key, reason);
+        let Subscriber { socket, route, blocked, peer, .. } = self.subscribers.remove(key as usize);
+        if let Some(farewell) = socket.close(self.poll.registry(), whole)
+            && self.farewells.len() < MOST_FAREWELLS
+        {
+            self.farewells.push((self.now + (FAREWELL.as_millis() / TICK.as_millis()) as u32, farewell));
         }
-        let legs = match &subscriber.route {
+        let legs = match &route {
             Route::Plain(plain) => {
-                self.vacate(plain.feed, plain.place, subscriber.blocked);
+                self.vacate(plain.feed, plain.place, blocked);
                 1
             }
             Route::Composed(composed) => {
@@ -102,7 +102,7 @@ impl Courier {
         };
         self.post.load.fetch_sub(1, Ordering::Relaxed);
         if !self.release(key) {
-            self.around.limits.leave(subscriber.peer);
+            self.around.limits.leave(peer);
         }
         let metrics = &self.around.metrics;
         metrics.connections.dec();
@@ -110,9 +110,9 @@ impl Courier {
         metrics.connections_closed.with_label_values(&[reason.label()]).inc();
         match reason {
             Reason::Stalled => {
-                info!(peer = %subscriber.peer, "subscriber evicted: it took nothing for the stall timeout")
+                info!(%peer, "subscriber evicted: it took nothing for the stall timeout")
             }
-            _ => debug!(peer = %subscriber.peer, reason = reason.label(), "subscriber ended"),
+            _ => debug!(%peer, reason = reason.label(), "subscriber ended"),
         }
     }
 
@@ -144,14 +144,21 @@ impl Courier {
         }
     }
 
+    /// What has to go out of connections that have ended.
+    pub fn see_off(&mut self) {
+        let now = self.now;
+        self.farewells.retain_mut(|(by, farewell)| now < *by && !farewell.is_over());
+    }
+
     /// The last bytes, where the stream stands between two events: a delay before it comes back, the end of the body.
-    fn say_goodbye(&mut self, key: u32, reason: Reason) {
+    /// Whether that is where it ends.
+    fn say_goodbye(&mut self, key: u32, reason: Reason) -> bool {
         let subscriber = &self.subscribers[key as usize];
         if matches!(reason, Reason::Client | Reason::Stalled)
             || subscriber.blocked
             || !subscriber.at_boundary(&self.mirrors)
         {
-            return;
+            return false;
         }
         let retry = match reason.invites_back() {
             true => format!("{}retry: {}\n\n", passes::last_words(reason), self.around.retry.pick_ms()),
@@ -175,5 +182,6 @@ impl Courier {
         }
         // A socket that does not take it loses a courtesy, no event.
         let _ = self.subscribers[key as usize].socket.write(&last);
+        true
     }
 }

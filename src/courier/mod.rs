@@ -12,15 +12,19 @@ mod join;
 mod leave;
 mod mirror;
 mod passes;
+pub mod pipe;
 pub mod post;
 mod run;
+mod socket;
 mod subscriber;
 mod sweep;
 mod tally;
 
 pub use leave::Reason;
 pub use passes::Stay;
+pub use pipe::Cutter;
 pub use post::{CatchUp, Framing, LegStart, Letter, Newcomer, Opening, Page, Post, Terms, Waiting};
+pub use socket::Socket;
 
 use crate::auth::revocation::{Disconnect, Revocations};
 use crate::config::RetryRange;

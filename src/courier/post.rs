@@ -1,6 +1,7 @@
 //! A courier's letter box: all that other threads may touch of a courier.
 
 use super::passes::Stay;
+use super::socket::Socket;
 use crate::auth::revocation::Disconnect;
 use crate::channel::Channel;
 use crate::cursor::Form;
@@ -45,6 +46,10 @@ pub enum Letter {
     Page { key: u32, serial: u32, leg: u16, page: Page },
     /// End all whom this order concerns.
     Disconnect(Arc<Disconnect>),
+    /// A pipe that was full has room again.
+    Room { key: u32, serial: u32 },
+    /// Nobody reads that subscriber's pipe any more.
+    Deserted { key: u32, serial: u32 },
     /// End all subscribers evenly within so many milliseconds (0: now).
     Drain { window_ms: u64 },
     /// The thread ends.
@@ -53,7 +58,7 @@ pub enum Letter {
 
 /// A subscriber that a courier takes over.
 pub struct Newcomer {
-    pub socket: std::net::TcpStream,
+    pub socket: Socket,
     pub peer: IpAddr,
     pub framing: Framing,
     pub terms: Terms,
@@ -103,7 +108,7 @@ pub struct LegStart {
 pub enum Framing {
     /// HTTP/1.1 chunks.
     Chunked,
-    /// HTTP/1.0: bare, ended by the close.
+    /// HTTP/1.0, where the close ends them, and HTTP/2, which has frames of its own: bare.
     Bare,
 }
 

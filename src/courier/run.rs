@@ -6,6 +6,7 @@ use super::leave::Reason;
 use super::mirror::Mirror;
 use super::passes::Passes;
 use super::post::{Letter, Mail, Post};
+use super::socket::Farewell;
 use super::subscriber::Subscriber;
 use super::sweep::Sweep;
 use super::tally::Tally;
@@ -60,6 +61,8 @@ pub struct Courier {
     pub broadcast: Option<Broadcast>,
     /// Who is to be ended after the current walk, since an event may still name a key.
     pub dead: Vec<(u32, Reason)>,
+    /// Connections that have ended but for their last bytes, and the tick by which these must be out.
+    pub farewells: Vec<(u32, Farewell)>,
     /// Keys of subscribers whose legs have not come yet.
     pub tickets: HashMap<u64, u32>,
     pub serial: u32,
@@ -90,6 +93,7 @@ impl Courier {
             due: VecDeque::new(),
             broadcast: None,
             dead: Vec::new(),
+            farewells: Vec::new(),
             tickets: HashMap::new(),
             serial: 0,
             now: 0,
@@ -165,9 +169,17 @@ impl Courier {
             }
             Letter::Page { key, serial, leg, page } => self.turn_page(key, serial, leg, page),
             Letter::Disconnect(order) => self.disconnect(&order),
+            Letter::Room { key, serial } if self.is(key, serial) => self.writable(key),
+            Letter::Deserted { key, serial } if self.is(key, serial) => self.dead.push((key, Reason::Client)),
+            Letter::Room { .. } | Letter::Deserted { .. } => {}
             Letter::Drain { window_ms } => self.sweep.start_drain(self.now, self.subscribers.len(), window_ms),
             Letter::Stop => self.stopped = true,
         }
+    }
+
+    /// Whether a key still stands for the subscriber that it was given to.
+    fn is(&self, key: u32, serial: u32) -> bool {
+        self.subscribers.get(key as usize).is_some_and(|subscriber| subscriber.serial == serial)
     }
 
     pub fn mirror(&self, feed: u32) -> Option<&Mirror> {

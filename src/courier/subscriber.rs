@@ -1,11 +1,11 @@
 //! What a courier keeps of a subscriber: a few dozen bytes for one channel, a box for several.
 
 use super::post::{Framing, Terms};
+use super::socket::Socket;
 use crate::frame::{Frame, Rank};
 use crate::gzip::Gzip;
 use crate::hub::feed::Feed;
 use crate::position::Position;
-use mio::net::TcpStream;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 /// One connected client.
 pub struct Subscriber {
-    pub socket: TcpStream,
+    pub socket: Socket,
     /// Tells it from an earlier one under the same key.
     pub serial: u32,
     pub route: Route,

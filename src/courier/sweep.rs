@@ -76,6 +76,7 @@ impl Courier {
             self.sweep.hand += 1;
             self.visit(key);
         }
+        self.see_off();
         self.follow_trims(passed);
         self.drain_some();
     }

@@ -2,7 +2,7 @@
 
 use crate::config::Compress;
 use hyper::HeaderMap;
-use hyper::header::{ACCEPT_ENCODING, COOKIE};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, COOKIE, HeaderValue, VARY};
 
 /// Whether a request's stream is to be compressed.
 ///
@@ -14,6 +14,12 @@ pub fn wants_gzip(headers: &HeaderMap, compress: Compress) -> bool {
         Compress::On => !headers.contains_key(COOKIE) && accepts_gzip(headers),
         Compress::Always => accepts_gzip(headers),
     }
+}
+
+/// Says in an answer of hyper's that its body is compressed.
+pub fn say_gzip(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
 }
 
 /// Whether `gzip` is among the codings that a client takes, by its own name or by `*`, with a weight above zero.
@@ -44,7 +50,6 @@ fn weight(element: &str) -> Option<(&str, f32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyper::header::HeaderValue;
 
     fn wants(accept: &[&'static str], cookie: bool, compress: Compress) -> bool {
         let mut headers = HeaderMap::new();

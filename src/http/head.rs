@@ -3,15 +3,28 @@
 use super::cors::Grant;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::Response;
+use hyper::{HeaderMap, Response, header::HeaderValue};
 use std::io::Write as _;
 use std::time::SystemTime;
+
+/// What every event stream's head says.
+const STREAM: [(&str, &str); 3] =
+    [("content-type", "text/event-stream"), ("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no")];
+
+/// The same for an answer that hyper writes.
+pub fn stream_headers(headers: &mut HeaderMap) {
+    for (name, value) in STREAM {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
 
 /// The head of an event stream.
 pub fn stream(chunked: bool, gzip: bool, grant: &Grant) -> Vec<u8> {
     let mut head = Vec::with_capacity(512);
-    head.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n");
-    head.extend_from_slice(b"cache-control: no-cache, no-transform\r\nx-accel-buffering: no\r\n");
+    head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    for (name, value) in STREAM {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
     if gzip {
         head.extend_from_slice(b"content-encoding: gzip\r\nvary: Accept-Encoding\r\n");
     }

@@ -12,8 +12,9 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// For the first byte of a request.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -32,7 +33,7 @@ const LISTENERS: usize = usize::MAX / 2;
 /// How others reach the lobby.
 pub struct Porter {
     waker: Waker,
-    stopped: AtomicBool,
+    stopped: watch::Sender<bool>,
     /// Requests that are being read by right.
     inside: AtomicUsize,
     /// Connections that were let in and are no subscribers yet, slow ones and kept-alive ones among them.
@@ -41,6 +42,16 @@ pub struct Porter {
 
 /// A connection that was let in, until it ends or subscribes.
 pub struct Guest(Arc<Porter>);
+
+impl Guest {
+    /// Waits until no connection is accepted any more.
+    pub async fn closing(&self) {
+        let mut stopped = self.0.stopped.subscribe();
+        if stopped.wait_for(|stopped| *stopped).await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
 
 impl Drop for Guest {
     fn drop(&mut self) {
@@ -63,7 +74,7 @@ impl Drop for Door {
 impl Porter {
     /// No connection is accepted from now on.
     pub fn close(&self) {
-        self.stopped.store(true, Ordering::Release);
+        self.stopped.send_replace(true);
         let _ = self.waker.wake();
     }
 }
@@ -99,7 +110,7 @@ pub fn open(
     let waker = Waker::new(poll.registry(), WAKE)?;
     let porter = Arc::new(Porter {
         waker,
-        stopped: AtomicBool::new(false),
+        stopped: watch::Sender::new(false),
         inside: AtomicUsize::new(0),
         guests: AtomicUsize::new(0),
     });
@@ -140,7 +151,7 @@ impl Lobby {
                     Token(key) => self.speaks(key),
                 }
             }
-            if self.porter.stopped.load(Ordering::Acquire) {
+            if *self.porter.stopped.borrow() {
                 // Whoever is still silent was not promised anything: it comes back to another node.
                 return;
             }
@@ -201,7 +212,9 @@ impl Lobby {
     }
 
     fn greet(&mut self, mut socket: TcpStream, peer: IpAddr) {
-        let present = self.waiting() + self.context.limits.taken();
+        // Streams of HTTP/2 are subscribers without a descriptor of their own; their connection is a guest.
+        let streams = self.context.metrics.http2_streams.get().max(0) as usize;
+        let present = self.waiting() + self.context.limits.taken().saturating_sub(streams);
         if present >= self.context.limits.max() + crate::limits::SPARE_CONNECTIONS {
             // Nothing can be said before the request is read; a closed connection makes EventSource come back.
             return self.context.refused("descriptors", peer);

@@ -1,7 +1,8 @@
 //! The HTTP side of a node: the only part that knows hyper.
 //!
-//! [`lobby`] takes connections, [`accept`] reads their requests, [`route`] tells requests apart, [`subscribe`] turns a request into a subscriber and
-//! hands its socket to a courier, [`publish`] takes events, [`reject`] says no, [`admin`] is for operators.
+//! [`lobby`] takes connections, [`accept`] reads their requests ([`proxy_header`] and [`tls`] come before, [`http2`]
+//! has many on a connection), [`route`] tells requests apart, [`subscribe`] turns a request into a subscriber and hands
+//! its [`wire`] to a courier, [`publish`] takes events, [`reject`] says no, [`admin`] is for operators.
 
 pub mod accept;
 pub mod admin;
@@ -9,11 +10,16 @@ pub mod client_address;
 pub mod cors;
 mod encoding;
 pub mod head;
+pub mod http2;
 pub mod lobby;
+pub mod proxy_header;
 pub mod publish;
 pub mod reject;
 pub mod route;
+pub mod stream_body;
 pub mod subscribe;
+pub mod tls;
+pub mod wire;
 
 use crate::auth::Auth;
 use crate::config::Serve;

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::cors;
-use super::encoding::wants_gzip;
+use super::encoding::{say_gzip, wants_gzip};
 use super::reject::{Code, Problem};
 use crate::auth::{Action, Grant, Question};
 use crate::channel::Channel;
@@ -12,7 +12,7 @@ use crate::subscription::{Limits, Subscription};
 use bytes::Bytes;
 use http_body_util::Full as FullBody;
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, Version};
 use parking_lot::Mutex;
 use std::convert::Infallible;
@@ -66,8 +66,7 @@ pub async fn route(
                 Ok(()) => {
                     let mut answer = event_stream(Bytes::new());
                     if wants_gzip(request.headers(), context.settings.compress) {
-                        answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-                        answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+                        say_gzip(answer.headers_mut());
                     }
                     answer
                 }
@@ -170,6 +169,7 @@ async fn admit(
     let seat = context.limits.enter(applicant).map_err(|full| refused(no_place(full, client, context)))?;
     let grant = context.cors.grant(request.headers());
     let chunked = request.version() != Version::HTTP_10;
+    // HTTP/1.0 clients are those that know least.
     let gzip = chunked && wants_gzip(request.headers(), context.settings.compress);
     Ok(Admitted { subscription, seat, grant, access, client, chunked, gzip })
 }

@@ -4,12 +4,12 @@
 //! backplane does not answer, the head goes out anyway and the legs follow when it does.
 
 use super::Context;
-use super::head;
 use super::reject::{Code, Problem};
 use super::route::Admitted;
+use super::wire::Wire;
 use crate::auth::{Pass, now_ms};
 use crate::backplane::{BackplaneError, Link};
-use crate::courier::{Framing, LegStart, Letter, Newcomer, Opening, Stay, Terms, Waiting};
+use crate::courier::{LegStart, Letter, Newcomer, Opening, Stay, Terms, Waiting};
 use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
 use crate::gzip::Gzip;
 use crate::hub::join::{JoinError, Start, Want};
@@ -20,8 +20,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -31,11 +29,9 @@ const HOLD_AFTER: Duration = Duration::from_secs(1);
 const HOLD_SOON: Duration = Duration::from_millis(5);
 /// Between tries while the backplane is down.
 const PAUSE: Duration = Duration::from_millis(200);
-/// A fresh socket takes a head at once; one that does not is no reader.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Joins, answers and hands over; ends the connection where that fails.
-pub async fn begin(socket: TcpStream, admitted: Admitted, context: Arc<Context>) {
+pub async fn begin(wire: Wire, admitted: Admitted, context: Arc<Context>) {
     let peer = admitted.client;
     let subscription = Arc::new(admitted.subscription.clone());
     let pass = admitted.access.pass();
@@ -44,10 +40,10 @@ pub async fn begin(socket: TcpStream, admitted: Admitted, context: Arc<Context>)
     match timeout(if down { HOLD_SOON } else { HOLD_AFTER }, joining.as_mut()).await {
         Ok(Ok(starts)) => {
             drop(joining);
-            start(socket, peer, admitted, &context, starts).await;
+            start(wire, peer, admitted, &context, starts).await;
         }
-        Ok(Err(error)) => refuse(socket, peer, &admitted, &context, error).await,
-        Err(_) => hold(socket, peer, admitted, &context, joining).await,
+        Ok(Err(error)) => refuse(wire, peer, &admitted, &context, error).await,
+        Err(_) => hold(wire, peer, admitted, &context, joining).await,
     }
 }
 
@@ -112,35 +108,35 @@ fn want(subscription: &Subscription, channel: &crate::channel::Channel) -> (Want
 }
 
 /// Writes the head and hands over.
-async fn start(mut socket: TcpStream, peer: IpAddr, admitted: Admitted, context: &Context, starts: Vec<Start>) {
+async fn start(mut wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, starts: Vec<Start>) {
     if starts.iter().all(|start| start.finished) {
-        let _ = timeout(HEAD_TIMEOUT, socket.write_all(&head::finished(&admitted.grant))).await;
+        wire.finished(&admitted.grant).await;
         context.metrics.connections_closed.with_label_values(&["final"]).inc();
         return;
     }
     count_resumes(&admitted.subscription, &starts, context, peer);
     let mut blocks = retry(context);
     write_beginning(&mut blocks, &starts);
-    if let Some(gzip) = write_head(&mut socket, &admitted, &blocks).await {
+    if let Some(gzip) = wire.open(&admitted, &blocks).await {
         let legs = legs(starts);
         let waiting = Waiting::Ready(Opening { legs, preamble: Vec::new() });
-        hand_over(socket, peer, admitted, context, (gzip, waiting));
+        hand_over(wire, peer, admitted, context, (gzip, waiting));
     }
 }
 
 /// Writes the head without a position, hands over, and sends the legs after it.
 async fn hold(
-    mut socket: TcpStream,
+    mut wire: Wire,
     peer: IpAddr,
     admitted: Admitted,
     context: &Context,
     joining: std::pin::Pin<Box<impl Future<Output = Result<Vec<Start>, Refused>>>>,
 ) {
     let subscription = admitted.subscription.clone();
-    let Some(gzip) = write_head(&mut socket, &admitted, &retry(context)).await else { return };
+    let Some(gzip) = wire.open(&admitted, &retry(context)).await else { return };
     let ticket = context.tickets.fetch_add(1, Ordering::Relaxed);
     let (here, gone) = oneshot::channel();
-    let Some(courier) = hand_over(socket, peer, admitted, context, (gzip, Waiting::Held(ticket, here))) else { return };
+    let Some(courier) = hand_over(wire, peer, admitted, context, (gzip, Waiting::Held(ticket, here))) else { return };
     let joined = tokio::select! {
         joined = joining => joined,
         _ = gone => return,
@@ -160,19 +156,16 @@ async fn hold(
     context.couriers.send(courier, letter);
 }
 
-async fn refuse(mut socket: TcpStream, peer: IpAddr, admitted: &Admitted, context: &Context, error: Refused) {
+async fn refuse(mut wire: Wire, peer: IpAddr, admitted: &Admitted, context: &Context, error: Refused) {
     let problem = problem(&error);
     context.refused(problem.code.as_str(), peer);
     let access = &admitted.access;
     let barred = context.auth.revocations.bars(access.subject.as_ref(), access.token_id.as_ref(), now_ms());
     if matches!(error, Refused::Revoked) && !barred {
         // Disconnected, not kept out: it may come back and be judged afresh, which an error would forbid.
-        let answer = [head::stream(false, false, &admitted.grant), retry(context)].concat();
-        let _ = timeout(HEAD_TIMEOUT, socket.write_all(&answer)).await;
-        return;
+        return wire.come_back(&admitted.grant, &retry(context)).await;
     }
-    let answer = head::answer(problem.into_response(), &admitted.grant).await;
-    let _ = timeout(HEAD_TIMEOUT, socket.write_all(&answer)).await;
+    wire.answer(problem.into_response(), &admitted.grant).await;
 }
 
 fn problem(refused: &Refused) -> Problem {
@@ -212,25 +205,6 @@ fn write_beginning(into: &mut Vec<u8>, starts: &[Start]) {
     }
 }
 
-/// Writes head and first blocks; `None` where the socket did not take them, else the gzip stream that they began.
-async fn write_head(socket: &mut TcpStream, admitted: &Admitted, blocks: &[u8]) -> Option<Option<Gzip>> {
-    let mut bytes = head::stream(admitted.chunked, admitted.gzip, &admitted.grant);
-    let mut packed = Vec::new();
-    let gzip = admitted.gzip.then(|| {
-        let mut gzip = Gzip::begin(&mut packed);
-        gzip.stored(blocks, &mut packed);
-        gzip
-    });
-    let body = if admitted.gzip { &packed } else { blocks };
-    if admitted.chunked {
-        crate::frame::chunked(&mut bytes, body);
-    } else {
-        bytes.extend_from_slice(body);
-    }
-    let written = timeout(HEAD_TIMEOUT, socket.write_all(&bytes)).await;
-    matches!(written, Ok(Ok(()))).then_some(gzip)
-}
-
 fn legs(starts: Vec<Start>) -> Vec<LegStart> {
     let leg = |start: Start| LegStart {
         feed: start.leg.hand_over(),
@@ -245,13 +219,14 @@ fn legs(starts: Vec<Start>) -> Vec<LegStart> {
 
 /// Gives the socket to a courier; returns which.
 fn hand_over(
-    socket: TcpStream,
+    wire: Wire,
     peer: IpAddr,
     admitted: Admitted,
     context: &Context,
     (gzip, start): (Option<Gzip>, Waiting),
 ) -> Option<usize> {
-    let Ok(socket) = socket.into_std() else {
+    let framing = wire.framing(admitted.chunked);
+    let Some(socket) = wire.into_socket() else {
         if let Waiting::Ready(opening) = start {
             for leg in &opening.legs {
                 context.hub.leave(&leg.feed);
@@ -266,7 +241,6 @@ fn hand_over(
         envelope: subscription.envelope,
         ids: several.then(|| Form::of(subscription.channels.iter().map(name_hash))),
     };
-    let framing = if admitted.chunked { Framing::Chunked } else { Framing::Bare };
     let max_age_ms = max_age_ms(context.settings.max_age);
     let (pass, seen) = (admitted.access.pass(), admitted.access.seen);
     let stay = Stay::new(admitted.seat.keep(), pass);

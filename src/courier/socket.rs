@@ -1,0 +1,162 @@
+//! What a courier writes to: a bare TCP socket, one under TLS, or a pipe to an HTTP/2 stream. All take what fits and
+//! report a full socket alike, so that delivery knows no difference.
+
+use super::pipe::PipeWriter;
+use super::post::Post;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use rustls::ServerConnection;
+use std::io::{self, ErrorKind, Read, Write};
+use std::sync::Arc;
+
+/// Plaintext that is encrypted before the socket is asked again: one record (RFC 8446, section 5.1). What a full socket
+/// leaves over is no more than that.
+const RECORD_BYTES: usize = 16 << 10;
+/// Unread bytes that are taken off a socket before it is closed, since they would turn its FIN into a RST.
+const UNREAD_BYTES: usize = 16 << 10;
+
+/// See the module.
+pub enum Socket {
+    Tcp(TcpStream),
+    Tls(Box<TlsSocket>),
+    Pipe(PipeWriter),
+}
+
+/// A TCP socket and the TLS session on it. It is never read: a client has nothing to say after its request, and its
+/// end shows at the TCP socket.
+pub struct TlsSocket {
+    socket: TcpStream,
+    session: ServerConnection,
+}
+
+impl TlsSocket {
+    /// Writes what was encrypted; whether all of it is out.
+    fn push(&mut self) -> io::Result<bool> {
+        while self.session.wants_write() {
+            match self.session.write_tls(&mut self.socket) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Encrypts and writes record by record. A record that is begun counts as taken: the rest of it goes out first
+    /// when there is room again.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.push()? {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let mut taken = 0;
+        while taken < bytes.len() {
+            let end = bytes.len().min(taken + RECORD_BYTES);
+            taken += self.session.writer().write(&bytes[taken..end])?;
+            if !self.push()? {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+}
+
+/// A connection whose last bytes are still on their way.
+pub struct Farewell(Box<TlsSocket>);
+
+impl Farewell {
+    /// Whether nothing is left to do.
+    pub fn is_over(&mut self) -> bool {
+        !matches!(self.0.push(), Ok(false))
+    }
+}
+
+impl Socket {
+    pub fn tcp(socket: std::net::TcpStream) -> Socket {
+        Socket::Tcp(TcpStream::from_std(socket))
+    }
+
+    /// A session whose handshake is done and whose request was read.
+    pub fn tls(socket: std::net::TcpStream, session: ServerConnection) -> Socket {
+        Socket::Tls(Box::new(TlsSocket { socket: TcpStream::from_std(socket), session }))
+    }
+
+    /// Begins to watch for the client's end. For TLS, room is always watched: what a full socket left over of a record
+    /// waits for it, even where no more is due. It costs nothing, since only a change is reported.
+    pub(super) fn register(&mut self, registry: &Registry, post: &Arc<Post>, key: u32, serial: u32) -> io::Result<()> {
+        let token = Token(key as usize);
+        match self {
+            Socket::Tcp(socket) => registry.register(socket, token, Interest::READABLE),
+            Socket::Tls(tls) => registry.register(&mut tls.socket, token, Interest::READABLE | Interest::WRITABLE),
+            Socket::Pipe(pipe) if pipe.attach(post.clone(), key, serial) => Ok(()),
+            Socket::Pipe(_) => Err(ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// Watches for room, too, or no more.
+    pub(super) fn watch(&mut self, registry: &Registry, key: u32, room: bool) -> io::Result<()> {
+        let interest = if room { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        match self {
+            Socket::Tcp(socket) => registry.reregister(socket, Token(key as usize), interest),
+            Socket::Tls(tls) if room => registry.reregister(&mut tls.socket, Token(key as usize), interest),
+            Socket::Tls(_) | Socket::Pipe(_) => Ok(()),
+        }
+    }
+
+    /// There is room: writes what was left over below; whether none is.
+    pub(super) fn push(&mut self) -> io::Result<bool> {
+        match self {
+            Socket::Tls(tls) => tls.push(),
+            Socket::Tcp(_) | Socket::Pipe(_) => Ok(true),
+        }
+    }
+
+    /// Closes. `whole`: the body has come to its end, so that the client may know it for one.
+    pub(super) fn close(self, registry: &Registry, whole: bool) -> Option<Farewell> {
+        match self {
+            Socket::Tcp(mut socket) => {
+                let _ = registry.deregister(&mut socket);
+                take_unread(&mut socket);
+                None
+            }
+            Socket::Tls(mut tls) => {
+                let _ = registry.deregister(&mut tls.socket);
+                if whole {
+                    tls.session.send_close_notify();
+                }
+                let all = !matches!(tls.push(), Ok(false));
+                take_unread(&mut tls.socket);
+                (!all && whole).then_some(Farewell(tls))
+            }
+            Socket::Pipe(pipe) => {
+                if whole {
+                    pipe.finish();
+                }
+                None
+            }
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.write(bytes),
+            Socket::Tls(tls) => tls.write(bytes),
+            Socket::Pipe(pipe) => pipe.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn take_unread(socket: &mut TcpStream) {
+    let mut unread = [0u8; 1024];
+    for _ in 0..UNREAD_BYTES / unread.len() {
+        if !matches!(socket.read(&mut unread), Ok(n) if n > 0) {
+            break;
+        }
+    }
+}

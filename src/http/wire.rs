@@ -1,0 +1,171 @@
+//! The way back to a client whose subscription was admitted: its socket, bare or under TLS, or an HTTP/2 stream. Here
+//! an answer is written in the form that the way asks for.
+
+use super::cors::Grant;
+use super::encoding;
+use super::head;
+use super::route::Admitted;
+use super::stream_body::{StreamAnswer, StreamBody};
+use crate::courier::pipe::{PipeWriter, pipe};
+use crate::courier::{Cutter, Framing, Socket};
+use crate::gzip::Gzip;
+use bytes::Bytes;
+use http_body_util::{Either, Full};
+use hyper::{Response, StatusCode};
+use prometheus::IntGauge;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+
+/// A fresh socket takes a head at once; one that does not is no reader.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub enum Wire {
+    /// HTTP/1 on a socket that has left hyper.
+    Tcp(TcpStream),
+    /// The same under TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+    /// HTTP/2, where hyper writes.
+    Stream(Reply),
+}
+
+/// What an HTTP/2 request waits for.
+pub struct Reply {
+    answer: Option<oneshot::Sender<StreamAnswer>>,
+    cutter: Cutter,
+    streams: IntGauge,
+    pipe: Option<PipeWriter>,
+}
+
+impl Reply {
+    /// `streams` counts the event streams that are open.
+    pub fn new(answer: oneshot::Sender<StreamAnswer>, cutter: Cutter, streams: IntGauge) -> Reply {
+        Reply { answer: Some(answer), cutter, streams, pipe: None }
+    }
+
+    /// Answers with a stream that a courier goes on with; whether somebody still waits.
+    fn open(&mut self, first: Vec<u8>, packed: bool, grant: &Grant) -> bool {
+        let (writer, reader) = pipe(first, self.cutter.clone());
+        self.pipe = Some(writer);
+        let body = StreamBody::new(reader, self.streams.clone());
+        let mut answer = Response::new(Either::Right(body));
+        head::stream_headers(answer.headers_mut());
+        if packed {
+            encoding::say_gzip(answer.headers_mut());
+        }
+        grant.apply(answer.headers_mut());
+        self.send(answer)
+    }
+
+    fn send(&mut self, answer: StreamAnswer) -> bool {
+        self.answer.take().is_some_and(|waiting| waiting.send(answer).is_ok())
+    }
+}
+
+impl Wire {
+    /// Writes the head of an event stream and its first blocks; `None` where they were not taken, else the gzip stream
+    /// that they began, if it is one.
+    pub async fn open(&mut self, admitted: &Admitted, blocks: &[u8]) -> Option<Option<Gzip>> {
+        let Admitted { chunked, gzip: packed, ref grant, .. } = *admitted;
+        let mut first = Vec::new();
+        let gzip = packed.then(|| {
+            let mut gzip = Gzip::begin(&mut first);
+            gzip.stored(blocks, &mut first);
+            gzip
+        });
+        if !packed {
+            first.extend_from_slice(blocks);
+        }
+        let taken = match self {
+            Wire::Stream(reply) => reply.open(first, packed, grant),
+            _ => {
+                let mut bytes = head::stream(chunked, packed, grant);
+                if chunked {
+                    crate::frame::chunked(&mut bytes, &first);
+                } else {
+                    bytes.extend_from_slice(&first);
+                }
+                self.write(&bytes).await
+            }
+        };
+        taken.then_some(gzip)
+    }
+
+    /// Writes a stream that ends with these blocks.
+    pub async fn come_back(&mut self, grant: &Grant, blocks: &[u8]) {
+        match self {
+            Wire::Stream(reply) => {
+                let mut answer = Response::new(Either::Left(Full::new(blocks.to_vec().into())));
+                head::stream_headers(answer.headers_mut());
+                grant.apply(answer.headers_mut());
+                reply.send(answer);
+            }
+            _ => drop(self.write(&[head::stream(false, false, grant), blocks.to_vec()].concat()).await),
+        }
+    }
+
+    /// Says that the stream has ended for good, and that is all.
+    pub async fn finished(&mut self, grant: &Grant) {
+        match self {
+            Wire::Stream(reply) => {
+                let mut answer = Response::new(Either::Left(Full::default()));
+                *answer.status_mut() = StatusCode::NO_CONTENT;
+                grant.apply(answer.headers_mut());
+                reply.send(answer);
+            }
+            _ => drop(self.write(&head::finished(grant)).await),
+        }
+    }
+
+    /// Writes a whole answer.
+    pub async fn answer(&mut self, mut answer: Response<Full<Bytes>>, grant: &Grant) {
+        match self {
+            Wire::Stream(reply) => {
+                grant.apply(answer.headers_mut());
+                reply.send(answer.map(Either::Left));
+            }
+            _ => {
+                let bytes = head::answer(answer, grant).await;
+                self.write(&bytes).await;
+            }
+        }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> bool {
+        let written = async {
+            match self {
+                Wire::Tcp(socket) => socket.write_all(bytes).await,
+                Wire::Tls(tls) => {
+                    tls.write_all(bytes).await?;
+                    tls.flush().await
+                }
+                Wire::Stream(_) => Ok(()),
+            }
+        };
+        matches!(timeout(HEAD_TIMEOUT, written).await, Ok(Ok(())))
+    }
+
+    /// How a courier frames what it writes here.
+    pub fn framing(&self, chunked: bool) -> Framing {
+        match self {
+            Wire::Tcp(_) | Wire::Tls(_) if chunked => Framing::Chunked,
+            _ => Framing::Bare,
+        }
+    }
+
+    /// What a courier writes to; `None` where nothing was opened, or the socket is gone.
+    pub fn into_socket(self) -> Option<Socket> {
+        match self {
+            Wire::Tcp(socket) => Some(Socket::tcp(socket.into_std().ok()?)),
+            Wire::Tls(tls) => {
+                let (socket, session) = tls.into_inner();
+                Some(Socket::tls(socket.into_std().ok()?, session))
+            }
+            Wire::Stream(reply) => reply.pipe.map(Socket::Pipe),
+        }
+    }
+}
