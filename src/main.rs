@@ -1,6 +1,6 @@
 //! The `fantail` binary: reads the command line, starts the command, and gives its exit code.
 
-use fantail::command::{self, Command, FAILURE, Stop, USAGE, check, publish, revoke, tail};
+use fantail::command::{self, Command, FAILURE, Stop, USAGE, check, live, publish, revoke, tail};
 use fantail::{node, telemetry};
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -12,9 +12,10 @@ fn main() -> ExitCode {
             let _log = telemetry::start(&settings.log);
             node::run(settings.serve)
         }
+        Ok(Command::Check(settings)) if settings.live => run(live::live(settings.node.serve.admin_listen)),
         Ok(Command::Check(settings)) => {
-            let _log = telemetry::start(&settings.log);
-            run(check::check(&settings.serve))
+            let _log = telemetry::start(&settings.node.log);
+            run(check::check(&settings.node.serve))
         }
         Ok(Command::Publish(settings)) => run(publish::publish(settings)),
         Ok(Command::Revoke(settings)) => run(revoke::revoke(settings)),

@@ -12,7 +12,10 @@ use crate::frame::GapReason;
 use crate::http::reject::Code;
 use crate::http::tls::OUTCOMES;
 use crate::hub::join::Outcome;
-use prometheus::{Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Counter, CounterVec, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
+};
 use std::sync::Arc;
 
 /// Lag from a tenth of a millisecond to a minute.
@@ -66,6 +69,9 @@ pub struct Metrics {
     pub tls_handshakes: IntCounterVec,
     pub tls_certificate_expires: IntGauge,
     pub tls_reloads: IntCounterVec,
+    pub drain_end: IntGauge,
+    pub follower_stalled: Gauge,
+    courier_busy: CounterVec,
 }
 
 impl Metrics {
@@ -192,9 +198,23 @@ impl Metrics {
                 "Changes of the certificate's files, by whether they could be used.",
                 "outcome",
             ),
+            drain_end: r.gauge(
+                "fantail_drain_end_timestamp_seconds",
+                "Unix time at which the drain's window ends; 0: the node does not drain.",
+            ),
+            follower_stalled: r.gauge_of_seconds(
+                "fantail_follower_stalled_seconds",
+                "Time for which the follower has had something to read and got no answer.",
+            ),
+            courier_busy: r.seconds(
+                "fantail_courier_busy_seconds_total",
+                "Time in which a courier did not wait for something to do.",
+                "courier",
+            ),
             registry: registry.clone(),
         };
         metrics.create_labels();
+        r.info("fantail_build_info", "The node's version; always 1.", "version", env!("CARGO_PKG_VERSION"));
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process)).expect("registered once");
         Arc::new(metrics)
@@ -225,6 +245,11 @@ impl Metrics {
         for command in ["xread", "xinfo", "examine", "xrange", "xadd", "canary"] {
             self.backplane_commands.with_label_values(&[command]);
         }
+    }
+
+    /// The counter of one courier's busy time.
+    pub fn busy_courier(&self, number: usize) -> Counter {
+        self.courier_busy.with_label_values(&[&number.to_string()])
     }
 
     /// The exposition in Prometheus' text format.
@@ -262,6 +287,16 @@ impl Families<'_> {
     fn histograms(&self, name: &str, help: &str, label: &str, buckets: &[f64]) -> HistogramVec {
         let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         self.register(HistogramVec::new(opts, &[label]).expect("valid buckets"))
+    }
+    fn gauge_of_seconds(&self, name: &str, help: &str) -> Gauge {
+        self.register(Gauge::new(name, help).expect("a valid name"))
+    }
+    fn seconds(&self, name: &str, help: &str, label: &str) -> CounterVec {
+        self.register(CounterVec::new(Opts::new(name, help), &[label]).expect("a valid name"))
+    }
+    fn info(&self, name: &str, help: &str, label: &str, value: &str) {
+        let family = IntGaugeVec::new(Opts::new(name, help), &[label]).expect("a valid name");
+        self.register(family).with_label_values(&[value]).set(1);
     }
     fn spread(&self, name: &str, help: &str, buckets: &'static [f64]) -> Spread {
         self.register(Spread::new(name, help, buckets))

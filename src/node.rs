@@ -27,7 +27,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -281,6 +281,7 @@ impl Node {
         let settings = &self.context.settings;
         info!(subscribers = self.context.limits.taken(), window = ?settings.drain, "draining");
         self.health.start_draining();
+        self.tell_drain_end(settings.drain_delay + settings.drain);
         sleep(settings.drain_delay).await;
         self.close();
         self.context.couriers.drain(settings.drain);
@@ -290,9 +291,16 @@ impl Node {
     async fn hurry(&self) -> bool {
         info!(subscribers = self.context.limits.taken(), "hurrying: told twice to end");
         self.health.start_draining();
+        self.tell_drain_end(Duration::ZERO);
         self.close();
         self.context.couriers.drain(Duration::ZERO);
         self.all_gone(LAST_GOODBYES).await
+    }
+
+    /// For alerts: a node that goes before this time with subscribers was cut short.
+    fn tell_drain_end(&self, left: Duration) {
+        let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + left;
+        self.context.metrics.drain_end.set(end.as_secs() as i64);
     }
 
     fn close(&self) {

@@ -1,7 +1,9 @@
 //! The command line: which command is meant, its settings, and what a wrong one is told. `serve` is the default.
 
 pub mod check;
+mod credentials;
 mod failure;
+pub mod live;
 pub mod publish;
 pub mod revoke;
 pub mod tail;
@@ -38,8 +40,8 @@ pub enum Command {
     Tail(tail::Tail),
     /// Disconnects a subject, a channel's subscribers or a token on all nodes.
     Revoke(revoke::Revoke),
-    /// Says whether a node would work with these settings.
-    Check(Box<NodeSettings>),
+    /// Says whether a node would work with these settings, or with --live whether it does.
+    Check(Box<Check>),
 }
 
 /// Settings of a node and of its log.
@@ -49,6 +51,16 @@ pub struct NodeSettings {
     pub serve: Serve,
     #[command(flatten)]
     pub log: LogSettings,
+}
+
+/// Settings of `fantail check`.
+#[derive(Args, Clone, Debug)]
+pub struct Check {
+    #[command(flatten)]
+    pub node: NodeSettings,
+    /// Asks the node that runs with these settings whether it lives, at its admin listener.
+    #[arg(long)]
+    pub live: bool,
 }
 
 /// A command line that asks for no command to be run.
@@ -83,7 +95,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
 fn finish(mut command: Command, matches: &clap::ArgMatches) -> Result<Command, Stop> {
     let wrong = |text: String| Stop::Wrong(usage::line(&text));
     match &mut command {
-        Command::Serve(node) | Command::Check(node) => node.serve.verify().map_err(|e| wrong(e.to_string()))?,
+        Command::Serve(node) => node.serve.verify().map_err(|e| wrong(e.to_string()))?,
+        Command::Check(check) => check.node.serve.verify().map_err(|e| wrong(e.to_string()))?,
         Command::Publish(publish) => {
             let given = matches.subcommand_matches("publish").expect("the command that was parsed");
             publish.choose_target(given).map_err(wrong)?;

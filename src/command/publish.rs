@@ -1,6 +1,7 @@
 //! `fantail publish`: one event to a node over HTTP, or straight to Redis.
 
 use super::FAILURE;
+use super::credentials::Credentials;
 use super::failure::{deepest, problem};
 use crate::backplane::Publication;
 use crate::backplane::redis::once;
@@ -47,6 +48,8 @@ pub struct Publish {
     #[arg(long, env = "FANTAIL_URL", value_name = "URL", value_parser = super::node_url)]
     #[arg(default_value = "http://127.0.0.1:8080")]
     url: String,
+    #[command(flatten)]
+    credentials: Credentials,
     /// The Redis to publish to, instead of a node.
     #[arg(long, env = "FANTAIL_REDIS", value_name = "URL", value_parser = config::redis_url)]
     redis: Option<config::RedisUrl>,
@@ -136,10 +139,11 @@ async fn to_redis(settings: &Publish, url: &config::RedisUrl, data: Bytes) -> Re
 
 async fn to_node(settings: &Publish, data: Bytes) -> Result<String, String> {
     let url = target(settings);
-    let request = Request::post(&url)
-        .header(hyper::header::CONTENT_TYPE, "text/plain; charset=utf-8")
-        .body(Full::new(data))
-        .map_err(|e| format!("{url}: {e}"))?;
+    let mut request = Request::post(&url).header(hyper::header::CONTENT_TYPE, "text/plain; charset=utf-8");
+    if let Some(token) = settings.credentials.authorization()? {
+        request = request.header(hyper::header::AUTHORIZATION, token);
+    }
+    let request = request.body(Full::new(data)).map_err(|e| format!("{url}: {e}"))?;
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let exchange = async {
         let answer = client.request(request).await.map_err(|e| deepest(&e))?;

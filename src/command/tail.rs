@@ -9,6 +9,7 @@ mod show;
 pub(super) use show::printable;
 
 use super::FAILURE;
+use super::credentials::Credentials;
 use crate::config::{self, HOUR};
 use bytes::Bytes;
 use clap::Args;
@@ -41,6 +42,8 @@ pub struct Tail {
     #[arg(long, env = "FANTAIL_URL", value_name = "URL", value_delimiter = ',', value_parser = super::node_url)]
     #[arg(default_value = "http://127.0.0.1:8080")]
     url: Vec<String>,
+    #[command(flatten)]
+    credentials: Credentials,
     /// Where to begin: latest, earliest, an id, a time (Unix ms or RFC 3339), or a duration back such as 5m.
     #[arg(long, value_name = "WHERE")]
     since: Option<String>,

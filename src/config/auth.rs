@@ -37,7 +37,7 @@ pub struct AuthSettings {
     #[arg(long = "auth", env = "FANTAIL_AUTH", default_value = "none", value_enum, ignore_case = true)]
     #[arg(id = "auth", value_name = "MODE")]
     pub mode: AuthMode,
-    /// Files with the keys of tokens, separated by commas: PEM, JWK Set, or a raw secret; read again when they change.
+    /// Files with the keys of tokens, separated by commas: PEM, JWK Set, or a shared key raw; read again when they change.
     #[arg(long, env = "FANTAIL_JWT_KEY", value_delimiter = ',', value_name = "PATH")]
     pub jwt_key: Vec<PathBuf>,
     /// URL of a JWK Set with the keys of tokens.

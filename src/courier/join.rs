@@ -32,8 +32,9 @@ impl Courier {
         if registered.is_err() {
             self.dead.push((key, Reason::Client));
         }
-        self.admit(key, stay, seen, &start);
+        let admitted = self.admit(key, stay, seen, &start);
         match start {
+            Waiting::Ready(opening) if !admitted => opening.legs.into_iter().for_each(|leg| self.give_up(&leg.feed)),
             Waiting::Ready(opening) => self.seat(key, opening),
             Waiting::Held(ticket, here) => {
                 if let Route::Composed(composed) = &mut self.subscribers[key as usize].route {

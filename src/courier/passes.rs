@@ -60,18 +60,19 @@ pub fn last_words(reason: Reason) -> &'static str {
 }
 
 impl Courier {
-    /// Notes what a newcomer brings, and sends it away again where it was meant by a revocation on its way here.
-    pub fn admit(&mut self, key: u32, stay: Option<Box<Stay>>, seen: u64, start: &Waiting) {
+    /// Notes what a newcomer brings. False where a revocation meant it on its way here: it is to get no event.
+    pub fn admit(&mut self, key: u32, stay: Option<Box<Stay>>, seen: u64, start: &Waiting) -> bool {
         let channels: Vec<Channel> = match start {
             Waiting::Ready(opening) if self.around.revocations.count() != seen => {
                 opening.legs.iter().map(|leg| leg.feed.channel.clone()).collect()
             }
             _ => Vec::new(),
         };
-        if self.around.revocations.missed(seen, stay.as_ref().map(|stay| &stay.pass), &channels).is_some() {
+        let missed = self.around.revocations.missed(seen, stay.as_ref().map(|stay| &stay.pass), &channels);
+        if missed.is_some() {
             self.dead.push((key, Reason::Revoked));
         }
-        let Some(mut stay) = stay else { return };
+        let Some(mut stay) = stay else { return missed.is_none() };
         if let Some(expires_ms) = stay.pass.expires_ms {
             let tick_ms = TICK.as_millis() as u64;
             let left = (expires_ms.saturating_sub(now_ms()).div_ceil(tick_ms)).min(u64::from(u32::MAX / 2)) as u32;
@@ -86,6 +87,7 @@ impl Courier {
             self.passes.due.insert((due, key));
         }
         self.passes.by_key.insert(key, stay);
+        missed.is_none()
     }
 
     /// Forgets a subscriber that goes; whether that gave its place back.

@@ -84,7 +84,7 @@ impl Courier {
             number: prepared.number,
             poll: prepared.poll,
             post: prepared.post,
-            tally: Tally::new(&around.metrics),
+            tally: Tally::new(&around.metrics, prepared.number),
             sweep: Sweep::new(&around),
             passes: Passes::default(),
             around,
@@ -117,6 +117,7 @@ impl Courier {
                 // Nothing can be delivered without it, and no retry would change that.
                 panic!("epoll_wait failed: {error}");
             }
+            let woken = Instant::now();
             self.now = (self.epoch.elapsed().as_millis() / TICK.as_millis()) as u32;
             for event in events.iter().filter(|event| event.token() != WAKE) {
                 let key = event.token().0 as u32;
@@ -145,6 +146,7 @@ impl Courier {
                 self.bury();
                 self.tally.publish();
             }
+            self.tally.busy += woken.elapsed();
         }
     }
 

@@ -1,7 +1,9 @@
 //! A courier's counters: plain numbers on its own thread, given to the metrics once per tick.
 
 use crate::metrics::Metrics;
+use prometheus::Counter;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub struct Tally {
     metrics: Arc<Metrics>,
@@ -11,15 +13,21 @@ pub struct Tally {
     pub bytes: u64,
     /// Bytes before and after compression.
     pub compressed: (u64, u64),
+    /// Time not spent waiting.
+    pub busy: Duration,
+    busy_seconds: Counter,
 }
 
 impl Tally {
-    pub fn new(metrics: &Arc<Metrics>) -> Tally {
-        Tally { metrics: metrics.clone(), delivered: 0, bytes: 0, compressed: (0, 0) }
+    pub fn new(metrics: &Arc<Metrics>, courier: usize) -> Tally {
+        let busy_seconds = metrics.busy_courier(courier);
+        let metrics = metrics.clone();
+        Tally { metrics, delivered: 0, bytes: 0, compressed: (0, 0), busy: Duration::ZERO, busy_seconds }
     }
 
     pub fn publish(&mut self) {
         self.metrics.events_delivered.inc_by(std::mem::take(&mut self.delivered));
+        self.busy_seconds.inc_by(std::mem::take(&mut self.busy).as_secs_f64());
         self.metrics.delivered_bytes.inc_by(std::mem::take(&mut self.bytes));
         let (plain, packed) = std::mem::take(&mut self.compressed);
         self.metrics.compressed_plain_bytes.inc_by(plain);

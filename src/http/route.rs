@@ -156,6 +156,10 @@ async fn admit(
     // Before anything that costs more.
     take_rate(&context.subscribe_rate, client_of(client), "an address").map_err(refused)?;
     let subscription = parse(request, channel, context).map_err(refused)?;
+    if context.limits.taken() >= context.limits.max() {
+        // Known without asking anybody.
+        return Err(refused(no_place(Full::Node, client, context)));
+    }
     let access = authorize(request, client, &subscription.channels, context).await.map_err(refused)?;
     if let Some(subject) = &access.subject {
         take_rate(&context.subject_rate, subject.clone(), "a subject").map_err(refused)?;

@@ -31,7 +31,8 @@ const TICKETS: usize = 1;
 const HANDSHAKE_RECORD: u8 = 22;
 
 pub const H2: &[u8] = b"h2";
-pub const HTTP_1: &[u8] = b"http/1.1";
+/// What HTTP/1 clients offer; the second has no more than the first, but curl insists.
+const HTTP_1: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
 
 /// What a node needs to accept TLS.
 pub struct Tls {
@@ -49,7 +50,7 @@ impl Tls {
             .map_err(|error| CertificateError::unusable(cert, error))?
             .with_no_client_auth()
             .with_cert_resolver(certificate.clone());
-        config.alpn_protocols = vec![H2.to_vec(), HTTP_1.to_vec()];
+        config.alpn_protocols = [H2].iter().chain(&HTTP_1).map(|name| name.to_vec()).collect();
         // Tickets cost the node no memory; their keys change every six hours.
         config.ticketer = Ticketer::new().map_err(|error| CertificateError::unusable(cert, error))?;
         config.session_storage = ServerSessionMemoryCache::new(CACHED_SESSIONS);

@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Batches on their way at once.
@@ -32,8 +32,10 @@ const BATCH_STREAMS: usize = 1_000;
 const BATCH_BYTES: usize = 512 << 10;
 /// Entries asked of one stream: at least the known one and a new one.
 const ENTRIES: std::ops::RangeInclusive<usize> = 2..=1_024;
-/// The sweep looks at every stream once in so many seconds.
+/// The sweep looks at every stream once in so many seconds,
 const SWEEP_SECONDS: usize = 30;
+/// but at no more than so many a second, so that what it costs Redis does not grow with the number of streams.
+const SWEEP_MOST: usize = BATCH_STREAMS;
 /// After a failed batch, before the next one.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Before streams are asked for again whose part of the backplane is down; its return is told at once.
@@ -95,6 +97,8 @@ pub struct Follower {
     parked: HashSet<Channel>,
     reaches: Reaches,
     batches: FuturesUnordered<Batch>,
+    /// Since when there has been something to read and no answer.
+    unanswered: Option<Instant>,
     clock_offset_ms: Arc<std::sync::atomic::AtomicI64>,
 }
 
@@ -112,6 +116,7 @@ impl Follower {
             parked: HashSet::new(),
             reaches: Reaches::new(needed),
             batches: FuturesUnordered::new(),
+            unanswered: None,
             clock_offset_ms,
         }
     }
@@ -132,7 +137,10 @@ impl Follower {
             tokio::select! {
                 biased;
                 done = self.batches.next(), if !self.batches.is_empty() => {
-                    if let Some(done) = done && !self.finish(done) {
+                    let answered = done.is_none_or(|done| self.finish(done));
+                    if answered {
+                        self.unanswered = None;
+                    } else {
                         tokio::time::sleep(PAUSE).await;
                     }
                 }
@@ -155,6 +163,7 @@ impl Follower {
                 _ = second.tick() => {
                     self.sweep_some();
                     self.sample_some(*link.borrow());
+                    self.tell_stall();
                 }
             }
         }
@@ -250,12 +259,23 @@ impl Follower {
             self.changed.shrink_to(BATCH_STREAMS);
             self.doubtful.shrink_to(BATCH_STREAMS);
         }
-        for _ in 0..self.followed.steps().div_ceil(SWEEP_SECONDS) {
+        for _ in 0..self.followed.steps().div_ceil(SWEEP_SECONDS).min(SWEEP_MOST) {
             let Some(followed) = self.followed.step(&mut self.sweep) else { return };
             if let Some(channel) = followed.map(|followed| followed.feed.channel.clone()) {
                 self.glance(&channel);
             }
         }
+    }
+
+    /// For operators: how long nothing has come back although something is asked for or waits to be.
+    fn tell_stall(&mut self) {
+        let queued = self.fresh.len() + self.changed.len() + self.doubtful.len() + self.parked.len();
+        let since = match queued + self.batches.len() {
+            0 => None,
+            _ => Some(self.unanswered.unwrap_or_else(Instant::now)),
+        };
+        self.unanswered = since;
+        self.hub.metrics.follower_stalled.set(since.map_or(0.0, |since| since.elapsed().as_secs_f64()));
     }
 
     fn start_batches(&mut self, link: Link) {

@@ -55,7 +55,7 @@ fn a_wrong_flag_is_one_line_and_exit_code_2() {
             "fantail: --admin-listen 127.0.0.1:8080: --listen 127.0.0.1:8080 takes the same port",
         ),
         (&["--heartbeet", "1s"], "fantail: unknown flag --heartbeet; is --heartbeat meant?"),
-        (&["sevre"], r#"fantail: unknown command "sevre": use one of serve, publish, tail, check"#),
+        (&["sevre"], r#"fantail: unknown command "sevre": use one of serve, publish, tail, revoke, check"#),
         (&["--demo", "check"], r#"fantail: "check" is too much; a command comes before its flags"#),
         (&["publish"], "fantail: <CHANNEL> is missing"),
         (
@@ -110,7 +110,9 @@ fn help_names_commands_flags_and_variables_but_no_values_of_variables() {
     };
     for arguments in [&["--help"][..], &["-h"], &["help"]] {
         let overview = told(arguments);
-        for part in ["serve", "publish", "tail", "check", "--redis <URL>", "FANTAIL_HEARTBEAT", "[default: 15s]"] {
+        for part in
+            ["serve", "publish", "tail", "revoke", "check", "--redis <URL>", "FANTAIL_HEARTBEAT", "[default: 15s]"]
+        {
             assert!(overview.contains(part), "{part} in {overview}");
         }
     }

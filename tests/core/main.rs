@@ -13,3 +13,4 @@ mod redis_cluster;
 mod redis_sentinel;
 mod redis_tls;
 mod support;
+mod transport;

@@ -1,45 +1,12 @@
 //! TLS and credentials to Redis: who is trusted, who is not, and what `fantail check` says of it.
 
 use crate::redis::{PATIENCE, linked};
+use crate::support::authority::Authority;
 use crate::support::redis::Redis as Server;
 use fantail::backplane::redis::{Redis, Settings, survey};
 use fantail::backplane::{Backplane, Link};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tokio::runtime::Handle;
-
-/// Certificates of an authority of the test's own, in a folder that goes with it.
-struct Authority(PathBuf);
-
-impl Authority {
-    fn new(name: &str) -> Authority {
-        let folder = std::env::temp_dir().join(format!("fantail-tls-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        // A leaf of its issuer's name would be taken for self-signed.
-        params.distinguished_name.push(DnType::CommonName, format!("authority {name}"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        std::fs::write(folder.join("ca.pem"), ca.pem()).unwrap();
-        for (file, names) in [("server", ["127.0.0.1"]), ("client", ["a client"]), ("other", ["another.example"])] {
-            let key = KeyPair::generate().unwrap();
-            let certificate = CertificateParams::new(names.map(String::from)).unwrap().signed_by(&key, &ca).unwrap();
-            std::fs::write(folder.join(format!("{file}.pem")), certificate.pem()).unwrap();
-            std::fs::write(folder.join(format!("{file}.key")), key.serialize_pem()).unwrap();
-        }
-        Authority(folder)
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Authority {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 async fn trouble(url: &str) -> String {
     survey(Settings::new(url), true).await.unwrap().expect_err("it must not work").to_string()
@@ -48,7 +15,7 @@ async fn trouble(url: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_a_certificate_of_its_own() {
     let ours = Authority::new("mutual");
-    let (_server, port) = Server::start_tls(&ours.0, &["--tls-auth-clients", "yes", "--requirepass", "secret"]);
+    let (_server, port) = Server::start_tls(&ours.folder, &["--tls-auth-clients", "yes", "--requirepass", "secret"]);
     let (ca, cert, key) = (ours.file("ca.pem"), ours.file("client.pem"), ours.file("client.key"));
     let url = format!("rediss://:secret@127.0.0.1:{port}?ca={ca}&cert={cert}&key={key}");
     let node = Redis::start(Settings::new(&url), &Handle::current()).unwrap();
@@ -61,7 +28,7 @@ async fn a_node_with_a_certificate_of_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_trusted_is_told_apart() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
-    let (server, port) = Server::start_tls(&ours.0, &["--tls-auth-clients", "no"]);
+    let (server, port) = Server::start_tls(&ours.folder, &["--tls-auth-clients", "no"]);
     let ca = ours.file("ca.pem");
     assert!(survey(Settings::new(&format!("rediss://127.0.0.1:{port}?ca={ca}")), true).await.unwrap().is_ok());
     let foreign = trouble(&format!("rediss://127.0.0.1:{port}?ca={}", theirs.file("ca.pem"))).await;
@@ -78,7 +45,7 @@ async fn who_is_not_trusted_is_told_apart() {
 async fn a_password_that_is_rotated_in_its_file() {
     let server = Server::start_with(&["--requirepass", "one"]);
     let folder = Authority::new("password");
-    let file = folder.0.join("password");
+    let file = folder.folder.join("password");
     write(&file, "one");
     let settings = Settings { password_file: Some(file.clone()), ..Settings::new(&server.url()) };
     let node = Redis::start(settings.clone(), &Handle::current()).unwrap();

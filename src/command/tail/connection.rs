@@ -6,7 +6,7 @@ use crate::command::failure::{deepest, problem};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -42,7 +42,7 @@ impl Follower {
     pub(super) async fn connection(&mut self) -> End {
         let request = match self.request() {
             Ok(request) => request,
-            Err(error) => return End::Refused(error.to_string()),
+            Err(error) => return End::Refused(error),
         };
         let response = match timeout(HEAD_TIMEOUT, self.client.request(request)).await {
             Ok(Ok(response)) => response,
@@ -57,7 +57,7 @@ impl Follower {
         }
     }
 
-    fn request(&self) -> Result<Request<Empty<Bytes>>, hyper::http::Error> {
+    fn request(&self) -> Result<Request<Empty<Bytes>>, String> {
         let settings = &self.settings;
         let channels: Vec<&str> = settings.channels.iter().map(|channel| channel.as_str()).collect();
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -71,13 +71,16 @@ impl Follower {
         if settings.envelope {
             query.append_pair("envelope", "1");
         }
-        let request = Request::get(format!("{}/events?{}", self.url(), query.finish()))
+        let mut request = Request::get(format!("{}/events?{}", self.url(), query.finish()))
             .header(ACCEPT, "text/event-stream")
             .header(CACHE_CONTROL, "no-store");
-        match self.last_event_id.as_str() {
-            "" => request.body(Empty::new()),
-            id => request.header("last-event-id", HeaderValue::from_bytes(id.as_bytes())?).body(Empty::new()),
+        if let Some(token) = settings.credentials.authorization()? {
+            request = request.header(AUTHORIZATION, token);
         }
+        if !self.last_event_id.is_empty() {
+            request = request.header("last-event-id", self.last_event_id.as_bytes());
+        }
+        request.body(Empty::new()).map_err(|e| e.to_string())
     }
 
     /// Prints a stream to its end.

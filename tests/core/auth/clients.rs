@@ -6,7 +6,7 @@ use crate::support::node::{Node, eventually};
 use crate::support::stream::{End, Stream};
 use serde_json::json;
 
-fn from<'a>(value: &'a str) -> [(&'static str, &'a str); 1] {
+fn from(value: &str) -> [(&'static str, &str); 1] {
     [("X-Forwarded-For", value)]
 }
 

@@ -151,3 +151,23 @@ fn no_token_is_ever_logged() {
         }
     }
 }
+
+#[test]
+fn the_command_line_shows_a_token_from_a_file() {
+    let folder = Folder::new();
+    let node = node(&folder, &[]);
+    let claims = json!({"fantail": {"subscribe": ["a"], "publish": ["a"]}});
+    let file = folder.write("token", format!("{}\n", signed(claims)));
+    let url = format!("http://{}", node.listen);
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fantail"));
+        command.args(arguments).args(["--url", &url]).output().expect("the binary")
+    };
+    assert!(run(&["publish", "a", "1", "--final", "--token-file", &file]).status.success());
+    let output = run(&["tail", "a", "--since", "earliest", "--token-file", &file]);
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains('1'), "{output:?}");
+    let refused = run(&["publish", "a", "1"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("401 unauthorized"), "{refused:?}");
+    let missing = run(&["publish", "a", "1", "--token-file", "/nonexistent/token"]);
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("--token-file /nonexistent/token"), "{missing:?}");
+}

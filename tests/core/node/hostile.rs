@@ -17,10 +17,9 @@ fn unharmed(node: &Node, witness: &mut Stream, number: u64) {
 fn garbage_is_refused_or_closed() {
     let node = Node::start(&[]);
     let mut witness = node.subscribe("/events/witness").begun();
-    let garbage: [&[u8]; 11] = [
+    let garbage: [&[u8]; 10] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", // a TLS hello
         b"\0\0\0\0\0\0\0\0\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET\r\n\r\n",
         b"GET /events/a HTTP/9.9\r\n\r\n",
         b"GET /events/a HTTP/1.1\r\nBad Header: x\r\n\r\n",

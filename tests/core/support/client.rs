@@ -1,10 +1,14 @@
-//! An HTTP/1.1 client on bare sockets, which shares no code with what it tests: it sees the very bytes, and can stop
-//! reading, half-close, or send anything.
+//! A client on bare sockets, which shares no code with what it tests: it sees the very bytes, and can stop reading,
+//! half-close, or send anything. It speaks HTTP/1.1, or HTTP/2 with one request, both under TLS where asked.
 
+use super::http2::Http2;
 use super::node::PATIENCE;
+use super::raw::Raw;
+use rustls::ClientConfig;
 use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 
 /// The head of an answer.
 #[derive(Clone, Debug, Default)]
@@ -74,8 +78,13 @@ impl Response {
 /// A connection, and what came that nobody has taken yet.
 pub struct Connection {
     pub socket: TcpStream,
+    pub raw: Raw,
+    http2: Option<Box<Http2>>,
     buffer: Vec<u8>,
 }
+
+/// The stream of the only request.
+const FIRST: u32 = 1;
 
 impl Connection {
     pub fn open(address: SocketAddr) -> Connection {
@@ -101,14 +110,31 @@ impl Connection {
         socket.set_nodelay(true).expect("an option");
         socket.set_read_timeout(Some(PATIENCE)).expect("an option");
         socket.set_write_timeout(Some(PATIENCE)).expect("an option");
-        Connection { socket, buffer: Vec::new() }
+        let raw = Raw::plain(socket.try_clone().expect("a descriptor"));
+        Connection { socket, raw, http2: None, buffer: Vec::new() }
+    }
+
+    /// The same under TLS.
+    pub fn secure(mut self, config: Arc<ClientConfig>) -> Connection {
+        self.raw = Raw::secure(self.raw.socket, config).expect("a handshake");
+        self
+    }
+
+    /// The same with HTTP/2.
+    pub fn http2(mut self) -> Connection {
+        self.http2 = Some(Box::new(Http2::begin(&mut self.raw).expect("the node takes it")));
+        self
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.socket.write_all(bytes.as_ref()).expect("the node takes it");
+        self.raw.write_all(bytes.as_ref()).and_then(|()| self.raw.flush()).expect("the node takes it");
     }
 
     pub fn send_request(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) {
+        if let Some(http2) = &mut self.http2 {
+            assert_eq!(http2.open(&mut self.raw, method, target, headers, body), FIRST);
+            return;
+        }
         let mut request = format!("{method} {target} HTTP/1.1\r\nHost: node\r\n");
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
@@ -146,6 +172,15 @@ impl Connection {
 
     /// Reads a head.
     pub fn head(&mut self) -> Head {
+        if self.http2.is_some() {
+            loop {
+                self.more().unwrap_or_else(|e| panic!("no head: {e}"));
+                let received = self.http2.as_mut().and_then(|http2| http2.streams.get_mut(&FIRST));
+                if let Some(head) = received.and_then(|received| received.head.take()) {
+                    return head;
+                }
+            }
+        }
         let text = self.through(b"\r\n\r\n").unwrap_or_else(|e| panic!("no head: {e}; {:?}", self.seen()));
         Head::parse(&String::from_utf8(text).expect("heads are ASCII"))
     }
@@ -163,15 +198,15 @@ impl Connection {
         Ok((size > 0).then_some(chunk))
     }
 
-    /// What is there or comes next, undecoded; empty at the end.
-    pub fn some(&mut self) -> std::io::Result<Vec<u8>> {
-        if self.buffer.is_empty() {
+    /// What is there or comes next, undecoded; `None` at the end.
+    pub fn some(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+        while self.buffer.is_empty() {
             match self.more() {
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Vec::new()),
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
                 result => result?,
             }
         }
-        Ok(std::mem::take(&mut self.buffer))
+        Ok(Some(std::mem::take(&mut self.buffer)))
     }
 
     /// Whether the node has closed the connection, in whatever way, and sends nothing more before that.
@@ -214,8 +249,23 @@ impl Connection {
     }
 
     fn more(&mut self) -> std::io::Result<()> {
+        if let Some(http2) = &mut self.http2 {
+            let received = http2.streams.entry(FIRST).or_default();
+            if received.ended || received.reset.is_some() {
+                let whole = received.ended && received.reset.is_none();
+                return Err(if whole { ErrorKind::UnexpectedEof } else { ErrorKind::ConnectionReset }.into());
+            }
+            // The end of the connection is not that of the stream.
+            let cut = |error: std::io::Error| match error.kind() {
+                ErrorKind::UnexpectedEof => ErrorKind::ConnectionAborted.into(),
+                _ => error,
+            };
+            http2.frame(&mut self.raw).map_err(cut)?;
+            self.buffer.append(&mut http2.streams.entry(FIRST).or_default().body);
+            return Ok(());
+        }
         let mut bytes = [0u8; 16 << 10];
-        match self.socket.read(&mut bytes)? {
+        match self.raw.read(&mut bytes)? {
             0 => Err(ErrorKind::UnexpectedEof.into()),
             n => {
                 self.buffer.extend_from_slice(&bytes[..n]);

@@ -1,11 +1,14 @@
 //! What the tests need to set up; each test uses a part of it.
 #![allow(dead_code)]
 
+pub mod authority;
 pub mod client;
 pub mod event_stream;
 pub mod fleet;
+pub mod http2;
 pub mod jwt;
 pub mod node;
+pub mod raw;
 pub mod redis;
 pub mod stream;
 pub mod topology;

@@ -48,7 +48,7 @@ impl Node {
         let lines: Vec<String> = [(); 3].iter().map_while(|()| banner.recv_timeout(PATIENCE).ok()).collect();
         let address = |label: &str| {
             let line = lines.iter().find(|line| line.trim_start().starts_with(label))?;
-            let url = line.split_once("http://")?.1;
+            let url = line.split_once("://")?.1;
             url.split(['/', ' ']).next()?.parse().ok()
         };
         let (Some(listen), Some(admin)) = (address("clients"), address("admin")) else {

@@ -154,7 +154,7 @@ impl Stream {
     fn read(&mut self) {
         let piece = match self.head.is_chunked() {
             true => self.connection.chunk(),
-            false => self.connection.some().map(|bytes| (!bytes.is_empty()).then_some(bytes)),
+            false => self.connection.some(),
         };
         match piece {
             Ok(Some(bytes)) => {

@@ -1,0 +1,139 @@
+package eventsource
+
+import (
+	"bytes"
+	"errors"
+)
+
+// errTooLarge ends a stream whose event exceeds the limit: a bound for what one server can make this process hold.
+var errTooLarge = errors.New("an event is larger than maxEventBytes")
+
+var utf8BOM = []byte("\xef\xbb\xbf")
+
+// parser reads text/event-stream incrementally (WHATWG HTML 9.2.6). It knows neither sockets nor JavaScript.
+type parser struct {
+	// emit gets an event; its slices are valid during the call only.
+	emit func(event, id, data []byte)
+	// retry gets the milliseconds of a `retry:` field.
+	retry func(ms int64)
+	// limit is the most bytes of one event.
+	limit int
+
+	line, data, event   []byte
+	id                  []byte // the last event ID buffer
+	committed           []byte // the last event ID string: what a reconnect sends
+	begun, afterCR, any bool
+	ownID               bool // the block has an id of its own
+}
+
+// start begins a new connection. An event that the last one cut off is forgotten, its id included.
+//
+// The buffer keeps the committed id, as in browsers; the letter of the standard would forget it.
+func (p *parser) start() {
+	p.line, p.data, p.event = p.line[:0], p.data[:0], p.event[:0]
+	p.id = append(p.id[:0], p.committed...)
+	p.begun, p.afterCR, p.any, p.ownID = false, false, false, false
+}
+
+// feed takes the next bytes, cut anywhere.
+func (p *parser) feed(b []byte) error {
+	for len(b) > 0 {
+		if p.afterCR {
+			p.afterCR = false
+			if b[0] == '\n' {
+				b = b[1:]
+				continue
+			}
+		}
+		end := lineEnd(b)
+		if end < 0 {
+			p.line = append(p.line, b...)
+			return p.check()
+		}
+		p.afterCR = b[end] == '\r'
+		if len(p.line) == 0 {
+			p.take(b[:end])
+		} else {
+			p.line = append(p.line, b[:end]...)
+			p.take(p.line)
+			p.line = p.line[:0]
+		}
+		if err := p.check(); err != nil {
+			return err
+		}
+		b = b[end+1:]
+	}
+	return nil
+}
+
+func (p *parser) check() error {
+	if len(p.line)+len(p.data) > p.limit {
+		return errTooLarge
+	}
+	return nil
+}
+
+// lineEnd is the index of the first CR or LF, or -1.
+func lineEnd(b []byte) int {
+	lf := bytes.IndexByte(b, '\n')
+	if lf < 0 {
+		return bytes.IndexByte(b, '\r')
+	}
+	if cr := bytes.IndexByte(b[:lf], '\r'); cr >= 0 {
+		return cr
+	}
+	return lf
+}
+
+// take reads one line.
+func (p *parser) take(line []byte) {
+	if !p.begun {
+		p.begun = true
+		line = bytes.TrimPrefix(line, utf8BOM)
+	}
+	if len(line) == 0 {
+		p.dispatch()
+		return
+	}
+	name, value, _ := bytes.Cut(line, []byte{':'})
+	value = bytes.TrimPrefix(value, []byte{' '})
+	switch string(name) {
+	case "data":
+		p.data = append(append(p.data, value...), '\n')
+		p.any = true
+	case "event":
+		p.event = append(p.event[:0], value...)
+	case "id":
+		if bytes.IndexByte(value, 0) < 0 {
+			p.id, p.ownID = append(p.id[:0], value...), true
+		}
+	case "retry":
+		if ms, ok := digits(value); ok {
+			p.retry(ms)
+		}
+	}
+}
+
+// dispatch ends a block. A block without data commits its id and nothing else.
+func (p *parser) dispatch() {
+	p.committed = append(p.committed[:0], p.id...)
+	if p.any {
+		p.emit(p.event, p.id, p.data[:len(p.data)-1])
+	}
+	p.data, p.event, p.any, p.ownID = p.data[:0], p.event[:0], false, false
+}
+
+// digits reads ASCII digits and nothing else.
+func digits(b []byte) (int64, bool) {
+	if len(b) == 0 || len(b) > 18 {
+		return 0, false
+	}
+	var n int64
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}
