@@ -1,6 +1,6 @@
 //! What a node says when it starts: where it listens, what it shares, and how to try it.
 
-use crate::config::{RedisUrl, Serve, without_credentials};
+use crate::config::{AuthMode, RedisUrl, Serve, without_credentials};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -42,6 +42,7 @@ fn backplane_line(settings: &Serve, name: &str, follow: Option<&str>) -> String 
 
 fn publishing_line(settings: &Serve, listen: &[SocketAddr]) -> &'static str {
     match settings.may_publish() {
+        true if settings.auth.mode != AuthMode::None => "over HTTP: allowed to those whom --auth grants it",
         true if listen.iter().all(|address| address.ip().is_loopback()) => {
             "over HTTP: allowed (--publish off forbids it)"
         }
@@ -110,5 +111,8 @@ mod tests {
     fn publishing_that_is_open_to_a_network_is_said_aloud() {
         let text = of(&["--listen", "0.0.0.0:80"], "0.0.0.0:80", "memory", None);
         assert!(text.contains("EVERYBODY"), "{text}");
+        let flags = ["--listen", "0.0.0.0:80", "--auth", "forward", "--forward-url", "http://app"];
+        let text = of(&flags, "0.0.0.0:80", "memory", None);
+        assert!(text.contains("--auth grants it") && !text.contains("EVERYBODY"), "{text}");
     }
 }

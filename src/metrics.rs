@@ -231,7 +231,7 @@ impl Metrics {
         create(&self.connections_refused, &Code::ALL.map(Code::as_str));
         create(
             &self.connections_refused,
-            &["accept_error", "descriptors", "proxy_header", "slow_head", "slow_handshake"],
+            &["accept_error", "descriptors", "http2_flood", "proxy_header", "slow_head", "slow_handshake"],
         );
         create(&self.publish_requests, &["ok"]);
         create(&self.auth, &["granted", "anonymous"]);

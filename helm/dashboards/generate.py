@@ -207,13 +207,14 @@ class Board:
 
 
 ANNOTATIONS = [
-    ("Starts", "green", metric("process_start_time_seconds") + " * 1000", "{{instance}} started", True),
-    ("Drains", "orange", metric("fantail_drain_end_timestamp_seconds") + " > 0", "{{instance}} drains", False),
-    ("Redis lost", "red", metric("fantail_backplane_up") + " == 0", "{{instance}} cannot read Redis", False),
+    ("Starts", "green", "time() - " + metric("process_start_time_seconds") + " < 60"),
+    ("Drains", "orange", metric("fantail_drain_end_timestamp_seconds") + " > 0"),
+    ("Redis lost", "red", metric("fantail_backplane_up") + " == 0"),
 ]
 
 
-def annotation(name, color, query, title, by_value):
+def annotation(name, color, query):
+    """Marks the times at which the query has samples. With keys alone that Grafana's own models know."""
     return {
         "name": name,
         "enable": True,
@@ -221,9 +222,6 @@ def annotation(name, color, query, title, by_value):
         "iconColor": color,
         "datasource": SOURCE,
         "expr": query,
-        "titleFormat": title,
-        "step": "15s",
-        "useValueForTime": by_value,
     }
 
 
@@ -309,6 +307,12 @@ def delivery():
         "bytes",
         "Mean size on the wire, heartbeats included.",
         (f"{rate('fantail_delivered_bytes_total')} / ({rate('fantail_events_delivered_total')} > 0)", "{{instance}}"),
+    )
+    board.graph(
+        "Compression",
+        "percentunit",
+        "Bytes of compressed streams after compression, as a share of before.",
+        (f"{rate('fantail_compressed_bytes_total')} / ({rate('fantail_compressed_plain_bytes_total')} > 0)", "{{instance}}"),
     )
     board.heatmap(
         "Delivery lag",
@@ -594,7 +598,78 @@ def rollouts():
     return board
 
 
-BOARDS = [overview, delivery, resume, redis, node, rollouts]
+def access():
+    board = Board("access", "Access", "Who may come in: tokens, the application's word, TLS and HTTP/2.")
+    board.graph(
+        "Decisions",
+        "ops",
+        "Requests that authorization decided on, per second: granted, anonymous, or the refusal's code.",
+        (rate("fantail_auth_total", by="outcome"), "{{outcome}}"),
+        stack=True,
+    )
+    board.graph("Keys", "short", "Keys that tokens are verified with. At 0 no token is taken.", (metric("fantail_auth_keys"), "{{instance}}"))
+    board.graph(
+        "Reads of keys",
+        "short",
+        "Reads of key files or of the key server in the last hour that brought something new, or failed.",
+        (f"sum by (outcome) (increase({metric('fantail_auth_key_reads_total')}[1h]))", "{{outcome}}"),
+    )
+    board.graph(
+        "Questions to the application",
+        "ops",
+        "By outcome. remembered: answered from memory. crowded, paused: not asked, since it is slow or fails.",
+        (rate("fantail_auth_forward_total", by="outcome"), "{{outcome}}"),
+    )
+    board.graph(
+        "The application's time",
+        "s",
+        "How long it takes to decide.",
+        (quantile(0.5, "fantail_auth_forward_seconds"), "p50"),
+        (quantile(0.99, "fantail_auth_forward_seconds"), "p99"),
+    )
+    board.graph(
+        "Application left alone",
+        "bool_on_off",
+        "1: it fails, so the node does not ask it for a while.",
+        (metric("fantail_auth_forward_paused"), "{{instance}}"),
+        most=1,
+    )
+    board.graph(
+        "Revocations",
+        "ops",
+        "Entries of the control stream, by what they disconnect.",
+        (rate("fantail_revocations_total", by="target"), "{{target}}"),
+    )
+    board.graph("Kept out", "short", "Subjects and tokens that are kept out after a revocation.", (metric("fantail_auth_barred"), "{{instance}}"))
+    board.graph(
+        "TLS handshakes",
+        "ops",
+        "full, resumed, failed, slow, or plain HTTP on a TLS port. After a storm most should be resumed.",
+        (rate("fantail_tls_handshakes_total", by="outcome"), "{{outcome}}"),
+    )
+    board.graph(
+        "Certificate's time left",
+        "s",
+        "Until the certificate ends that is shown to clients; 0 without TLS.",
+        (f"clamp_min({metric('fantail_tls_certificate_expires_seconds')} - time(), 0)", "{{instance}}"),
+    )
+    board.graph(
+        "Changes of the certificate",
+        "short",
+        "In the last hour. failed: the new files could not be used, and the old certificate stays.",
+        (f"sum by (outcome) (increase({metric('fantail_tls_reloads_total')}[1h]))", "{{outcome}}"),
+    )
+    board.graph(
+        "HTTP/2",
+        "short",
+        "Connections, and subscribers that are streams of them.",
+        (metric("fantail_http2_connections"), "{{instance}}: connections"),
+        (metric("fantail_http2_streams"), "{{instance}}: streams"),
+    )
+    return board
+
+
+BOARDS = [overview, delivery, resume, redis, node, rollouts, access]
 
 
 def main():

@@ -103,7 +103,8 @@ func (s *stream) run() {
 	in := s.source.in
 	in.tallied(s, in.metrics.streams, 1)
 	end := s.live()
-	if s.options.until != "" {
+	// Whoever never got in, or was closed by the script, has not failed to finish.
+	if s.options.until != "" && end.Connects > 0 && end.Reason != "closed" {
 		in.tallied(s, in.metrics.finished, oneIf(end.Finished))
 	}
 	in.finish()

@@ -5,10 +5,13 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"os"
+	"regexp"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.k6.io/k6/metrics"
 )
 
 func numbers(t *testing.T, announced int, ns ...int64) verdict {
@@ -169,4 +172,55 @@ func TestAnAnnouncedGapIsNoSilentLoss(t *testing.T) {
 		sum.verdict.add(w.settle())
 		require.Equal(t, counts{events: 2, checked: 2, gaps: 1, verdict: want}, sum, reason)
 	}
+}
+
+// What keeps JavaScript and the garbage collector out of the measurement of many small events.
+func TestCountingAnEventAllocatesNothing(t *testing.T) {
+	for name, id := range map[string]func(n int64) string{
+		"one channel": func(n int64) string { return fmt.Sprintf("1700000000000-%d", n) },
+		"several":     func(n int64) string { return fmt.Sprintf("a=1700000000000-%d,b=1700000000000-1", n) },
+	} {
+		s := &stream{options: options{count: true, sequence: "n", lag: "id"}, tally: &tally{quota: 10}, greeted: true}
+		s.witness = newWitness(s.options)
+		s.source = &EventSource{in: &instance{}}
+		s.parser = parser{limit: 1000, emit: s.take}
+		var events [][]byte
+		for n := int64(1); n <= 600; n++ {
+			events = append(events, []byte(fmt.Sprintf("id: %s\ndata: {\"n\":%d,\"t\":1}\n\n", id(n), n)))
+		}
+		next := 0
+		feed := func() {
+			require.NoError(t, s.parser.feed(events[next]))
+			next++
+		}
+		for range 50 {
+			feed()
+		}
+		require.Zero(t, testing.AllocsPerRun(500, feed), name)
+		require.Equal(t, verdict{}, s.own.verdict)
+		require.Equal(t, s.own.events, s.own.checked)
+	}
+}
+
+// What the README and the dashboard name exists, and the README names all there is.
+func TestMetricsAreThoseOfTheReadmeAndTheDashboard(t *testing.T) {
+	registry := metrics.NewRegistry()
+	_, err := registerMetrics(registry)
+	require.NoError(t, err)
+	var registered []string
+	for _, m := range registry.All() {
+		registered = append(registered, m.Name)
+	}
+	named := func(file, pattern string) []string {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		var names []string
+		for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(text), -1) {
+			names = append(names, match[1])
+		}
+		return names
+	}
+	require.Subset(t, named("../README.md", "`(sse_[a-z_]+)"), registered)
+	require.Subset(t, registered, named("../README.md", "`(sse_[a-z_]+)"))
+	require.Subset(t, registered, named("../dashboard.json", `k6_(sse_\w+?)(?:_total|_p95)?\{`))
 }

@@ -12,22 +12,41 @@ const publishLate = new Trend('publish_late', true);
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Publisher {
-  /** In the init context: by Redis where REDIS_URL is given, else (or with `by: 'post'`) by POST. */
+  /**
+   * In the init context: by Redis where REDIS_URL is given, else by POST. `by` can ask for `post`, or for `batch`: POST of
+   * as many events at once as the setting `batch` says.
+   */
   constructor(s, { by } = {}) {
     this.s = s;
-    this.redis = by === 'post' ? null : redisClient(s);
-    this.tags = { by: this.redis ? 'xadd' : 'post' };
+    this.redis = by ? null : redisClient(s);
+    this.batch = by === 'batch' ? s.batch : 1;
+    this.tags = { by: by || (this.redis ? 'xadd' : 'post') };
     this.post = { headers: headers(s), tags: { name: `POST ${s.url}/events/{channel}`, ...this.tags } };
   }
 
   /** Publishes one event and resolves with its id; false where that failed. */
-  async publish(channel, data, fields = {}) {
+  publish(channel, data, fields = {}) {
+    return this.counted(channel, 1, () => (this.redis ? this.xadd(channel, data, fields)
+      : this.overHttp(channel, data, fields)));
+  }
+
+  /** Publishes several events of one channel in a request; false where that failed. */
+  publishBatch(channel, all) {
+    return this.counted(channel, all.length, async () => {
+      const lines = all.map((data) => `{"channel":"${channel}","data":${JSON.stringify(data)}}`).join('\n');
+      const answer = await http.asyncRequest('POST', `${this.s.url}/events`, lines, this.post);
+      if (answer.status !== 200) throw new Error(`${answer.status} ${answer.body}`);
+      return answer.json('ids');
+    });
+  }
+
+  async counted(channel, count, send) {
     const begun = Date.now();
     try {
-      const id = await (this.redis ? this.xadd(channel, data, fields) : this.overHttp(channel, data, fields));
+      const result = await send();
       publishDuration.add(Date.now() - begun, this.tags);
-      published.add(1, this.tags);
-      return id;
+      published.add(count, this.tags);
+      return result;
     } catch (error) {
       publishErrors.add(1, this.tags);
       console.error(`publishing to ${channel} failed: ${error}`);
@@ -58,13 +77,14 @@ export class Publisher {
     const numbers = channels.map(() => 0);
     const start = Date.now();
     const total = Math.round(rate * duration);
-    for (let i = 0; i < total; i++) {
+    for (let i = 0; i < total; i += this.batch) {
       const due = start + (i * 1000) / rate;
       if (due > Date.now()) await wait(due - Date.now());
       publishLate.add(Math.max(0, Date.now() - due));
-      const at = i % channels.length;
-      const number = numbers[at] + 1;
-      if (await this.publish(channels[at], numbered(channels[at], number, due, bytes))) numbers[at] = number;
+      const at = (i / this.batch) % channels.length;
+      const events = Array.from({ length: this.batch }, (_, j) => numbered(channels[at], numbers[at] + 1 + j, due, bytes));
+      const done = this.batch > 1 ? this.publishBatch(channels[at], events) : this.publish(channels[at], events[0]);
+      if (await done) numbers[at] += this.batch;
     }
     for (const [at, name] of channels.entries()) {
       const end = numbered(name, numbers[at] + 1, Date.now(), bytes);

@@ -169,6 +169,7 @@ impl Lab {
             sources: Vec::new(),
             live_at_block: server.live_at_block,
             gzip: kind.is_packed(),
+            way: kind.way(),
             ids: load.ids,
             stalled: load.stalled,
             slow: load.slow,

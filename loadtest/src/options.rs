@@ -31,6 +31,8 @@ pub enum What {
     Burst(Options),
     /// Compressed streams: CPU and bytes per delivery, beside plain ones and a compressor per connection
     Compress(Options),
+    /// TLS and HTTP/2: CPU per delivery and memory, beside HTTP/1.1 in the clear
+    Ways(Options),
     /// Idle connections: memory each, after churn and storms too; the cost of heartbeats
     Hold(Options),
     /// Connects and disconnects at a rate, while events flow
@@ -69,7 +71,7 @@ impl What {
         match self {
             What::Floor(o) | What::Fanout(o) | What::Channels(o) | What::Burst(o) | What::Hold(o) => o.clone(),
             What::Churn(o) | What::Storm(o) | What::Slow(o) | What::Lag(o) | What::Cluster(o) => o.clone(),
-            What::Overload(o) | What::Follow(o) | What::Compress(o) => o.clone(),
+            What::Overload(o) | What::Follow(o) | What::Compress(o) | What::Ways(o) => o.clone(),
             What::Soak(o) | What::Counts(o) | What::All(o) | What::Smoke(o) | What::Selftest(o) => o.clone(),
             What::Clients | What::ServeFloor(_) | What::ServeHyperBody(_) => Options::default(),
         }

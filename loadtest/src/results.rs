@@ -92,7 +92,12 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("caught_up_s", "from the kill until nobody misses anything, s"),
     ("redis_reads_per_client", "reads of Redis history per client that resumed"),
     ("redis_us", "CPU of Redis per event, µs"),
-    ("redis_us_ratio", "the same, as a multiple of that with the fewest channels"),
+    ("redis_first_us", "the same for the first event of a stream"),
+    (
+        "memory_per_channel_kib",
+        "user memory of the server per followed channel and its leg, its first events included, KiB",
+    ),
+    ("redis_us_ratio", "CPU of Redis per event, as a multiple of that with the fewest channels"),
     ("redis_commands", "commands of Redis per event"),
     ("events_per_cpu_s", "deliveries per second of the server's CPU, millions"),
     ("beat_us", "CPU of the server per heartbeat, µs"),

@@ -4,7 +4,7 @@
 //! a full tail or a busy follower could hold up.
 
 use super::revocation::{Disconnect, Revocations, TOKEN_MEMORY_MS};
-use crate::backplane::{Backplane, BackplaneError, Entry, Span, Toward};
+use crate::backplane::{Backplane, BackplaneError, Span, Toward};
 use crate::channel::Channel;
 use crate::metrics::Metrics;
 use crate::position::Position;
@@ -19,6 +19,8 @@ const EVERY: Duration = Duration::from_millis(500);
 /// Entries of one read.
 const PAGE: usize = 1_000;
 const LOG_PERIOD: Duration = Duration::from_secs(10);
+/// How far this clock and that of the backplane may be apart.
+const CLOCKS_MS: u64 = 5_000;
 /// For one read; the backplane has shorter limits of its own.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -30,6 +32,8 @@ pub async fn follow(
     disconnect: impl Fn(Arc<Disconnect>),
 ) {
     let channel = Channel::new(CHANNEL).expect("a good name");
+    // What was ordered before this node was there has been carried out, give or take the clocks.
+    let begun_ms = super::now_ms().saturating_sub(CLOCKS_MS);
     let mut at = Position::new(super::now_ms().saturating_sub(TOKEN_MEMORY_MS), 0);
     let seldom = Seldom::new(LOG_PERIOD);
     let mut every = interval(EVERY);
@@ -61,7 +65,28 @@ pub async fn follow(
             };
             for entry in &entries {
                 at = entry.position;
-                carry_out(entry, &revocations, &metrics, &disconnect);
+                let order = match Disconnect::from_entry(entry) {
+                    Ok(order) => Arc::new(order),
+                    Err(why) => {
+                        metrics.revocations.with_label_values(&["unreadable"]).inc();
+                        tracing::warn!(id = %entry.position, why, "an entry of the control stream cannot be read");
+                        continue;
+                    }
+                };
+                let full = match entry.position.ms < begun_ms {
+                    true => revocations.recall(&order, super::now_ms()),
+                    false => {
+                        let (target, name) = (order.target.label(), &order.name);
+                        tracing::info!(target, %name, id = %entry.position, "told to disconnect");
+                        metrics.revocations.with_label_values(&[target]).inc();
+                        let full = revocations.add(&order, super::now_ms());
+                        disconnect(order);
+                        full
+                    }
+                };
+                if full && let Some(suppressed) = seldom.turn("full") {
+                    tracing::warn!(suppressed, "more is kept out than can be remembered: the first to end is let go");
+                }
             }
             if entries.len() < PAGE {
                 revocations.set_known();
@@ -69,23 +94,5 @@ pub async fn follow(
             }
         }
         metrics.auth_barred.set(revocations.barred(super::now_ms()) as i64);
-    }
-}
-
-fn carry_out(entry: &Entry, revocations: &Revocations, metrics: &Metrics, disconnect: &impl Fn(Arc<Disconnect>)) {
-    match Disconnect::from_entry(entry) {
-        Ok(order) => {
-            let order = Arc::new(order);
-            tracing::info!(target = order.target.label(), name = %order.name, id = %entry.position, "told to disconnect");
-            metrics.revocations.with_label_values(&[order.target.label()]).inc();
-            if revocations.add(&order, super::now_ms()) {
-                tracing::warn!("more subjects and tokens are kept out than can be remembered: the oldest is let go");
-            }
-            disconnect(order);
-        }
-        Err(why) => {
-            metrics.revocations.with_label_values(&["unreadable"]).inc();
-            tracing::warn!(id = %entry.position, why, "an entry of the control stream cannot be read");
-        }
     }
 }

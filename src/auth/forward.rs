@@ -27,8 +27,16 @@ use tokio::time::timeout;
 
 /// The application's answer at most.
 const ANSWER_BYTES: usize = 64 << 10;
-/// Channels of one question: their names must fit into a header.
+/// Channels of one question, and the bytes of their names: servers take headers of 8 KiB at least.
 const MAX_CHANNELS: usize = 100;
+const MAX_CHANNEL_BYTES: usize = 6 << 10;
+
+/// Why there is no decision.
+enum Failure {
+    /// It works, but not for this: a client that makes it say so must not have it left alone.
+    OfThisQuestion(String),
+    OfTheApplication(String),
+}
 
 /// Asks one application.
 pub struct Forward {
@@ -62,6 +70,11 @@ impl Forward {
     pub async fn ask(&self, question: &Question<'_>) -> Result<Grant, Problem> {
         if question.channels.len() > MAX_CHANNELS {
             let detail = format!("the application is asked about {MAX_CHANNELS} channels at most");
+            return Err(Problem::new(Code::TooManyChannels, detail));
+        }
+        if question.channels.iter().map(|channel| channel.as_str().len() + 1).sum::<usize>() > MAX_CHANNEL_BYTES {
+            let detail =
+                format!("the application is asked about channels with {MAX_CHANNEL_BYTES} bytes of names at most");
             return Err(Problem::new(Code::TooManyChannels, detail));
         }
         let headers = self.headers_for(question);
@@ -142,7 +155,13 @@ impl Forward {
                 self.count(answer.label());
                 Ok(answer)
             }
-            Err(why) => {
+            Err(Failure::OfThisQuestion(why)) => {
+                self.count("failed");
+                turn.worked();
+                tracing::debug!(url = %self.url, why, "the application's answer decides nothing");
+                Err(down(1))
+            }
+            Err(Failure::OfTheApplication(why)) => {
                 self.count("failed");
                 if let Some(pause) = turn.failed(Instant::now()) {
                     self.metrics.auth_forward_paused.set(1);
@@ -153,11 +172,15 @@ impl Forward {
         }
     }
 
-    async fn send(&self, headers: HeaderMap) -> Result<Answer, String> {
-        let mut request = Request::get(&self.url).body(Full::<Bytes>::default()).map_err(|e| e.to_string())?;
+    async fn send(&self, headers: HeaderMap) -> Result<Answer, Failure> {
+        let request = Request::get(&self.url).body(Full::<Bytes>::default());
+        let mut request = request.map_err(|e| Failure::OfThisQuestion(e.to_string()))?;
         *request.headers_mut() = headers;
-        let answer = self.fetcher.send(request, ANSWER_BYTES).await?;
-        Answer::read(&answer)
+        let answer = self.fetcher.send(request, ANSWER_BYTES).await.map_err(Failure::OfTheApplication)?;
+        Answer::read(&answer).map_err(|why| match answer.status().is_server_error() {
+            true => Failure::OfTheApplication(why),
+            false => Failure::OfThisQuestion(why),
+        })
     }
 
     fn count(&self, outcome: &str) {

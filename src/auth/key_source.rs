@@ -147,7 +147,10 @@ impl KeySource {
         loop {
             sleep(LOOK).await;
             let contents = match read_files(files) {
-                Ok(contents) if contents == seen => continue,
+                Ok(contents) if contents == seen => {
+                    trouble.clear();
+                    continue;
+                }
                 Ok(contents) => contents,
                 Err(error) => {
                     // Said once, not each second.

@@ -26,14 +26,20 @@ use crate::http::cors::Cors;
 use crate::http::reject::{Code, Problem};
 use crate::metrics::Metrics;
 use forward::Forward;
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderValue};
 use hyper::{HeaderMap, Method, Uri};
 use jwt::Jwt;
 use pattern::{Pattern, Patterns};
 use revocation::Revocations;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use token::Source;
 use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+/// How long a publication waits on a new node until that knows who has been revoked.
+const REVOCATIONS_WAIT: Duration = Duration::from_secs(2);
 
 /// Decides for one node.
 pub struct Auth {
@@ -151,15 +157,26 @@ impl Auth {
             Judge::Jwt(jwt) => self.by_token(jwt, question).await?,
             Judge::Forward(_) if self.is_public(question) => self.anonymous(),
             Judge::Forward(forward) => {
-                if question.headers.contains_key(hyper::header::COOKIE) {
+                if brings_ambient_credentials(question.headers) {
                     self.refuse_cross_site(question)?;
                 }
                 let grant = forward.ask(question).await?;
                 Grant { subscribe: grant.subscribe.and(&self.public), ..grant }
             }
         };
+        // A subscriber waits for it after it has its head; here there is nothing to be given meanwhile.
+        let known_by_name = grant.subject.is_some() || grant.token_id.is_some();
+        if question.action == Action::Publish
+            && known_by_name
+            && timeout(REVOCATIONS_WAIT, self.revocations.known()).await.is_err()
+        {
+            return Err(Problem::new(Code::AuthDown, "it is not known yet who has been revoked"));
+        }
         if self.revocations.bars(grant.subject.as_ref(), grant.token_id.as_ref(), now_ms()) {
             return Err(Problem::new(Code::TokenRevoked, "the token or its subject has been revoked"));
+        }
+        if question.action == Action::Publish && grant.publish.is_nothing() {
+            return Err(Problem::new(Code::Forbidden, "not allowed to publish to any channel"));
         }
         grant.check(question.action, question.channels)?;
         if let Some(most) = grant.quota.channels
@@ -206,4 +223,10 @@ impl Auth {
             }
         }
     }
+}
+
+/// Whether there are credentials that a browser adds by itself: cookies, or what it asked its user for once (RFC 7617).
+fn brings_ambient_credentials(headers: &HeaderMap) -> bool {
+    let is_bearer = |value: &HeaderValue| value.as_bytes().get(..7).is_some_and(|s| s.eq_ignore_ascii_case(b"bearer "));
+    headers.contains_key(COOKIE) || headers.get_all(AUTHORIZATION).iter().any(|value| !is_bearer(value))
 }

@@ -109,6 +109,11 @@ impl Patterns {
         Ok(Patterns::These(patterns))
     }
 
+    /// Whether it covers no channel at all.
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Patterns::These(patterns) if patterns.is_empty())
+    }
+
     /// Whether a channel is covered. The cluster's own never are.
     pub fn cover(&self, channel: &Channel) -> bool {
         !channel.is_reserved()

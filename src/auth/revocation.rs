@@ -120,18 +120,7 @@ impl Revocations {
     /// Takes one in, before couriers are told. Whether somebody had to be let go of for it.
     pub fn add(&self, disconnect: &Arc<Disconnect>, now_ms: u64) -> bool {
         let mut state = self.state.lock();
-        state.forget_until(now_ms);
-        if let Some(until) = disconnect.until_ms.filter(|until| *until > now_ms) {
-            let key = (disconnect.target, disconnect.name.clone());
-            if let Some(before) = state.barred.insert(key.clone(), until) {
-                state.ends.remove(&(before, key.0, key.1.clone()));
-            }
-            state.ends.insert((until, key.0, key.1));
-        }
-        let full = state.barred.len() > MAX_BARRED;
-        if full && let Some((_, target, name)) = state.ends.pop_first() {
-            state.barred.remove(&(target, name));
-        }
+        let full = state.bar(disconnect, now_ms);
         if state.recent.len() == MAX_RECENT {
             state.recent.pop_front();
         }
@@ -139,6 +128,11 @@ impl Revocations {
         // Under the lock, so that who sees the number sees the disconnect.
         self.count.fetch_add(1, Ordering::Release);
         full
+    }
+
+    /// Takes one in that was carried out before this node was there: what is left of it is who is kept out.
+    pub fn recall(&self, disconnect: &Arc<Disconnect>, now_ms: u64) -> bool {
+        self.state.lock().bar(disconnect, now_ms)
     }
 
     /// How many there have been.
@@ -155,7 +149,7 @@ impl Revocations {
 
     /// Whether a subject or token is kept out now.
     pub fn bars(&self, subject: Option<&Arc<str>>, token_id: Option<&Arc<str>>, now_ms: u64) -> bool {
-        if self.count() == 0 {
+        if subject.is_none() && token_id.is_none() {
             return false;
         }
         let state = self.state.lock();
@@ -188,12 +182,32 @@ impl Revocations {
 
     /// Waits until the history has been read once.
     pub async fn known(&self) {
+        if *self.known.borrow() {
+            return;
+        }
         // The sender lives as long as self.
         let _ = self.known.subscribe().wait_for(|known| *known).await;
     }
 }
 
 impl State {
+    /// Keeps out whom an order keeps out; whether somebody else had to be let go of for it.
+    fn bar(&mut self, disconnect: &Disconnect, now_ms: u64) -> bool {
+        self.forget_until(now_ms);
+        if let Some(until) = disconnect.until_ms.filter(|until| *until > now_ms) {
+            let key = (disconnect.target, disconnect.name.clone());
+            if let Some(before) = self.barred.insert(key.clone(), until) {
+                self.ends.remove(&(before, key.0, key.1.clone()));
+            }
+            self.ends.insert((until, key.0, key.1));
+        }
+        let full = self.barred.len() > MAX_BARRED;
+        if full && let Some((_, target, name)) = self.ends.pop_first() {
+            self.barred.remove(&(target, name));
+        }
+        full
+    }
+
     fn forget_until(&mut self, now_ms: u64) {
         while self.ends.first().is_some_and(|(until, ..)| *until <= now_ms) {
             if let Some((_, target, name)) = self.ends.pop_first() {

@@ -19,7 +19,7 @@ const UNREAD_BYTES: usize = 16 << 10;
 pub enum Socket {
     Tcp(TcpStream),
     Tls(Box<TlsSocket>),
-    Pipe(PipeWriter),
+    Pipe(Box<PipeWriter>),
 }
 
 /// A TCP socket and the TLS session on it. It is never read: a client has nothing to say after its request, and its

@@ -4,6 +4,7 @@
 //! a connection: streams, windows, buffers, its idle time, and what a flood costs.
 
 use super::accept::Reception;
+use super::flood::Gate;
 use super::lobby::Guest;
 use super::reject::{Code, Problem};
 use super::route::{Admitted, route};
@@ -121,6 +122,8 @@ where
         .max_local_error_reset_streams(ERROR_RESETS)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
+    let flooded = context.clone();
+    let io = Gate::new(io, move || flooded.refused("http2_flood", peer));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut tick = tokio::time::interval(TICK);
     let mut closing = pin!(guest.closing());

@@ -1,8 +1,9 @@
-//! The lobby: accepts connections and keeps them until their first byte has come.
+//! The lobby: accepts connections and keeps them until they have said enough to be worth reading: a request's whole
+//! head, or the first message of a handshake.
 //!
 //! One thread and one mio poll. A connection that has sent nothing costs a few dozen bytes here, while a task and
 //! hyper's buffers cost kilobytes; so a storm of connects leaves no memory behind, and silent clients hold nothing
-//! that others need. Connections that have begun to speak go to [`accept`](super::accept), a bounded number at once.
+//! that others need; nor do those who speak slowly, whose bytes stay in the kernel. Connections that have spoken go to [`accept`](super::accept), a bounded number at once.
 
 use super::Context;
 use mio::net::{TcpListener, TcpStream};
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// For the first byte of a request.
+/// For a request's head.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Requests that are being read at once; most need a single poll of their task.
 const DOORS: usize = 64;
@@ -26,6 +27,10 @@ const ACCEPTS_PER_TURN: usize = 256;
 const PAUSE: Duration = Duration::from_millis(20);
 /// How often silent connections are looked through.
 const TICK: Duration = Duration::from_millis(500);
+/// Bytes that are looked at for the end of a head; a longer one is read as it comes.
+const GLANCE_BYTES: usize = 16 << 10;
+/// The second form is not HTTP, but parsers take it. HTTP/2's preface has the first.
+const HEAD_ENDS: [&[u8]; 2] = [b"\r\n\r\n", b"\n\n"];
 const WAKE: Token = Token(usize::MAX);
 /// Tokens of listeners, above all keys of connections.
 const LISTENERS: usize = usize::MAX / 2;
@@ -98,6 +103,8 @@ struct Lobby {
     speaking: VecDeque<(TcpStream, IpAddr)>,
     pace: Pace,
     swept: Instant,
+    /// Where first bytes are looked at.
+    glance: Box<[u8]>,
 }
 
 /// Starts the lobby's thread. `enter` is called for every connection that speaks.
@@ -129,6 +136,7 @@ pub fn open(
         speaking: VecDeque::new(),
         pace,
         swept: Instant::now(),
+        glance: vec![0; GLANCE_BYTES].into(),
     };
     std::thread::Builder::new().name("lobby".into()).spawn(move || lobby.run(enter))?;
     Ok(porter)
@@ -148,7 +156,7 @@ impl Lobby {
                 match event.token() {
                     WAKE => {}
                     Token(token) if token >= LISTENERS => self.pending = true,
-                    Token(key) => self.speaks(key),
+                    Token(key) => self.speaks(key, event.is_read_closed() || event.is_error()),
                 }
             }
             if *self.porter.stopped.borrow() {
@@ -226,7 +234,12 @@ impl Lobby {
         }
     }
 
-    fn speaks(&mut self, key: usize) {
+    /// Something came. What is not enough yet waits in the kernel, and each further piece is reported.
+    fn speaks(&mut self, key: usize, ended: bool) {
+        let Some(silent) = self.silent.get(key) else { return };
+        if !ended && !is_enough(silent.socket.peek(&mut self.glance), &self.glance) {
+            return;
+        }
         let Some(Silent { mut socket, peer, .. }) = self.silent.try_remove(key) else { return };
         if self.poll.registry().deregister(&mut socket).is_ok() {
             self.speaking.push_back((socket, peer));
@@ -267,6 +280,23 @@ impl Lobby {
     }
 }
 
+/// Whether what was seen of a connection is worth a reader; an end and an error are his to find.
+fn is_enough(seen: io::Result<usize>, bytes: &[u8]) -> bool {
+    let seen = match seen {
+        Ok(n) if n < bytes.len() => &bytes[..n],
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+        _ => return true,
+    };
+    match seen {
+        // A TLS record, with its length (RFC 8446, section 5.1).
+        [22, _, _, high, low, rest @ ..] => rest.len() >= usize::from(u16::from_be_bytes([*high, *low])),
+        [22, ..] => false,
+        // A proxy's header: the head comes behind it.
+        [b'P', b'R', b'O', ..] | [b'\r', b'\n', ..] => true,
+        _ => HEAD_ENDS.iter().any(|end| memchr::memmem::find(seen, end).is_some()),
+    }
+}
+
 /// Spreads accepts: `rate` a second, in batches of at most a tenth of a second. 0: no limit.
 struct Pace {
     rate: u32,
@@ -299,5 +329,38 @@ impl Pace {
             true => self.refill.saturating_duration_since(Instant::now()).min(TICK),
             false => Duration::ZERO,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_enough_to_read() {
+        let enough = |seen: &[u8]| {
+            let mut bytes = vec![0; GLANCE_BYTES];
+            bytes[..seen.len()].copy_from_slice(seen);
+            is_enough(Ok(seen.len()), &bytes)
+        };
+        for whole in [
+            &b"GET / HTTP/1.1\r\n\r\n"[..],
+            b"POST / HTTP/1.1\r\n\r\nhalf a body",
+            b"GET / HTTP/1.0\n\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"PROXY TCP4 ",
+            b"\r\n\r\n\0\r\nQUIT\n",
+            b"\x16\x03\x01\0\x02hi",
+        ] {
+            assert!(enough(whole), "{whole:?}");
+        }
+        for part in [&b"GET / HTTP/1.1\r\nHost: n\r\n"[..], b"G", b"PRI * HTTP/2", b"\x16\x03", b"\x16\x03\x01\0\x02h"]
+        {
+            assert!(!enough(part), "{part:?}");
+        }
+        assert!(enough(&[b'x'; GLANCE_BYTES][..]) && is_enough(Ok(0), &[]));
+        assert!(
+            !is_enough(Err(ErrorKind::WouldBlock.into()), &[]) && is_enough(Err(ErrorKind::BrokenPipe.into()), &[])
+        );
     }
 }

@@ -9,6 +9,7 @@ pub mod admin;
 pub mod client_address;
 pub mod cors;
 mod encoding;
+pub mod flood;
 pub mod head;
 pub mod http2;
 pub mod lobby;

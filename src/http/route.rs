@@ -12,7 +12,7 @@ use crate::subscription::{Limits, Subscription};
 use bytes::Bytes;
 use http_body_util::Full as FullBody;
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response, Version};
 use parking_lot::Mutex;
 use std::convert::Infallible;
@@ -43,11 +43,12 @@ pub struct Admitted {
 
 /// Answers a request; a subscription that is admitted goes into `decision` instead, and the future stays pending.
 pub async fn route(
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     peer: IpAddr,
     context: &Arc<Context>,
     decision: &Mutex<Option<Admitted>>,
 ) -> Result<Answer, Infallible> {
+    name_host(&mut request);
     let peer = context.proxies.client(peer, request.headers());
     let grant = context.cors.grant(request.headers());
     let mut answer = match events_path(request.uri().path()) {
@@ -79,6 +80,14 @@ pub async fn route(
     };
     grant.apply(answer.headers_mut());
     Ok(answer)
+}
+
+/// HTTP/2 names the host in the target (RFC 9113, section 8.3.1); whoever asks for it looks at the header.
+fn name_host<B>(request: &mut Request<B>) {
+    let authority = request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(authority) = authority.filter(|_| !request.headers().contains_key(HOST)) {
+        request.headers_mut().insert(HOST, authority);
+    }
 }
 
 /// `Some(None)` for `/events`, `Some(Some(channel))` for `/events/{channel}`.
@@ -236,6 +245,19 @@ fn event_stream(body: Bytes) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_is_that_of_the_header_or_else_of_the_target() {
+        let host = |target: &str, header: Option<&str>| {
+            let mut request = Request::get(target).body(()).unwrap();
+            request.headers_mut().extend(header.map(|host| (HOST, HeaderValue::from_str(host).unwrap())));
+            name_host(&mut request);
+            request.headers().get(HOST).map(|host| host.to_str().unwrap().to_owned())
+        };
+        assert_eq!(host("https://node:1/events", None).as_deref(), Some("node:1"));
+        assert_eq!(host("https://node:1/events", Some("other")).as_deref(), Some("other"));
+        assert_eq!(host("/events", None), None);
+    }
 
     #[test]
     fn paths() {

@@ -71,8 +71,11 @@ async fn join_all(
             Err(JoinError::Backplane(BackplaneError::Down(_))) => tokio::time::sleep(PAUSE).await,
             Err(error) => return Err(Refused::Join(error)),
             Ok(starts) => {
-                if pass.is_some() {
+                if let Some(pass) = &pass {
                     revocations.known().await;
+                    if revocations.bars(pass.subject.as_ref(), pass.token_id.as_ref(), now_ms()) {
+                        return Err(Refused::Revoked);
+                    }
                 }
                 return match revocations.missed(seen, pass.as_deref(), &subscription.channels) {
                     None => Ok(starts),

@@ -165,7 +165,7 @@ impl Wire {
                 let (socket, session) = tls.into_inner();
                 Some(Socket::tls(socket.into_std().ok()?, session))
             }
-            Wire::Stream(reply) => reply.pipe.map(Socket::Pipe),
+            Wire::Stream(reply) => reply.pipe.map(|pipe| Socket::Pipe(Box::new(pipe))),
         }
     }
 }

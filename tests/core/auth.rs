@@ -1,5 +1,6 @@
 //! Who may do what: tokens, the application's word, revocations, origins, and limits per client; whole nodes, real sockets.
 
+mod carriers;
 mod clients;
 mod forward;
 mod keys;

@@ -1,5 +1,6 @@
 //! Integration tests against real servers in real processes.
 
+mod attacks;
 mod auth;
 mod cluster;
 mod command_line;

@@ -83,10 +83,10 @@ fn connect(way: Way, connection: Connection, authority: &Authority) -> Connectio
 }
 
 /// A node that speaks TLS, with channels in its own memory.
-fn secure_node(authority: &Authority, flags: &[&str]) -> Node {
+pub fn secure_node(authority: &Authority, flags: &[&str]) -> Node {
     Node::start(&[&tls_flags(authority).each_ref().map(String::as_str), flags].concat())
 }
 
-fn secure(address: SocketAddr, authority: &Authority) -> Connection {
+pub fn secure(address: SocketAddr, authority: &Authority) -> Connection {
     connect(Way::Tls, Connection::open(address), authority)
 }

@@ -2,6 +2,7 @@
 
 use super::parser::Parser;
 use super::protocol::{Clients, Paths};
+use super::way::Wire;
 use crate::checker::Leg;
 use crate::plan::lot;
 use mio::net::TcpStream;
@@ -33,6 +34,8 @@ pub enum Manner {
 /// One client.
 pub struct Client {
     pub stream: Option<TcpStream>,
+    /// Between the stream and the parser, where that is not HTTP/1.1 in the clear.
+    pub wire: Option<Box<Wire>>,
     pub phase: Phase,
     pub manner: Manner,
     pub parser: Parser,
@@ -57,6 +60,7 @@ impl Client {
         };
         Client {
             stream: None,
+            wire: None,
             phase: Phase::Idle,
             manner,
             parser: Parser::default(),
@@ -74,6 +78,7 @@ impl Client {
         let target = clients.targets[turn % clients.targets.len()];
         let source = clients.sources[turn % clients.sources.len()];
         self.parser = Parser::default();
+        self.wire = Wire::new(clients.way).map_err(io::Error::other)?;
         self.started = now;
         self.phase = Phase::Connecting;
         let stream = open(target, source, self.manner != Manner::Prompt)?;
@@ -86,6 +91,11 @@ impl Client {
         let stream = self.stream.as_mut().expect("connected");
         if let Some(error) = stream.take_error()? {
             return Err(error);
+        }
+        if let Some(wire) = &mut self.wire {
+            wire.ask(&request, stream).map_err(io::Error::other)?;
+            self.phase = Phase::Waiting;
+            return Ok(());
         }
         // A fresh socket takes a few hundred bytes at once.
         if stream.write(request.as_bytes())? < request.len() {

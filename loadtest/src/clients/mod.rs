@@ -4,6 +4,7 @@ mod books;
 mod connection;
 pub mod parser;
 pub mod protocol;
+pub mod way;
 pub mod worker;
 
 use crate::clock;

@@ -254,7 +254,10 @@ mod tests {
         let plain = seen(&[CHUNKED]).unwrap_or_default();
         let items = seen(&bytes.chunks(3).collect::<Vec<_>>()).unwrap_or_default();
         assert_eq!(items[..], plain[..4]);
-        assert_eq!(seen(&[b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nplain"]), Err(Violation::Gzip));
+        assert_eq!(
+            seen(&[b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nplain text, not compressed"]),
+            Err(Violation::Gzip)
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the coordinator and its worker processes say to each other: JSON, one message a line.
 
+use super::way::Way;
 use crate::checker::Tally;
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,7 @@ pub struct Clients {
     pub live_at_block: bool,
     /// Ask for a compressed stream.
     pub gzip: bool,
+    pub way: Way,
     /// Remember the last event id, and compare ids.
     pub ids: bool,
     /// Of a thousand clients these never read once they are live.

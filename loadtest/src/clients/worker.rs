@@ -19,6 +19,8 @@ const WAKE: Token = Token(usize::MAX);
 const CONNECT_LIMIT: u64 = 60_000_000_000;
 /// A failed connect is tried again after this many nanoseconds, where clients reconnect by themselves.
 const RETRY_AFTER: u64 = 100_000_000;
+/// Read at once.
+const READ_BYTES: usize = 64 * 1024;
 /// How often slow readers read, in nanoseconds.
 const SLOW_TICK: u64 = 100_000_000;
 
@@ -96,7 +98,7 @@ impl Worker {
             slow_bytes: SLOW_BYTES * SLOW_TICK as usize / 1_000_000_000,
             again: false,
             lazy: Vec::new(),
-            buffer: vec![0; 64 * 1024],
+            buffer: vec![0; READ_BYTES],
         }
     }
 
@@ -216,11 +218,15 @@ impl Worker {
         while left > 0 {
             let client = &mut self.clients[index as usize];
             let Some(stream) = &mut client.stream else { return };
-            let room = self.buffer.len().min(left);
+            let room = READ_BYTES.min(left);
             match stream.read(&mut self.buffer[..room]) {
                 Ok(0) => return self.ended(index, now),
                 Ok(read) => {
-                    if !self.digest(index, read, now) {
+                    let usable = match self.decode(index, read) {
+                        Some(decoded) => self.digest(index, decoded, now),
+                        None => false,
+                    };
+                    if !usable {
                         return self.ended(index, now);
                     }
                     left -= read;
@@ -233,6 +239,17 @@ impl Worker {
                 Err(_) => return self.ended(index, now),
             }
         }
+    }
+
+    /// Takes what was read out of its frames and its encryption; how much is left of it, `None` where it is broken.
+    fn decode(&mut self, index: u32, read: usize) -> Option<usize> {
+        let client = &mut self.clients[index as usize];
+        let (Some(wire), Some(stream)) = (&mut client.wire, &mut client.stream) else { return Some(read) };
+        let decoded = wire.receive(&self.buffer[..read], stream).ok()?;
+        // What waited for its end may make it longer than what came.
+        self.buffer.resize(self.buffer.len().max(decoded.len()), 0);
+        self.buffer[..decoded.len()].copy_from_slice(&decoded);
+        Some(decoded.len())
     }
 
     /// Parses what was read. False if the connection is of no more use.

@@ -1,7 +1,7 @@
 //! Selections: everything within a quarter of an hour, everything small within a minute, and the checker's own test.
 
 use super::deliver::{self, IN_FLIGHT, alternate};
-use super::{churn, cluster, hold, slow, storm};
+use super::{churn, cluster, follow, hold, slow, storm};
 use crate::checker::Tally;
 use crate::lab::{Lab, Load};
 use crate::options::{Against, Options};
@@ -21,7 +21,7 @@ pub fn all(lab: &mut Lab) -> Result<()> {
     let alone = Options { runs: Some(2), against: Vec::new(), ..base.clone() };
     let beside = Options { runs: Some(2), against: all, ..base };
     let thrice = Options { runs: Some(3), ..alone.clone() };
-    let steps: [Step; 13] = [
+    let steps: [Step; 14] = [
         (Options { subscribers: Some(10_000), ..beside.clone() }, deliver::fanout),
         (Options { subscribers: Some(15_000), ..thrice.clone() }, deliver::fanout),
         (Options { subscribers: Some(19_000), ..thrice.clone() }, deliver::fanout),
@@ -29,9 +29,10 @@ pub fn all(lab: &mut Lab) -> Result<()> {
         (Options { runs: Some(1), ..alone.clone() }, deliver::channels),
         (alone.clone(), deliver::burst),
         (Options { runs: Some(1), ..alone.clone() }, slow::run),
-        (Options { runs: Some(1), ..alone.clone() }, deliver::follow),
+        (Options { runs: Some(1), ..alone.clone() }, follow::run),
         (thrice, deliver::lag),
         (Options { runs: Some(1), ..alone.clone() }, deliver::compress),
+        (Options { runs: Some(2), ..alone.clone() }, deliver::ways),
         (Options { runs: Some(1), ..beside.clone() }, hold::run),
         (Options { runs: Some(1), ..beside }, storm::run),
         (alone.clone(), churn::run),
@@ -54,13 +55,14 @@ pub fn smoke(lab: &mut Lab) -> Result<()> {
     selftest(lab)?;
     let small = Options { runs: Some(1), subscribers: Some(300), seconds: Some(3.0), ..given.clone() };
     let fast = Options { rate: Some(100.0), ..small.clone() };
-    let steps: [Step; 8] = [
+    let steps: [Step; 9] = [
         (fast.clone(), deliver::fanout),
         (Options { rate: Some(300.0), ..small.clone() }, deliver::channels),
         (Options { users: true, ..fast.clone() }, deliver::channels),
         (Options { rate: Some(1_000.0), ..small.clone() }, deliver::burst),
         (Options { rate: Some(100.0), size: Some(6_000), subscribers: Some(200), ..small.clone() }, slow::run),
         (Options { rate: Some(50.0), ..small.clone() }, deliver::compress),
+        (Options { rate: Some(50.0), ..small.clone() }, deliver::ways),
         (small.clone(), storm::run),
         (Options { subscribers: Some(2_000), rate: Some(20.0), ..small }, churn::run),
     ];

@@ -5,7 +5,6 @@ use crate::measure::median;
 use crate::plan::Plan;
 use crate::publisher::{Choice, Schedule};
 use crate::redis::Usage;
-use crate::results::Run;
 use crate::servers::Kind;
 use anyhow::Result;
 
@@ -155,27 +154,6 @@ fn alternate_users(lab: &mut Lab, load: &Load, schedule: &Schedule, runs: u32) -
     alternate(lab, &kinds, load, schedule, runs)
 }
 
-/// More and more followed channels, each with one subscriber, at the same rate of events over all.
-pub fn follow(lab: &mut Lab) -> Result<()> {
-    let sizes = lab.options.channels.map_or(vec![1, 100, 1_000, 10_000, 100_000], |n| vec![n]);
-    for channels in sizes {
-        let each = channels.min(20);
-        let schedule = schedule(lab, 1_000.0, 1, 8.0, Choice::InTurn(channels));
-        let case = format!("{} channels, {}/s", thousands(channels), schedule.rate);
-        let load = Load { ids: true, ..Load::new("follow", case, Plan::Apart { each }, channels / each) };
-        alternate(lab, &[Kind::Node], &load, &schedule, lab.options.runs.unwrap_or(1))?;
-    }
-    // What more channels cost is said beside the fewest.
-    let cost = |run: &Run| run.figures.get("redis_us").copied();
-    let fewest = lab.runs.iter().find(|run| run.scenario == "follow").and_then(cost);
-    for run in lab.runs.iter_mut().filter(|run| run.scenario == "follow") {
-        if let (Some(cost), Some(fewest)) = (cost(run), fewest) {
-            run.figure("redis_us_ratio", cost / fewest);
-        }
-    }
-    Ok(())
-}
-
 /// Bursts: the events of one go out together if the server knows how.
 pub fn burst(lab: &mut Lab) -> Result<()> {
     let subscribers = lab.options.subscribers.unwrap_or(10_000);
@@ -197,6 +175,15 @@ pub fn compress(lab: &mut Lab) -> Result<()> {
         alternate(lab, &kinds, &load, &schedule, lab.options.runs.unwrap_or(2))?;
     }
     Ok(())
+}
+
+/// Every way to speak to a node: what TLS and HTTP/2 cost per delivery and in memory.
+pub fn ways(lab: &mut Lab) -> Result<()> {
+    let subscribers = lab.options.subscribers.unwrap_or(2_000);
+    let schedule = schedule(lab, 5.0, 1, 6.0, Choice::InTurn(1));
+    let load = Load::new("ways", format!("{} subscribers", thousands(subscribers)), Plan::One, subscribers);
+    let kinds = [Kind::Node, Kind::NodeTls, Kind::NodeHttp2, Kind::NodeTlsHttp2];
+    alternate(lab, &kinds, &load, &schedule, lab.options.runs.unwrap_or(2))
 }
 
 /// Light load: the way of one event.

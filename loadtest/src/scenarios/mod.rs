@@ -5,6 +5,7 @@ mod churn;
 mod cluster;
 mod counts;
 pub mod deliver;
+mod follow;
 mod hold;
 mod slow;
 mod soak;
@@ -20,9 +21,10 @@ pub fn run(what: &What, lab: &mut Lab) -> Result<()> {
         What::Floor(_) => deliver::floor(lab),
         What::Fanout(_) => deliver::fanout(lab),
         What::Channels(_) => deliver::channels(lab),
-        What::Follow(_) => deliver::follow(lab),
+        What::Follow(_) => follow::run(lab),
         What::Burst(_) => deliver::burst(lab),
         What::Compress(_) => deliver::compress(lab),
+        What::Ways(_) => deliver::ways(lab),
         What::Hold(_) => hold::run(lab),
         What::Churn(_) => churn::run(lab),
         What::Storm(_) => storm::run(lab),

@@ -41,10 +41,10 @@ fn once(lab: &mut Lab, kind: Kind, load: &Load, size: usize) -> Result<()> {
     let mut heir = lab.server(kind, load, lab.core(0), 15)?;
     let sinks = &mut stage.publisher.as_mut().context("a publisher at rest")?.sinks;
     match kind {
-        Kind::Node | Kind::NodeGzip => {}
+        kind if kind.is_node() => {}
         // Redis carries what is published at the heir to both.
         Kind::Nchan => *sinks = vec![heir.sink(None, 0)?],
-        Kind::Floor | Kind::HyperBody | Kind::HyperBodyGzip => sinks.push(heir.sink(None, 0)?),
+        _ => sinks.push(heir.sink(None, 0)?),
     }
     stage.connect(0.0, IN_FLIGHT)?;
     let shared = if let Plan::Users { shared } = load.plan { shared } else { 1 };

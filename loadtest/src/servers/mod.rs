@@ -7,6 +7,7 @@ mod nchan;
 pub mod node;
 
 use crate::clients::protocol::Paths;
+use crate::clients::way::Way;
 use crate::process::{Process, free_address, wait_until};
 use crate::publisher::Sink;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -24,6 +25,12 @@ pub enum Kind {
     Node,
     /// The node, its clients asking for gzip.
     NodeGzip,
+    /// The node under TLS.
+    NodeTls,
+    /// The node with HTTP/2, a stream per connection.
+    NodeHttp2,
+    /// Both.
+    NodeTlsHttp2,
     Nchan,
     HyperBody,
     /// The plain way with a compressor for each connection.
@@ -32,7 +39,17 @@ pub enum Kind {
 
 impl Kind {
     pub fn is_node(self) -> bool {
-        matches!(self, Kind::Node | Kind::NodeGzip)
+        self == Kind::NodeGzip || self.way() != Way::Plain || self == Kind::Node
+    }
+
+    /// How its clients speak.
+    pub fn way(self) -> Way {
+        match self {
+            Kind::NodeTls => Way::Tls,
+            Kind::NodeHttp2 => Way::Http2,
+            Kind::NodeTlsHttp2 => Way::TlsHttp2,
+            _ => Way::Plain,
+        }
     }
 
     /// Whether its clients ask for gzip.
@@ -47,6 +64,9 @@ impl fmt::Display for Kind {
             Kind::Floor => "floor",
             Kind::Node => "fantail",
             Kind::NodeGzip => "fantail gzip",
+            Kind::NodeTls => "fantail TLS",
+            Kind::NodeHttp2 => "fantail HTTP/2",
+            Kind::NodeTlsHttp2 => "fantail HTTP/2 TLS",
             Kind::Nchan => "nchan",
             Kind::HyperBody => "hyper-body",
             Kind::HyperBodyGzip => "hyper-body gzip",
@@ -89,7 +109,7 @@ impl Server {
             Kind::Floor => own(kind, "serve-floor", start),
             Kind::HyperBody | Kind::HyperBodyGzip => own(kind, "serve-hyper-body", start),
             Kind::Nchan => nchan::start(start),
-            Kind::Node | Kind::NodeGzip => node::start(kind, start),
+            _ => node::start(kind, start),
         }
     }
 
@@ -113,7 +133,7 @@ impl Server {
         match self.kind {
             Kind::Floor | Kind::HyperBody | Kind::HyperBodyGzip => Sink::feed(self.feed.context("no feed")?),
             Kind::Nchan => Sink::nchan(self.listen),
-            Kind::Node | Kind::NodeGzip => Sink::redis(redis.context("no Redis")?, keep),
+            _ => Sink::redis(redis.context("no Redis")?, keep),
         }
     }
 

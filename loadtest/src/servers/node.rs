@@ -31,6 +31,16 @@ pub fn start(kind: Kind, start: &Start<'_>) -> Result<Server> {
     if kind.is_packed() {
         command.arg("--compress").arg("on");
     }
+    if kind.way().is_secure() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        for (flag, file, text) in
+            [("--tls-cert", "cert.pem", made.cert.pem()), ("--tls-key", "key.pem", made.signing_key.serialize_pem())]
+        {
+            let path = directory.path().join(file);
+            std::fs::write(&path, text)?;
+            command.arg(flag).arg(path);
+        }
+    }
     if let Some(every) = start.heartbeat {
         command.arg("--heartbeat").arg(format!("{every}s"));
     }

@@ -75,6 +75,24 @@ fn a_new_node_delivers_nothing_to_a_revoked_token() {
 }
 
 #[test]
+fn what_was_carried_out_before_a_node_came_is_not_carried_out_again() {
+    let (redis, folder) = (Redis::start(), Folder::new());
+    let long_ago = (now() - 60) * 1000;
+    for (number, fields) in
+        [["disconnect", "subject", "name", "alice"], ["disconnect", "channel", "name", "a"]].iter().enumerate()
+    {
+        redis.command(&[&["XADD", "sse:~control", &format!("{long_ago}-{}", number + 1)], &fields[..]].concat());
+    }
+    let node = node_on(&redis, &folder, &[]);
+    let mut stream = open(&node, "/events/a", &token("alice", "1"));
+    control(&redis, &["disconnect", "subject", "name", "bob"]);
+    node.metric_becomes("fantail_revocations_total{target=\"subject\"}", 1.0);
+    redis.command(&["XADD", "sse:a", "*", "data", "5"]);
+    assert_eq!(stream.numbers(1), [5]);
+    assert_eq!(node.metric("fantail_connections_closed_total{reason=\"revoked\"}"), 0.0);
+}
+
+#[test]
 fn a_subject_may_come_back_unless_it_is_kept_out() {
     let (redis, folder) = (Redis::start(), Folder::new());
     let node = node_on(&redis, &folder, &[]);

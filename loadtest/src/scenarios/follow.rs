@@ -1,0 +1,65 @@
+//! More and more followed channels, each with one subscriber, at the same rate of events over all: what following costs
+//! Redis. The first event of a stream that was empty costs more (its state is asked for too) and is measured apart.
+
+use super::deliver::{self, IN_FLIGHT, thousands};
+use crate::lab::{Lab, Load, Stage};
+use crate::plan::Plan;
+use crate::publisher::{Choice, Schedule};
+use crate::results::Run;
+use crate::servers::Kind;
+use anyhow::Result;
+
+/// First events per second: a node of one core keeps up.
+const FIRST_RATE: f64 = 4_000.0;
+
+pub fn run(lab: &mut Lab) -> Result<()> {
+    let sizes = lab.options.channels.map_or(vec![1, 100, 1_000, 10_000, 100_000], |n| vec![n]);
+    for channels in sizes {
+        let each = channels.min(20);
+        let schedule = deliver::schedule(lab, 1_000.0, 1, 8.0, Choice::InTurn(channels));
+        let case = format!("{} channels, {}/s", thousands(channels), schedule.rate);
+        let load = Load { ids: true, ..Load::new("follow", case, Plan::Apart { each }, channels / each) };
+        for _ in 0..lab.options.runs.unwrap_or(1) {
+            lab.progress(&format!("follow / {}", load.case));
+            once(lab, &load, channels, &schedule)?;
+        }
+    }
+    compare(&mut lab.runs);
+    Ok(())
+}
+
+fn once(lab: &mut Lab, load: &Load, channels: u32, schedule: &Schedule) -> Result<()> {
+    let mut stage = lab.stage(Kind::Node, load)?;
+    let empty = stage.memory()?;
+    stage.connect(0.0, IN_FLIGHT)?;
+    let first = Schedule { rate: FIRST_RATE, count: u64::from(channels), ..*schedule };
+    let first = publish(lab, &mut stage, &first)?;
+    stage.run.figure("redis_first_us", first);
+    publish(lab, &mut stage, schedule)?;
+    let memory = stage.memory()?.rss.saturating_sub(empty.rss) as f64;
+    stage.run.figure("memory_per_channel_kib", memory / f64::from(channels));
+    deliver::times(&mut stage)?;
+    lab.keep(stage.finish()?);
+    Ok(())
+}
+
+/// Publishes; the CPU of Redis per event in microseconds.
+fn publish(lab: &mut Lab, stage: &mut Stage, schedule: &Schedule) -> Result<f64> {
+    let before = lab.usage(Kind::Node)?;
+    let delivery = stage.publish(schedule)?;
+    let after = lab.usage(Kind::Node)?;
+    deliver::costs(stage, &delivery);
+    deliver::redis_costs(stage, &delivery, before.zip(after));
+    Ok(stage.run.figures.get("redis_us").copied().unwrap_or(f64::NAN))
+}
+
+/// Says what more channels cost beside the fewest.
+fn compare(runs: &mut [Run]) {
+    let cost = |run: &Run| run.figures.get("redis_us").copied();
+    let fewest = runs.iter().find(|run| run.scenario == "follow").and_then(cost);
+    for run in runs.iter_mut().filter(|run| run.scenario == "follow") {
+        if let (Some(cost), Some(fewest)) = (cost(run), fewest) {
+            run.figure("redis_us_ratio", cost / fewest);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Attacks with real sockets. Each is bounded: other subscribers notice nothing, the node's memory comes back, and it
+//! serves whoever comes next.
+
+mod bodies;
+mod floods;
+mod half_open;
+mod injection;
+mod slow;
+mod smuggling;
+
+use crate::support::authority::Authority;
+use crate::support::node::{Node, eventually};
+use crate::support::stream::Stream;
+
+/// Memory that may stay after an attack: what an allocator keeps of its largest moment, generously.
+const MEMORY_KEPT: f64 = 24e6;
+
+/// A node under attack, with a subscriber from before who must get every event in order.
+struct Target {
+    node: Node,
+    witness: Stream,
+    published: u64,
+    memory: f64,
+    tls: Option<Authority>,
+}
+
+impl Target {
+    fn new(flags: &[&str]) -> Target {
+        Target::of(Node::start(&[flags, &["--publish", "on"]].concat()), None)
+    }
+
+    /// The same with TLS.
+    fn secure(name: &str) -> Target {
+        let authority = Authority::new(name);
+        let node = super::transport::secure_node(&authority, &[]);
+        Target::of(node, Some(authority))
+    }
+
+    fn of(node: Node, tls: Option<Authority>) -> Target {
+        let connection = match &tls {
+            None => crate::support::client::Connection::open(node.listen),
+            Some(authority) => super::transport::secure(node.listen, authority),
+        };
+        let witness = Stream::on(connection, "/events/witness", &[]).begun();
+        let mut target = Target { node, witness, published: 0, memory: 0.0, tls };
+        // What the first requests of each kind leave behind is not the attack's.
+        (0..20).for_each(|_| target.is_unharmed());
+        target.memory = target.rss();
+        target
+    }
+
+    fn rss(&self) -> f64 {
+        self.node.metric("process_resident_memory_bytes")
+    }
+
+    /// An event reaches the witness, and a newcomer is served.
+    fn is_unharmed(&mut self) {
+        self.published += 1;
+        let open = || match &self.tls {
+            None => crate::support::client::Connection::open(self.node.listen),
+            Some(authority) => super::transport::secure(self.node.listen, authority),
+        };
+        let number = self.published.to_string();
+        assert_eq!(open().ask("POST", "/events/witness", &[], number.as_bytes()).head.status, 201);
+        assert_eq!(self.witness.numbers(1), [self.published]);
+        drop(Stream::on(open(), "/events/witness", &[]).begun());
+        assert_eq!(self.node.page("/livez").head.status, 200);
+    }
+
+    /// After the attack, whose connections are closed: nothing is left of it.
+    fn is_as_before(mut self) {
+        self.is_unharmed();
+        self.node.metric_becomes("fantail_connections_waiting", 0.0);
+        self.node.metric_becomes("fantail_connections", 1.0);
+        self.node.metric_becomes("fantail_http2_connections", 0.0);
+        let before = self.memory;
+        eventually(&format!("memory is back at {before}"), || self.rss() < before + MEMORY_KEPT);
+        self.is_unharmed();
+    }
+}

@@ -1,0 +1,263 @@
+//! Real proxies in front of a node, each with the configuration that `docs/proxies` shows.
+//!
+//! Only addresses and files are replaced, so what is documented is what is tested.
+
+#[path = "../core/support/mod.rs"]
+mod support;
+
+use rustls::ProtocolVersion::{TLSv1_2, TLSv1_3};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use support::authority::Authority;
+use support::client::Connection;
+use support::node::{Node, eventually};
+use support::raw::trusting;
+use support::stream::Stream;
+
+/// A proxy and how it is run.
+struct Proxy {
+    name: &'static str,
+    configuration: &'static str,
+    /// What the node is told besides its trust.
+    flags: &'static [&'static str],
+    start: fn(&Path, &Path) -> Command,
+    /// Makes a running one read its configuration anew.
+    reload: fn(&Path, &Path, &Child),
+}
+
+const PROXIES: [Proxy; 3] = [
+    Proxy {
+        name: "nginx",
+        configuration: include_str!("../../docs/proxies/nginx.conf"),
+        flags: &[],
+        start: |folder, file| nginx(folder, file, &["-g", "daemon off; pid nginx.pid; error_log stderr;"]),
+        reload: |folder, file, _| {
+            let arguments = ["-g", "daemon off; pid nginx.pid; error_log stderr;", "-s", "reload"];
+            assert!(nginx(folder, file, &arguments).status().expect("nginx").success());
+        },
+    },
+    Proxy {
+        name: "haproxy",
+        configuration: include_str!("../../docs/proxies/haproxy.cfg"),
+        flags: &["--proxy-protocol"],
+        start: |_, file| {
+            let mut command = Command::new("haproxy");
+            command.args(["-W", "-db", "-f"]).arg(file);
+            command
+        },
+        reload: |_, _, child| {
+            let pid = rustix::process::Pid::from_child(child);
+            rustix::process::kill_process(pid, rustix::process::Signal::USR2).expect("an own child");
+        },
+    },
+    Proxy {
+        name: "caddy",
+        configuration: include_str!("../../docs/proxies/Caddyfile"),
+        flags: &[],
+        start: |folder, file| {
+            let mut command = Command::new("caddy");
+            command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
+            command.env("HOME", folder).env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
+            command
+        },
+        reload: |_, _, child| {
+            // Without the admin interface there is no reload: the process is started anew.
+            let pid = rustix::process::Pid::from_child(child);
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("an own child");
+        },
+    },
+];
+
+fn nginx(folder: &Path, file: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(folder).arg("-c").arg(file).args(arguments);
+    command
+}
+
+/// A proxy that runs before a node.
+struct Site {
+    proxy: &'static Proxy,
+    authority: Authority,
+    node: Node,
+    address: SocketAddr,
+    file: PathBuf,
+    child: Child,
+}
+
+impl Site {
+    fn start(name: &str, flags: &[&str]) -> Site {
+        let proxy = PROXIES.iter().find(|proxy| proxy.name == name).expect("a known proxy");
+        let authority = Authority::new(&format!("proxy-{name}-{}", fastrand::u32(..)));
+        let node = Node::start(&[&["--trusted-proxies", "127.0.0.0/8"], proxy.flags, flags].concat());
+        let address = free_port();
+        let (certificate, key) = (authority.file("server.pem"), authority.file("server.key"));
+        let both = [&certificate, &key].map(|path| std::fs::read_to_string(path).expect("a file")).concat();
+        std::fs::write(authority.file("both.pem"), both).expect("a file");
+        let configuration = replace(
+            proxy.configuration,
+            &[
+                ("127.0.0.1:8080", &node.listen.to_string()),
+                ("127.0.0.1:8443", &address.to_string()),
+                ("localhost:8443", &format!("127.0.0.1:{}", address.port())),
+                ("/etc/fantail/tls.crt", &certificate),
+                ("/etc/fantail/tls.key", &key),
+                ("/etc/fantail/tls.pem", &authority.file("both.pem")),
+            ],
+        );
+        let file = authority.folder.join("proxy.conf");
+        std::fs::write(&file, configuration).expect("a file");
+        let child = run(proxy, &authority.folder, &file);
+        let site = Site { proxy, authority, node, address, file, child };
+        eventually("the proxy", || TcpStream::connect(address).is_ok());
+        site
+    }
+
+    /// A browser's connection: TLS and HTTP/2.
+    fn browser(&self) -> Connection {
+        let config = trusting(&self.authority, &["h2", "http/1.1"], &[TLSv1_2, TLSv1_3]);
+        Connection::open(self.address).secure(config).http2()
+    }
+
+    fn subscribe(&self, target: &str, headers: &[(&str, &str)]) -> Stream {
+        let stream = Stream::on(self.browser(), target, headers).begun();
+        assert_eq!(stream.head.version, "HTTP/2", "{}", self.proxy.name);
+        stream
+    }
+
+    fn publish(&self, data: &str) {
+        assert_eq!(self.browser().ask("POST", "/events/a", &[], data.as_bytes()).head.status, 201);
+    }
+
+    fn reload(&mut self) {
+        (self.proxy.reload)(&self.authority.folder, &self.file, &self.child);
+        if self.proxy.name == "caddy" {
+            let _ = self.child.wait();
+            self.child = run(self.proxy, &self.authority.folder, &self.file);
+        }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        // Its own children go with it; it is killed where it does not.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let gone = support::node::within(Duration::from_secs(5), || matches!(self.child.try_wait(), Ok(Some(_))));
+        if !gone {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn run(proxy: &Proxy, folder: &Path, file: &Path) -> Child {
+    let command = (proxy.start)(folder, file);
+    let mut guarded = Command::new("setpriv");
+    guarded.args(["--pdeathsig", "TERM"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        guarded.env(name, value.expect("a value"));
+    }
+    let log = std::fs::File::create(folder.join("proxy.log")).expect("a file");
+    guarded.stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
+    guarded.spawn().expect("the proxy starts")
+}
+
+fn replace(text: &str, pairs: &[(&str, &str)]) -> String {
+    pairs.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
+}
+
+fn streams_as_they_come(name: &str) {
+    let site = Site::start(name, &["--heartbeat", "1s"]);
+    let mut streams: Vec<Stream> = (0..5).map(|_| site.subscribe("/events/a", &[])).collect();
+    for number in 0..20_u64 {
+        // The next event is published only when this one has come, so nothing is kept back for more.
+        site.publish(&number.to_string());
+        streams.iter_mut().for_each(|stream| assert_eq!(stream.numbers(1), [number], "{name}"));
+    }
+    // A quiet stream lives on its heartbeats.
+    let quiet = &mut streams[0];
+    quiet.read_until("heartbeats", |stream| String::from_utf8_lossy(&stream.raw).matches("\n:\n\n").count() >= 3);
+    site.publish("20");
+    assert_eq!(quiet.numbers(1), [20]);
+    drop(streams);
+    site.node.metric_becomes("fantail_connections", 0.0);
+}
+
+fn the_client_is_known(name: &str) {
+    let site = Site::start(name, &["--max-connections-per-address", "2"]);
+    let from = |client: &str| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        let client: SocketAddr = format!("{client}:0").parse().expect("an address");
+        socket.bind(&client.into()).expect("an address of this machine");
+        socket.connect(&site.address.into()).expect("the proxy");
+        let config = trusting(&site.authority, &["h2"], &[TLSv1_3]);
+        Connection::of(socket.into()).secure(config).http2()
+    };
+    let one = Stream::on(from("127.0.0.1"), "/events/a", &[]).begun();
+    // Who claims to be another is still himself.
+    let forged = [("X-Forwarded-For", "203.0.113.99"), ("Forwarded", "for=203.0.113.99")];
+    let two = Stream::on(from("127.0.0.1"), "/events/a", &forged).begun();
+    let refused = from("127.0.0.1").ask("GET", "/events/a", &forged, b"");
+    assert!(refused.problem(429, "too_many_connections").contains("127.0.0.1"), "{name}");
+    let other = Stream::on(from("127.0.0.2"), "/events/a", &[]).begun();
+    drop((one, two, other));
+}
+
+fn a_reload_costs_no_event(name: &str) {
+    let mut site = Site::start(name, &[]);
+    let mut stream = site.subscribe("/events/a", &[]);
+    site.publish("1");
+    assert_eq!(stream.numbers(1), [1]);
+    let id = stream.last_event_id();
+    site.reload();
+    site.node.publish_behind_proxy("2", site.proxy.flags);
+    eventually("the new proxy", || TcpStream::connect(site.address).is_ok());
+    let mut resumed = site.subscribe("/events/a", &[("Last-Event-ID", &id)]);
+    assert_eq!(resumed.numbers(1), [2], "{name}");
+    site.publish("3");
+    assert_eq!(resumed.numbers(1), [3], "{name}");
+}
+
+/// Publishing to the node itself, with what a proxy would say first.
+trait BehindProxy {
+    fn publish_behind_proxy(&self, data: &str, flags: &[&str]);
+}
+
+impl BehindProxy for Node {
+    fn publish_behind_proxy(&self, data: &str, flags: &[&str]) {
+        let mut connection = Connection::open(self.listen);
+        if flags.contains(&"--proxy-protocol") {
+            connection.send("PROXY UNKNOWN\r\n");
+        }
+        assert_eq!(connection.ask("POST", "/events/a", &[], data.as_bytes()).head.status, 201);
+    }
+}
+
+macro_rules! proxies {
+    ($($name:ident),*) => {$(
+        mod $name {
+            #[test]
+            fn events_come_as_they_are_published_and_quiet_streams_live_on() {
+                super::streams_as_they_come(stringify!($name));
+            }
+
+            #[test]
+            fn limits_count_the_client_and_not_the_proxy() {
+                super::the_client_is_known(stringify!($name));
+            }
+
+            #[test]
+            fn after_a_reload_clients_go_on_where_they_were() {
+                super::a_reload_costs_no_event(stringify!($name));
+            }
+        }
+    )*};
+}
+
+proxies!(nginx, haproxy, caddy);
