@@ -20,7 +20,7 @@ pub fn banner(
     for address in listen {
         let _ = writeln!(text, "  clients     {scheme}://{address}/events/CHANNEL");
     }
-    let _ = writeln!(text, "  admin       http://{admin} with /livez /readyz /metrics /status");
+    let _ = writeln!(text, "  admin       http://{admin} with the console, /livez /readyz /metrics /status");
     let _ = writeln!(text, "  backplane   {}", backplane_line(settings, backplane, follow));
     let _ = writeln!(text, "  publishing  {}", publishing_line(settings, listen));
     let client = listen.first().copied().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));

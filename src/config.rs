@@ -29,9 +29,13 @@ pub struct Serve {
         value_name = "ADDRESS"
     )]
     pub listen: Vec<SocketAddr>,
-    /// Address of probes, metrics and status; keep it away from clients.
+    /// Address of probes, metrics, status and console; keep it away from clients.
     #[arg(long, env = "FANTAIL_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
     pub admin_listen: SocketAddr,
+    /// Lets the console on --admin-listen publish events and drain this node.
+    #[arg(long, env = "FANTAIL_ADMIN_ACTIONS")]
+    #[arg(value_parser = truth)]
+    pub admin_actions: bool,
     /// Redis: redis:// or rediss://user:password@host:6379/0, unix:/path, redis-sentinel://host,host/NAME or
     /// redis-cluster://host,host; without it the node keeps channels in its own memory.
     #[arg(long, env = "FANTAIL_REDIS", value_name = "URL")]

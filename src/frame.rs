@@ -12,11 +12,12 @@ use crate::channel::Channel;
 use crate::event::Event;
 use crate::gzip;
 use crate::position::Position;
+use crate::telemetry::trace::Delivery;
 use bytes::Bytes;
 use std::hash::BuildHasher;
 use std::io::Write as _;
 use std::num::NonZeroU64;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 /// A hashed event type, for filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +54,8 @@ pub struct Frame {
     pub last: bool,
     /// Which entry of its stream's life it is.
     pub rank: Rank,
+    /// Where its way to subscribers is noted, if it is traced.
+    pub delivery: Option<Arc<Delivery>>,
     /// The rest for subscribers that asked for `envelope=1`, made when the first one needs it.
     enveloped: OnceLock<Box<[u8]>>,
     /// What [`gzip::pack`] makes of its parts, each when the first one needs it.
@@ -87,6 +90,11 @@ impl Frame {
         Frame { rank, ..self }
     }
 
+    /// The same, traced.
+    pub fn traced(self, delivery: Option<Arc<Delivery>>) -> Frame {
+        Frame { delivery, ..self }
+    }
+
     /// A control event, which carries no id and passes every filter.
     pub fn control(position: Position, block: &[u8]) -> Frame {
         Frame::from_block(position, block, 0)
@@ -106,6 +114,7 @@ impl Frame {
             kind: None,
             last: false,
             rank: None,
+            delivery: None,
             enveloped: OnceLock::new(),
             packed: OnceLock::new(),
         }

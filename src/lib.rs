@@ -22,5 +22,6 @@ pub mod limits;
 pub mod metrics;
 pub mod position;
 pub mod publication;
+pub mod roster;
 pub mod subscription;
 pub mod telemetry;

@@ -1,21 +1,28 @@
 //! The `fantail` binary: reads the command line, starts the command, and gives its exit code.
 
-use fantail::command::{self, Command, FAILURE, Stop, USAGE, check, live, publish, revoke, tail};
-use fantail::{node, telemetry};
+use fantail::command::{self, Command, FAILURE, NodeSettings, Stop, USAGE, check, live, publish, revoke, tail};
+use fantail::metrics::Metrics;
+use fantail::node;
+use fantail::telemetry::trace::Spans;
+use fantail::telemetry::{self, Telemetry};
 use std::io::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match command::parse(std::env::args_os()) {
         Ok(Command::Serve(settings)) => {
-            // Dropped at the end, when the last lines are written.
-            let _log = telemetry::start(&settings.log);
-            node::run(settings.serve)
+            let metrics = Metrics::new();
+            // Dropped at the end, when the last spans are sent and the last lines written.
+            let telemetry = match telemetry(&settings, &metrics) {
+                Ok(telemetry) => telemetry,
+                Err(wrong) => return stop(&wrong),
+            };
+            node::run(settings.serve, metrics, telemetry.deliveries())
         }
         Ok(Command::Check(settings)) if settings.live => run(live::live(settings.node.serve.admin_listen)),
         Ok(Command::Check(settings)) => {
-            let _log = telemetry::start(&settings.node.log);
-            run(check::check(&settings.node.serve))
+            let _log = telemetry::start(&settings.node.log, None, Spans::new(&Metrics::new().trace_spans));
+            run(check::check(&settings.node))
         }
         Ok(Command::Publish(settings)) => run(publish::publish(settings)),
         Ok(Command::Revoke(settings)) => run(revoke::revoke(settings)),
@@ -29,6 +36,15 @@ fn main() -> ExitCode {
             ExitCode::from(USAGE)
         }
     }
+}
+
+fn telemetry(settings: &NodeSettings, metrics: &Metrics) -> Result<Telemetry, String> {
+    telemetry::start(&settings.log, settings.traces()?.as_ref(), Spans::new(&metrics.trace_spans))
+}
+
+fn stop(wrong: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "fantail: {wrong}");
+    ExitCode::from(USAGE)
 }
 
 /// Runs a command that needs no more than one thread.

@@ -12,6 +12,7 @@ use crate::frame::GapReason;
 use crate::http::reject::Code;
 use crate::http::tls::OUTCOMES;
 use crate::hub::join::Outcome;
+use crate::telemetry::trace::Spans;
 use prometheus::{
     Counter, CounterVec, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry,
@@ -72,6 +73,7 @@ pub struct Metrics {
     pub drain_end: IntGauge,
     pub follower_stalled: Gauge,
     courier_busy: CounterVec,
+    pub trace_spans: IntCounterVec,
 }
 
 impl Metrics {
@@ -211,6 +213,11 @@ impl Metrics {
                 "Time in which a courier did not wait for something to do.",
                 "courier",
             ),
+            trace_spans: r.counters(
+                "fantail_trace_spans_total",
+                "Spans, by what became of them: exported, dropped since too many waited, failed at the collector.",
+                "outcome",
+            ),
             registry: registry.clone(),
         };
         metrics.create_labels();
@@ -242,7 +249,8 @@ impl Metrics {
         create(&self.revocations, &["unreadable"]);
         create(&self.tls_handshakes, &OUTCOMES);
         create(&self.tls_reloads, &["ok", "failed"]);
-        for command in ["xread", "xinfo", "examine", "xrange", "xadd", "canary"] {
+        create(&self.trace_spans, &Spans::OUTCOMES);
+        for command in ["xread", "xinfo", "examine", "xrange", "xadd", "canary", "note", "noted"] {
             self.backplane_commands.with_label_values(&[command]);
         }
     }

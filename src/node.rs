@@ -11,6 +11,7 @@ use crate::http::Context;
 use crate::http::accept::{Reception, bind};
 use crate::http::admin::Admin;
 use crate::http::client_address::Proxies;
+use crate::http::console::{Actions, Console};
 use crate::http::cors::Cors;
 use crate::http::lobby::{self, Porter};
 use crate::http::publish::{Allowed, Publisher};
@@ -20,7 +21,9 @@ use crate::hub::follower::Follower;
 use crate::hub::{self, Hub, Idle, catch_up};
 use crate::limits::{Caps, Limits, Rate, connection_limit, raise_descriptor_limit};
 use crate::metrics::Metrics;
+use crate::roster::{Roster, Sources};
 use crate::telemetry::Seldom;
+use crate::telemetry::trace::Deliveries;
 use bytes::Bytes;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -30,7 +33,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -70,13 +73,15 @@ pub struct Node {
     porter: Arc<Porter>,
     listen: Vec<SocketAddr>,
     admin: SocketAddr,
+    /// Told when the console wants the node to end.
+    asked: Arc<Notify>,
     /// Serves clients.
     runtime: Runtime,
 }
 
 /// Runs a node until it is told to end; the exit code of `fantail serve`.
-pub fn run(settings: Serve) -> ExitCode {
-    let node = match Node::start(settings) {
+pub fn run(settings: Serve, metrics: Arc<Metrics>, deliveries: Option<Arc<Deliveries>>) -> ExitCode {
+    let node = match Node::start(settings, metrics, deliveries) {
         Ok(node) => node,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "fantail: {error}");
@@ -89,21 +94,25 @@ pub fn run(settings: Serve) -> ExitCode {
 
 impl Node {
     /// Starts all parts. Redis need not be there yet.
-    pub fn start(settings: Serve) -> Result<Node, StartError> {
-        let metrics = Metrics::new();
+    pub fn start(
+        settings: Serve,
+        metrics: Arc<Metrics>,
+        deliveries: Option<Arc<Deliveries>>,
+    ) -> Result<Node, StartError> {
         let runtime = backplane_runtime()?;
         let backplane = backplane(&settings, &metrics, &runtime)?;
-        Node::start_parts(settings, metrics, backplane, runtime)
+        Node::start_parts(settings, metrics, deliveries, backplane, runtime)
     }
 
     /// The same on a backplane of the caller's, whatever the settings say of it.
     pub fn start_with(settings: Serve, backplane: Arc<dyn Backplane>) -> Result<Node, StartError> {
-        Node::start_parts(settings, Metrics::new(), backplane, backplane_runtime()?)
+        Node::start_parts(settings, Metrics::new(), None, backplane, backplane_runtime()?)
     }
 
     fn start_parts(
         settings: Serve,
         metrics: Arc<Metrics>,
+        deliveries: Option<Arc<Deliveries>>,
         backplane: Arc<dyn Backplane>,
         backplane_runtime: Runtime,
     ) -> Result<Node, StartError> {
@@ -138,6 +147,7 @@ impl Node {
                 tail_bytes: settings.tail_bytes,
                 replay_limit: settings.replay_limit,
                 max_channel_subscribers: settings.max_channel_subscribers,
+                deliveries,
             },
             backplane.clone(),
             idlers.couriers().posts(),
@@ -159,20 +169,34 @@ impl Node {
             clock_offset_ms: clock_offset_ms.clone(),
         })?;
 
-        let allowed = Allowed {
-            event_bytes: settings.max_event_bytes,
-            address_rate: settings.publish_rate,
-            subject_rate: settings.auth.publish_rate_per_subject,
+        let started = Instant::now();
+        let sources = Sources {
+            hub: hub.clone(),
+            limits: limits.clone(),
+            metrics: metrics.clone(),
+            health: health.clone(),
+            tail_bytes_limit: settings.tail_bytes,
+            started,
         };
-        let publisher = || Publisher::new(backplane.clone(), cors.clone(), auth.clone(), allowed);
-        let publisher = settings.may_publish().then(publisher);
+        let roster = Roster::new(sources, clock_offset_ms.clone());
+        let new_publisher = |auth: Arc<Auth>, address_rate, subject_rate| {
+            let allowed = Allowed { event_bytes: settings.max_event_bytes, address_rate, subject_rate };
+            Publisher::new(backplane.clone(), cors.clone(), auth, allowed).with(roster.clone())
+        };
+        let (rate, subject_rate) = (settings.publish_rate, settings.auth.publish_rate_per_subject);
+        let publisher = settings.may_publish().then(|| new_publisher(auth.clone(), rate, subject_rate));
+        let asked = Arc::new(Notify::new());
+        let actions = settings.admin_actions.then(|| {
+            // Who reaches the operators' listener may do all that it offers.
+            Actions { publisher: new_publisher(Auth::nobody(metrics.clone()), 0, 0), drain: asked.clone() }
+        });
         let context = Arc::new(Context {
             settings: settings.clone(),
             hub: hub.clone(),
             couriers: couriers.clone(),
             limits: limits.clone(),
             metrics: metrics.clone(),
-            cors,
+            cors: cors.clone(),
             auth: auth.clone(),
             proxies: Proxies::new(settings.trusted_proxies.clone(), settings.auth.forwarded_header),
             subscribe_rate: Rate::new(settings.auth.subscribe_rate),
@@ -194,7 +218,8 @@ impl Node {
             limits,
             metrics: metrics.clone(),
             health: health.clone(),
-            started: Instant::now(),
+            started,
+            console: Console::new(hub.clone(), roster.clone(), actions),
         };
         about.start(admin_listener)?;
 
@@ -202,6 +227,7 @@ impl Node {
         let tell = move |order| tell.disconnect(&order);
         runtime.spawn(control::follow(backplane.clone(), auth.revocations.clone(), metrics.clone(), tell));
         runtime.spawn(catch_up::run(hub.clone(), couriers, desk_requests));
+        runtime.spawn(roster.run(listen.first().map_or(0, SocketAddr::port)));
         runtime.spawn(tidy(hub.clone()));
         if context.settings.demo {
             runtime.spawn(demo(backplane.clone()));
@@ -214,7 +240,7 @@ impl Node {
                 tokio::join!(follower.run(follower_requests), watching);
             });
         })?;
-        Ok(Node { context, health, porter, listen, admin, runtime })
+        Ok(Node { context, health, porter, listen, admin, asked, runtime })
     }
 
     /// Where clients connect, ports resolved.
@@ -245,6 +271,7 @@ impl Node {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                () = self.asked.notified() => {}
             }
         };
         tokio::select! {

@@ -9,6 +9,7 @@ use crate::channel::Channel;
 use crate::event::{CONTROL_PREFIX, MAX_RETRY_MS, MAX_TYPE_LENGTH};
 use crate::http::reject::{Code, Problem};
 use crate::subscription::{decode_segment, parse_channel, parse_switch};
+use crate::telemetry::trace::context::is_traceparent;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
@@ -152,18 +153,6 @@ fn check_data(data: &[u8], limits: &Limits) -> Result<(), Problem> {
     }
     let detail = format!("an event has {} bytes of data at most, not {}", limits.max_event_bytes, data.len());
     Err(Problem::new(Code::BodyTooLarge, detail))
-}
-
-/// `version-traceid-parentid-flags`, lower-case hexadecimal (W3C Trace Context, section 3.2).
-fn is_traceparent(value: &str) -> bool {
-    let hex = |p: &str, length| p.len() == length && p.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let id = |p: &str, length| hex(p, length) && p.bytes().any(|b| b != b'0');
-    let parts: Vec<&str> = value.splitn(5, '-').collect();
-    let [version, trace, parent, flags, more @ ..] = &parts[..] else { return false };
-    // Later versions may have more parts; ff is no version.
-    let extent = if *version == "00" { more.is_empty() } else { *version != "ff" && value.len() <= 128 };
-    let printable = value.bytes().all(|b| b.is_ascii_graphic());
-    extent && printable && hex(version, 2) && id(trace, 32) && id(parent, 16) && hex(flags, 2)
 }
 
 /// One line of a batch. Members stay raw, so that an error names the member and `data` keeps its very text.
@@ -362,22 +351,5 @@ mod tests {
         assert_eq!(parse_batch(b"\n \r\n", &LIMITS).unwrap_err().code, Code::BadBody);
         let four = [good; 4].join("\n");
         assert_eq!(parse_batch(four.as_bytes(), &LIMITS).unwrap_err().code, Code::BodyTooLarge);
-    }
-
-    #[test]
-    fn traceparents() {
-        assert!(is_traceparent(TRACE) && is_traceparent(&format!("01{}-more", &TRACE[2..])));
-        let zeros = format!("00-{}-b7ad6b7169203331-01", "0".repeat(32));
-        for bad in [
-            "",
-            "00",
-            &TRACE[..54],
-            &format!("{TRACE}-x"),
-            &format!("ff{}", &TRACE[2..]),
-            &zeros,
-            &TRACE.to_uppercase(),
-        ] {
-            assert!(!is_traceparent(bad), "{bad}");
-        }
     }
 }

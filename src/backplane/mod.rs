@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 /// One stream record: its id and its fields, in the producer's order, repeated names included.
@@ -86,6 +87,26 @@ pub struct Publication {
     pub fields: Vec<(Bytes, Bytes)>,
 }
 
+/// Fields to keep for a while under one of the cluster's own names, which is no stream.
+#[derive(Clone, Debug)]
+pub struct Note {
+    pub channel: Channel,
+    pub set: Vec<(Bytes, Bytes)>,
+    pub remove: Vec<Bytes>,
+    /// All of it is forgotten if nothing more is noted there within this time.
+    pub keep: Duration,
+}
+
+/// Fields that were noted: these, or all.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    pub channel: Channel,
+    pub fields: Option<Vec<Bytes>>,
+}
+
+/// Fields with their values.
+pub type Fields = Vec<(Bytes, Bytes)>;
+
 /// Why a backplane did not answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BackplaneError {
@@ -156,6 +177,21 @@ pub trait Backplane: Send + Sync + 'static {
 
     /// Appends entries; each is appended at most once, and the answer is its id.
     fn append(&self, publications: Vec<Publication>) -> Answer<'_, Vec<Result<Position, BackplaneError>>>;
+
+    /// Whether it keeps notes; a backplane that is one process's own has nobody to keep them for.
+    fn keeps_notes(&self) -> bool {
+        false
+    }
+
+    /// Keeps notes; whether anything was noted there before.
+    fn note(&self, notes: Vec<Note>) -> Answer<'_, Vec<Result<bool, BackplaneError>>> {
+        Box::pin(async move { Ok(notes.iter().map(|_| Ok(false)).collect()) })
+    }
+
+    /// Reads notes; fields that are not there are left out.
+    fn noted(&self, lookups: Vec<Lookup>) -> Answer<'_, Vec<Result<Fields, BackplaneError>>> {
+        Box::pin(async move { Ok(lookups.iter().map(|_| Ok(Vec::new())).collect()) })
+    }
 
     /// The follower has everything of `channel` up to `position` and wants reports of what comes later.
     fn followed(&self, channel: &Channel, position: Position);

@@ -5,21 +5,29 @@
 use crate::auth::{KeySource, forward};
 use crate::backplane::redis::probe::{Findings, Right};
 use crate::backplane::redis::{self, Settings, fault};
+use crate::command::NodeSettings;
 use crate::config::{AuthMode, Serve};
 use crate::http::tls::certificate::{Files, now};
 use crate::limits::connection_limit;
+use crate::telemetry::trace::Plan;
 use hyper::Uri;
 use rustix::process::{Resource, getrlimit};
 use std::io::Write;
 use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// A clock that is further off than this is worth a word: positions carry the server's time.
 const CLOCK_OFFSET_MS: u64 = 1000;
 /// A certificate that ends sooner is worth a word; those who renew by themselves do it a month before.
 const SOON_DAYS: i64 = 14;
 const SECONDS_PER_DAY: i64 = 86_400;
+
+/// Time for a connection to the collector of traces.
+const COLLECTOR: Duration = Duration::from_secs(1);
 
 /// What is printed, and whether a node would work.
 #[derive(Debug, Default)]
@@ -29,8 +37,10 @@ pub struct Report {
 }
 
 /// Checks, prints to standard output, and says whether a node would work: 0, or 1, or 2 for a bad setting.
-pub async fn check(settings: &Serve) -> ExitCode {
-    let (report, code) = report(settings).await;
+pub async fn check(settings: &NodeSettings) -> ExitCode {
+    // What is wrong with it was said when the command line was read.
+    let traces = settings.traces().ok().flatten();
+    let (report, code) = report(&settings.serve, traces.as_ref()).await;
     let mut out = std::io::stdout().lock();
     for line in report.lines() {
         let _ = writeln!(out, "{line}");
@@ -39,11 +49,14 @@ pub async fn check(settings: &Serve) -> ExitCode {
 }
 
 /// The report and the exit code.
-pub async fn report(settings: &Serve) -> (Report, u8) {
+pub async fn report(settings: &Serve, traces: Option<&Plan>) -> (Report, u8) {
     let mut report = Report::default();
     report.file_limit(settings);
     report.authorization(settings).await;
     report.certificate(settings);
+    if let Some(plan) = traces {
+        report.traces(plan).await;
+    }
     let Some(url) = &settings.redis else {
         report.good("backplane", "memory: channels live in this node alone (--redis URL for a cluster)");
         return report.finish();
@@ -168,6 +181,20 @@ impl Report {
         }
     }
 
+    /// A collector that is away costs the spans alone, so it is worth no more than a word.
+    async fn traces(&mut self, plan: &Plan) {
+        let finding = format!("{} by {:?}", plan.endpoint, plan.protocol).to_lowercase();
+        let uri: hyper::Uri = plan.endpoint.parse().unwrap_or_default();
+        let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let connecting = TcpStream::connect((host, uri.port_u16().unwrap_or(usual)));
+        match timeout(COLLECTOR, connecting).await {
+            Ok(Ok(_)) => self.good("traces", &finding),
+            Ok(Err(error)) => self.warn("traces", &format!("{finding}: {error}; spans would be lost")),
+            Err(_) => self.warn("traces", &format!("{finding}: no connection; spans would be lost")),
+        }
+    }
+
     fn redis(&mut self, findings: &Findings) {
         let version = findings.version.as_deref().unwrap_or("of unknown version");
         self.good("redis", &format!("{}, {version}", findings.name));
@@ -226,7 +253,7 @@ mod tests {
     }
 
     async fn found(settings: Serve) -> (Vec<String>, u8) {
-        let (report, code) = report(&settings).await;
+        let (report, code) = report(&settings, None).await;
         (report.lines().to_vec(), code)
     }
 

@@ -12,6 +12,7 @@ mod usage;
 use crate::channel::Channel;
 use crate::config::Serve;
 use crate::telemetry::LogSettings;
+use crate::telemetry::trace::{Plan, TraceSettings};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 
@@ -44,13 +45,28 @@ pub enum Command {
     Check(Box<Check>),
 }
 
-/// Settings of a node and of its log.
+/// Settings of a node, of its log and of its traces.
 #[derive(Args, Clone, Debug)]
 pub struct NodeSettings {
     #[command(flatten)]
     pub serve: Serve,
     #[command(flatten)]
     pub log: LogSettings,
+    #[command(flatten)]
+    pub trace: TraceSettings,
+}
+
+impl NodeSettings {
+    /// Checks what concerns several settings; `Err` names what is wrong.
+    fn verify(&self) -> Result<(), String> {
+        self.serve.verify().map_err(|error| error.to_string())?;
+        self.traces().map(drop)
+    }
+
+    /// How traces are collected, by the flags and the environment; `Err` names what is wrong.
+    pub fn traces(&self) -> Result<Option<Plan>, String> {
+        self.trace.plan(|name| std::env::var(name).ok())
+    }
 }
 
 /// Settings of `fantail check`.
@@ -95,8 +111,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
 fn finish(mut command: Command, matches: &clap::ArgMatches) -> Result<Command, Stop> {
     let wrong = |text: String| Stop::Wrong(usage::line(&text));
     match &mut command {
-        Command::Serve(node) => node.serve.verify().map_err(|e| wrong(e.to_string()))?,
-        Command::Check(check) => check.node.serve.verify().map_err(|e| wrong(e.to_string()))?,
+        Command::Serve(node) => node.verify().map_err(wrong)?,
+        Command::Check(check) => check.node.verify().map_err(wrong)?,
         Command::Publish(publish) => {
             let given = matches.subcommand_matches("publish").expect("the command that was parsed");
             publish.choose_target(given).map_err(wrong)?;

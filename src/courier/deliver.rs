@@ -7,6 +7,7 @@ use super::run::Courier;
 use super::subscriber::{Plain, Route, Subscriber};
 use crate::frame::{Frame, Rank};
 use crate::position::Position;
+use crate::telemetry::trace::Delivery;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,6 +32,8 @@ pub struct Broadcast {
     /// How many events that is, and the ids' milliseconds of some of them.
     events: u64,
     times: Vec<u64>,
+    /// Of its events those that are traced.
+    traced: Vec<Arc<Delivery>>,
     /// Where a subscriber is who has all of it.
     newest: (Position, Rank),
     /// It ends with the channel's last event: who has it is done.
@@ -134,7 +137,20 @@ impl Courier {
             let (bytes, events, times) = glue(mirror, from, to);
             let finale = finale.is_some();
             let newest = (mirror.position_before(to), mirror.rank_before(to));
-            return Some(Broadcast { feed: number, from, to, bytes, events, times, newest, finale, several, next: 0 });
+            let traced = traced(mirror, from, to);
+            return Some(Broadcast {
+                feed: number,
+                from,
+                to,
+                bytes,
+                events,
+                times,
+                traced,
+                newest,
+                finale,
+                several,
+                next: 0,
+            });
         }
     }
 
@@ -344,6 +360,7 @@ impl Courier {
             let lag = (now - *ms as i64).max(0) as f64 / 1000.0;
             self.around.metrics.delivery_lag.observe(lag, times * each.max(1));
         }
+        broadcast.traced.iter().for_each(|delivery| delivery.reached(times));
     }
 }
 
@@ -377,6 +394,14 @@ fn glue(mirror: &Mirror, from: u64, to: u64) -> (Bytes, u64, Vec<u64>) {
         }
     };
     (bytes, count, times)
+}
+
+/// The traced events between two offsets, which are on their way from now on.
+fn traced(mirror: &Mirror, from: u64, to: u64) -> Vec<Arc<Delivery>> {
+    let frames = mirror.after(from).take_while(|(offset, _)| *offset < to);
+    let traced: Vec<_> = frames.filter_map(|(_, frame)| frame.delivery.clone()).collect();
+    traced.iter().for_each(|delivery| delivery.begins());
+    traced
 }
 
 fn wall_ms() -> i64 {

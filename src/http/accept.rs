@@ -31,6 +31,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
+use tracing::Instrument as _;
 
 /// For the whole head, once its first byte is there; and for a proxy's header before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -122,7 +123,8 @@ impl Reception {
 
     /// Most joins are done at once; in a storm their number, too, is bounded by the doors.
     async fn begin(&self, wire: Wire, admitted: Admitted, door: Option<Door>) {
-        let mut beginning = Box::pin(subscribe::begin(wire, admitted, self.context.clone()));
+        let trace = admitted.trace.clone();
+        let mut beginning = Box::pin(subscribe::begin(wire, admitted, self.context.clone()).instrument(trace));
         if door.is_none() || timeout(DOOR_TIME, beginning.as_mut()).await.is_err() {
             drop(door);
             beginning.await;

@@ -1,6 +1,7 @@
-//! The operators' listener: `/livez`, `/readyz`, `/metrics`, `/status`, on a thread of its own, so that they answer
+//! The operators' listener: `/livez`, `/readyz`, `/metrics`, `/status` and the console, on a thread of its own, so that they answer
 //! while the data plane is saturated.
 
+use super::console::{Body, Console, whole};
 use crate::config::Serve;
 use crate::health::Health;
 use crate::hub::Hub;
@@ -35,6 +36,7 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
     pub started: Instant,
+    pub console: Console,
 }
 
 impl Admin {
@@ -63,8 +65,10 @@ impl Admin {
             };
             let admin = self.clone();
             tokio::spawn(async move {
-                let service =
-                    service_fn(move |request| std::future::ready(Ok::<_, Infallible>(admin.answer(&request))));
+                let service = service_fn(move |request| {
+                    let admin = admin.clone();
+                    async move { Ok::<_, Infallible>(admin.reply(request).await) }
+                });
                 let _ = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_TIMEOUT)
@@ -72,6 +76,13 @@ impl Admin {
                     .await;
                 drop(place);
             });
+        }
+    }
+
+    async fn reply(&self, request: Request<Incoming>) -> Response<Body> {
+        match request.uri().path() {
+            path if path == "/" || path.starts_with("/api/") => self.console.answer(request).await,
+            _ => whole(self.answer(&request)),
         }
     }
 
@@ -89,8 +100,10 @@ impl Admin {
             },
             "/metrics" => with_type("text/plain; version=0.0.4; charset=utf-8", self.metrics.exposition()),
             "/status" => with_type("application/json", format!("{:#}\n", self.status())),
-            "/" => plain(StatusCode::OK, "/livez /readyz /metrics /status\n"),
-            path => plain(StatusCode::NOT_FOUND, format!("there is no {path}: /livez /readyz /metrics /status\n")),
+            path => plain(
+                StatusCode::NOT_FOUND,
+                format!("there is no {path}: / /api/nodes /livez /readyz /metrics /status\n"),
+            ),
         }
     }
 

@@ -31,6 +31,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
 
 /// Bytes of one stream that hyper takes from its pipe before the peer's window allows them.
 const SEND_BYTES: usize = 16 << 10;
@@ -183,7 +184,8 @@ async fn respond(
     };
     let (answer, waiting) = oneshot::channel();
     let wire = Wire::Stream(Reply::new(answer, cutter, context.metrics.http2_streams.clone()));
-    let beginning = subscribe::begin(wire, admitted, context.clone());
+    let trace = admitted.trace.clone();
+    let beginning = subscribe::begin(wire, admitted, context.clone()).instrument(trace);
     // On a task of its own: legs may have to be brought after the head has gone out.
     tokio::spawn(begin(beginning, reception.clone()));
     match waiting.await {

@@ -7,10 +7,12 @@
 pub mod accept;
 pub mod admin;
 pub mod client_address;
+pub mod console;
 pub mod cors;
 mod encoding;
 pub mod flood;
 pub mod head;
+pub mod history;
 pub mod http2;
 pub mod lobby;
 pub mod proxy_header;

@@ -11,6 +11,9 @@ use crate::channel::Channel;
 use crate::limits::{Rate, TooFast, client_of};
 use crate::position::Position;
 use crate::publication::{self, parse_batch, parse_single};
+use crate::roster::Roster;
+use crate::subscription::parse_switch;
+use crate::telemetry::trace::{context, spans};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Body;
@@ -24,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 /// Time for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +49,8 @@ pub struct Publisher {
     subject_rate: Option<Rate<Arc<str>>>,
     limits: publication::Limits,
     max_batch_bytes: usize,
+    /// Knows how many subscribers a channel has.
+    roster: Option<Arc<Roster>>,
     /// Bytes that bodies may still take.
     room: Semaphore,
 }
@@ -79,8 +85,24 @@ impl Publisher {
             subject_rate: Rate::new(allowed.subject_rate),
             limits: publication::Limits { max_event_bytes, max_batch_lines: MAX_BATCH_LINES },
             max_batch_bytes,
+            roster: None,
             room: Semaphore::new(MAX_BODY_MEMORY.max(max_batch_bytes)),
         }
+    }
+
+    /// The same, able to tell how many subscribers were there.
+    pub fn with(self, roster: Arc<Roster>) -> Publisher {
+        Publisher { roster: Some(roster), ..self }
+    }
+
+    /// What an answer says beside the id: `subscribers` where the request asks for them.
+    async fn about(&self, channel: &Channel, asked: bool, id: Position) -> serde_json::Value {
+        let mut answer = json!({"id": id.to_string()});
+        if let (true, Some(roster)) = (asked, &self.roster) {
+            answer["subscribers"] = roster.audience(channel).await.subscribers.into();
+            answer["approximate"] = true.into();
+        }
+        answer
     }
 
     /// Refuses what is clear from the head alone, before a body is read.
@@ -191,11 +213,18 @@ where
     let (head, body) = request.into_parts();
     let head = Request::from_parts(head, ());
     let segment = head.uri().path().strip_prefix("/events/").map(str::to_owned);
-    let answer = match segment {
-        Some(segment) => publish_one(&segment, head, body, peer, publisher).await,
-        None => publish_batch(head, body, peer, publisher).await,
+    let span = spans::publish(head.headers(), segment.as_deref());
+    let publishing = async {
+        let answer = match segment {
+            Some(segment) => publish_one(&segment, head, body, peer, publisher).await,
+            None => publish_batch(head, body, peer, publisher).await,
+        };
+        answer.unwrap_or_else(|problem| {
+            spans::refused(problem.code.as_str());
+            problem.into_response()
+        })
     };
-    answer.unwrap_or_else(Problem::into_response)
+    publishing.instrument(span).await
 }
 
 async fn publish_one<B>(
@@ -216,11 +245,24 @@ where
     let grant = publisher.authorize(&head, peer, &[without_data.channel]).await?;
     publisher.take_subject_rate(&grant, 1)?;
     let received = publisher.receive(body, publisher.limits.max_event_bytes).await?;
-    let publication = parse_single(segment, query, head.headers(), received.body.clone(), &publisher.limits)?;
+    let mut publication = parse_single(segment, query, head.headers(), received.body.clone(), &publisher.limits)?;
+    context::stamp(&mut publication, head.headers());
+    let (channel, asked) = (publication.channel.clone(), asks_for_subscribers(query)?);
     match publisher.append(vec![publication]).await?.pop() {
-        Some(Ok(id)) => Ok(answer(StatusCode::CREATED, &json!({"id": id.to_string()}))),
+        Some(Ok(id)) => {
+            spans::published(id);
+            Ok(answer(StatusCode::CREATED, &publisher.about(&channel, asked, id).await))
+        }
         Some(Err(error)) => Err(refusal(&error)),
         None => Err(refusal(&BackplaneError::Refused("no answer for the event".into()))),
+    }
+}
+
+/// `subscribers=1`.
+fn asks_for_subscribers(query: &str) -> Result<bool, Problem> {
+    match form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "subscribers") {
+        Some((name, value)) => parse_switch(&value).map_err(|why| Problem::bad_parameter(&name, &value, why)),
+        None => Ok(false),
     }
 }
 
@@ -241,7 +283,9 @@ where
         false => Some(publisher.authorize(&head, peer, &[]).await?),
     };
     let received = publisher.receive(body, publisher.max_batch_bytes).await?;
-    let (lines, publications): (Vec<_>, Vec<_>) = parse_batch(&received.body, &publisher.limits)?.into_iter().unzip();
+    let batch = parse_batch(&received.body, &publisher.limits)?;
+    let (lines, mut publications): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+    spans::batch(lines.len());
     let mut channels: Vec<Channel> = publications.iter().map(|publication| publication.channel.clone()).collect();
     channels.sort_unstable();
     channels.dedup();
@@ -249,6 +293,7 @@ where
         Some(grant) => publisher.auth.check(&grant, Action::Publish, &channels).map(|()| grant)?,
         None => publisher.authorize(&head, peer, &channels).await?,
     };
+    publications.iter_mut().for_each(|publication| context::stamp(publication, head.headers()));
     // One was taken for the request itself.
     publisher.take_rate(peer, lines.len() - 1)?;
     publisher.take_subject_rate(&grant, lines.len())?;

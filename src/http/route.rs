@@ -3,12 +3,14 @@
 use super::Context;
 use super::cors;
 use super::encoding::{say_gzip, wants_gzip};
+use super::history::Page;
 use super::reject::{Code, Problem};
 use crate::auth::{Action, Grant, Question};
 use crate::channel::Channel;
 use crate::config::WhenFull;
 use crate::limits::{Applicant, Full, Rate, Seat, TooFast, client_of};
 use crate::subscription::{Limits, Subscription};
+use crate::telemetry::trace::spans;
 use bytes::Bytes;
 use http_body_util::Full as FullBody;
 use hyper::body::Incoming;
@@ -39,6 +41,8 @@ pub struct Admitted {
     pub chunked: bool,
     /// Its body is compressed.
     pub gzip: bool,
+    /// From the request to the place on a courier.
+    pub trace: tracing::Span,
 }
 
 /// Answers a request; a subscription that is admitted goes into `decision` instead, and the future stays pending.
@@ -52,6 +56,7 @@ pub async fn route(
     let peer = context.proxies.client(peer, request.headers());
     let grant = context.cors.grant(request.headers());
     let mut answer = match events_path(request.uri().path()) {
+        None if request.uri().path().starts_with("/history/") => return Ok(history(request, peer, context).await),
         None => Problem::new(Code::NotFound, format!("there is no {}", request.uri().path())).into_response(),
         Some(channel) => match *request.method() {
             Method::GET => match admit(&request, channel, peer, context).await {
@@ -88,6 +93,28 @@ fn name_host<B>(request: &mut Request<B>) {
     if let Some(authority) = authority.filter(|_| !request.headers().contains_key(HOST)) {
         request.headers_mut().insert(HOST, authority);
     }
+}
+
+/// `GET /history/{channel}`, which whoever may subscribe may read.
+async fn history(request: Request<Incoming>, client: IpAddr, context: &Arc<Context>) -> Answer {
+    const ALLOW: &str = "GET, HEAD, OPTIONS";
+    let grant = context.cors.grant(request.headers());
+    let mut answer = match *request.method() {
+        Method::GET | Method::HEAD => {
+            let segment = request.uri().path().strip_prefix("/history/").unwrap_or_default();
+            match may_page(&request, segment, client, context).await {
+                Ok(page) => {
+                    drop(request);
+                    page.answer(&context.hub).await
+                }
+                Err(problem) => problem.into_response(),
+            }
+        }
+        Method::OPTIONS => return context.cors.preflight(request.headers(), ALLOW),
+        ref method => Problem::method_not_allowed(method, ALLOW).into_response(),
+    };
+    grant.apply(answer.headers_mut());
+    answer
 }
 
 /// `Some(None)` for `/events`, `Some(Some(channel))` for `/events/{channel}`.
@@ -131,6 +158,18 @@ async fn may_read(
 ) -> Result<(), Problem> {
     let subscription = parse(request, channel, context)?;
     authorize(request, client, &subscription.channels, context).await.map(drop)
+}
+
+/// The part of history that a request asks for, where it may subscribe to the channel.
+async fn may_page(
+    request: &Request<Incoming>,
+    segment: &str,
+    client: IpAddr,
+    context: &Context,
+) -> Result<Page, Problem> {
+    let page = Page::parse(segment, request.uri().query().unwrap_or_default())?;
+    authorize(request, client, std::slice::from_ref(&page.channel), context).await?;
+    Ok(page)
 }
 
 /// Asks what this request may subscribe to.
@@ -184,7 +223,8 @@ async fn admit(
     let chunked = request.version() != Version::HTTP_10;
     // HTTP/1.0 clients are those that know least.
     let gzip = chunked && wants_gzip(request.headers(), context.settings.compress);
-    Ok(Admitted { subscription, seat, grant, access, client, chunked, gzip })
+    let trace = spans::subscribe(request.headers(), &subscription.channels);
+    Ok(Admitted { subscription, seat, grant, access, client, chunked, gzip, trace })
 }
 
 fn take_rate<K: Hash + Eq + Clone>(rate: &Option<Rate<K>>, who: K, what: &str) -> Result<(), Problem> {

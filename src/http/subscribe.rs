@@ -12,9 +12,10 @@ use crate::backplane::{BackplaneError, Link};
 use crate::courier::{LegStart, Letter, Newcomer, Opening, Stay, Terms, Waiting};
 use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
 use crate::gzip::Gzip;
-use crate::hub::join::{JoinError, Start, Want};
+use crate::hub::join::{JoinError, Outcome, Start, Want};
 use crate::position::Position;
 use crate::subscription::{Resume, Since, Subscription};
+use crate::telemetry::trace::spans;
 use futures_util::future::try_join_all;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -152,7 +153,9 @@ async fn hold(
             Letter::Legs { ticket, start: Opening { legs: legs(starts), preamble } }
         }
         Err(error) => {
-            context.refused(problem(&error).code.as_str(), peer);
+            let code = problem(&error).code.as_str();
+            spans::refused(code);
+            context.refused(code, peer);
             Letter::Dismiss { ticket }
         }
     };
@@ -161,6 +164,7 @@ async fn hold(
 
 async fn refuse(mut wire: Wire, peer: IpAddr, admitted: &Admitted, context: &Context, error: Refused) {
     let problem = problem(&error);
+    spans::refused(problem.code.as_str());
     context.refused(problem.code.as_str(), peer);
     let access = &admitted.access;
     let barred = context.auth.revocations.bars(access.subject.as_ref(), access.token_id.as_ref(), now_ms());
@@ -268,4 +272,7 @@ fn count_resumes(subscription: &Subscription, starts: &[Start], context: &Contex
             context.metrics.resumes.with_label_values(&[start.outcome.label()]).inc();
         }
     }
+    let worst = starts.iter().map(|start| start.outcome).max().map_or("new", Outcome::label);
+    let gaps = starts.iter().filter(|start| start.gap.is_some()).count();
+    spans::joined(if subscription.resume == Resume::None { "new" } else { worst }, gaps);
 }

@@ -14,6 +14,7 @@ use crate::channel::Channel;
 use crate::event::Event;
 use crate::frame::{Frame, Gap, GapReason, Rank};
 use crate::position::Position;
+use crate::telemetry::trace::spans;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,8 +49,8 @@ pub struct Start {
     pub outcome: Outcome,
 }
 
-/// How a subscription with a position began: the label of `fantail_resumes_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a subscription with a position began, best first: the label of `fantail_resumes_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// It had missed nothing.
     Live,
@@ -331,10 +332,14 @@ impl Hub {
     }
 
     /// One span of history, with bounded concurrency.
-    pub(super) async fn read_history(&self, span: Span) -> Result<Vec<Entry>, BackplaneError> {
-        let _permit = self.readers.acquire().await;
-        let mut answers = self.backplane.history(vec![span]).await?;
-        answers.pop().unwrap_or_else(|| Ok(Vec::new()))
+    pub(crate) async fn read_history(&self, span: Span) -> Result<Vec<Entry>, BackplaneError> {
+        let extent = span.clone();
+        let read = async {
+            let _permit = self.readers.acquire().await;
+            let mut answers = self.backplane.history(vec![span]).await?;
+            answers.pop().unwrap_or_else(|| Ok(Vec::new()))
+        };
+        spans::replay(&extent, read).await
     }
 }
 

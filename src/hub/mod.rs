@@ -17,6 +17,7 @@ use crate::channel::Channel;
 use crate::courier::Post;
 use crate::metrics::Metrics;
 use crate::position::Position;
+use crate::telemetry::trace::Deliveries;
 use feed::{Feed, Life, Reach};
 use follower::Request;
 use fresh::{Frames, Fresh};
@@ -59,6 +60,8 @@ pub struct Hub {
     /// Events of history per channel that one subscription gets at most.
     pub(crate) replay_limit: usize,
     max_channel_subscribers: usize,
+    /// Where traced events are followed to their subscribers; `None` while nobody collects traces.
+    deliveries: Option<Arc<Deliveries>>,
     /// Pages of history, and examinations, that many want at once.
     pages: Fresh<Frames>,
     looks: Fresh<(Position, Examined)>,
@@ -85,6 +88,8 @@ pub struct Settings {
     pub replay_limit: usize,
     /// 0: no limit.
     pub max_channel_subscribers: usize,
+    /// `None` while nobody collects traces.
+    pub deliveries: Option<Arc<Deliveries>>,
 }
 
 /// Reads of history at once: enough to fill a round trip, few enough to leave Redis to others.
@@ -116,6 +121,7 @@ impl Hub {
             kept_bytes: AtomicIsize::new(0),
             replay_limit: settings.replay_limit,
             max_channel_subscribers: settings.max_channel_subscribers,
+            deliveries: settings.deliveries,
             pages: Fresh::default(),
             looks: Fresh::default(),
             reaches: Mutex::default(),
@@ -220,6 +226,19 @@ impl Hub {
         let _ = self.requests.send(request);
     }
 
+    /// Every channel with subscribers here, and how many.
+    pub fn audience(&self) -> Vec<(Channel, u32)> {
+        let feeds: Vec<Arc<Feed>> = self.feeds.lock().all.iter().cloned().collect();
+        let counted = feeds.into_iter().map(|feed| (feed.channel.clone(), feed.lock().legs));
+        counted.filter(|(_, legs)| *legs > 0).collect()
+    }
+
+    /// Subscribers of a channel here.
+    pub fn legs(&self, channel: &Channel) -> u32 {
+        let feed = self.feeds.lock().all.get(channel).cloned();
+        feed.map_or(0, |feed| feed.lock().legs)
+    }
+
     /// The most subscribed channels, at most `count`.
     pub fn overview(&self, count: usize) -> Vec<Row> {
         let feeds: Vec<Arc<Feed>> = self.feeds.lock().all.iter().cloned().collect();
@@ -239,6 +258,7 @@ impl Hub {
                 channel: feed.channel.clone(),
                 legs,
                 position: log.position(),
+                rank: log.rank(),
                 events: log.events(),
                 bytes: log.bytes(),
                 reach: self.reaches.lock().get(&feed.channel).copied(),
@@ -253,6 +273,8 @@ pub struct Row {
     pub channel: Channel,
     pub legs: u32,
     pub position: Position,
+    /// How many entries the stream ever had, where that is known.
+    pub rank: Option<u64>,
     /// Events and bytes in memory.
     pub events: usize,
     pub bytes: usize,

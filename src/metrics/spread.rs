@@ -27,6 +27,15 @@ impl Spread {
         Spread(Arc::new(Inner { desc, bounds, counts, sum: AtomicU64::new(0) }))
     }
 
+    /// How many were observed up to each bound and above the one before it, and above all.
+    pub fn counts(&self) -> Vec<u64> {
+        self.0.counts.iter().map(|count| count.load(Relaxed)).collect()
+    }
+
+    pub fn bounds(&self) -> &'static [f64] {
+        self.0.bounds
+    }
+
     /// Observes `value` `times` times.
     pub fn observe(&self, value: f64, times: u64) {
         if times == 0 {

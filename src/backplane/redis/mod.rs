@@ -25,7 +25,8 @@ use self::cluster::Cluster;
 use self::probe::Findings;
 use self::server::{Shared, supervise};
 use super::{
-    Answer, Ask, Backplane, BackplaneError, Changes, Entry, Examined, Facts, Link, Publication, Span, StreamState,
+    Answer, Ask, Backplane, BackplaneError, Changes, Entry, Examined, Facts, Fields, Link, Lookup, Note, Publication,
+    Span, StreamState,
 };
 use crate::channel::Channel;
 use crate::config::Follow;
@@ -192,6 +193,28 @@ impl Backplane for Redis {
             match &self.servers {
                 Servers::One(shared) => shared.append(&publications, false).await,
                 Servers::Many(cluster) => Ok(cluster.append(publications).await),
+            }
+        })
+    }
+
+    fn keeps_notes(&self) -> bool {
+        true
+    }
+
+    fn note(&self, notes: Vec<Note>) -> Answer<'_, Vec<Result<bool, BackplaneError>>> {
+        Box::pin(async move {
+            match &self.servers {
+                Servers::One(shared) => shared.note(&notes, false).await,
+                Servers::Many(cluster) => Ok(cluster.note(notes).await),
+            }
+        })
+    }
+
+    fn noted(&self, lookups: Vec<Lookup>) -> Answer<'_, Vec<Result<Fields, BackplaneError>>> {
+        Box::pin(async move {
+            match &self.servers {
+                Servers::One(shared) => shared.noted(&lookups, false).await,
+                Servers::Many(cluster) => Ok(cluster.noted(lookups).await),
             }
         })
     }

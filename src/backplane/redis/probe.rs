@@ -103,6 +103,12 @@ pub async fn rights(client: &Client, key_prefix: &str, publishes: bool) -> Resul
     if publishes {
         tries.push(("XADD", "publishing", true, append));
     }
+    let console = "showing other nodes in the console";
+    tries.push(("HSET", console, false, vec!["HSET", key, "a", "1"]));
+    tries.push(("HDEL", console, false, vec!["HDEL", key, "b"]));
+    tries.push(("HGETALL", console, false, vec!["HGETALL", key]));
+    tries.push(("HMGET", console, false, vec!["HMGET", key, "a"]));
+    tries.push(("PEXPIRE", console, false, vec!["PEXPIRE", key, "1"]));
     // Last: until it expires, the key is there, and no stream.
     tries.push(("SET", "noticing an emptied tracking table at once", false, vec!["SET", key, "1", "PX", "1"]));
     tries.push(("GET", "noticing an emptied tracking table at once", false, vec!["GET", key]));

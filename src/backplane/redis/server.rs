@@ -11,7 +11,9 @@ use super::connection::{Backoff, Connection, Lane, Target};
 use super::probe::{self, Findings};
 use super::session::Session;
 use super::{Observe, Settings, fault, sentinel};
-use crate::backplane::{Ask, BackplaneError, Changes, Entry, Examined, Facts, Link, Publication, Span, StreamState};
+use crate::backplane::{
+    Ask, BackplaneError, Changes, Entry, Examined, Facts, Fields, Link, Lookup, Note, Publication, Span, StreamState,
+};
 use crate::channel::Channel;
 use crate::config::Follow;
 use crate::position::Position;
@@ -263,6 +265,14 @@ impl Shared {
 
     pub async fn history(&self, spans: &[Span], asking: bool) -> Answers<Vec<Entry>> {
         self.history.run(|c| async move { self.commands(&c, asking).history(spans).await }).await
+    }
+
+    pub async fn note(&self, notes: &[Note], asking: bool) -> Answers<bool> {
+        self.publish.run(|c| async move { self.commands(&c, asking).note(notes).await }).await
+    }
+
+    pub async fn noted(&self, lookups: &[Lookup], asking: bool) -> Answers<Fields> {
+        self.history.run(|c| async move { self.commands(&c, asking).noted(lookups).await }).await
     }
 
     pub async fn append(&self, publications: &[Publication], asking: bool) -> Answers<Position> {

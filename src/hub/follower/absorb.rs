@@ -167,8 +167,8 @@ impl Follower {
             return;
         }
         let Some(followed) = self.followed.get(channel) else { return };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
-            + self.clock_offset_ms.load(Ordering::Relaxed);
+        let offset = self.clock_offset_ms.load(Ordering::Relaxed);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64) + offset;
         let mut mean = followed.feed.lock().mean_bytes as usize;
         self.hub.metrics.events_received.inc_by(entries.len() as u64);
         let rank = followed.feed.lock().log.rank();
@@ -179,7 +179,8 @@ impl Follower {
                 let lag = (now - entry.position.ms as i64).max(0) as f64 / 1000.0;
                 self.hub.metrics.follower_lag.observe(lag);
                 let rank = rank.and_then(|rank| NonZeroU64::new(rank + count));
-                let frame = Frame::new(entry.position, Event::from_entry(entry)).ranked(rank);
+                let delivery = self.hub.deliveries.as_ref().and_then(|all| all.begin(channel, entry, offset));
+                let frame = Frame::new(entry.position, Event::from_entry(entry)).ranked(rank).traced(delivery);
                 mean = (mean * 7 + frame.chunk().len()) / 8;
                 Arc::new(frame)
             })

@@ -3,6 +3,7 @@
 
 pub mod authority;
 pub mod client;
+pub mod collector;
 pub mod event_stream;
 pub mod fleet;
 pub mod http2;

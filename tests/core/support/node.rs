@@ -32,14 +32,25 @@ impl Node {
         Node::serve(&[&["--redis", &redis.url()], flags].concat())
     }
 
+    /// A node with these variables in its environment.
+    pub fn with(flags: &[&str], variables: &[(&str, &str)]) -> Node {
+        Node::serve_with(flags, variables)
+    }
+
     fn serve(flags: &[&str]) -> Node {
+        Node::serve_with(flags, &[])
+    }
+
+    fn serve_with(flags: &[&str], variables: &[(&str, &str)]) -> Node {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_fantail"), "serve"]);
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args(flags);
         // The tester's own settings must not decide.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FANTAIL_")) {
+        let ours = |name: &str| name.starts_with("FANTAIL_") || name.starts_with("OTEL_");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| ours(&name.to_string_lossy())) {
             command.env_remove(name);
         }
+        command.envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = spawn(command).expect("setpriv starts fantail");
         let log = Arc::new(Mutex::new(String::new()));

@@ -3,7 +3,7 @@
 use super::{Cluster, Host};
 use crate::backplane::redis::fault::{self, Redirect};
 use crate::backplane::redis::server::Shared;
-use crate::backplane::{Ask, BackplaneError, Entry, Examined, Publication, Span, StreamState};
+use crate::backplane::{Ask, BackplaneError, Entry, Examined, Fields, Lookup, Note, Publication, Span, StreamState};
 use crate::channel::Channel;
 use crate::position::Position;
 use fred::util::redis_keyslot;
@@ -54,6 +54,16 @@ impl Cluster {
         let call =
             |shared: Arc<Shared>, list: Vec<Publication>, asking| async move { shared.append(&list, asking).await };
         self.split(publications, |publication| &publication.channel, call).await
+    }
+
+    pub async fn note(&self, notes: Vec<Note>) -> Vec<Answered<bool>> {
+        let call = |shared: Arc<Shared>, notes: Vec<Note>, asking| async move { shared.note(&notes, asking).await };
+        self.split(notes, |note| &note.channel, call).await
+    }
+
+    pub async fn noted(&self, lookups: Vec<Lookup>) -> Vec<Answered<Fields>> {
+        let call = |shared: Arc<Shared>, list: Vec<Lookup>, asking| async move { shared.noted(&list, asking).await };
+        self.split(lookups, |lookup| &lookup.channel, call).await
     }
 
     /// Answers in the order of the items. A refusal because of the topology was no attempt, so even an append may be

@@ -1,0 +1,58 @@
+//! What the console may change, only with `--admin-actions`: publish an event, and drain this node.
+//!
+//! The operators' listener asks nobody who they are, and an operator's browser shows other pages too. So an action needs
+//! a header that no page of another origin can send without being asked about it first, which nobody here allows.
+
+use super::{Body, Console, whole};
+use crate::http::publish::publish;
+use crate::http::reject::{Code, Problem};
+use hyper::body::Incoming;
+use hyper::header::{HOST, ORIGIN};
+use hyper::{Request, Response, StatusCode, Uri};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The header that an action needs, with any value.
+const ACTION: &str = "x-fantail-action";
+
+impl Console {
+    /// `POST /api/publish?channel=NAME&event=TYPE&final=1`, the data as body: as on the clients' listener.
+    pub async fn publish(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
+        let actions = self.allowed(&request)?;
+        let query = request.uri().query().unwrap_or_default();
+        let channel = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "channel");
+        let Some((_, channel)) = channel else {
+            return Err(Problem::new(Code::BadChannel, "no channel: name one in channel="));
+        };
+        let segment = percent_encoding::utf8_percent_encode(&channel, percent_encoding::NON_ALPHANUMERIC);
+        let target = format!("/events/{segment}?{query}").parse::<Uri>();
+        let target = target.map_err(|_| Problem::new(Code::BadChannel, format!("{channel:?} is no channel")))?;
+        let (mut head, body) = request.into_parts();
+        head.uri = target;
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Ok(whole(publish(Request::from_parts(head, body), peer, &actions.publisher).await))
+    }
+
+    /// `POST /api/drain`: this node ends as SIGTERM would end it.
+    pub fn drain(&self, request: &Request<Incoming>) -> Result<Response<Body>, Problem> {
+        let actions = self.allowed(request)?;
+        tracing::info!("told to drain by the console");
+        actions.drain.notify_one();
+        let mut response = super::json(&serde_json::json!({"draining": self.roster.id()}));
+        *response.status_mut() = StatusCode::ACCEPTED;
+        Ok(response)
+    }
+
+    fn allowed(&self, request: &Request<Incoming>) -> Result<&super::Actions, Problem> {
+        let forbidden = |why: &str| Problem::new(Code::Forbidden, why);
+        let actions = self.actions.as_ref();
+        let actions = actions.ok_or_else(|| forbidden("actions are off on this node: --admin-actions allows them"))?;
+        if !request.headers().contains_key(ACTION) {
+            return Err(forbidden("an action needs the header X-Fantail-Action"));
+        }
+        let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+        match text(ORIGIN).map(|origin| origin.split_once("://").map_or(origin, |(_, authority)| authority)) {
+            Some(origin) if Some(origin) != text(HOST) => Err(forbidden("a page of another origin may not act here")),
+            _ => Ok(actions),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What the console shows, as JSON.
+
+use super::Console;
+use crate::backplane::{BackplaneError, StreamState};
+use crate::channel::Channel;
+use crate::http::history::{Page, event, refusal};
+use crate::http::reject::Problem;
+use crate::roster::Record;
+use crate::subscription::{decode_segment, parse_channel};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Channels of one answer.
+const MOST: usize = 500;
+const USUAL: usize = 50;
+/// Newest entries that a channel's page begins with.
+const NEWEST: usize = 20;
+
+impl Console {
+    /// The nodes, and which of them answers.
+    pub async fn nodes(&self) -> Value {
+        json!({
+            "own": self.roster.id(),
+            "actions": self.actions.is_some(),
+            "nodes": self.roster.nodes().await,
+        })
+    }
+
+    /// Channels by subscribers: all of this node, and the busiest of the others. `search` is a part of the name.
+    pub async fn channels(&self, query: &str) -> Result<Value, Problem> {
+        let (mut search, mut limit) = (String::new(), USUAL);
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "search" => search = value.to_ascii_lowercase(),
+                "limit" => {
+                    let number = value.parse().ok().filter(|number| (1..=MOST).contains(number));
+                    limit =
+                        number.ok_or_else(|| Problem::bad_parameter(&name, &value, "not a number from 1 to 500"))?;
+                }
+                _ => {}
+            }
+        }
+        let nodes = self.roster.nodes().await;
+        let own = self.hub.audience();
+        Ok(json!({ "channels": merged(&nodes, own, &search, limit) }))
+    }
+
+    /// One channel: who has subscribed where, what its stream holds, and its newest entries.
+    pub async fn channel(&self, segment: &str) -> Result<Value, Problem> {
+        let channel = parse_channel(&decode_segment(segment)?)?;
+        let audience = self.roster.audience(&channel).await;
+        let stream = self.stream(&channel).await.map_err(|error| refusal(&error))?;
+        let newest = Page::newest(channel.clone(), NEWEST).read(&self.hub).await;
+        let (entries, more) = newest.map_err(|error| refusal(&error))?;
+        let events: Vec<Value> = entries.iter().map(event).collect();
+        Ok(json!({
+            "channel": channel.as_str(),
+            "audience": audience,
+            "stream": stream.map(|stream| json!({
+                "entries": stream.length,
+                "added": stream.added,
+                "first": stream.first.map(|first| first.to_string()),
+                "last": stream.last.to_string(),
+                "finished": stream.finished,
+            })),
+            "events": events,
+            "more": more,
+        }))
+    }
+
+    async fn stream(&self, channel: &Channel) -> Result<Option<StreamState>, BackplaneError> {
+        let mut answers = self.hub.backplane.inspect(vec![channel.clone()]).await?;
+        answers.pop().unwrap_or(Ok(None))
+    }
+}
+
+/// One row per channel, most subscribers first.
+fn merged(nodes: &[Record], own: Vec<(Channel, u32)>, search: &str, limit: usize) -> Vec<Value> {
+    #[derive(Default)]
+    struct Row {
+        subscribers: u64,
+        nodes: u64,
+        rate: f64,
+        entries: Option<u64>,
+        seconds: Option<f64>,
+    }
+    let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
+    let fits = |name: &str| search.is_empty() || name.to_ascii_lowercase().contains(search);
+    for (channel, legs) in own.iter().filter(|(channel, _)| fits(channel.as_str())) {
+        rows.insert(channel.as_str(), Row { subscribers: u64::from(*legs), nodes: 1, ..Row::default() });
+    }
+    for (number, node) in nodes.iter().enumerate() {
+        for busy in node.top.iter().filter(|busy| fits(&busy.channel)) {
+            let row = rows.entry(&busy.channel).or_default();
+            // The first record is this node's, whose subscribers are counted already.
+            if number > 0 {
+                row.subscribers += busy.subscribers;
+                row.nodes += 1;
+            }
+            row.rate = row.rate.max(busy.rate);
+            row.entries = row.entries.or(busy.history_entries);
+            row.seconds = row.seconds.or(busy.history_seconds);
+        }
+    }
+    let mut rows: Vec<_> = rows.into_iter().filter(|(_, row)| row.subscribers > 0).collect();
+    rows.sort_by(|(a, x), (b, y)| y.subscribers.cmp(&x.subscribers).then_with(|| a.cmp(b)));
+    rows.truncate(limit);
+    let row = |(channel, row): (&str, Row)| {
+        json!({
+            "channel": channel, "subscribers": row.subscribers, "nodes": row.nodes, "rate": row.rate,
+            "history_entries": row.entries, "history_seconds": row.seconds,
+        })
+    };
+    rows.into_iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::roster::record::Busy;
+
+    #[test]
+    fn channels_of_all_nodes_are_added_up() {
+        let busy = |name: &str, subscribers, rate| Busy { channel: name.into(), subscribers, rate, ..Busy::default() };
+        let own = Record { top: vec![busy("a", 3, 1.0)], ..Record::default() };
+        let other = Record { top: vec![busy("a", 2, 5.0), busy("b", 9, 0.0)], ..Record::default() };
+        let here = || vec![(Channel::new("a").unwrap(), 3), (Channel::new("c").unwrap(), 1)];
+        let nodes = [own, other];
+        let rows = merged(&nodes, here(), "", 10);
+        let names: Vec<_> = rows.iter().map(|row| row["channel"].as_str().unwrap()).collect();
+        assert_eq!(names, ["b", "a", "c"]);
+        assert_eq!((&rows[1]["subscribers"], &rows[1]["rate"], &rows[1]["nodes"]), (&5.into(), &5.0.into(), &2.into()));
+        assert_eq!(merged(&nodes, here(), "c", 10).len(), 1);
+        assert_eq!(merged(&nodes, here(), "", 1).len(), 1);
+    }
+}

@@ -1,0 +1,110 @@
+//! The console: a page for people on the operators' listener, and what it shows as JSON.
+//!
+//! [`api`] answers, [`live`] streams, [`actions`] changes something where that is allowed; the page itself is
+//! `page.html`, one file without anything from elsewhere. What nodes say of themselves comes from the roster.
+
+mod actions;
+mod api;
+mod live;
+
+use super::publish::Publisher;
+use super::reject::{Code, Problem};
+use crate::hub::Hub;
+use crate::roster::Roster;
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY};
+use hyper::{Method, Request, Response};
+use std::convert::Infallible;
+use std::sync::Arc;
+use tokio::sync::{Notify, Semaphore};
+
+/// Answers of the operators' listener: whole, or streams.
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// Streams at once; probes and scrapes need the listener's other connections.
+const STREAMS: usize = 24;
+const PAGE: &str = include_str!("page.html");
+
+/// See the module.
+#[derive(Clone)]
+pub struct Console {
+    pub hub: Arc<Hub>,
+    pub roster: Arc<Roster>,
+    /// Given where the console may publish and drain.
+    pub actions: Option<Arc<Actions>>,
+    streams: Arc<Semaphore>,
+}
+
+/// What the console may do.
+pub struct Actions {
+    pub publisher: Publisher,
+    /// Told to end the node as SIGTERM would.
+    pub drain: Arc<Notify>,
+}
+
+impl Console {
+    pub fn new(hub: Arc<Hub>, roster: Arc<Roster>, actions: Option<Actions>) -> Console {
+        let actions = actions.map(Arc::new);
+        Console { hub, roster, actions, streams: Arc::new(Semaphore::new(STREAMS)) }
+    }
+
+    /// Answers `/` and `/api/…`; other paths are not its own.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path().to_owned();
+        let answered = match (request.method(), &path[..]) {
+            (&Method::GET | &Method::HEAD, "/") => Ok(page()),
+            (&Method::GET | &Method::HEAD, _) => self.read(&path, request.uri().query().unwrap_or_default()).await,
+            (&Method::POST, "/api/publish") => self.publish(request).await,
+            (&Method::POST, "/api/drain") => self.drain(&request),
+            (method, _) => Err(Problem::method_not_allowed(method, "GET, HEAD, POST")),
+        };
+        let mut response = answered.unwrap_or_else(|problem| whole(problem.into_response()));
+        let headers = response.headers_mut();
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+        headers
+            .insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        response
+    }
+
+    async fn read(&self, path: &str, query: &str) -> Result<Response<Body>, Problem> {
+        match path.strip_prefix("/api/").unwrap_or_default() {
+            "nodes" => Ok(json(&self.nodes().await)),
+            "channels" => Ok(json(&self.channels(query).await?)),
+            "updates" => self.updates(),
+            rest => match rest.strip_prefix("channels/").map(|rest| (rest, rest.strip_suffix("/live"))) {
+                Some((_, Some(segment))) => self.live(segment, query).await,
+                Some((segment, None)) => Ok(json(&self.channel(segment).await?)),
+                None => Err(Problem::new(Code::NotFound, format!("there is no {path}"))),
+            },
+        }
+    }
+}
+
+/// The page, with a nonce that lets its own script and style run, and nothing else.
+fn page() -> Response<Body> {
+    let nonce = format!("{:032x}", fastrand::u128(..));
+    let policy = format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+    );
+    let mut response = whole(Response::new(Full::from(PAGE.replace("{nonce}", &nonce))));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_str(&policy).expect("plain text"));
+    response
+}
+
+fn json(value: &serde_json::Value) -> Response<Body> {
+    let mut response = whole(Response::new(Full::from(format!("{value}\n"))));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An answer that is there as a whole.
+pub fn whole(response: Response<Full<Bytes>>) -> Response<Body> {
+    response.map(|body| body.boxed_unsync())
+}

@@ -1,0 +1,219 @@
+//! The roster: which nodes the cluster has, what each says of itself, and how many subscribers a channel has on all.
+//!
+//! Each node writes a [`Record`] into a hash of the backplane every two seconds, and how many subscribers its channels
+//! have into a hash of its own. Both are for people and for answers that may be a little wrong: no node needs
+//! another's, and delivery does not know of them. A node whose backplane keeps no notes has only its own record.
+//!
+//! | key | field | value |
+//! |---|---|---|
+//! | `<key-prefix>~nodes` | the node's id | its record, JSON; counts for ten seconds after its `at_ms` |
+//! | `<key-prefix>~subscribers:<id>` | channel | subscribers on that node |
+//!
+//! Both expire half a minute after the last node, or that node, has written.
+
+mod counts;
+pub mod record;
+mod sample;
+
+pub use record::Record;
+pub use sample::Sources;
+
+use crate::backplane::{BackplaneError, Lookup, Note};
+use crate::channel::Channel;
+use counts::Counts;
+use parking_lot::Mutex;
+use sample::Sampler;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+/// Between records.
+pub const BEAT: Duration = Duration::from_secs(2);
+/// A record counts for so long.
+const FRESH_MS: u64 = 10_000;
+/// What was written disappears when nobody writes it again.
+const KEEP: Duration = Duration::from_secs(30);
+/// Others' records are not read more often than this.
+const REREAD: Duration = Duration::from_secs(1);
+/// Where the backplane refuses to keep notes, it is asked again after this.
+const SULK: Duration = Duration::from_secs(300);
+
+/// See the module.
+pub struct Roster {
+    id: String,
+    /// Known when the node listens.
+    name: OnceLock<String>,
+    sources: Sources,
+    clock_offset_ms: Arc<AtomicI64>,
+    own: watch::Sender<Arc<Record>>,
+    /// Others' records, and when they were read. Held while they are, so that many ask once.
+    others: tokio::sync::Mutex<(Option<Instant>, Vec<Record>)>,
+    /// Ids of nodes that are long gone.
+    gone: Mutex<Vec<String>>,
+}
+
+/// How many subscribers a channel has, as far as nodes have said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Audience {
+    pub subscribers: u64,
+    /// By the node's name.
+    pub nodes: BTreeMap<String, u64>,
+}
+
+impl Roster {
+    pub fn new(sources: Sources, clock_offset_ms: Arc<AtomicI64>) -> Arc<Roster> {
+        Arc::new(Roster {
+            id: format!("{:016x}", fastrand::u64(..)),
+            name: OnceLock::new(),
+            sources,
+            clock_offset_ms,
+            own: watch::Sender::new(Arc::default()),
+            others: tokio::sync::Mutex::default(),
+            gone: Mutex::default(),
+        })
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// This node's record, each time it is made.
+    pub fn own(&self) -> watch::Receiver<Arc<Record>> {
+        self.own.subscribe()
+    }
+
+    fn name(&self) -> &str {
+        self.name.get().unwrap_or(&self.id)
+    }
+
+    /// Makes records and writes them until the node ends. `port`: where clients connect, for the name.
+    pub async fn run(self: Arc<Roster>, port: u16) {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let _ = self.name.set(format!("{host}:{port}"));
+        let mut sampler = Sampler::new(&self.sources);
+        let mut counts = Counts::new(&self.id);
+        let mut every = tokio::time::interval(BEAT);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut refused: Option<Instant> = None;
+        loop {
+            every.tick().await;
+            let mut record = sampler.sample(&self.sources);
+            record.id.clone_from(&self.id);
+            self.name().clone_into(&mut record.name);
+            record.at_ms = self.now_ms();
+            self.own.send_replace(Arc::new(record.clone()));
+            let shared = self.sources.hub.backplane.keeps_notes();
+            if !shared || refused.is_some_and(|at| at.elapsed() < SULK) {
+                continue;
+            }
+            match self.write(&record, &mut counts).await {
+                Err(BackplaneError::Refused(why)) => {
+                    tracing::info!(%why, "the backplane keeps no records of nodes: each console shows its own node");
+                    refused = Some(Instant::now());
+                }
+                // Delivery has told that it is down.
+                Err(BackplaneError::Down(_)) | Ok(()) => {}
+            }
+        }
+    }
+
+    async fn write(&self, record: &Record, counts: &mut Counts) -> Result<(), BackplaneError> {
+        let backplane = &self.sources.hub.backplane;
+        let gone = std::mem::take(&mut *self.gone.lock());
+        let text = serde_json::to_string(record).expect("plain fields");
+        let nodes = Note {
+            channel: nodes(),
+            set: vec![(self.id.clone().into(), text.into())],
+            remove: gone.into_iter().map(Into::into).collect(),
+            keep: KEEP,
+        };
+        let change = counts.change(self.sources.hub.audience());
+        let mut answers = backplane.note(vec![nodes, change]).await?.into_iter();
+        answers.next().transpose()?;
+        let there = answers.next().transpose()?;
+        counts.written(there.unwrap_or(false));
+        Ok(())
+    }
+
+    /// All nodes, this one first, the others by name.
+    pub async fn nodes(&self) -> Vec<Record> {
+        let own = self.own.borrow().as_ref().clone();
+        let mut all = vec![own];
+        all.extend(self.others().await);
+        all
+    }
+
+    async fn others(&self) -> Vec<Record> {
+        let mut known = self.others.lock().await;
+        if known.0.is_none_or(|at| at.elapsed() >= REREAD) {
+            let lookup = Lookup { channel: nodes(), fields: None };
+            let mut answers = self.sources.hub.backplane.noted(vec![lookup]).await.unwrap_or_default();
+            if let Some(Ok(fields)) = answers.pop() {
+                known.1 = self.read(fields);
+            }
+            known.0 = Some(Instant::now());
+        }
+        let now = self.now_ms();
+        known.1.iter().filter(|record| is_fresh(record, now)).cloned().collect()
+    }
+
+    fn read(&self, fields: Vec<(bytes::Bytes, bytes::Bytes)>) -> Vec<Record> {
+        let now = self.now_ms();
+        let mut others = Vec::new();
+        let mut gone = Vec::new();
+        for (id, text) in fields {
+            let id = String::from_utf8_lossy(&id).into_owned();
+            match serde_json::from_slice::<Record>(&text) {
+                Ok(record) if is_fresh(&record, now) => {
+                    if id != self.id {
+                        others.push(Record { id, ..record });
+                    }
+                }
+                _ => gone.push(id),
+            }
+        }
+        *self.gone.lock() = gone;
+        others.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
+        others
+    }
+
+    /// How many subscribers a channel has on all nodes: here exactly, elsewhere as of the last seconds.
+    pub async fn audience(&self, channel: &Channel) -> Audience {
+        let mut audience = Audience::default();
+        let mut add = |name: &str, count: u64| {
+            if count > 0 {
+                audience.subscribers += count;
+                *audience.nodes.entry(name.to_owned()).or_default() += count;
+            }
+        };
+        add(self.name(), u64::from(self.sources.hub.legs(channel)));
+        let others = self.others().await;
+        let lookups = others.iter().filter_map(|other| {
+            let fields = Some(vec![bytes::Bytes::copy_from_slice(channel.as_str().as_bytes())]);
+            Some(Lookup { channel: counts::key(&other.id)?, fields })
+        });
+        let answers = self.sources.hub.backplane.noted(lookups.collect()).await.unwrap_or_default();
+        for (other, answer) in others.iter().zip(answers) {
+            let fields = answer.unwrap_or_default();
+            let count = fields.first().and_then(|(_, count)| std::str::from_utf8(count).ok()?.parse().ok());
+            add(&other.name, count.unwrap_or(0));
+        }
+        audience
+    }
+
+    fn now_ms(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        (now + self.clock_offset_ms.load(Ordering::Relaxed)).max(0) as u64
+    }
+}
+
+fn is_fresh(record: &Record, now_ms: u64) -> bool {
+    record.at_ms.abs_diff(now_ms) <= FRESH_MS
+}
+
+fn nodes() -> Channel {
+    Channel::new("~nodes").expect("a good name")
+}

@@ -1,0 +1,188 @@
+//! Making this node's record: reads counters, and turns what they grew by into rates.
+
+use super::record::{Busy, Lag, Link, Record};
+use crate::health::Health;
+use crate::hub::{Hub, Row};
+use crate::limits::Limits;
+use crate::metrics::{Metrics, Spread};
+use prometheus::core::Collector as _;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Channels that a record names.
+pub const TOP: usize = 50;
+
+/// What a record is made of.
+pub struct Sources {
+    pub hub: Arc<Hub>,
+    pub limits: Arc<Limits>,
+    pub metrics: Arc<Metrics>,
+    pub health: Arc<Health>,
+    pub tail_bytes_limit: usize,
+    pub started: Instant,
+}
+
+/// Remembers the sample before.
+pub struct Sampler {
+    at: Instant,
+    events_in: u64,
+    deliveries: u64,
+    bytes_out: u64,
+    cpu_seconds: f64,
+    lags: Vec<u64>,
+    commands: (u64, f64),
+    ranks: HashMap<String, u64>,
+}
+
+impl Sampler {
+    pub fn new(sources: &Sources) -> Sampler {
+        let mut sampler = Sampler {
+            at: Instant::now(),
+            events_in: 0,
+            deliveries: 0,
+            bytes_out: 0,
+            cpu_seconds: 0.0,
+            lags: Vec::new(),
+            commands: (0, 0.0),
+            ranks: HashMap::new(),
+        };
+        sampler.sample(sources);
+        sampler
+    }
+
+    /// The record of now; its id, name and time are the caller's to add.
+    pub fn sample(&mut self, sources: &Sources) -> Record {
+        let metrics = &sources.metrics;
+        let now = Instant::now();
+        let seconds = now.duration_since(std::mem::replace(&mut self.at, now)).as_secs_f64().max(1e-3);
+        let rate = |counter: u64, last: &mut u64| {
+            (counter.saturating_sub(std::mem::replace(last, counter)) as f64 / seconds).round()
+        };
+        let (cpu_seconds, memory_bytes) = process();
+        let cpu = (cpu_seconds - std::mem::replace(&mut self.cpu_seconds, cpu_seconds)) / seconds;
+        Record {
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime_seconds: sources.started.elapsed().as_secs(),
+            state: sources.health.state().into(),
+            connections: metrics.connections.get().max(0) as u64,
+            connection_limit: sources.limits.max() as u64,
+            subscriptions: metrics.subscriptions.get().max(0) as u64,
+            channels: metrics.channels.get().max(0) as u64,
+            tail_bytes: metrics.tail_bytes.get().max(0) as u64,
+            tail_bytes_limit: sources.tail_bytes_limit as u64,
+            memory_bytes,
+            events_in: rate(metrics.events_received.get(), &mut self.events_in),
+            deliveries: rate(metrics.events_delivered.get(), &mut self.deliveries),
+            bytes_out: rate(metrics.delivered_bytes.get(), &mut self.bytes_out),
+            cpu: (cpu * 1000.0).round() / 1000.0,
+            lag: self.lag(&metrics.delivery_lag),
+            refused: totals(&metrics.connections_refused),
+            closed: totals(&metrics.connections_closed),
+            resumes: totals(&metrics.resumes),
+            gaps: totals(&metrics.gaps),
+            backplane: self.link(sources),
+            top: self.top(sources.hub.overview(TOP), seconds),
+            ..Record::default()
+        }
+    }
+
+    fn link(&mut self, sources: &Sources) -> Link {
+        let facts = sources.hub.backplane.facts();
+        let (mut count, mut sum) = (0, 0.0);
+        for family in sources.metrics.backplane_commands.collect() {
+            for metric in family.get_metric() {
+                count += metric.get_histogram().get_sample_count();
+                sum += metric.get_histogram().get_sample_sum();
+            }
+        }
+        let (before, before_sum) = std::mem::replace(&mut self.commands, (count, sum));
+        let commands = count.saturating_sub(before);
+        Link {
+            up: sources.health.is_up(),
+            name: facts.name,
+            version: facts.version,
+            follow: facts.follow.map(str::to_owned),
+            trouble: facts.trouble,
+            reconnects: facts.reconnects,
+            command_seconds: (commands > 0).then(|| (sum - before_sum) / commands as f64),
+            shards_down: facts.shards.iter().filter(|shard| !shard.up).count() as u64,
+        }
+    }
+
+    fn lag(&mut self, spread: &Spread) -> Option<Lag> {
+        let counts = spread.counts();
+        let before = std::mem::replace(&mut self.lags, counts.clone());
+        let grown: Vec<u64> =
+            counts.iter().zip(before.iter().chain(std::iter::repeat(&0))).map(|(a, b)| a - b).collect();
+        Some(Lag { p50: quantile(&grown, spread.bounds(), 0.5)?, p99: quantile(&grown, spread.bounds(), 0.99)? })
+    }
+
+    fn top(&mut self, rows: Vec<Row>, seconds: f64) -> Vec<Busy> {
+        let ranks: HashMap<String, u64> =
+            rows.iter().filter_map(|row| Some((row.channel.to_string(), row.rank?))).collect();
+        let before = std::mem::replace(&mut self.ranks, ranks);
+        let busy = |row: Row| {
+            let name = row.channel.to_string();
+            let grown = before.get(&name).zip(row.rank).map_or(0, |(before, now)| now.saturating_sub(*before));
+            Busy {
+                rate: (grown as f64 / seconds * 10.0).round() / 10.0,
+                channel: name,
+                subscribers: u64::from(row.legs),
+                position: row.position.to_string(),
+                history_entries: row.reach.map(|reach| reach.entries),
+                history_seconds: row.reach.map(|reach| reach.seconds),
+            }
+        };
+        rows.into_iter().map(busy).collect()
+    }
+}
+
+/// The upper bound of the bucket that holds a quantile; of the last bucket the greatest bound.
+fn quantile(counts: &[u64], bounds: &[f64], share: f64) -> Option<f64> {
+    let total: u64 = counts.iter().sum();
+    let wanted = (total as f64 * share).ceil() as u64;
+    let mut seen = 0;
+    let at = counts.iter().position(|count| {
+        seen += count;
+        total > 0 && seen >= wanted
+    })?;
+    bounds.get(at).or(bounds.last()).copied()
+}
+
+/// What a family counts, by its label; zeros are left out.
+fn totals(family: &prometheus::IntCounterVec) -> BTreeMap<String, u64> {
+    let mut totals = BTreeMap::new();
+    for family in family.collect() {
+        for metric in family.get_metric() {
+            let count = metric.get_counter().get_value() as u64;
+            if let (Some(label), 1..) = (metric.get_label().first(), count) {
+                totals.insert(label.value().to_owned(), count);
+            }
+        }
+    }
+    totals
+}
+
+/// Processor seconds and resident bytes of this process.
+fn process() -> (f64, u64) {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let resident = pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
+    (used.tv_sec as f64 + used.tv_nsec as f64 / 1e9, resident * rustix::param::page_size() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_bounds_of_buckets() {
+        let bounds = [0.1, 0.2, 0.5];
+        assert_eq!(quantile(&[0, 0, 0, 0], &bounds, 0.5), None);
+        assert_eq!(quantile(&[1, 0, 0, 0], &bounds, 0.99), Some(0.1));
+        assert_eq!(quantile(&[50, 49, 1, 0], &bounds, 0.5), Some(0.1));
+        assert_eq!(quantile(&[50, 48, 2, 0], &bounds, 0.99), Some(0.5));
+        assert_eq!(quantile(&[0, 0, 0, 1], &bounds, 0.5), Some(0.5));
+    }
+}
