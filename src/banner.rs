@@ -1,6 +1,8 @@
 //! What a node says when it starts: where it listens, what it shares, and how to try it.
 
-use crate::config::{AuthMode, RedisUrl, Serve, without_credentials};
+use crate::backplane::redis::access::{Access, Files};
+use crate::backplane::redis::address::{Address, Host, Place};
+use crate::config::{AuthMode, Serve, without_credentials};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -56,18 +58,34 @@ fn publish_line(settings: &Serve, url: &str) -> String {
     if settings.may_publish() {
         return format!("curl -d 'hello' {url}");
     }
-    let redis = settings.redis.as_ref().map_or("redis://127.0.0.1:6379".to_owned(), RedisUrl::to_string);
-    let place = redis.split('?').next().unwrap_or(&redis);
-    let server = match place.split_once(':') {
-        Some(("unix", path)) => format!("-s {path}"),
-        Some((scheme, _)) if scheme.contains("sentinel") => "-h PRIMARY".to_owned(),
-        Some((scheme, hosts)) if scheme.contains("cluster") => {
-            let first = hosts.trim_start_matches('/').split(',').next().unwrap_or(hosts);
-            format!("-c -u {}://{first}", if scheme.contains("ss-") { "rediss" } else { "redis" })
+    let address = settings.redis.as_ref().and_then(|url| settings.redis_access.settings(url).address().ok());
+    let Some(Address { place, access, database }) = address else { return String::new() };
+    let (secret, login) = login(&access);
+    let (scheme, tls) = access.tls.as_ref().map_or(("redis", String::new()), |files| ("rediss", tls(files)));
+    let db = if database > 0 { format!("/{database}") } else { String::new() };
+    let at = |host: &Host| format!("-u {scheme}://{host}");
+    let server = match &place {
+        Place::Server(host) => format!("{}{db}", at(host)),
+        Place::Unix(path) => format!("-s {} -n {database}", path.display()),
+        Place::Cluster(hosts) => format!("-c {}", at(&hosts[0])),
+        Place::Sentinel(hosts, name) => {
+            let ask = format!("redis-cli{tls} {} SENTINEL GET-MASTER-ADDR-BY-NAME '{name}'", at(&hosts[0]));
+            format!("-u {scheme}://$({ask} | paste -sd:){db}")
         }
-        _ => format!("-u {place}"),
     };
-    format!("redis-cli {server} XADD '{}demo' '*' data hello", settings.key_prefix)
+    format!("{secret}redis-cli{tls}{login} {server} XADD '{}demo' '*' data hello", settings.key_prefix)
+}
+
+/// How `redis-cli` is told who one is; the password stays for the reader to fill in.
+fn login(access: &Access) -> (&'static str, String) {
+    let user = access.username.as_ref().map(|user| format!(" --user '{user}'")).unwrap_or_default();
+    if access.has_credentials() { ("REDISCLI_AUTH=PASSWORD ", user) } else { ("", user) }
+}
+
+fn tls(files: &Files) -> String {
+    let flags = [("--cacert", &files.ca), ("--cert", &files.cert), ("--key", &files.key)];
+    let given = flags.iter().filter_map(|(flag, file)| Some(format!(" {flag} '{}'", file.as_ref()?.display())));
+    given.collect()
 }
 
 /// An address that a program on this machine can connect to.
@@ -103,8 +121,26 @@ mod tests {
         let flags = ["--redis", "redis://u:secret@10.0.0.1:6379/2", "--listen", "0.0.0.0:80", "--key-prefix", "x:"];
         let text = of(&flags, "0.0.0.0:80", "redis://10.0.0.1:6379/2", Some("tracking"));
         assert!(text.contains("curl -N http://127.0.0.1:80/events/demo\n"), "{text}");
-        assert!(text.ends_with("redis-cli -u redis://10.0.0.1:6379/2 XADD 'x:demo' '*' data hello\n"), "{text}");
+        let line =
+            "REDISCLI_AUTH=PASSWORD redis-cli --user 'u' -u redis://10.0.0.1:6379/2 XADD 'x:demo' '*' data hello\n";
+        assert!(text.ends_with(line), "{text}");
         assert!(text.contains("keys x:CHANNEL, followed by tracking") && !text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn every_kind_of_redis_has_a_line_of_its_own() {
+        let line = |url: &str, more: &[&str]| {
+            let flags = [&["--redis", url][..], more].concat();
+            of(&flags, "127.0.0.1:80", url, None).lines().last().unwrap().trim().to_owned()
+        };
+        let add = "XADD 'sse:demo' '*' data hello";
+        assert_eq!(line("unix:/r.sock?db=3", &[]), format!("redis-cli -s /r.sock -n 3 {add}"));
+        assert_eq!(line("redis-cluster://a,b", &[]), format!("redis-cli -c -u redis://a:6379 {add}"));
+        let files = ["--redis-ca", "/ca", "--redis-cert", "/c", "--redis-key", "/k"];
+        let tls = "--cacert '/ca' --cert '/c' --key '/k'";
+        assert_eq!(line("rediss://[::1]", &files), format!("redis-cli {tls} -u rediss://[::1]:6379 {add}"));
+        let ask = "redis-cli -u redis://a:26379 SENTINEL GET-MASTER-ADDR-BY-NAME 'm' | paste -sd:";
+        assert_eq!(line("redis-sentinel://a,b/m/2", &[]), format!("redis-cli -u redis://$({ask})/2 {add}"));
     }
 
     #[test]

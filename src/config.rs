@@ -3,10 +3,12 @@
 //! Each value is checked where it is parsed (`values`); [`Serve::verify`] checks what concerns several.
 
 mod auth;
+mod redis_access;
 mod transport;
 mod values;
 
 pub use auth::{AuthMode, AuthSettings, ForwardedHeader};
+pub use redis_access::RedisAccess;
 pub use transport::Transport;
 pub use values::{Compress, Follow, RedisUrl, RetryRange, Switch, UnreadyAfter, WhenFull, without_credentials};
 pub(crate) use values::{DAY, HOUR, MINUTE, SECOND, SHORTEST, bytes, duration, duration_or_never, key_prefix, number};
@@ -41,13 +43,8 @@ pub struct Serve {
     #[arg(long, env = "FANTAIL_REDIS", value_name = "URL")]
     #[arg(value_parser = redis_url)]
     pub redis: Option<RedisUrl>,
-    /// File with the password, where the URL has none; read at each connect.
-    #[arg(long, env = "FANTAIL_REDIS_PASSWORD_FILE", value_name = "PATH")]
-    pub redis_password_file: Option<std::path::PathBuf>,
-    /// How long Redis may take for a connection or an answer before it counts as lost; 100ms to 1m.
-    #[arg(long, env = "FANTAIL_REDIS_TIMEOUT", default_value = "1s", value_name = "DURATION")]
-    #[arg(value_parser = duration(SHORTEST..=MINUTE))]
-    pub redis_timeout: Duration,
+    #[command(flatten)]
+    pub redis_access: RedisAccess,
     /// What precedes a channel's name in its stream's key; up to 100 of A-Z a-z 0-9 _ . : ~ @ - / { }.
     #[arg(long, env = "FANTAIL_KEY_PREFIX", default_value = "sse:", value_name = "TEXT")]
     #[arg(value_parser = key_prefix)]
@@ -197,9 +194,7 @@ impl Serve {
         if self.follow == Follow::Block && self.redis.as_ref().is_some_and(cluster) {
             return wrong("--follow block: a cluster can only be followed by tracking".into());
         }
-        if self.redis.is_none() && self.redis_password_file.is_some() {
-            return wrong("--redis-password-file: it needs --redis".into());
-        }
+        self.redis_access.verify(self.redis.as_ref()).map_err(Contradiction)?;
         if self.max_event_bytes > self.tail_bytes {
             return wrong(format!(
                 "--max-event-bytes {}: more than --tail-bytes {}",
@@ -279,6 +274,14 @@ mod tests {
             (&["--tls-key", "/p"], "--tls-key: it needs --tls-cert"),
             (&["--proxy-protocol"], "--proxy-protocol: it needs --trusted-proxies"),
             (&["--redis-password-file", "/p"], "--redis-password-file: it needs --redis"),
+            (
+                &["--redis", "redis://h", "--redis-ca", "/p"],
+                "--redis redis://h:6379/0: ca, cert and key are for TLS: rediss://, rediss-sentinel:// or rediss-cluster://",
+            ),
+            (
+                &["--redis", "rediss://h", "--redis-key", "/p"],
+                "--redis rediss://h:6379/0: cert and key belong together",
+            ),
             (
                 &["--max-event-bytes", "2MiB", "--tail-bytes", "1MiB"],
                 "--max-event-bytes 2097152: more than --tail-bytes 1048576",

@@ -12,12 +12,16 @@ pub const MAX_RETRY_MS: u64 = 86_400_000;
 
 /// What the names of control events begin with.
 pub const CONTROL_PREFIX: &str = "fantail.";
+/// What is put before a type that begins so: no producer can tell subscribers of a gap.
+const DEFUSED: &[u8] = b"_";
 
 /// What an entry's fields say, still as the producer wrote them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The SSE event type; `None` is EventSource's `message`.
     pub kind: Option<Bytes>,
+    /// Whether the type was one of the cluster's own and was renamed: `_fantail.gap` for `fantail.gap`.
+    pub renamed: bool,
     pub data: Bytes,
     /// Reconnect delay in milliseconds.
     pub retry: Option<u64>,
@@ -32,8 +36,12 @@ impl Event {
     /// nothing of an existing stream is hidden); of a repeated name the last counts there, as in JSON.
     pub fn from_entry(entry: &Entry) -> Event {
         let field = |name: &[u8]| entry.fields.iter().find(|(n, _)| n.as_ref() == name).map(|(_, v)| v);
+        let kind = field(b"event").filter(|kind| !kind.is_empty());
+        let renamed = kind.is_some_and(|kind| kind.starts_with(CONTROL_PREFIX.as_bytes()));
+        let own = kind.map(|kind| if renamed { Bytes::from([DEFUSED, kind].concat()) } else { kind.clone() });
         Event {
-            kind: field(b"event").filter(|kind| !kind.is_empty()).map(|kind| kind.slice(..cut(kind, MAX_TYPE_LENGTH))),
+            kind: own.map(|kind| kind.slice(..cut(&kind, MAX_TYPE_LENGTH))),
+            renamed,
             data: field(b"data").cloned().unwrap_or_else(|| fields_as_json(&entry.fields)),
             retry: field(b"retry").and_then(|v| milliseconds(v)),
             last: field(b"final").is_some_and(|v| is_true(v)),
@@ -99,6 +107,24 @@ mod tests {
         assert_eq!([retry(""), retry("+5"), retry("5 "), retry("1e3")], [None; 4]);
         let kind = |value: String| event(&[("data", ""), ("event", value.leak())]).kind.unwrap().len();
         assert_eq!([kind("x".repeat(300)), kind("€".repeat(100)), kind("x".repeat(256))], [256, 255, 256]);
+    }
+
+    #[test]
+    fn types_of_the_cluster_are_renamed() {
+        for (given, delivered, renamed) in [
+            ("fantail.gap", "_fantail.gap", true),
+            ("fantail.", "_fantail.", true),
+            ("fantail", "fantail", false),
+            ("Fantail.gap", "Fantail.gap", false),
+            ("_fantail.gap", "_fantail.gap", false),
+            (" fantail.gap", " fantail.gap", false),
+        ] {
+            let e = event(&[("event", given), ("data", "{}")]);
+            assert_eq!((e.kind.as_deref(), e.renamed), (Some(delivered.as_bytes()), renamed));
+        }
+        let long =
+            event(&[("event", Box::leak(format!("fantail.{}", "x".repeat(300)).into_boxed_str())), ("data", "")]);
+        assert_eq!(long.kind.unwrap().len(), MAX_TYPE_LENGTH);
     }
 
     #[test]

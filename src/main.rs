@@ -1,6 +1,6 @@
 //! The `fantail` binary: reads the command line, starts the command, and gives its exit code.
 
-use fantail::command::{self, Command, FAILURE, NodeSettings, Stop, USAGE, check, live, publish, revoke, tail};
+use fantail::command::{self, Command, FAILURE, NodeSettings, Stop, USAGE, check, live, publish, revoke, tail, top};
 use fantail::metrics::Metrics;
 use fantail::node;
 use fantail::telemetry::trace::Spans;
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Ok(Command::Publish(settings)) => run(publish::publish(settings)),
         Ok(Command::Revoke(settings)) => run(revoke::revoke(settings)),
         Ok(Command::Tail(settings)) => run(tail::tail(settings)),
+        Ok(Command::Top(settings)) => run(top::top(settings)),
         Err(Stop::Told(text)) => {
             let _ = write!(std::io::stdout(), "{text}");
             ExitCode::SUCCESS

@@ -38,6 +38,7 @@ pub struct Metrics {
     pub subscriptions: IntGauge,
     pub tail_bytes: IntGauge,
     pub events_received: IntCounter,
+    pub types_renamed: IntCounter,
     pub events_delivered: IntCounter,
     pub delivered_bytes: IntCounter,
     pub compressed_plain_bytes: IntCounter,
@@ -99,6 +100,10 @@ impl Metrics {
             subscriptions: r.gauge("fantail_subscriptions", "Legs: channels of all subscribers together."),
             tail_bytes: r.gauge("fantail_tail_bytes", "Bytes of frames kept in tails."),
             events_received: r.counter("fantail_events_received_total", "Events read from the backplane."),
+            types_renamed: r.counter(
+                "fantail_types_renamed_total",
+                "Events read whose type began with fantail. and got a _ in front.",
+            ),
             events_delivered: r.counter("fantail_events_delivered_total", "Events written to sockets."),
             delivered_bytes: r.counter("fantail_delivered_bytes_total", "Bytes written to subscribers' sockets."),
             compressed_plain_bytes: r.counter(

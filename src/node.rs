@@ -381,9 +381,6 @@ fn backplane(settings: &Serve, metrics: &Arc<Metrics>, runtime: &Runtime) -> Res
     };
     let metrics = metrics.clone();
     let redis = redis::Settings {
-        url: url.with_credentials().to_owned(),
-        password_file: settings.redis_password_file.clone(),
-        timeout: settings.redis_timeout,
         key_prefix: settings.key_prefix.clone(),
         follow: settings.follow,
         publish_maxlen: settings.publish_maxlen,
@@ -393,6 +390,7 @@ fn backplane(settings: &Serve, metrics: &Arc<Metrics>, runtime: &Runtime) -> Res
                 metrics.backplane_errors.inc();
             }
         }),
+        ..settings.redis_access.settings(url)
     };
     let redis = redis::Redis::start(redis, runtime.handle()).map_err(|error| StartError::Redis(error.to_string()))?;
     Ok(redis)

@@ -107,7 +107,12 @@ class Board:
             width=width,
             fieldConfig={"defaults": defaults, "overrides": []},
             options={
-                "legend": {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"]},
+                "legend": {
+                    "displayMode": "table",
+                    "placement": "bottom",
+                    "showLegend": True,
+                    "calcs": ["lastNotNull", "max"],
+                },
                 "tooltip": {"mode": "multi", "sort": "desc"},
             },
         )
@@ -155,11 +160,16 @@ class Board:
     def text(self):
         """The dashboard as Grafana takes it."""
         names = {"namespace": "Namespace", "job": "Job", "instance": "Node"}
-        scope, variables = "", [
-            {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1}
-        ]
+        scope, variables = (
+            "",
+            [{"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1}],
+        )
         for name, label in names.items():
-            query = f"label_values(fantail_build_info{{{scope}}}, {name})" if scope else f"label_values(fantail_build_info, {name})"
+            query = (
+                f"label_values(fantail_build_info{{{scope}}}, {name})"
+                if scope
+                else f"label_values(fantail_build_info, {name})"
+            )
             variables.append(
                 {
                     "name": name,
@@ -227,10 +237,24 @@ def annotation(name, color, query):
 
 def overview():
     board = Board("overview", "Overview", "Whether the cluster delivers, how fast, and whom it refuses.")
-    board.number("Subscribers", "short", "Subscribers connected now, on all chosen nodes.", f"sum({metric('fantail_connections')})")
-    board.number("Nodes", "short", "Nodes that answer the scrape.", f"sum({metric('up', scope=CLUSTER)})", [(None, "red"), (1, "green")])
     board.number(
-        "Deliveries", "ops", "Events written to sockets, per second.", f"sum(rate({metric('fantail_events_delivered_total')}[{RATE}]))"
+        "Subscribers",
+        "short",
+        "Subscribers connected now, on all chosen nodes.",
+        f"sum({metric('fantail_connections')})",
+    )
+    board.number(
+        "Nodes",
+        "short",
+        "Nodes that answer the scrape.",
+        f"sum({metric('up', scope=CLUSTER)})",
+        [(None, "red"), (1, "green")],
+    )
+    board.number(
+        "Deliveries",
+        "ops",
+        "Events written to sockets, per second.",
+        f"sum(rate({metric('fantail_events_delivered_total')}[{RATE}]))",
     )
     board.number(
         "Delivery lag p99",
@@ -253,7 +277,13 @@ def overview():
         f"sum(increase({metric('fantail_gaps_total')}[1h]))",
         [(None, "green"), (1, "red")],
     )
-    board.graph("Subscribers by node", "short", "Stacked: how the cluster's subscribers are spread.", (metric("fantail_connections"), "{{instance}}"), stack=True)
+    board.graph(
+        "Subscribers by node",
+        "short",
+        "Stacked: how the cluster's subscribers are spread.",
+        (metric("fantail_connections"), "{{instance}}"),
+        stack=True,
+    )
     board.graph(
         "Arrivals and departures",
         "ops",
@@ -261,7 +291,13 @@ def overview():
         (rate("fantail_connections_opened_total", by=""), "came"),
         (rate("fantail_connections_closed_total", by="reason"), "went: {{reason}}"),
     )
-    board.graph("Deliveries by node", "ops", "Events written to sockets, per second.", (rate("fantail_events_delivered_total"), "{{instance}}"), stack=True)
+    board.graph(
+        "Deliveries by node",
+        "ops",
+        "Events written to sockets, per second.",
+        (rate("fantail_events_delivered_total"), "{{instance}}"),
+        stack=True,
+    )
     board.graph(
         "Delivery lag",
         "s",
@@ -274,7 +310,13 @@ def overview():
         "Refusals by reason",
         "ops",
         "Requests that were refused, per second: limits, rights, mistakes of clients.",
-        (rate("fantail_connections_refused_total", by="reason") + " > 0 or sum(" + metric("fantail_connections_refused_total") + ") * 0", "{{reason}}"),
+        (
+            rate("fantail_connections_refused_total", by="reason")
+            + " > 0 or sum("
+            + metric("fantail_connections_refused_total")
+            + ") * 0",
+            "{{reason}}",
+        ),
     )
     board.graph(
         "Redis reachable",
@@ -301,7 +343,13 @@ def delivery():
         "Deliveries for each event that a node read: how many subscribers an event has there.",
         (f"{rate('fantail_events_delivered_total')} / ({rate('fantail_events_received_total')} > 0)", "{{instance}}"),
     )
-    board.graph("Bytes to sockets", "Bps", "Bytes that sockets took, per second.", (rate("fantail_delivered_bytes_total"), "{{instance}}"), stack=True)
+    board.graph(
+        "Bytes to sockets",
+        "Bps",
+        "Bytes that sockets took, per second.",
+        (rate("fantail_delivered_bytes_total"), "{{instance}}"),
+        stack=True,
+    )
     board.graph(
         "Bytes per delivery",
         "bytes",
@@ -312,7 +360,10 @@ def delivery():
         "Compression",
         "percentunit",
         "Bytes of compressed streams after compression, as a share of before.",
-        (f"{rate('fantail_compressed_bytes_total')} / ({rate('fantail_compressed_plain_bytes_total')} > 0)", "{{instance}}"),
+        (
+            f"{rate('fantail_compressed_bytes_total')} / ({rate('fantail_compressed_plain_bytes_total')} > 0)",
+            "{{instance}}",
+        ),
     )
     board.heatmap(
         "Delivery lag",
@@ -347,7 +398,13 @@ def delivery():
         "Subscribers that are further behind than the tail in memory are served from Redis, page by page.",
         (rate("fantail_catch_ups_total"), "{{instance}}"),
     )
-    board.graph("Memory of tails", "bytes", "The newest frames, kept for those who are behind or come back.", (metric("fantail_tail_bytes"), "{{instance}}"), stack=True)
+    board.graph(
+        "Memory of tails",
+        "bytes",
+        "The newest frames, kept for those who are behind or come back.",
+        (metric("fantail_tail_bytes"), "{{instance}}"),
+        stack=True,
+    )
     board.graph(
         "Channels and legs",
         "short",
@@ -427,8 +484,12 @@ def resume():
 
 
 def redis():
-    board = Board("redis", "Redis", "What the nodes ask of Redis, how quick it answers, and how far its history reaches.")
-    board.graph("Reachable", "bool_on_off", "1: the node reads Redis.", (metric("fantail_backplane_up"), "{{instance}}"), most=1)
+    board = Board(
+        "redis", "Redis", "What the nodes ask of Redis, how quick it answers, and how far its history reaches."
+    )
+    board.graph(
+        "Reachable", "bool_on_off", "1: the node reads Redis.", (metric("fantail_backplane_up"), "{{instance}}"), most=1
+    )
     board.graph(
         "Shards down",
         "short",
@@ -484,7 +545,10 @@ def redis():
         "Depth of history",
         "s",
         "How far back the shortest history of a followed stream reaches, sampled.",
-        (metric("fantail_history_seconds") + " < +Inf or " + metric("fantail_history_seconds") + " * 0", "{{instance}}"),
+        (
+            metric("fantail_history_seconds") + " < +Inf or " + metric("fantail_history_seconds") + " * 0",
+            "{{instance}}",
+        ),
     )
     return board
 
@@ -502,7 +566,10 @@ def node():
         "Couriers' busy share",
         "percentunit",
         "Share of time in which a delivery thread did not wait. Near 1 it delivers as fast as it can, and lag grows.",
-        (f"sum by (instance, courier) (rate({metric('fantail_courier_busy_seconds_total')}[{RATE}]))", "{{instance}}: {{courier}}"),
+        (
+            f"sum by (instance, courier) (rate({metric('fantail_courier_busy_seconds_total')}[{RATE}]))",
+            "{{instance}}: {{courier}}",
+        ),
         most=1,
     )
     board.graph(
@@ -541,13 +608,30 @@ def node():
         "Address space of the process.",
         (metric("process_virtual_memory_bytes"), "{{instance}}"),
     )
-    board.graph("Uptime", "s", "Time since the process started.", (f"time() - {metric('process_start_time_seconds')}", "{{instance}}"))
+    board.graph(
+        "Spans",
+        "ops",
+        "Spans of traces: exported, dropped since too many waited, failed at the collector.",
+        (rate("fantail_trace_spans_total", by="outcome"), "{{outcome}}"),
+    )
+    board.graph(
+        "Uptime",
+        "s",
+        "Time since the process started.",
+        (f"time() - {metric('process_start_time_seconds')}", "{{instance}}"),
+    )
     return board
 
 
 def rollouts():
     board = Board("rollouts", "Rollouts", "How nodes come and go: versions, drains, and where the subscribers went.")
-    board.graph("Nodes by version", "short", "A rollout is where two versions overlap.", (f"count by (version) ({metric('fantail_build_info')})", "{{version}}"), stack=True)
+    board.graph(
+        "Nodes by version",
+        "short",
+        "A rollout is where two versions overlap.",
+        (f"count by (version) ({metric('fantail_build_info')})", "{{version}}"),
+        stack=True,
+    )
     board.graph(
         "Drain curve",
         "short",
@@ -558,7 +642,10 @@ def rollouts():
         "Draining nodes",
         "short",
         "Nodes within their drain.",
-        (f"count({metric('fantail_drain_end_timestamp_seconds')} > 0) or sum({metric('up', scope=CLUSTER)}) * 0", "draining"),
+        (
+            f"count({metric('fantail_drain_end_timestamp_seconds')} > 0) or sum({metric('up', scope=CLUSTER)}) * 0",
+            "draining",
+        ),
     )
     board.graph(
         "Left of the drain's window",
@@ -607,7 +694,12 @@ def access():
         (rate("fantail_auth_total", by="outcome"), "{{outcome}}"),
         stack=True,
     )
-    board.graph("Keys", "short", "Keys that tokens are verified with. At 0 no token is taken.", (metric("fantail_auth_keys"), "{{instance}}"))
+    board.graph(
+        "Keys",
+        "short",
+        "Keys that tokens are verified with. At 0 no token is taken.",
+        (metric("fantail_auth_keys"), "{{instance}}"),
+    )
     board.graph(
         "Reads of keys",
         "short",
@@ -640,7 +732,12 @@ def access():
         "Entries of the control stream, by what they disconnect.",
         (rate("fantail_revocations_total", by="target"), "{{target}}"),
     )
-    board.graph("Kept out", "short", "Subjects and tokens that are kept out after a revocation.", (metric("fantail_auth_barred"), "{{instance}}"))
+    board.graph(
+        "Kept out",
+        "short",
+        "Subjects and tokens that are kept out after a revocation.",
+        (metric("fantail_auth_barred"), "{{instance}}"),
+    )
     board.graph(
         "TLS handshakes",
         "ops",

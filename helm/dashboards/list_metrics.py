@@ -68,7 +68,10 @@ def text():
         "| metric | type | meaning | dashboards, rules |",
         "|---|---|---|---|",
     ]
-    lines += [f"| `{name}` | {kind} | {meaning} | {', '.join(where(name)) or '–'} |" for name, kind, meaning in [*of_readme(), *PROCESS]]
+    lines += [
+        f"| `{name}` | {kind} | {meaning} | {', '.join(where(name)) or '–'} |"
+        for name, kind, meaning in [*of_readme(), *PROCESS]
+    ]
     return "\n".join(lines) + "\n"
 
 

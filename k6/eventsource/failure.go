@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"go.k6.io/k6/metrics"
 )
 
 // What is read of a refusal's body to learn its code.
@@ -113,33 +111,4 @@ func codeOf(err error) string {
 	default:
 		return "connect"
 	}
-}
-
-// tallied hands over one value with the stream's tags.
-func (in *instance) tallied(s *stream, m *metrics.Metric, value float64) { s.tally.sample(m, value) }
-
-// answerTags are those that k6's own requests have, as far as the options want them.
-func (in *instance) answerTags(response *http.Response) [][2]string {
-	enabled := in.vu.State().Options.SystemTags
-	var tags [][2]string
-	add := func(tag metrics.SystemTag, value string) {
-		if enabled.Has(tag) && value != "" {
-			tags = append(tags, [2]string{tag.String(), value})
-		}
-	}
-	add(metrics.TagStatus, strconv.Itoa(response.StatusCode))
-	add(metrics.TagProto, response.Proto)
-	if response.TLS != nil {
-		version, _, _ := strings.Cut(strings.ToLower(tls.VersionName(response.TLS.Version)), ".0")
-		add(metrics.TagTLSVersion, strings.ReplaceAll(version, " ", ""))
-	}
-	return tags
-}
-
-func (in *instance) failureTags(f *failure) [][2]string {
-	tags := [][2]string{{"code", f.code}}
-	if f.status != 0 && f.status != http.StatusOK && in.vu.State().Options.SystemTags.Has(metrics.TagStatus) {
-		tags = append(tags, [2]string{metrics.TagStatus.String(), strconv.Itoa(f.status)})
-	}
-	return tags
 }

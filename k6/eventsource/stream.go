@@ -1,7 +1,6 @@
 package eventsource
 
 import (
-	"compress/gzip"
 	"context"
 	"errors"
 	"io"
@@ -101,11 +100,11 @@ func (s *stream) cut() {
 // run is the stream's life.
 func (s *stream) run() {
 	in := s.source.in
-	in.tallied(s, in.metrics.streams, 1)
+	s.tally.sample(in.metrics.streams, 1)
 	end := s.live()
 	// Whoever never got in, or was closed by the script, has not failed to finish.
 	if s.options.until != "" && end.Connects > 0 && end.Reason != "closed" {
-		in.tallied(s, in.metrics.finished, oneIf(end.Finished))
+		s.tally.sample(in.metrics.finished, oneIf(end.Finished))
 	}
 	in.finish()
 	in.mailbox.post(notice{source: s.source, kind: ended, end: end})
@@ -252,9 +251,9 @@ func (s *stream) head(ctx context.Context, cancel context.CancelCauseFunc) (io.R
 func (s *stream) opened(response *http.Response) {
 	in, now := s.source.in, time.Now()
 	s.tally.sample(in.metrics.connectDuration, metrics.D(now.Sub(s.connected)), in.answerTags(response)...)
-	in.tallied(s, in.metrics.connects, 1)
+	s.tally.sample(in.metrics.connects, 1)
 	if !s.lostAt.IsZero() {
-		in.tallied(s, in.metrics.reconnects, 1)
+		s.tally.sample(in.metrics.reconnects, 1)
 		s.tally.sample(in.metrics.reconnectDuration, metrics.D(now.Sub(s.lostAt)))
 		s.lostAt = time.Time{}
 	}
@@ -344,22 +343,3 @@ func oneIf(is bool) float64 {
 	}
 	return 0
 }
-
-// gunzip reads its header only when the first byte is asked for, since a quiet stream has none yet.
-type gunzip struct {
-	source io.ReadCloser
-	reader *gzip.Reader
-}
-
-func (g *gunzip) Read(into []byte) (int, error) {
-	if g.reader == nil {
-		reader, err := gzip.NewReader(g.source)
-		if err != nil {
-			return 0, err
-		}
-		g.reader = reader
-	}
-	return g.reader.Read(into)
-}
-
-func (g *gunzip) Close() error { return g.source.Close() }

@@ -2,6 +2,7 @@ package eventsource
 
 import (
 	"bufio"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"io"
@@ -114,3 +115,22 @@ func (b bareBody) Close() error {
 	b.stop()
 	return b.conn.Close()
 }
+
+// gunzip reads its header only when the first byte is asked for, since a quiet stream has none yet.
+type gunzip struct {
+	source io.ReadCloser
+	reader *gzip.Reader
+}
+
+func (g *gunzip) Read(into []byte) (int, error) {
+	if g.reader == nil {
+		reader, err := gzip.NewReader(g.source)
+		if err != nil {
+			return 0, err
+		}
+		g.reader = reader
+	}
+	return g.reader.Read(into)
+}
+
+func (g *gunzip) Close() error { return g.source.Close() }

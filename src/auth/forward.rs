@@ -9,7 +9,7 @@ mod memory;
 
 use super::fetch::Fetcher;
 use super::grant::{Action, Grant};
-use super::{Question, token};
+use super::{Question, now_ms, token};
 use crate::config::AuthSettings;
 use crate::http::reject::{Code, Problem};
 use crate::metrics::Metrics;
@@ -79,7 +79,7 @@ impl Forward {
         }
         let headers = self.headers_for(question);
         let key = memory::key(&headers);
-        let answer = match self.memory.recall(&key) {
+        let answer = match self.memory.recall(&key).filter(|answer| !answer.is_over(now_ms())) {
             Some(answer) => {
                 self.count("remembered");
                 answer
@@ -90,7 +90,10 @@ impl Forward {
                 answer
             }
         };
-        answer.grant(question)
+        match answer.is_over(now_ms()) {
+            true => Err(Problem::new(Code::TokenExpired, "the application's grant is over already")),
+            false => answer.grant(question),
+        }
     }
 
     /// What the application is told. Nothing of the client's but cookies and the headers named gets through.

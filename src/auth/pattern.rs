@@ -205,7 +205,7 @@ mod tests {
     fn reference(parts: &[&str], labels: &[&str]) -> bool {
         match parts {
             [] => labels.is_empty(),
-            ["**"] => !labels.is_empty() && labels.join(".") != "",
+            ["**"] => !labels.is_empty() && !labels.join(".").is_empty(),
             [part, parts @ ..] => match labels {
                 [label, labels @ ..] if (*part == "*" && !label.is_empty()) || part == label => {
                     reference(parts, labels)

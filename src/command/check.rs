@@ -15,7 +15,6 @@ use rustix::process::{Resource, getrlimit};
 use std::io::Write;
 use std::net::IpAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -62,13 +61,10 @@ pub async fn report(settings: &Serve, traces: Option<&Plan>) -> (Report, u8) {
         return report.finish();
     };
     let redis = Settings {
-        url: url.with_credentials().to_owned(),
-        password_file: settings.redis_password_file.clone(),
-        timeout: settings.redis_timeout,
         key_prefix: settings.key_prefix.clone(),
         follow: settings.follow,
         publish_maxlen: settings.publish_maxlen,
-        observe: Arc::new(|_, _, _| {}),
+        ..settings.redis_access.settings(url)
     };
     match redis::survey(redis, settings.may_publish()).await {
         Ok(Ok(findings)) => report.redis(&findings),

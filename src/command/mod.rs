@@ -7,6 +7,7 @@ pub mod live;
 pub mod publish;
 pub mod revoke;
 pub mod tail;
+pub mod top;
 mod usage;
 
 use crate::channel::Channel;
@@ -41,6 +42,8 @@ pub enum Command {
     Tail(tail::Tail),
     /// Disconnects a subject, a channel's subscribers or a token on all nodes.
     Revoke(revoke::Revoke),
+    /// Shows nodes and channels of the whole cluster in the terminal.
+    Top(top::Top),
     /// Says whether a node would work with these settings, or with --live whether it does.
     Check(Box<Check>),
 }
@@ -117,7 +120,7 @@ fn finish(mut command: Command, matches: &clap::ArgMatches) -> Result<Command, S
             let given = matches.subcommand_matches("publish").expect("the command that was parsed");
             publish.choose_target(given).map_err(wrong)?;
         }
-        Command::Tail(_) | Command::Revoke(_) => {}
+        Command::Tail(_) | Command::Revoke(_) | Command::Top(_) => {}
     }
     Ok(command)
 }

@@ -4,7 +4,7 @@ use super::FAILURE;
 use super::credentials::Credentials;
 use super::failure::{deepest, problem};
 use crate::backplane::Publication;
-use crate::backplane::redis::once;
+use crate::backplane::redis::{Settings, once};
 use crate::channel::Channel;
 use crate::config;
 use bytes::Bytes;
@@ -53,6 +53,8 @@ pub struct Publish {
     /// The Redis to publish to, instead of a node.
     #[arg(long, env = "FANTAIL_REDIS", value_name = "URL", value_parser = config::redis_url)]
     redis: Option<config::RedisUrl>,
+    #[command(flatten)]
+    redis_access: config::RedisAccess,
     /// What precedes a channel's name in its stream's key; of use with --redis.
     #[arg(long, env = "FANTAIL_KEY_PREFIX", default_value = "sse:", value_name = "TEXT")]
     #[arg(value_parser = config::key_prefix)]
@@ -79,7 +81,7 @@ impl Publish {
                 self.redis = None;
                 Ok(())
             }
-            _ => Ok(()),
+            _ => self.redis_access.verify(self.redis.as_ref()),
         }
     }
 }
@@ -133,7 +135,8 @@ async fn to_redis(settings: &Publish, url: &config::RedisUrl, data: Bytes) -> Re
         fields.push((Bytes::from_static(b"final"), Bytes::from_static(b"1")));
     }
     let publication = Publication { channel: settings.channel.clone(), fields };
-    let id = once::append(url.with_credentials(), &settings.key_prefix, publication).await;
+    let redis = Settings { key_prefix: settings.key_prefix.clone(), ..settings.redis_access.settings(url) };
+    let id = once::append(&redis, publication).await;
     id.map(|id| id.to_string()).map_err(|e| format!("{url}: {e}"))
 }
 

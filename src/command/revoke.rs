@@ -4,7 +4,7 @@ use super::FAILURE;
 use crate::auth::control;
 use crate::auth::revocation::Target;
 use crate::backplane::Publication;
-use crate::backplane::redis::once;
+use crate::backplane::redis::{Settings, once};
 use crate::channel::Channel;
 use crate::config;
 use bytes::Bytes;
@@ -28,6 +28,8 @@ pub struct Revoke {
     /// The Redis of the nodes.
     #[arg(long, env = "FANTAIL_REDIS", value_name = "URL", value_parser = config::redis_url)]
     redis: config::RedisUrl,
+    #[command(flatten)]
+    redis_access: config::RedisAccess,
     /// What precedes a channel's name in its stream's key.
     #[arg(long, env = "FANTAIL_KEY_PREFIX", default_value = "sse:", value_name = "TEXT")]
     #[arg(value_parser = config::key_prefix)]
@@ -69,6 +71,7 @@ async fn append(settings: &Revoke) -> Result<String, String> {
     }
     let channel = Channel::new(control::CHANNEL).expect("a good name");
     let url = &settings.redis;
-    let id = once::append(url.with_credentials(), &settings.key_prefix, Publication { channel, fields }).await;
+    let redis = Settings { key_prefix: settings.key_prefix.clone(), ..settings.redis_access.settings(url) };
+    let id = once::append(&redis, Publication { channel, fields }).await;
     id.map(|id| id.to_string()).map_err(|e| format!("{url}: {e}"))
 }

@@ -77,7 +77,7 @@ pub struct Reception {
 /// A connection whose first request, or protocol, is known.
 enum Arrival {
     /// It subscribes by HTTP/1.
-    Subscriber(Wire, Admitted),
+    Subscriber(Wire, Box<Admitted>),
     Http2(TcpStream, IpAddr),
     TlsHttp2(Box<TlsStream<TcpStream>>, IpAddr),
 }
@@ -109,7 +109,7 @@ impl Reception {
         drop(arriving);
         match arrival {
             None => {}
-            Some(Arrival::Subscriber(wire, admitted)) => self.begin(wire, admitted, door).await,
+            Some(Arrival::Subscriber(wire, admitted)) => self.begin(wire, *admitted, door).await,
             Some(Arrival::Http2(socket, peer)) => {
                 drop(door);
                 Box::pin(http2::serve(socket, peer, self, guest)).await;
@@ -141,13 +141,13 @@ impl Reception {
                 return Some(Arrival::TlsHttp2(Box::new(stream), peer));
             }
             let (stream, admitted) = Box::pin(serve(stream, peer, &self.context)).await?;
-            return Some(Arrival::Subscriber(Wire::Tls(Box::new(stream)), admitted));
+            return Some(Arrival::Subscriber(Wire::Tls(Box::new(stream)), Box::new(admitted)));
         }
         if speaks_http2(&socket).await {
             return Some(Arrival::Http2(socket, peer));
         }
         let (socket, admitted) = serve(socket, peer, &self.context).await?;
-        Some(Arrival::Subscriber(Wire::Tcp(socket), admitted))
+        Some(Arrival::Subscriber(Wire::Tcp(socket), Box::new(admitted)))
     }
 
     /// Who is at the other end: whom a trusted proxy speaks for, or whose socket it is.

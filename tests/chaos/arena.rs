@@ -4,6 +4,7 @@ use crate::checker::{Checker, Counts, Report, Rules};
 use crate::health::Watch;
 use crate::proxy::{Proxy, Tamper};
 use crate::publisher::{CHANNELS, Fate, Publisher, Servers, Truth};
+use crate::stall::Stalls;
 use crate::subscriber::{Begin, Client, Surroundings, What};
 use crate::support::node::{Node, within};
 use crate::table::{Row, record};
@@ -71,6 +72,7 @@ pub struct Arena {
     storm: watch::Sender<u64>,
     row: Row,
     complaints: Vec<String>,
+    stalls: Stalls,
     /// Between clients and nodes, where there are any.
     proxies: Vec<Proxy>,
     /// Dropped last but for the turn: what runs on it uses the rest.
@@ -125,6 +127,7 @@ impl Arena {
             storm,
             row: Row { fault: case.fault, ..Row::default() },
             complaints: Vec::new(),
+            stalls: Stalls::watch(),
             proxies: Vec::new(),
             runtime,
             _turn: turn,
@@ -267,11 +270,39 @@ impl Arena {
                     _ => None,
                 });
                 self.row.outages.extend(outage);
-                if let Some(outage) = outage.filter(|outage| *outage > limit) {
-                    self.complaints.push(format!("{:?} waited {outage:?} for channel {channel}", client.channels));
+                // What the machine gave to nobody is not the cluster's doing.
+                let stalled = outage.map_or(Duration::ZERO, |outage| self.stalls.during(at, at + outage));
+                if let Some(outage) = outage.filter(|outage| outage.saturating_sub(stalled) > limit) {
+                    let who = &client.channels;
+                    self.complaints
+                        .push(format!("{who:?} waited {outage:?}, stalls {stalled:?}, for channel {channel}"));
                 }
             }
         }
+    }
+
+    /// Delivery in these channels goes on though others wait, for clients that follow no others.
+    pub fn goes_on_in(&mut self, channels: &[usize]) {
+        let at = Instant::now();
+        let follows_others = |client: usize| self.clients[client].channels.iter().any(|c| !channels.contains(c));
+        let waits = || self.behind(at).into_iter().filter(|(client, ..)| !follows_others(*client)).collect::<Vec<_>>();
+        if !within(PATIENCE, || waits().is_empty()) {
+            let late = waits();
+            self.complaints.push(format!("delivery does not go on in sound channels: {late:?}"));
+        }
+    }
+
+    /// Every node says this of itself, so soon.
+    pub fn expect_metric(&mut self, name: &str, value: f64, promised: Duration) {
+        let says = || self.members.iter().flatten().all(|member| member.node.sample(name) == Some(value));
+        if !within(promised * SLACK, says) {
+            self.complaints.push(format!("{name} is not {value} on every node within {promised:?}"));
+        }
+    }
+
+    /// The most memory that a node holds now.
+    pub fn resident(&self) -> u64 {
+        self.members.iter().flatten().map(|member| member.node.resident()).max().unwrap_or(0)
     }
 
     /// Waits until everybody has something of every channel that was published after a moment.

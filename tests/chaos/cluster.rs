@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 /// How long an owner is taken to be one.
 const FRESH: Duration = Duration::from_millis(100);
 
-fn failover(fault: &'static str) -> Case {
+pub fn failover(fault: &'static str) -> Case {
     let case = Case::lossy(fault, &["reset", "missing"]);
     Case { bound: 3 * SECOND, may_lose_acknowledged: true, ..case }
 }
 
-fn owner(cluster: &Cluster, key: &str) -> Option<u16> {
+pub fn owner(cluster: &Cluster, key: &str) -> Option<u16> {
     let owns = |reply: &Reply| matches!(reply, Reply::Number(_));
     let ask: &[&str] = &["EXISTS", key];
     let found = cluster.servers.iter().find(|s| s.try_pipeline(&[ask]).is_ok_and(|replies| owns(&replies[0])));
@@ -26,8 +26,13 @@ fn owner(cluster: &Cluster, key: &str) -> Option<u16> {
 }
 
 fn on_cluster(case: Case, body: impl FnOnce(&mut Arena, &Cluster)) {
+    on_replicated(case, || Cluster::start_with(3, 1), body);
+}
+
+/// The same with servers that are started in another way.
+pub fn on_replicated(case: Case, start: impl FnOnce() -> Cluster, body: impl FnOnce(&mut Arena, &Cluster)) {
     let turn = turn();
-    let cluster = Arc::new(Cluster::start_with(3, 1));
+    let cluster = Arc::new(start());
     // Redis would wait some seconds for further replicas.
     cluster.servers.iter().for_each(|s| drop(s.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"])));
     let in_step = |server: &Redis| server.command(&["INFO", "replication"]).text().contains("master_link_status:up");
@@ -126,6 +131,6 @@ fn slots_move() {
     });
 }
 
-fn is_primary(cluster: &Cluster, server: usize) -> bool {
+pub fn is_primary(cluster: &Cluster, server: usize) -> bool {
     cluster.servers[server].command(&["ROLE"]).list()[0].text() == "master"
 }

@@ -2,7 +2,7 @@
 //! have got.
 //!
 //! Each case starts redis-server and three nodes, lets a publisher write numbered events and clients follow them, breaks
-//! something (`standalone`, `network`, `nodes`, `mixed`, `sentinel`, `cluster`), heals it, and checks three things: what every client got, by number and
+//! something (`standalone`, `overload`, `network`, `namespace`, `nodes`, `mixed`, `sentinel`, `cluster`, `shards`), heals it, and checks three things: what every client got, by number and
 //! by id (`checker`); how long it took until everybody got something again; what the nodes said of themselves
 //! meanwhile (`health`). `tamper` tests the checker. `RESULTS.md` keeps the table of one run.
 //!
@@ -13,11 +13,15 @@ mod checker;
 mod cluster;
 mod health;
 mod mixed;
+mod namespace;
 mod network;
 mod nodes;
+mod overload;
 mod proxy;
 mod publisher;
 mod sentinel;
+mod shards;
+mod stall;
 mod standalone;
 mod subscriber;
 #[path = "../core/support/mod.rs"]

@@ -12,14 +12,19 @@ use std::time::{Duration, Instant};
 /// How long what sentinels said is taken for true.
 const FRESH: Duration = Duration::from_millis(100);
 
-fn failover(fault: &'static str) -> Case {
+pub fn failover(fault: &'static str) -> Case {
     let case = Case::lossy(fault, &["reset", "missing"]);
     Case { bound: 3 * SECOND, may_lose_acknowledged: true, ..case }
 }
 
 fn with_sentinels(case: Case, body: impl FnOnce(&mut Arena, &Sentinels)) {
+    on_sentinels(case, Sentinels::start, body);
+}
+
+/// The same with servers that are started in another way.
+pub fn on_sentinels(case: Case, start: impl FnOnce() -> Sentinels, body: impl FnOnce(&mut Arena, &Sentinels)) {
     let turn = turn();
-    let servers = Arc::new(Sentinels::start());
+    let servers = Arc::new(start());
     let (asked, known) = (servers.clone(), Mutex::new((Instant::now(), servers.primary())));
     let route = move |_| {
         let mut known = known.lock().unwrap();

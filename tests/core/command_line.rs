@@ -55,7 +55,7 @@ fn a_wrong_flag_is_one_line_and_exit_code_2() {
             "fantail: --admin-listen 127.0.0.1:8080: --listen 127.0.0.1:8080 takes the same port",
         ),
         (&["--heartbeet", "1s"], "fantail: unknown flag --heartbeet; is --heartbeat meant?"),
-        (&["sevre"], r#"fantail: unknown command "sevre": use one of serve, publish, tail, revoke, check"#),
+        (&["sevre"], r#"fantail: unknown command "sevre": use one of serve, publish, tail, revoke, top, check"#),
         (&["--demo", "check"], r#"fantail: "check" is too much; a command comes before its flags"#),
         (&["publish"], "fantail: <CHANNEL> is missing"),
         (

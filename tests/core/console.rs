@@ -231,3 +231,24 @@ fn actions_are_for_operators_who_allowed_them() {
     assert_eq!(act(&on, "/api/drain", &[ACT], "").head.status, 202);
     assert_eq!(on.wait(), Some(0));
 }
+
+#[test]
+fn top_prints_the_cluster_where_there_is_no_terminal() {
+    let node = Node::start(&[]);
+    let _stream = node.subscribe("/events/orders").begun();
+    let top = |url: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fantail"));
+        command.args(["top", "--url", url]).output().expect("the binary")
+    };
+    eventually("a record and a channel", || {
+        let output = top(&format!("http://{}", node.admin));
+        let text = String::from_utf8(output.stdout).expect("text");
+        output.status.success()
+            && text.starts_with("1 nodes  1 of ")
+            && text.lines().any(|line| line.starts_with("orders"))
+    });
+    let wrong = top(&format!("http://{}", node.listen));
+    assert_eq!(wrong.status.code(), Some(1));
+    let said = String::from_utf8(wrong.stderr).expect("text");
+    assert!(said.contains("404 not_found") && said.lines().count() == 1, "{said}");
+}

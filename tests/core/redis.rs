@@ -2,7 +2,7 @@
 
 mod faults;
 mod overload;
-mod rights;
+pub mod rights;
 
 use crate::support::redis::{Redis as Server, Reply};
 use bytes::Bytes;

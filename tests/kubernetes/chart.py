@@ -13,7 +13,21 @@ import helm_python
 import kubernetes_validate
 import promql_parser
 import yaml
-from chart_files import CHART, EXAMPLES, MINIMAL, ROOT, RULES, binary, dashboards, environment, example, notes, panels, pod_specs, queries
+from chart_files import (
+    CHART,
+    EXAMPLES,
+    MINIMAL,
+    ROOT,
+    RULES,
+    binary,
+    dashboards,
+    environment,
+    example,
+    notes,
+    panels,
+    pod_specs,
+    queries,
+)
 from chart_files import render, rules, the
 from suite import case, run
 
@@ -31,7 +45,9 @@ def merged(base, change):
     """A copy of nested values with a change laid over it."""
     result = copy.deepcopy(base)
     for key, value in change.items():
-        result[key] = merged(result[key], value) if isinstance(value, dict) and isinstance(result.get(key), dict) else value
+        result[key] = (
+            merged(result[key], value) if isinstance(value, dict) and isinstance(result.get(key), dict) else value
+        )
     return result
 
 
@@ -70,8 +86,14 @@ WRONG = [
     ({"standalone": True, "redis": {"url": ""}}, "replicaCount must be 1 (it is 3)"),
     ({"redis": {"trial": {"enabled": True}}}, "redis.url and redis.trial.enabled exclude each other"),
     ({"redis": {"existingSecret": {"name": "x"}}}, "redis.url and redis.existingSecret.name exclude each other"),
-    ({"shutdown": {"gracePeriodSeconds": 149}}, "149 is too short: preStopSeconds 5 + drainDelaySeconds 10 + drainSeconds 120 + marginSeconds 15 = 150"),
-    ({"autoscaling": {"mode": "hpa", "minReplicas": 5, "maxReplicas": 4}}, "minReplicas 5 is more than autoscaling.maxReplicas 4"),
+    (
+        {"shutdown": {"gracePeriodSeconds": 149}},
+        "149 is too short: preStopSeconds 5 + drainDelaySeconds 10 + drainSeconds 120 + marginSeconds 15 = 150",
+    ),
+    (
+        {"autoscaling": {"mode": "hpa", "minReplicas": 5, "maxReplicas": 4}},
+        "minReplicas 5 is more than autoscaling.maxReplicas 4",
+    ),
     ({"autoscaling": {"mode": "keda"}}, "it needs autoscaling.prometheus.serverAddress"),
     (
         {"autoscaling": {"mode": "keda", "cpuPercent": 70, "prometheus": {"serverAddress": "http://p"}}},
@@ -155,8 +177,13 @@ def what_scales_owns_the_count_of_replicas():
         assert "replicas" not in the(upgraded, "Deployment")["spec"]
     kinds = collections.Counter(each["kind"] for each in render(merged(MINIMAL, keda)))
     assert kinds["ScaledObject"] == 1 and kinds["HorizontalPodAutoscaler"] == 0
-    down = the(render(merged(MINIMAL, {"autoscaling": {"mode": "hpa"}})), "HorizontalPodAutoscaler")["spec"]["behavior"]["scaleDown"]
-    assert down["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 150}] and down["stabilizationWindowSeconds"] == 600
+    down = the(render(merged(MINIMAL, {"autoscaling": {"mode": "hpa"}})), "HorizontalPodAutoscaler")["spec"][
+        "behavior"
+    ]["scaleDown"]
+    assert (
+        down["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 150}]
+        and down["stabilizationWindowSeconds"] == 600
+    )
 
 
 @case
@@ -191,7 +218,7 @@ def names_are_used_once_and_fit():
 
 def known_variables():
     text = program(binary(), "serve", "--help").stdout
-    variables = set(re.findall(r"\[env: (FANTAIL_[A-Z_]+)", text))
+    variables = set(re.findall(r"\[env: (FANTAIL_[A-Z0-9_]+)", text))
     assert len(variables) > 25, text[:400]
     return variables
 
@@ -207,20 +234,28 @@ def every_setting_is_the_nodes_own():
     unknown = {name for name in rendered if name.startswith("FANTAIL_") and name not in known} - LATER
     assert not unknown, f"variables that the node does not read: {unknown}"
     known -= set(snake.values()) | rendered | PLACED_ELSEWHERE
-    covered = {name for name in known if name.startswith(("FANTAIL_JWT_", "FANTAIL_CLAIM_", "FANTAIL_TOKEN_", "FANTAIL_FORWARD"))}
+    covered = {
+        name
+        for name in known
+        if name.startswith(("FANTAIL_JWT_", "FANTAIL_CLAIM_", "FANTAIL_TOKEN_", "FANTAIL_FORWARD"))
+    }
     print("flags that only extraEnv reaches:", ", ".join(sorted(known - covered)) or "none")
 
 
 # Values of the chart that become variables in no example.
 PLACED_ELSEWHERE = {"FANTAIL_REDIS_PASSWORD_FILE", "FANTAIL_AUTH_CA", "FANTAIL_JWT_KEY", "FANTAIL_FORWARD_URL"}
 # Settings whose flags come with other work.
-LATER = {"FANTAIL_OTLP_ENDPOINT"}
+LATER = set()
 
 
 @case
 def the_node_takes_what_the_chart_sets():
     for path in EXAMPLES:
-        env = {name: value for name, value in environment(render(example(path))).items() if value is not None and name not in LATER}
+        env = {
+            name: value
+            for name, value in environment(render(example(path))).items()
+            if value is not None and name not in LATER
+        }
         env.pop("FANTAIL_REDIS_PASSWORD_FILE", None)
         if example(path).get("settings", {}).get("follow"):
             env["FANTAIL_REDIS"] = "redis://127.0.0.1:1"
@@ -243,7 +278,9 @@ def objections(objects, version):
 @case
 def kubernetes_of_every_version_knows_all_fields():
     objects = [each for path in EXAMPLES for each in render(example(path)) if each["kind"] not in FOREIGN]
-    assert {"Deployment", "HorizontalPodAutoscaler", "Ingress", "NetworkPolicy", "StatefulSet"} <= {each["kind"] for each in objects}
+    assert {"Deployment", "HorizontalPodAutoscaler", "Ingress", "NetworkPolicy", "StatefulSet"} <= {
+        each["kind"] for each in objects
+    }
     for version in VERSIONS:
         found = list(objections(objects, version))
         assert not found, found[:3]

@@ -3,11 +3,12 @@
 import socket
 
 
-def subscribe(port, channel, last=None, limit=30):
+def subscribe(port, channel, last=None, gzip=False, limit=30):
     """A socket that has sent its request; the answer is not read."""
     client = socket.create_connection(("127.0.0.1", port), timeout=limit)
     resume = f"Last-Event-ID: {last}\r\n" if last else ""
-    client.sendall(f"GET /events/{channel} HTTP/1.1\r\nHost: test\r\n{resume}\r\n".encode())
+    accept = "Accept-Encoding: gzip\r\n" if gzip else ""
+    client.sendall(f"GET /events/{channel} HTTP/1.1\r\nHost: test\r\n{resume}{accept}\r\n".encode())
     return client
 
 

@@ -13,7 +13,7 @@ import time
 
 import yaml
 from chart_files import CHART, EXAMPLES, ROOT
-from machinery import Place, free_port, get
+from machinery import Place, free_port
 from suite import case, eventually, run
 
 BIN = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".")
@@ -29,7 +29,9 @@ class World:
 def ok(*command, fails=False, **more):
     """Runs a program; its output. It must succeed, or fail where that is wanted."""
     env = {**os.environ, "KUBECONFIG": str(World.kubeconfig), "HOME": str(PLACE.path)}
-    found = subprocess.run([str(each) for each in command], capture_output=True, text=True, timeout=300, env=env, **more)
+    found = subprocess.run(
+        [str(each) for each in command], capture_output=True, text=True, timeout=300, env=env, **more
+    )
     text = found.stdout + found.stderr
     assert (found.returncode != 0) == fails, f"{' '.join(map(str, command))}: {found.returncode}\n{text[-3000:]}"
     return text
@@ -53,7 +55,9 @@ def apply(*documents, **more):
 
 def module(name):
     """The folder of a Go module, at the version of go.mod."""
-    found = subprocess.run(["go", "mod", "download", "-json", name], cwd=MODULES, capture_output=True, text=True, timeout=300)
+    found = subprocess.run(
+        ["go", "mod", "download", "-json", name], cwd=MODULES, capture_output=True, text=True, timeout=300
+    )
     return pathlib.Path(json.loads(found.stdout)["Dir"])
 
 
@@ -201,7 +205,9 @@ def start_machines():
 
 
 def is_ready(thing):
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in thing.get("status", {}).get("conditions", []))
+    return any(
+        each["type"] == "Ready" and each["status"] == "True" for each in thing.get("status", {}).get("conditions", [])
+    )
 
 
 def namespace(name):
@@ -211,7 +217,9 @@ def namespace(name):
     eventually("its account", lambda: objects("serviceaccounts", "-n", name))
     for secret in ("fantail-redis-url", "fantail-redis-password", "redis-ca", "events-tls", "fantail-test-token"):
         data = {"url": "redis://redis", "password": "p", "ca.crt": "c", "tls.crt": "c", "tls.key": "k", "token": "t"}
-        apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret, "namespace": name}, "stringData": data})
+        apply(
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret, "namespace": name}, "stringData": data}
+        )
     return name
 
 
@@ -247,14 +255,32 @@ def every_example_is_installed_tested_upgraded_rolled_back_and_removed():
         helm("rollback", "fantail", "1", "-n", here, "--wait", "--timeout=5m")
         assert template() == before, path.name
         helm("uninstall", "fantail", "-n", here, "--wait", "--timeout=5m")
-        left = kubectl("get", "all,configmaps,secrets,networkpolicies,ingresses,pdb,hpa", "-n", here, "-l", "app.kubernetes.io/instance=fantail", "-o", "name")
+        left = kubectl(
+            "get",
+            "all,configmaps,secrets,networkpolicies,ingresses,pdb,hpa",
+            "-n",
+            here,
+            "-l",
+            "app.kubernetes.io/instance=fantail",
+            "-o",
+            "name",
+        )
         assert not [each for each in left.split() if "/" in each], left
 
 
 @case
 def an_upgrade_leaves_the_count_to_the_autoscaler():
     here = namespace("scaled")
-    common = ["fantail", str(CHART), "-n", here, "-f", CHART / "examples" / "hpa-ingress.yaml", "--wait", "--timeout=5m"]
+    common = [
+        "fantail",
+        str(CHART),
+        "-n",
+        here,
+        "-f",
+        CHART / "examples" / "hpa-ingress.yaml",
+        "--wait",
+        "--timeout=5m",
+    ]
     helm("install", *common)
     kubectl("scale", "deployment/fantail", "--replicas=5", "-n", here)
     kubectl("rollout", "status", "deployment/fantail", "-n", here, "--timeout=120s")
@@ -314,7 +340,20 @@ def wrong_objects_are_refused():
     refused = helm("install", "fantail", str(CHART), *minimal, "--set", "shutdown.gracePeriodSeconds=10", fails=True)
     assert "is too short" in refused
     # CEL rules and strict fields of the CRDs.
-    route = yaml.safe_load(helm("template", "fantail", str(CHART), *minimal, "-s", "templates/http-route.yaml", "--set", "gateway.enabled=true", "--set", "gateway.parentRefs[0].name=g"))
+    route = yaml.safe_load(
+        helm(
+            "template",
+            "fantail",
+            str(CHART),
+            *minimal,
+            "-s",
+            "templates/http-route.yaml",
+            "--set",
+            "gateway.enabled=true",
+            "--set",
+            "gateway.parentRefs[0].name=g",
+        )
+    )
     dry = ["--dry-run=server", "--validate=strict"]
     kubectl("create", *dry, "-f", "-", input=yaml.safe_dump(route))
     route["spec"]["rules"][0]["timeouts"] = {"request": "1s", "backendRequest": "2s"}

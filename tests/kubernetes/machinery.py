@@ -59,7 +59,9 @@ class Place:
 
     def start(self, name, *command, env=None, **more):
         log = (self.path / f"{name}.log").open("a")
-        process = subprocess.Popen([str(each) for each in command], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env, **more)
+        process = subprocess.Popen(
+            [str(each) for each in command], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env, **more
+        )
         self.processes.append(process)
         return process
 
@@ -78,7 +80,9 @@ class Redis:
         eventually("Redis answers", lambda: self.ask("PING") == "PONG")
 
     def ask(self, *words):
-        found = subprocess.run(["redis-cli", "-p", str(self.port), *map(str, words)], capture_output=True, text=True, timeout=60)
+        found = subprocess.run(
+            ["redis-cli", "-p", str(self.port), *map(str, words)], capture_output=True, text=True, timeout=60
+        )
         return found.stdout.strip()
 
 
@@ -121,6 +125,52 @@ class Node:
         return self.process.wait(timeout=limit)
 
 
+class Balancer:
+    """HAProxy with empty servers, which are given addresses while it runs."""
+
+    def __init__(self, place, slots):
+        self.port, self.control, self.taken = free_port(), place.path / "haproxy.sock", {}
+        servers = "\n".join(f"  server s{at} 127.0.0.1:1 disabled" for at in range(slots))
+        config = place.path / "haproxy.cfg"
+        config.write_text(
+            f"""
+global
+  maxconn 8000
+  stats socket {self.control} mode 600 level admin
+defaults
+  mode http
+  timeout connect 10s
+  timeout client 1h
+  timeout server 1h
+  option http-no-delay
+frontend clients
+  bind 127.0.0.1:{self.port}
+  default_backend nodes
+backend nodes
+  balance leastconn
+{servers}
+"""
+        )
+        place.start("haproxy", "haproxy", "-db", "-f", config)
+        eventually("HAProxy listens", self.control.exists)
+        self.free = list(range(slots))
+
+    def tell(self, command):
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect(str(self.control))
+            control.sendall(command.encode() + b"\n")
+            return control.makefile().read()
+
+    def add(self, node):
+        slot = self.taken[node.name] = self.free.pop(0)
+        self.tell(f"set server nodes/s{slot} addr 127.0.0.1 port {node.port}")
+        self.tell(f"set server nodes/s{slot} state ready")
+
+    def remove(self, node):
+        """No new connections; those that are there stay, as with a terminating endpoint."""
+        self.tell(f"set server nodes/s{self.taken.pop(node.name)} state drain")
+
+
 class Prometheus:
     """Debian's, scraping nodes each second."""
 
@@ -161,4 +211,8 @@ class Prometheus:
 
     def firing(self):
         """Names of alerts that fire, with their labels."""
-        return {each["labels"]["alertname"]: each["labels"] for each in self.ask("alerts")["alerts"] if each["state"] == "firing"}
+        return {
+            each["labels"]["alertname"]: each["labels"]
+            for each in self.ask("alerts")["alerts"]
+            if each["state"] == "firing"
+        }

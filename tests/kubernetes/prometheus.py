@@ -3,6 +3,7 @@
 One course of events, in the order of the cases: load, questions, faults.
 """
 
+import os
 import re
 import signal
 import sys
@@ -11,8 +12,9 @@ import urllib.request
 
 import clients
 import yaml
-from chart_files import RULES, binary, dashboards, queries, rules
+from chart_files import RULES, binary, dashboards, panels, queries, rules
 from machinery import Node, Place, Prometheus, Redis
+from pictures import draw
 from suite import case, eventually, run
 
 PLACE = Place()
@@ -38,20 +40,39 @@ def plain(query):
 @case
 def nodes_under_load_are_scraped():
     World.redis = Redis(PLACE)
-    common = {"FANTAIL_REDIS": World.redis.url, "FANTAIL_DRAIN": "300s", "FANTAIL_PUBLISH": "on", "FANTAIL_COURIERS": "1"}
+    common = {
+        "FANTAIL_REDIS": World.redis.url,
+        "FANTAIL_DRAIN": "300s",
+        "FANTAIL_PUBLISH": "on",
+        "FANTAIL_COMPRESS": "on",
+    }
     World.nodes = [Node(PLACE, name, common) for name in ("a", "b", "c")]
     World.full = Node(PLACE, "full", {**common, "FANTAIL_MAX_CONNECTIONS": "10"})
-    World.begin = time.time()
+    World.begin, World.marks = time.time(), []
+    World.names = {f"127.0.0.1:{node.admin}": node.name for node in (*World.nodes, World.full)}
     World.prometheus = Prometheus(PLACE, [*World.nodes, World.full], quick(RULES.read_text()))
     eventually("four nodes are scraped", lambda: len(World.prometheus.ask("query", query="up == 1")["result"]) == 4)
 
     loadtest = binary().removesuffix("fantail") + "loadtest"
-    options = ["--without-floor", "--no-pin", "-n", "500", "--rate", "40", "--seconds", "20", "--redis", World.redis.url]
+    options = [
+        "--without-floor",
+        "--no-pin",
+        "-n",
+        "500",
+        "--rate",
+        "40",
+        "--seconds",
+        "20",
+        "--redis",
+        World.redis.url,
+    ]
     load = PLACE.start("load", loadtest, "fanout", "--url", f"http://127.0.0.1:{World.nodes[0].port}", *options)
     # Meanwhile: publishing over HTTP, resumes from memory, and a client that asks for too much.
     port = World.nodes[1].port
     reader = clients.subscribe(port, "news")
     clients.read_until(reader, b"id: ")
+    World.compressed = clients.subscribe(port, "news", gzip=True)
+    clients.read_until(World.compressed, b"gzip")
     for at in range(5):
         request = urllib.request.Request(f"http://127.0.0.1:{port}/events/news", data=b"hello %d" % at, method="POST")
         answer = urllib.request.urlopen(request, timeout=30).read().decode()
@@ -99,6 +120,7 @@ def a_gap_shows():
 
 @case
 def a_storm_shows():
+    World.marks.append((time.time() - World.begin, "storm"))
     # 20 arrivals per second over two minutes are 2,400.
     end = time.monotonic() + 240
     while "FantailReconnectStorm" not in World.prometheus.firing():
@@ -111,6 +133,7 @@ def a_storm_shows():
 
 @case
 def a_lost_redis_shows_and_comes_back():
+    World.marks.append((time.time() - World.begin, "Redis stops"))
     World.redis.process.send_signal(signal.SIGSTOP)
     eventually("Redis is missed", lambda: "FantailRedisUnreachable" in World.prometheus.firing())
     World.redis.process.send_signal(signal.SIGCONT)
@@ -125,6 +148,7 @@ def a_drain_that_is_cut_short_shows():
     node.terminate()
     seen = f'fantail_drain_end_timestamp_seconds{{instance="127.0.0.1:{node.admin}"}} > 0'
     eventually("the drain is scraped", lambda: World.prometheus.ask("query", query=seen)["result"])
+    World.marks.append((time.time() - World.begin, "c is killed"))
     node.process.kill()
     instance = f"127.0.0.1:{node.admin}"
     shown = lambda name: World.prometheus.firing().get(name, {}).get("instance") == instance
@@ -163,7 +187,9 @@ def every_rule_has_samples_or_a_reason():
         if not World.prometheus.series(query, World.begin):
             assert name in WITHOUT_SAMPLES, f"{name}: {query}"
             # Without its comparisons it must have some: the metrics exist, and the labels meet.
-            bare = re.split(r" (?:>|<|==) ", query.removeprefix("absent(").removesuffix(")") if name == "FantailAbsent" else query)[0]
+            bare = re.split(
+                r" (?:>|<|==) ", query.removeprefix("absent(").removesuffix(")") if name == "FantailAbsent" else query
+            )[0]
             bare = bare.removeprefix("(") if bare.count("(") > bare.count(")") else bare
             assert World.prometheus.series(bare, World.begin), f"{name}: {bare}"
 
@@ -183,6 +209,37 @@ def every_metric_is_known_and_listed():
         used |= set(re.findall(r"\b((?:fantail|process)_[a-z0-9_]+)\{", rule["expr"]))
     unknown = {name for name in used if name not in names}
     assert len(used) > 30 and not unknown, f"used and not exported: {unknown}"
+
+
+# Panels that docs/kubernetes.md shows: dashboard, title, file, unit.
+SHOWN = [
+    ("overview", "Subscribers by node", "subscribers", ""),
+    ("overview", "Deliveries by node", "deliveries", "/s"),
+    ("overview", "Delivery lag", "delivery-lag", " s"),
+    ("redis", "Follower without an answer", "follower", " s"),
+]
+
+
+@case
+def pictures_of_main_panels_can_be_drawn():
+    for name, title, file, unit in SHOWN:
+        panel = next(panel for panel in panels(dashboards()[name]) if panel["title"] == title)
+        lines = []
+        for target in panel["targets"]:
+            for series in World.prometheus.series(plain(target["expr"]), World.begin):
+                points = [
+                    (float(at) - World.begin, float(value))
+                    for at, value in series["values"]
+                    if value not in ("NaN", "+Inf")
+                ]
+                legend = re.sub(
+                    r"{{(\w+)}}", lambda found: series["metric"].get(found.group(1), ""), target["legendFormat"]
+                )
+                lines.append((World.names.get(legend, legend), points))
+        text = draw(f"{title}", unit, [line for line in lines if len(line[1]) > 1], "seconds of the test", World.marks)
+        assert text.count("<polyline") >= 1, title
+        if os.environ.get("FANTAIL_TEST_PICTURES"):
+            (RULES.parents[2] / "docs" / "images" / f"{file}.svg").write_text(text)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ struct Proxy {
     /// What the node is told besides its trust.
     flags: &'static [&'static str],
     start: fn(&Path, &Path) -> Command,
+    /// What it says when that is done.
+    reloaded: &'static str,
     /// Makes a running one read its configuration anew.
     reload: fn(&Path, &Path, &Child),
 }
@@ -32,9 +34,10 @@ const PROXIES: [Proxy; 3] = [
         name: "nginx",
         configuration: include_str!("../../docs/proxies/nginx.conf"),
         flags: &[],
-        start: |folder, file| nginx(folder, file, &["-g", "daemon off; pid nginx.pid; error_log stderr;"]),
+        start: |folder, file| nginx(folder, file, &["-g", "daemon off; pid nginx.pid; error_log stderr notice;"]),
+        reloaded: "gracefully shutting down",
         reload: |folder, file, _| {
-            let arguments = ["-g", "daemon off; pid nginx.pid; error_log stderr;", "-s", "reload"];
+            let arguments = ["-g", "daemon off; pid nginx.pid; error_log stderr notice;", "-s", "reload"];
             assert!(nginx(folder, file, &arguments).status().expect("nginx").success());
         },
     },
@@ -47,6 +50,7 @@ const PROXIES: [Proxy; 3] = [
             command.args(["-W", "-db", "-f"]).arg(file);
             command
         },
+        reloaded: "New worker",
         reload: |_, _, child| {
             let pid = rustix::process::Pid::from_child(child);
             rustix::process::kill_process(pid, rustix::process::Signal::USR2).expect("an own child");
@@ -62,6 +66,7 @@ const PROXIES: [Proxy; 3] = [
             command.env("HOME", folder).env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
             command
         },
+        reloaded: "serving initial configuration",
         reload: |_, _, child| {
             // Without the admin interface there is no reload: the process is started anew.
             let pid = rustix::process::Pid::from_child(child);
@@ -90,7 +95,7 @@ impl Site {
     fn start(name: &str, flags: &[&str]) -> Site {
         let proxy = PROXIES.iter().find(|proxy| proxy.name == name).expect("a known proxy");
         let authority = Authority::new(&format!("proxy-{name}-{}", fastrand::u32(..)));
-        let node = Node::start(&[&["--trusted-proxies", "127.0.0.0/8"], proxy.flags, flags].concat());
+        let node = Node::start(&[&["--trusted-proxies", "127.0.0.1"], proxy.flags, flags].concat());
         let address = free_port();
         let (certificate, key) = (authority.file("server.pem"), authority.file("server.key"));
         let both = [&certificate, &key].map(|path| std::fs::read_to_string(path).expect("a file")).concat();
@@ -100,7 +105,8 @@ impl Site {
             &[
                 ("127.0.0.1:8080", &node.listen.to_string()),
                 ("127.0.0.1:8443", &address.to_string()),
-                ("localhost:8443", &format!("127.0.0.1:{}", address.port())),
+                // Any name: the tests' client has one of its own.
+                ("localhost:8443", &format!(":{}", address.port())),
                 ("/etc/fantail/tls.crt", &certificate),
                 ("/etc/fantail/tls.key", &key),
                 ("/etc/fantail/tls.pem", &authority.file("both.pem")),
@@ -130,17 +136,27 @@ impl Site {
         assert_eq!(self.browser().ask("POST", "/events/a", &[], data.as_bytes()).head.status, 201);
     }
 
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.authority.folder.join("proxy.log")).unwrap_or_default()
+    }
+
     fn reload(&mut self) {
+        let before = self.log().matches(self.proxy.reloaded).count();
         (self.proxy.reload)(&self.authority.folder, &self.file, &self.child);
         if self.proxy.name == "caddy" {
             let _ = self.child.wait();
             self.child = run(self.proxy, &self.authority.folder, &self.file);
         }
+        // A connection to what is about to go would be one that a client has to repeat.
+        eventually("the reload", || self.log().matches(self.proxy.reloaded).count() > before);
     }
 }
 
 impl Drop for Site {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("log of {}:\n{}", self.proxy.name, self.log());
+        }
         let pid = rustix::process::Pid::from_child(&self.child);
         // Its own children go with it; it is killed where it does not.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
@@ -159,7 +175,7 @@ fn run(proxy: &Proxy, folder: &Path, file: &Path) -> Child {
     for (name, value) in command.get_envs() {
         guarded.env(name, value.expect("a value"));
     }
-    let log = std::fs::File::create(folder.join("proxy.log")).expect("a file");
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("proxy.log")).expect("a file");
     guarded.stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
     guarded.spawn().expect("the proxy starts")
 }
@@ -199,13 +215,13 @@ fn the_client_is_known(name: &str) {
         let config = trusting(&site.authority, &["h2"], &[TLSv1_3]);
         Connection::of(socket.into()).secure(config).http2()
     };
-    let one = Stream::on(from("127.0.0.1"), "/events/a", &[]).begun();
+    let one = Stream::on(from("127.0.0.2"), "/events/a", &[]).begun();
     // Who claims to be another is still himself.
     let forged = [("X-Forwarded-For", "203.0.113.99"), ("Forwarded", "for=203.0.113.99")];
-    let two = Stream::on(from("127.0.0.1"), "/events/a", &forged).begun();
-    let refused = from("127.0.0.1").ask("GET", "/events/a", &forged, b"");
-    assert!(refused.problem(429, "too_many_connections").contains("127.0.0.1"), "{name}");
-    let other = Stream::on(from("127.0.0.2"), "/events/a", &[]).begun();
+    let two = Stream::on(from("127.0.0.2"), "/events/a", &forged).begun();
+    let refused = from("127.0.0.2").ask("GET", "/events/a", &forged, b"");
+    assert!(refused.problem(429, "too_many_connections").contains("127.0.0.2"), "{name}");
+    let other = Stream::on(from("127.0.0.3"), "/events/a", &[]).begun();
     drop((one, two, other));
 }
 

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 const WARM: u64 = 4;
 /// A tail that slow readers fall off after a few seconds; a channel may have a quarter of it.
 const SMALL_TAIL: &str = "--tail-bytes=1MiB";
-/// Soon enough to be seen here.
-const SOON_STALLED: &str = "--stall-timeout=2s";
+/// Soon enough to be seen here, late enough for prompt readers of a busy machine.
+const SOON_STALLED: &str = "--stall-timeout=5s";
 /// How long evictions may take beyond that: a round of the sweep, and a socket that has to fill up first.
 const PATIENCE: Duration = Duration::from_secs(20);
 

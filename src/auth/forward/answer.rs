@@ -65,6 +65,15 @@ impl Answer {
         }
     }
 
+    /// Whether it is a grant whose time has passed.
+    pub fn is_over(&self, now_ms: u64) -> bool {
+        let expires = match self {
+            Answer::Granted(terms) => terms.expires,
+            _ => None,
+        };
+        expires.is_some_and(|seconds| seconds.saturating_mul(1000) <= now_ms)
+    }
+
     /// The grant for the question that was answered.
     pub fn grant(&self, question: &Question<'_>) -> Result<Grant, Problem> {
         let terms = match self {
@@ -153,6 +162,13 @@ mod tests {
         assert_eq!((grant.expires_ms, grant.quota.connections), (Some(5000), Some(3)));
         assert_eq!(granted(body, "u.x.1").unwrap_err().code, Code::Forbidden);
         assert_eq!(granted(r#"{"channels":[]}"#, "a").unwrap_err().code, Code::Forbidden);
+    }
+
+    #[test]
+    fn a_grant_is_over_at_its_time() {
+        let answer = read(200, "application/json", r#"{"expires":5}"#).unwrap();
+        assert!(!answer.is_over(4_999) && answer.is_over(5_000));
+        assert!(!read(200, "", "").unwrap().is_over(u64::MAX) && !Answer::Forbidden.is_over(u64::MAX));
     }
 
     #[test]

@@ -10,9 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-const USERNAME: &str = "FANTAIL_REDIS_USERNAME";
 const PASSWORD: &str = "FANTAIL_REDIS_PASSWORD";
-const SENTINEL_USERNAME: &str = "FANTAIL_REDIS_SENTINEL_USERNAME";
 const SENTINEL_PASSWORD: &str = "FANTAIL_REDIS_SENTINEL_PASSWORD";
 
 /// Of `--redis-timeout`.
@@ -26,6 +24,7 @@ pub struct Access {
     pub password_file: Option<PathBuf>,
     pub sentinel_username: Option<String>,
     pub sentinel_password: Option<String>,
+    pub sentinel_password_file: Option<PathBuf>,
     /// `None`: plain TCP or a unix socket.
     pub tls: Option<Files>,
     /// For a connection, for each command of its set-up, and for each command of the live connection.
@@ -52,6 +51,7 @@ impl Default for Access {
             password_file: None,
             sentinel_username: None,
             sentinel_password: None,
+            sentinel_password_file: None,
             tls: None,
             timeout: DEFAULT_TIMEOUT,
         }
@@ -65,28 +65,40 @@ impl std::fmt::Debug for Access {
 }
 
 impl Access {
-    /// Of a data server: from the URL, else the file, else the environment. `Err`: why there are none, though some
-    /// are meant.
-    pub fn credentials(&self) -> Result<Credentials, String> {
-        let username = self.username.clone().or_else(|| variable(USERNAME));
-        let password = match (&self.password, &self.password_file) {
-            (Some(password), _) => Some(password.clone()),
-            (None, Some(file)) => Some(secret(file)?),
-            (None, None) => variable(PASSWORD),
-        };
-        match (&username, &password) {
-            (Some(_), None) => {
-                Err(format!("a user needs a password: in the URL, by --redis-password-file or {PASSWORD}"))
-            }
-            _ => Ok((username, password)),
+    /// What is not known yet, from there; the limits of time are always from there.
+    pub fn complete(&mut self, more: &Access) {
+        let or = |known: &mut Option<String>, other: &Option<String>| *known = known.take().or_else(|| other.clone());
+        or(&mut self.username, &more.username);
+        or(&mut self.sentinel_username, &more.sentinel_username);
+        self.password_file.clone_from(&more.password_file);
+        self.sentinel_password_file.clone_from(&more.sentinel_password_file);
+        self.timeout = more.timeout;
+        if let (Some(files), Some(more)) = (&mut self.tls, &more.tls) {
+            let or = |known: &mut Option<PathBuf>, other: &Option<PathBuf>| *known = known.take().or(other.clone());
+            or(&mut files.ca, &more.ca);
+            or(&mut files.cert, &more.cert);
+            or(&mut files.key, &more.key);
         }
     }
 
+    /// Of a data server: the password from the URL, else the file, else the environment. `Err`: why there are none,
+    /// though some are meant.
+    pub fn credentials(&self) -> Result<Credentials, String> {
+        let flag = "--redis-password-file";
+        let password = password(&self.password, &self.password_file, flag, PASSWORD)?;
+        together(&self.username, password, flag, PASSWORD)
+    }
+
     /// Of a sentinel, which has its own or none.
-    pub fn sentinel_credentials(&self) -> Credentials {
-        let username = self.sentinel_username.clone().or_else(|| variable(SENTINEL_USERNAME));
-        let password = self.sentinel_password.clone().or_else(|| variable(SENTINEL_PASSWORD));
-        (username.filter(|_| password.is_some()), password)
+    pub fn sentinel_credentials(&self) -> Result<Credentials, String> {
+        let flag = "--redis-sentinel-password-file";
+        let password = password(&self.sentinel_password, &self.sentinel_password_file, flag, SENTINEL_PASSWORD)?;
+        together(&self.sentinel_username, password, flag, SENTINEL_PASSWORD)
+    }
+
+    /// Whether the servers may want a password.
+    pub fn has_credentials(&self) -> bool {
+        self.password.is_some() || self.password_file.is_some() || variable(PASSWORD).is_some()
     }
 
     /// What fred needs for TLS; `Err` names the file that cannot be used.
@@ -113,11 +125,32 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// From the URL, else the file that the flag names, else the environment.
+fn password(known: &Option<String>, file: &Option<PathBuf>, flag: &str, name: &str) -> Result<Option<String>, String> {
+    match (known, file) {
+        (Some(password), _) => Ok(Some(password.clone())),
+        (None, Some(file)) => secret(file, flag).map(Some),
+        (None, None) => Ok(variable(name)),
+    }
+}
+
+fn together(
+    username: &Option<String>,
+    password: Option<String>,
+    flag: &str,
+    name: &str,
+) -> Result<Credentials, String> {
+    match (username, &password) {
+        (Some(_), None) => Err(format!("a user needs a password: in the URL, by {flag} or {name}")),
+        _ => Ok((username.clone(), password)),
+    }
+}
+
 /// A file's text, without the line break at its end.
-fn secret(file: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(file).map_err(|e| format!("--redis-password-file {}: {e}", file.display()))?;
+fn secret(file: &Path, flag: &str) -> Result<String, String> {
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{flag} {}: {e}", file.display()))?;
     match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(format!("--redis-password-file {}: it is empty", file.display())),
+        "" => Err(format!("{flag} {}: it is empty", file.display())),
         text => Ok(text.to_owned()),
     }
 }

@@ -149,12 +149,19 @@ impl Address {
         Ok(Address { place, access: Arc::new(access), database })
     }
 
-    /// The same place, with a password from a file and other limits of time.
-    pub fn with(mut self, change: impl FnOnce(&mut Access)) -> Address {
+    /// The same place, with what the URL leaves out.
+    pub fn completed(mut self, more: &Access) -> Result<Address, AddressError> {
         let mut access = (*self.access).clone();
-        change(&mut access);
+        access.complete(more);
+        match &access.tls {
+            None if more.tls.is_some() => return Err(AddressError::NoTls(self.to_string())),
+            Some(files) if files.cert.is_some() != files.key.is_some() => {
+                return Err(AddressError::HalfCertificate(self.to_string()));
+            }
+            _ => {}
+        }
         self.access = Arc::new(access);
-        self
+        Ok(self)
     }
 
     /// A server behind this address.
@@ -293,10 +300,7 @@ impl Query {
                 _ => return Err(AddressError::UnknownParameter(shown.to_owned(), name.into_owned())),
             }
         }
-        match query.files.cert.is_some() == query.files.key.is_some() {
-            true => Ok(query),
-            false => Err(AddressError::HalfCertificate(shown.to_owned())),
-        }
+        Ok(query)
     }
 }
 

@@ -456,6 +456,9 @@ fn page(reply: Answered<Value>, span: &Span) -> Answered<Vec<Entry>> {
     if span.toward == Toward::Oldest {
         entries.reverse();
     }
+    if !decode::is_ascending(&entries) {
+        return Err(BackplaneError::Refused("unexpected reply to XRANGE: entries out of order".into()));
+    }
     Ok(entries)
 }
 

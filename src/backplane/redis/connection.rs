@@ -117,7 +117,7 @@ fn first_reason(lost: &watch::Sender<Option<BackplaneError>>, why: BackplaneErro
 fn make(endpoint: &Endpoint, version: RespVersion, command_timeout: Duration) -> Result<Client, String> {
     let access = &endpoint.access;
     let (username, password) = match endpoint.sentinel {
-        true => access.sentinel_credentials(),
+        true => access.sentinel_credentials()?,
         false => access.credentials()?,
     };
     let config = Config {

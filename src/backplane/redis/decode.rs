@@ -1,13 +1,13 @@
 //! Replies: from fred's values to entries, stream states and positions. Pure, and never panics.
 //!
 //! The same reply has several shapes: RESP3 maps or RESP2 arrays, nil or nothing for "no data". What has none of
-//! them is an error for the caller to judge.
+//! them, or has entries out of order, is an error for the caller to judge. Fuzzed.
 
 use crate::backplane::{Entry, StreamState};
 use crate::event::is_true;
 use crate::position::Position;
 use bytes::Bytes;
-use fred::types::Value;
+pub use fred::types::Value;
 use std::collections::HashMap;
 
 /// The reply has a shape that the command never replies with.
@@ -30,9 +30,7 @@ fn unexpected<T>(command: &'static str, what: &'static str) -> Decoded<T> {
 pub fn streams(reply: Value) -> Decoded<HashMap<Bytes, Decoded<Vec<Entry>>>> {
     match reply {
         Value::Null => Ok(HashMap::new()),
-        Value::Map(map) => {
-            Ok(map.inner().into_iter().map(|(key, value)| (key.into_bytes(), entries("XREAD", value))).collect())
-        }
+        Value::Map(map) => Ok(map.inner().into_iter().map(|(key, value)| (key.into_bytes(), after(value))).collect()),
         Value::Array(list) => list
             .into_iter()
             .map(|pair| {
@@ -41,7 +39,7 @@ pub fn streams(reply: Value) -> Decoded<HashMap<Bytes, Decoded<Vec<Entry>>>> {
                     return unexpected("XREAD", "a stream that is no pair");
                 };
                 match text(key) {
-                    Some(key) => Ok((key, entries("XREAD", value))),
+                    Some(key) => Ok((key, after(value))),
                     None => unexpected("XREAD", "a key that is no string"),
                 }
             })
@@ -50,7 +48,21 @@ pub fn streams(reply: Value) -> Decoded<HashMap<Bytes, Decoded<Vec<Entry>>>> {
     }
 }
 
-/// A list of entries, in the reply's order.
+/// A stream's entries in an `XREAD`: oldest first.
+fn after(reply: Value) -> Decoded<Vec<Entry>> {
+    let entries = entries("XREAD", reply)?;
+    match is_ascending(&entries) {
+        true => Ok(entries),
+        false => unexpected("XREAD", "entries out of order"),
+    }
+}
+
+/// Whether each entry is newer than the one before it: nothing else may get into a log.
+pub fn is_ascending(entries: &[Entry]) -> bool {
+    entries.is_sorted_by(|a, b| a.position < b.position)
+}
+
+/// A list of entries, in the reply's order, which the caller checks.
 pub fn entries(command: &'static str, reply: Value) -> Decoded<Vec<Entry>> {
     match reply {
         Value::Null => Ok(Vec::new()),
@@ -203,6 +215,15 @@ mod tests {
         let streams = streams(m(vec![("good", a([one("1-1", &[])])), ("bad", a([one("1+1", &[])]))])).unwrap();
         assert_eq!(streams[&Bytes::from("good")].as_ref().unwrap().len(), 1);
         assert_eq!(streams[&Bytes::from("bad")].as_ref().unwrap_err().what, "an entry without a stream id");
+    }
+
+    #[test]
+    fn entries_out_of_order_are_an_error() {
+        for ids in [["2-0", "1-0"], ["1-1", "1-0"], ["1-0", "1-0"]] {
+            let list = a(ids.map(|id| one(id, &["data", "x"])));
+            let streams = streams(m(vec![("k", list)])).unwrap();
+            assert_eq!(streams[&Bytes::from("k")].as_ref().unwrap_err().what, "entries out of order");
+        }
     }
 
     #[test]

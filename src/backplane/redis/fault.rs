@@ -19,7 +19,15 @@ pub fn judge(error: &Error) -> BackplaneError {
 /// The error's text, without the arguments that some servers repeat: they may be credentials.
 pub fn text(error: &Error) -> String {
     let details = error.details();
-    details.split(", with args beginning").next().unwrap_or(details).trim().to_owned()
+    let plain = unwrapped(details).unwrap_or(details);
+    plain.split(", with args beginning").next().unwrap_or(plain).trim().to_owned()
+}
+
+/// What std wraps an error of the system in: `Os { code: 111, …, message: "Connection refused" }`.
+fn unwrapped(details: &str) -> Option<&str> {
+    let rest = details.strip_prefix("Os {").or_else(|| details.strip_prefix("Custom {"))?;
+    let (_, text) = rest.split_once("message: \"").or_else(|| rest.split_once("error: \""))?;
+    text.split('"').next()
 }
 
 /// The error code that begins a server's reply, such as `WRONGTYPE`; fred's own errors have none.
@@ -42,7 +50,8 @@ pub fn is_about_a_key(why: &str) -> bool {
 
 /// Whether the server forbids the command to this user, or does not know it.
 pub fn is_for_good(why: &str) -> bool {
-    why.starts_with("NOPERM") || why.contains("unknown command") || why.contains("unknown subcommand")
+    // An EXEC that is forbidden is an EXECABORT because of it.
+    why.contains("NOPERM ") || why.contains("unknown command") || why.contains("unknown subcommand")
 }
 
 /// What a server of a cluster says instead of an answer.
@@ -76,6 +85,11 @@ pub fn is_redirect(why: &str) -> bool {
     why.starts_with("MOVED ") || why.starts_with("ASK ")
 }
 
+/// Whether the other side ended the connection.
+pub fn is_hang_up(why: &str) -> bool {
+    ["closed", "reset by peer", "Broken pipe", "end of file", "EOF"].iter().any(|part| why.contains(part))
+}
+
 /// What an operator can do about it, behind what was said.
 pub fn explain(why: &str) -> String {
     let hint = match why {
@@ -88,6 +102,9 @@ pub fn explain(why: &str) -> String {
         }
         _ if why.contains("InvalidContentType") || why.contains("corrupt message") => {
             "the server does not speak TLS on this port: redis:// instead of rediss://"
+        }
+        _ if why.contains("unknown command") && why.contains("SENTINEL") => {
+            "no sentinel: name the sentinels' port, or use redis://"
         }
         _ if why.contains("WRONGPASS") => "wrong user or password",
         _ if why.contains("NOAUTH") => "the server wants a password",
@@ -142,6 +159,14 @@ mod tests {
         let text = text(&Error::new(ErrorKind::Unknown, said));
         assert_eq!(text, "ERR unknown command `HELLO`");
         assert!(is_for_good(&text));
+    }
+
+    #[test]
+    fn an_error_of_the_system_is_told_without_its_wrapping() {
+        let said = r#"Custom { kind: Uncategorized, error: "failed to lookup address information" }"#;
+        assert_eq!(text(&Error::new(ErrorKind::IO, said)), "failed to lookup address information");
+        let said = r#"Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }"#;
+        assert_eq!(text(&Error::new(ErrorKind::IO, said)), "Connection refused");
     }
 
     #[test]

@@ -8,18 +8,19 @@ pub mod access;
 pub mod address;
 mod block;
 mod canary;
-mod cluster;
+pub mod cluster;
 mod commands;
 mod connection;
-mod decode;
+pub mod decode;
 pub mod fault;
-mod identity;
+pub mod identity;
 pub mod once;
 pub mod probe;
 mod sentinel;
 mod server;
 mod session;
 
+use self::access::Access;
 use self::address::{Address, AddressError, Place};
 use self::cluster::Cluster;
 use self::probe::Findings;
@@ -31,7 +32,6 @@ use super::{
 use crate::channel::Channel;
 use crate::config::Follow;
 use crate::position::Position;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -47,10 +47,8 @@ pub type Observe = Arc<dyn Fn(&'static str, Duration, bool) + Send + Sync>;
 pub struct Settings {
     /// See [`address`].
     pub url: String,
-    /// Has the password, where the URL has none; read at each connect.
-    pub password_file: Option<PathBuf>,
-    /// For a connection, and for each command of the live one.
-    pub timeout: Duration,
+    /// What the URL leaves out; its limits of time.
+    pub access: Access,
     /// What precedes a channel's name in its stream's key.
     pub key_prefix: String,
     pub follow: Follow,
@@ -64,8 +62,7 @@ impl Settings {
     pub fn new(url: &str) -> Settings {
         Settings {
             url: url.to_owned(),
-            password_file: None,
-            timeout: access::DEFAULT_TIMEOUT,
+            access: Access::default(),
             key_prefix: "sse:".into(),
             follow: Follow::Auto,
             publish_maxlen: 10_000,
@@ -73,12 +70,9 @@ impl Settings {
         }
     }
 
-    fn address(&self) -> Result<Address, AddressError> {
-        let address = Address::parse(&self.url)?;
-        Ok(address.with(|access| {
-            access.password_file.clone_from(&self.password_file);
-            access.timeout = self.timeout;
-        }))
+    /// The URL, completed by what it leaves out.
+    pub(crate) fn address(&self) -> Result<Address, AddressError> {
+        Address::parse(&self.url)?.completed(&self.access)
     }
 }
 
@@ -122,19 +116,22 @@ impl Redis {
 /// Leaves nothing behind but keys that expire. The outer error is the URL's, the inner one the server's.
 pub async fn survey(settings: Settings, publishes: bool) -> Result<Result<Findings, BackplaneError>, AddressError> {
     let address = settings.address()?;
-    // A server without TLS there waits for the rest of what it takes for a command.
     let tls = address.access.tls.is_some();
     let explain = |why: &str| match fault::explain(why) {
+        // A server without TLS there waits for the rest of what it takes for a command.
         why if tls && why.contains("timed out") => format!("{why} (does this port speak TLS?)"),
+        // A server with TLS there hangs up on whoever does not greet it so.
+        why if !tls && fault::is_hang_up(&why) => format!("{why} (does this port want TLS? rediss://)"),
         why => why,
     };
+    let name = address.to_string();
     let found = match address.place {
         Place::Cluster(_) => Cluster::new(settings, address, Handle::current()).survey(publishes).await,
         _ => Shared::new(&settings, address, None, Arc::default()).survey(publishes).await,
     };
     Ok(found.map_err(|error| match error {
-        BackplaneError::Down(why) => BackplaneError::Down(explain(&why)),
-        BackplaneError::Refused(why) => BackplaneError::Refused(explain(&why)),
+        BackplaneError::Down(why) => BackplaneError::Down(format!("{name}: {}", explain(&why))),
+        BackplaneError::Refused(why) => BackplaneError::Refused(format!("{name}: {}", explain(&why))),
     }))
 }
 

@@ -3,7 +3,7 @@
 use super::address::{Address, Endpoint, Host, Place};
 use super::connection::Connection;
 use super::fault::{self, Redirect};
-use super::sentinel;
+use super::{Settings, sentinel};
 use crate::backplane::{BackplaneError, Publication};
 use crate::position::Position;
 use fred::interfaces::StreamsInterface;
@@ -17,9 +17,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const REDIRECTIONS: usize = 5;
 
 /// Appends one entry at most once, and returns its id. The stream is not trimmed.
-pub async fn append(url: &str, key_prefix: &str, publication: Publication) -> Result<Position, BackplaneError> {
-    let address = Address::parse(url).map_err(|e| BackplaneError::Refused(e.to_string()))?;
-    append_to(&address, key_prefix, publication).await.map_err(|error| match error {
+pub async fn append(settings: &Settings, publication: Publication) -> Result<Position, BackplaneError> {
+    let address = settings.address().map_err(|e| BackplaneError::Refused(e.to_string()))?;
+    append_to(&address, &settings.key_prefix, publication).await.map_err(|error| match error {
         BackplaneError::Down(why) => BackplaneError::Down(fault::explain(&why)),
         BackplaneError::Refused(why) => BackplaneError::Refused(fault::explain(&why)),
     })

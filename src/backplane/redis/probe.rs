@@ -25,20 +25,61 @@ pub async fn start_tracking(connection: &Connection, follow: Follow) -> Result<b
     }
 }
 
-/// The server's version as `INFO` says it; `None` where that is forbidden.
-pub async fn version(client: &Client) -> Result<Option<String>, BackplaneError> {
-    let Ok(info) = one(client, &["INFO", "server"]).await? else { return Ok(None) };
+/// What a server says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    pub version: Option<String>,
+    /// Part of a Cluster, or a sentinel.
+    pub mode: Mode,
+}
+
+/// What kind of server it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    #[default]
+    Alone,
+    Cluster,
+    Sentinel,
+}
+
+/// By `INFO`; nothing is known where that is forbidden.
+pub async fn about(client: &Client) -> Result<About, BackplaneError> {
+    let Ok(info) = one(client, &["INFO", "server"]).await? else { return Ok(About::default()) };
     let info = info.into_string().unwrap_or_default();
     let line = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let version = line("valkey_version:").map(|v| format!("Valkey {v}"));
-    Ok(version.or_else(|| line("redis_version:").map(str::to_owned)))
+    let mode = match line("redis_mode:").or_else(|| line("server_mode:")) {
+        Some("cluster") => Mode::Cluster,
+        Some("sentinel") => Mode::Sentinel,
+        _ => Mode::Alone,
+    };
+    Ok(About { version: version.or_else(|| line("redis_version:").map(str::to_owned)), mode })
 }
 
-/// Whether `XINFO STREAM` counts entries, by the version that was told (Valkey began above it). Only a hint for
-/// `fantail check`: a node goes by the reply itself.
-pub fn counts_entries(version: Option<&str>) -> bool {
+/// Whether the server counts the entries that a stream ever had (`entries-added`, Redis 7.0), which makes gaps exact.
+/// Only for `fantail check`: a node goes by what `XINFO` replies.
+///
+/// `XSETID` of a stream that is not there changes nothing, and has to know of the count. Where it is forbidden the
+/// version decides.
+pub async fn counts_entries(client: &Client, key_prefix: &str, version: Option<&str>) -> Result<bool, BackplaneError> {
+    let key = absent(key_prefix);
+    let words = ["XSETID", &key, "1-1", "ENTRIESADDED", "1", "MAXDELETEDID", "0-0"];
+    Ok(match one(client, &words).await? {
+        Err(BackplaneError::Refused(why)) if fault::is_for_good(&why) => is_recent(version),
+        Err(BackplaneError::Refused(why)) => !why.contains("wrong number of arguments") && !why.contains("syntax"),
+        _ => true,
+    })
+}
+
+/// Valkey began above 7.0.
+fn is_recent(version: Option<&str>) -> bool {
     let major = |version: &str| version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     version.and_then(major).is_none_or(|major| major >= 7)
+}
+
+/// A key under the prefix that no channel can have.
+fn absent(key_prefix: &str) -> String {
+    format!("{key_prefix}~check:{:016x}", fastrand::u64(..))
 }
 
 /// One command with its own answer; the outer error is the connection's.
@@ -81,7 +122,7 @@ pub struct Right {
 ///
 /// `publishes`: whether the node also appends.
 pub async fn rights(client: &Client, key_prefix: &str, publishes: bool) -> Result<Vec<Right>, BackplaneError> {
-    let key = format!("{key_prefix}~check:{:016x}", fastrand::u64(..));
+    let key = absent(key_prefix);
     let key = key.as_str();
     let mut tries = vec![
         ("XREAD", "reading events", true, vec!["XREAD", "COUNT", "1", "STREAMS", key, "0-0"]),

@@ -36,10 +36,19 @@ pub async fn primary(address: &Address, hosts: &[Host], master: &str) -> Result<
         match answer {
             Ok(Some(primary)) => return Ok(address.endpoint(&primary)),
             Ok(None) => failures.push(format!("{host} knows no primary named {master:?}")),
-            Err(error) => failures.push(format!("{host}: {}", fault::reason(error))),
+            Err(error) => failures.push(format!("{host}: {}", refused(&fault::reason(error)))),
         }
     }
     Err(BackplaneError::Down(format!("no sentinel says where the primary is: {}", failures.join("; "))))
+}
+
+/// Sentinels have credentials of their own: what a server says of them is told apart.
+fn refused(why: &str) -> String {
+    match why {
+        _ if why.contains("NOAUTH") => format!("the sentinels want a password of their own: {why}"),
+        _ if why.contains("WRONGPASS") => format!("the sentinels do not know this user or password: {why}"),
+        _ => why.to_owned(),
+    }
 }
 
 async fn ask(address: &Address, host: &Host, master: &str) -> Result<Option<Host>, BackplaneError> {

@@ -132,13 +132,15 @@ impl Shared {
         let session = Session::open(self).await?;
         let client = &session.connection.client;
         let rights = session.connection.run(probe::rights(client, &self.key_prefix, publishes)).await?;
+        let counted = probe::counts_entries(client, &self.key_prefix, session.version.as_deref());
+        let exact = session.connection.run(counted).await?;
         Ok(Findings {
             name: self.address.to_string(),
             version: session.version.clone(),
             follow: session.follow(),
             clock_offset_ms: session.first_beat.clock_offset_ms,
             rights,
-            exact: probe::counts_entries(session.version.as_deref()),
+            exact,
             shards: Vec::new(),
         })
     }

@@ -3,6 +3,7 @@
 use super::canary::{Beat, Canary};
 use super::connection::Connection;
 use super::identity::Identity;
+use super::probe::Mode;
 use super::server::Shared;
 use super::{cluster, fault, probe};
 use crate::backplane::{BackplaneError, Changes};
@@ -59,7 +60,9 @@ impl Session {
             let why = "a cluster can only be followed by tracking, which this server does not offer to this user";
             return Err(BackplaneError::Down(why.into()));
         }
-        session.version = connection.run(probe::version(&connection.client)).await?;
+        let about = connection.run(probe::about(&connection.client)).await?;
+        session.version = about.version;
+        expected(about.mode, shared.cluster)?;
         // A loading server, or a replica without its primary, takes commands but has no data.
         session.first_beat = session.beat(shared).await?;
         if session.tracking && shared.cluster {
@@ -143,6 +146,16 @@ impl Drop for Session {
         self.drain.abort();
         self.connection.fail("the live connection was given up");
     }
+}
+
+/// A server of a cluster has only some channels, and a sentinel none.
+fn expected(mode: Mode, cluster: bool) -> Result<(), BackplaneError> {
+    let why = match mode {
+        Mode::Sentinel => "the server is a sentinel: use redis-sentinel://host,host/NAME",
+        Mode::Cluster if !cluster => "the server is one of a cluster: use redis-cluster://host,host",
+        _ => return Ok(()),
+    };
+    Err(BackplaneError::Down(why.into()))
 }
 
 /// RESP3, which pushes need; RESP2 where the server has none and tracking is not asked for.

@@ -179,8 +179,13 @@ impl Follower {
                 let lag = (now - entry.position.ms as i64).max(0) as f64 / 1000.0;
                 self.hub.metrics.follower_lag.observe(lag);
                 let rank = rank.and_then(|rank| NonZeroU64::new(rank + count));
+                let event = Event::from_entry(entry);
+                if event.renamed {
+                    self.hub.metrics.types_renamed.inc();
+                    debug!(channel = %channel, position = %entry.position, "an event of the cluster's own types is renamed");
+                }
                 let delivery = self.hub.deliveries.as_ref().and_then(|all| all.begin(channel, entry, offset));
-                let frame = Frame::new(entry.position, Event::from_entry(entry)).ranked(rank).traced(delivery);
+                let frame = Frame::new(entry.position, event).ranked(rank).traced(delivery);
                 mean = (mean * 7 + frame.chunk().len()) / 8;
                 Arc::new(frame)
             })

@@ -59,7 +59,10 @@ fn its_answers_grant_narrow_end_and_refuse() {
     drop(node.subscribe("/events/user.alice.1"));
     node.get("/events/user.bob.1").problem(403, "forbidden");
     node.get("/events?channels=user.alice.1,other").problem(403, "forbidden");
-    let exp = crate::support::jwt::now() + 4;
+    web.answers(200, "application/json", "{\"expires\":1}");
+    node.get("/events/a").problem(401, "token_expired");
+    node.ask("POST", "/events/a", &[], "x").problem(401, "token_expired");
+    let exp = crate::support::jwt::now() + 6;
     web.answers(200, "application/json", &format!("{{\"expires\":{exp},\"limits\":{{\"channels\":1}}}}"));
     node.get("/events?channels=a,b").problem(400, "too_many_channels");
     let (end, messages) = node.subscribe("/events/a").finish();

@@ -64,7 +64,7 @@ async fn a_wrong_password_keeps_the_link_down() {
 }
 
 /// What `fantail check` says of a Redis URL.
-async fn checked(url: &str, more: &[&str]) -> (String, u8) {
+pub async fn checked(url: &str, more: &[&str]) -> (String, u8) {
     #[derive(clap::Parser)]
     struct Line {
         #[command(flatten)]

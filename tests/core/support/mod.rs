@@ -11,6 +11,7 @@ pub mod jwt;
 pub mod node;
 pub mod raw;
 pub mod redis;
+pub mod relay;
 pub mod stream;
 pub mod topology;
 pub mod web;

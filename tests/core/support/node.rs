@@ -69,6 +69,13 @@ impl Node {
         Node { child, listen, admin, log }
     }
 
+    /// Memory that the process holds now, in bytes.
+    pub fn resident(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("an own child");
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("kB") << 10
+    }
+
     /// What the node has logged so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()

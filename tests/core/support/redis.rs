@@ -1,6 +1,7 @@
 //! A redis-server of a test's own: a process on a free port and a unix socket, that dies with the test.
 //!
-//! Also a tiny RESP2 client, so that what a test does to the server shares no code with what it tests.
+//! `FANTAIL_REDIS_SERVER` names another program than `redis-server`, such as one of another version or a Valkey. Also a
+//! tiny RESP2 client, so that what a test does to the server shares no code with what it tests.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Write};
@@ -41,21 +42,36 @@ impl Redis {
     /// A server whose port speaks TLS with these files; commands of the test reach it by its plain port.
     pub fn start_tls(folder: &std::path::Path, arguments: &[&str]) -> (Redis, u16) {
         let tls = free_port();
-        let file = |name: &str| folder.join(name).display().to_string();
-        let mut all: Vec<String> = ["--tls-port".to_owned(), tls.to_string(), "--tls-cert-file".into()].into();
-        all.extend([file("server.pem"), "--tls-key-file".into(), file("server.key"), "--tls-ca-cert-file".into()]);
-        all.push(file("ca.pem"));
+        let mut all = tls_arguments(folder, tls);
         all.extend(arguments.iter().map(|a| a.to_string()));
         (Redis::start_as(&|_| all.clone()), tls)
     }
 
+    /// A sentinel alone, which speaks TLS to everybody; further lines for its configuration.
+    pub fn start_tls_sentinel(folder: &std::path::Path, primary: u16, lines: &str) -> (Redis, u16) {
+        let tls = free_port();
+        let arguments = |own: &std::path::Path| {
+            let file = own.join("sentinel.conf");
+            let text = format!("sentinel monitor main 127.0.0.1 {primary} 1\n{lines}\n");
+            std::fs::write(&file, text).expect("a configuration for the sentinel");
+            let more = ["--tls-replication", "yes", "--tls-auth-clients", "no", "--sentinel"].map(String::from);
+            [vec![file.display().to_string()], tls_arguments(folder, tls), more.to_vec()].concat()
+        };
+        (Redis::start_as(&arguments), tls)
+    }
+
     /// A sentinel of one primary, which it calls `main`.
     pub fn start_sentinel(primary: u16, quorum: usize) -> Redis {
+        Redis::start_sentinel_with(primary, quorum, "")
+    }
+
+    /// The same with further lines of configuration.
+    pub fn start_sentinel_with(primary: u16, quorum: usize, lines: &str) -> Redis {
         let arguments = move |folder: &std::path::Path| {
             let file = folder.join("sentinel.conf");
             let text = format!(
                 "sentinel monitor main 127.0.0.1 {primary} {quorum}\nsentinel down-after-milliseconds main 1000\n\
-                 sentinel failover-timeout main 4000\n"
+                 sentinel failover-timeout main 4000\n{lines}"
             );
             std::fs::write(&file, text).expect("a configuration for the sentinel");
             vec![file.display().to_string(), "--sentinel".to_owned()]
@@ -84,6 +100,11 @@ impl Redis {
             }
         }
         panic!("redis-server does not start: is it installed?\n{}", redis.log());
+    }
+
+    /// The process; a stopped server has none.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.lock().unwrap().as_ref().map(Child::id)
     }
 
     pub fn port(&self) -> u16 {
@@ -158,7 +179,7 @@ impl Redis {
 
     fn try_run(&self) -> bool {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "redis-server"]);
+        command.args(["--pdeathsig", "KILL"]).arg(program());
         // A configuration file comes first.
         let file = self.arguments.iter().take_while(|argument| argument.starts_with('/')).count();
         command.args(&self.arguments[..file]);
@@ -205,6 +226,19 @@ impl Drop for Redis {
         self.stop();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+fn tls_arguments(folder: &std::path::Path, port: u16) -> Vec<String> {
+    let file = |name: &str| folder.join(name).display().to_string();
+    let [pem, key, ca] = ["server.pem", "server.key", "ca.pem"].map(file);
+    let all =
+        ["--tls-port", &port.to_string(), "--tls-cert-file", &pem, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
+    all.map(String::from).to_vec()
+}
+
+/// The server that is tested against.
+fn program() -> std::ffi::OsString {
+    std::env::var_os("FANTAIL_REDIS_SERVER").filter(|name| !name.is_empty()).unwrap_or("redis-server".into())
 }
 
 /// Below the range that the kernel takes client ports from, so that nobody takes it between a stop and a start.

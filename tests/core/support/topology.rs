@@ -13,11 +13,25 @@ pub struct Sentinels {
 
 impl Sentinels {
     pub fn start() -> Sentinels {
-        let primary = Redis::start_with(&["--repl-diskless-sync-delay", "0"]);
+        Sentinels::start_from(&[], "")
+    }
+
+    /// Connections between them come from an address of the loopback network, by which a firewall tells them from
+    /// those of clients.
+    pub fn start_on(source: &str) -> Sentinels {
+        // What does not come from 127.0.0.1 is protected against.
+        let own = ["--bind-source-addr", source, "--replica-announce-ip", "127.0.0.1", "--protected-mode", "no"];
+        Sentinels::start_from(&own, &format!("bind-source-addr {source}\nsentinel announce-ip 127.0.0.1\n"))
+    }
+
+    fn start_from(arguments: &[&str], lines: &str) -> Sentinels {
+        let quick = [&["--repl-diskless-sync-delay", "0"], arguments].concat();
+        let primary = Redis::start_with(&quick);
         let port = primary.port().to_string();
-        let replica = || Redis::start_with(&["--replicaof", "127.0.0.1", &port, "--repl-diskless-sync-delay", "0"]);
+        let replica = || Redis::start_with(&[&["--replicaof", "127.0.0.1", &port][..], &quick].concat());
         let servers = vec![primary, replica(), replica()];
-        let sentinels: Vec<Redis> = (0..3).map(|_| Redis::start_sentinel(servers[0].port(), 2)).collect();
+        let sentinel = |_| Redis::start_sentinel_with(servers[0].port(), 2, lines);
+        let sentinels: Vec<Redis> = (0..3).map(sentinel).collect();
         let all = Sentinels { servers, sentinels };
         eventually("two replicas in step", || {
             all.servers[1..].iter().all(|replica| info(replica).contains("master_link_status:up"))
@@ -85,9 +99,18 @@ impl Cluster {
     }
 
     pub fn start_with(primaries: usize, replicas: usize) -> Cluster {
+        Cluster::start_from(primaries, replicas, |_| Vec::new())
+    }
+
+    /// Further arguments for each server, by its index.
+    pub fn start_from(primaries: usize, replicas: usize, more: impl Fn(usize) -> Vec<String>) -> Cluster {
         let count = primaries * (1 + replicas);
-        let node = || Redis::start_cluster_node(&["--cluster-require-full-coverage", "no"]);
-        let cluster = Cluster { servers: (0..count).map(|_| node()).collect() };
+        let node = |index| {
+            let own = ["--cluster-require-full-coverage".to_owned(), "no".into()];
+            let all = [&own[..], &more(index)].concat();
+            Redis::start_cluster_node(&all.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let cluster = Cluster { servers: (0..count).map(node).collect() };
         let hosts: Vec<String> = cluster.servers.iter().map(|s| format!("127.0.0.1:{}", s.port())).collect();
         let mut create = Command::new("redis-cli");
         create.args(["--cluster", "create"]).args(&hosts);

@@ -56,7 +56,7 @@ fn clear_errors_that_name_the_input() {
             "redis://h?ca=/x",
             "redis://h?ca=/x: ca, cert and key are for TLS: rediss://, rediss-sentinel:// or rediss-cluster://".into(),
         ),
-        ("rediss://h?cert=/x", "rediss://h?cert=/x: cert and key belong together".into()),
+        ("rediss://h?cert=/x", "rediss://h:6379/0: cert and key belong together".into()),
         (
             "redis-sentinel://h",
             "redis-sentinel://h: the name of the primary is missing: redis-sentinel://host,host/NAME".into(),
@@ -64,11 +64,33 @@ fn clear_errors_that_name_the_input() {
         ("redis-cluster://h/1", "redis-cluster://h/1: a cluster has no databases but 0".into()),
         ("redis-cluster://a,", "redis-cluster://a,: there is no host".into()),
     ] {
-        assert_eq!(Address::parse(text).unwrap_err().to_string(), error);
+        let whole = Address::parse(text).and_then(|address| address.completed(&Access::default()));
+        assert_eq!(whole.unwrap_err().to_string(), error);
     }
     for text in ["unix:run/r.sock", "unix://host/r.sock", "unix:/", "unix:"] {
         assert_eq!(Address::parse(text).err(), Some(AddressError::NoPath(text.into())));
     }
+}
+
+#[test]
+fn what_the_url_leaves_out_comes_from_elsewhere() {
+    let files = Files { ca: Some("/ca".into()), cert: Some("/cert".into()), key: Some("/key".into()) };
+    let more = Access {
+        username: Some("more".into()),
+        sentinel_username: Some("s".into()),
+        password_file: Some("/password".into()),
+        tls: Some(files.clone()),
+        ..Access::default()
+    };
+    let address = Address::parse("rediss-sentinel://u:p@h/m?ca=/own").unwrap().completed(&more).unwrap();
+    assert_eq!(
+        (address.access.username.as_deref(), address.access.sentinel_username.as_deref()),
+        (Some("u"), Some("s"))
+    );
+    assert_eq!(address.access.password_file.as_deref(), Some(std::path::Path::new("/password")));
+    assert_eq!(address.access.tls, Some(Files { ca: Some("/own".into()), ..files }));
+    let plain = Address::parse("redis://h").unwrap().completed(&more).unwrap_err();
+    assert!(plain.to_string().starts_with("redis://h:6379/0: ca, cert and key are for TLS"), "{plain}");
 }
 
 #[test]

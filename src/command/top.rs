@@ -1,0 +1,151 @@
+//! `fantail top`: the cluster in the terminal, as a node's console tells it.
+//!
+//! Reads `/api/nodes` and `/api/channels` of one node's operators' listener; [`draw`](self) shows them.
+
+mod draw;
+
+use super::FAILURE;
+use super::failure::{deepest, problem};
+use crate::config::{MINUTE, SECOND, duration};
+use crate::roster::Record;
+use bytes::Bytes;
+use clap::Args;
+use draw::View;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::Request;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use serde::Deserialize;
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+
+/// Records of a large cluster.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How soon a key is answered.
+const KEYS_EVERY: Duration = Duration::from_millis(100);
+/// Rows of the table of channels that are asked for.
+const CHANNELS: usize = 200;
+
+/// Shows nodes and channels of the whole cluster; q ends it.
+#[derive(Args, Clone, Debug)]
+pub struct Top {
+    /// The operators' listener of any node.
+    #[arg(long, env = "FANTAIL_ADMIN_URL", value_name = "URL", value_parser = super::node_url)]
+    #[arg(default_value = "http://127.0.0.1:9090")]
+    url: String,
+    /// Time between looks; 1s to 1m.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration(SECOND..=MINUTE))]
+    every: Duration,
+    /// Prints one look as text and ends; so it does where stdout is no terminal.
+    #[arg(long)]
+    once: bool,
+}
+
+/// What a node's console tells.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Cluster {
+    #[serde(default)]
+    pub own: String,
+    pub nodes: Vec<Record>,
+    #[serde(default)]
+    pub channels: Vec<Row>,
+}
+
+/// A channel on all nodes.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Row {
+    pub channel: String,
+    pub subscribers: u64,
+    pub nodes: u64,
+    pub rate: f64,
+}
+
+/// Shows the cluster until a key ends it.
+pub async fn top(settings: Top) -> ExitCode {
+    let client: Client<HttpConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let shown = match settings.once || !std::io::stdout().is_terminal() {
+        true => once(&client, &settings).await,
+        false => {
+            let mut terminal = ratatui::init();
+            let shown = watch(&client, &settings, &mut terminal).await;
+            ratatui::restore();
+            shown
+        }
+    };
+    match shown {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            let _ = writeln!(std::io::stderr(), "fantail: {}: {why}", settings.url);
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+async fn once(client: &Client<HttpConnector, Empty<Bytes>>, settings: &Top) -> Result<(), String> {
+    let cluster = look(client, settings).await?;
+    let _ = write!(std::io::stdout(), "{}", draw::text(&cluster));
+    Ok(())
+}
+
+/// A look that fails is told on the screen; the next one follows all the same.
+async fn watch(
+    client: &Client<HttpConnector, Empty<Bytes>>,
+    settings: &Top,
+    terminal: &mut ratatui::DefaultTerminal,
+) -> Result<(), String> {
+    let mut view = View::new(&settings.url);
+    let mut due = Instant::now();
+    loop {
+        if Instant::now() >= due {
+            due = Instant::now() + settings.every;
+            view.take(look(client, settings).await);
+        }
+        terminal.draw(|frame| view.draw(frame)).map_err(|error| error.to_string())?;
+        let wait = due.saturating_duration_since(Instant::now()).min(KEYS_EVERY);
+        let pressed = tokio::task::spawn_blocking(move || -> std::io::Result<Option<Event>> {
+            event::poll(wait)?.then(event::read).transpose()
+        });
+        let pressed = pressed.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        if let Some(Event::Key(key)) = pressed
+            && key.kind != KeyEventKind::Release
+        {
+            let interrupt = key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
+            match key.code {
+                KeyCode::Char('q') | KeyCode::Esc => return Ok(()),
+                _ if interrupt => return Ok(()),
+                KeyCode::Down | KeyCode::Char('j') => view.scroll(1),
+                KeyCode::Up | KeyCode::Char('k') => view.scroll(-1),
+                KeyCode::PageDown => view.scroll(10),
+                KeyCode::PageUp => view.scroll(-10),
+                _ => {}
+            }
+        }
+    }
+}
+
+async fn look(client: &Client<HttpConnector, Empty<Bytes>>, settings: &Top) -> Result<Cluster, String> {
+    let nodes = format!("{}/api/nodes", settings.url);
+    let channels = format!("{}/api/channels?limit={CHANNELS}", settings.url);
+    let (nodes, channels) = tokio::try_join!(get(client, &nodes), get(client, &channels))?;
+    let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap_or_default();
+    let mut all = read(&nodes);
+    all["channels"] = read(&channels)["channels"].take();
+    serde_json::from_value(all).map_err(|_| "the answer is none of a Fantail node's operators' listener".into())
+}
+
+async fn get(client: &Client<HttpConnector, Empty<Bytes>>, url: &str) -> Result<Bytes, String> {
+    let request = Request::get(url).body(Empty::new()).map_err(|error| error.to_string())?;
+    let exchange = async {
+        let answer = client.request(request).await.map_err(|error| deepest(&error))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|e| e.to_string())?;
+        if status.is_success() { Ok(body.to_bytes()) } else { Err(problem(status, &body.to_bytes())) }
+    };
+    timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or_else(|_| Err("no answer within 5 s".into()))
+}

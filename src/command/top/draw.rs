@@ -1,0 +1,193 @@
+//! What `fantail top` shows. Pure: from what a node told to cells of a terminal, or lines of text.
+
+use super::Cluster;
+use crate::command::tail::printable;
+use crate::roster::Record;
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::Line;
+use ratatui::widgets::{Cell, Row, Sparkline, Table, TableState};
+use std::collections::VecDeque;
+
+/// Looks that the sparkline of deliveries shows.
+const SPARKS: usize = 300;
+const NODE_COLUMNS: [&str; 10] =
+    ["NODE", "STATE", "CONNECTIONS", "IN/S", "OUT/S", "LAG P99", "CPU", "MEMORY", "REDIS", "UPTIME"];
+const CHANNEL_COLUMNS: [&str; 4] = ["CHANNEL", "SUBSCRIBERS", "NODES", "EVENTS/S"];
+
+/// The screen's state between looks.
+pub struct View {
+    url: String,
+    cluster: Cluster,
+    trouble: Option<String>,
+    deliveries: VecDeque<u64>,
+    channels: TableState,
+}
+
+impl View {
+    pub fn new(url: &str) -> View {
+        View {
+            url: url.to_owned(),
+            cluster: Cluster::default(),
+            trouble: None,
+            deliveries: VecDeque::new(),
+            channels: TableState::default(),
+        }
+    }
+
+    /// Takes the outcome of a look; the last good one stays on the screen.
+    pub fn take(&mut self, look: Result<Cluster, String>) {
+        match look {
+            Ok(cluster) => {
+                let deliveries: f64 = cluster.nodes.iter().map(|node| node.deliveries).sum();
+                self.deliveries.push_front(deliveries as u64);
+                self.deliveries.truncate(SPARKS);
+                self.cluster = cluster;
+                self.trouble = None;
+            }
+            Err(why) => self.trouble = Some(why),
+        }
+    }
+
+    pub fn scroll(&mut self, rows: i32) {
+        let last = self.cluster.channels.len().saturating_sub(1);
+        let at = self.channels.selected().unwrap_or(0).saturating_add_signed(rows as isize);
+        self.channels.select(Some(at.min(last)));
+    }
+
+    pub fn draw(&mut self, frame: &mut Frame) {
+        let nodes = (self.cluster.nodes.len() as u16 + 1).min(frame.area().height / 2);
+        let [head, spark, upper, _, lower] = Layout::vertical([
+            Constraint::Length(1),
+            Constraint::Length(3),
+            Constraint::Length(nodes),
+            Constraint::Length(1),
+            Constraint::Min(3),
+        ])
+        .areas(frame.area());
+        let line = match &self.trouble {
+            Some(why) => Line::styled(format!("{}: {}", self.url, printable(why)), Style::new().fg(Color::Red)),
+            None => Line::raw(summary(&self.cluster)),
+        };
+        frame.render_widget(line, head);
+        let style = Style::new().fg(Color::Cyan);
+        frame.render_widget(Sparkline::default().data(self.deliveries.iter().copied()).style(style), spark);
+        let bold = Style::new().add_modifier(Modifier::BOLD);
+        let rows = self.cluster.nodes.iter().map(|node| {
+            let color = if node.state == "ok" { Color::Reset } else { Color::Yellow };
+            Row::new(node_cells(node, &self.cluster.own).map(Cell::new)).style(Style::new().fg(color))
+        });
+        let widths = [24, 9, 18, 8, 8, 9, 6, 10, 22, 8].map(Constraint::Length);
+        frame.render_widget(Table::new(rows, widths).header(Row::new(NODE_COLUMNS).style(bold)), upper);
+        let rows = self.cluster.channels.iter().map(|row| Row::new(channel_cells(row).map(Cell::new)));
+        let widths = [Constraint::Min(20), Constraint::Length(12), Constraint::Length(6), Constraint::Length(10)];
+        let table = Table::new(rows, widths).header(Row::new(CHANNEL_COLUMNS).style(bold));
+        let table = table.row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
+        frame.render_stateful_widget(table, lower, &mut self.channels);
+    }
+}
+
+/// The same as lines, columns separated by two spaces.
+pub fn text(cluster: &Cluster) -> String {
+    let nodes = cluster.nodes.iter().map(|node| node_cells(node, &cluster.own).to_vec());
+    let channels = cluster.channels.iter().map(|row| channel_cells(row).to_vec());
+    let mut out = summary(cluster) + "\n\n";
+    out += &table(&NODE_COLUMNS, nodes.collect());
+    out.push('\n');
+    out += &table(&CHANNEL_COLUMNS, channels.collect());
+    out
+}
+
+fn table(head: &[&str], mut rows: Vec<Vec<String>>) -> String {
+    rows.insert(0, head.iter().map(|name| (*name).to_owned()).collect());
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let mut out = String::new();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        out += cells.join("  ").trim_end();
+        out.push('\n');
+    }
+    out
+}
+
+fn summary(cluster: &Cluster) -> String {
+    let sum = |of: fn(&Record) -> f64| cluster.nodes.iter().map(of).sum::<f64>();
+    format!(
+        "{} nodes  {} of {} connections  {} events in/s  {} deliveries/s",
+        cluster.nodes.len(),
+        sum(|node| node.connections as f64),
+        sum(|node| node.connection_limit as f64),
+        sum(|node| node.events_in),
+        sum(|node| node.deliveries),
+    )
+}
+
+/// Names and states come from other nodes: nothing of them may steer the terminal.
+fn plain(text: &str) -> String {
+    printable(text).replace('\n', " ")
+}
+
+fn node_cells(node: &Record, own: &str) -> [String; 10] {
+    let link = &node.backplane;
+    let follow = link.follow.as_deref().unwrap_or("–");
+    [
+        format!("{}{}", plain(&node.name), if node.id == own { " *" } else { "" }),
+        plain(&node.state),
+        format!("{}/{}", node.connections, node.connection_limit),
+        format!("{:.0}", node.events_in),
+        format!("{:.0}", node.deliveries),
+        node.lag.map_or("–".into(), |lag| format!("{} ms", lag.p99 * 1000.0)),
+        format!("{:.0} %", node.cpu * 100.0),
+        format!("{:.1} MiB", node.memory_bytes as f64 / 1_048_576.0),
+        format!("{} {}", if link.up { "up" } else { "DOWN" }, plain(follow)),
+        humantime::format_duration(std::time::Duration::from_secs(node.uptime_seconds / 60 * 60)).to_string(),
+    ]
+}
+
+fn channel_cells(row: &super::Row) -> [String; 4] {
+    [plain(&row.channel), row.subscribers.to_string(), row.nodes.to_string(), format!("{:.1}", row.rate)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    fn cluster() -> Cluster {
+        let node = |id: &str, name: &str| Record {
+            id: id.into(),
+            name: name.into(),
+            state: "ok".into(),
+            connections: 5,
+            connection_limit: 10,
+            ..Record::default()
+        };
+        let channels = vec![super::super::Row { channel: "orders".into(), subscribers: 7, nodes: 2, rate: 1.5 }];
+        Cluster { own: "b".into(), nodes: vec![node("a", "one:1"), node("b", "evil\u{1b}[2J:2")], channels }
+    }
+
+    #[test]
+    fn the_screen_shows_nodes_channels_and_trouble() {
+        let mut terminal = Terminal::new(TestBackend::new(130, 20)).unwrap();
+        let mut view = View::new("http://n");
+        view.take(Ok(cluster()));
+        terminal.draw(|frame| view.draw(frame)).unwrap();
+        let shown = terminal.backend().to_string();
+        for part in ["2 nodes  10 of 20 connections", "one:1", "orders", "1.5"] {
+            assert!(shown.contains(part), "{part} in\n{shown}");
+        }
+        view.take(Err("connection refused".into()));
+        terminal.draw(|frame| view.draw(frame)).unwrap();
+        let shown = terminal.backend().to_string();
+        assert!(shown.contains("http://n: connection refused") && shown.contains("orders"), "{shown}");
+    }
+
+    #[test]
+    fn nothing_that_a_node_says_steers_the_terminal() {
+        let text = text(&cluster());
+        assert!(!text.contains('\u{1b}') && text.contains("orders"), "{text}");
+    }
+}

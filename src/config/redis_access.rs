@@ -1,0 +1,78 @@
+//! How Redis is reached: the flags that every command with `--redis` has, for what its URL leaves out.
+
+use super::values::{MINUTE, RedisUrl, SHORTEST, duration};
+use crate::backplane::redis::Settings;
+use crate::backplane::redis::access::{Access, Files};
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// See the module. What the URL says counts more.
+#[derive(Args, Clone, Debug)]
+pub struct RedisAccess {
+    /// User, where the URL names none.
+    #[arg(id = "redis_username", long = "redis-username", env = "FANTAIL_REDIS_USERNAME", value_name = "NAME")]
+    pub username: Option<String>,
+    /// File with the password, where the URL has none; read at each connect.
+    #[arg(id = "redis_password_file", long = "redis-password-file", env = "FANTAIL_REDIS_PASSWORD_FILE")]
+    #[arg(value_name = "PATH")]
+    pub password_file: Option<PathBuf>,
+    /// User at the sentinels, where the URL names none.
+    #[arg(id = "redis_sentinel_username", long = "redis-sentinel-username", env = "FANTAIL_REDIS_SENTINEL_USERNAME")]
+    #[arg(value_name = "NAME")]
+    pub sentinel_username: Option<String>,
+    /// File with the sentinels' password, where the URL has none; read at each connect.
+    #[arg(id = "redis_sentinel_password_file", long = "redis-sentinel-password-file")]
+    #[arg(env = "FANTAIL_REDIS_SENTINEL_PASSWORD_FILE", value_name = "PATH")]
+    pub sentinel_password_file: Option<PathBuf>,
+    /// PEM file of the authorities to trust instead of the system's; for rediss:// and its kin, read at each connect.
+    #[arg(id = "redis_ca", long = "redis-ca", env = "FANTAIL_REDIS_CA", value_name = "PATH")]
+    pub ca: Option<PathBuf>,
+    /// PEM file of the node's own certificate, where the server wants one.
+    #[arg(id = "redis_cert", long = "redis-cert", env = "FANTAIL_REDIS_CERT", value_name = "PATH")]
+    pub cert: Option<PathBuf>,
+    /// PEM file of its private key.
+    #[arg(id = "redis_key", long = "redis-key", env = "FANTAIL_REDIS_KEY", value_name = "PATH")]
+    pub key: Option<PathBuf>,
+    /// How long Redis may take for a connection or an answer before it counts as lost; 100ms to 1m.
+    #[arg(id = "redis_timeout", long = "redis-timeout", env = "FANTAIL_REDIS_TIMEOUT", default_value = "1s")]
+    #[arg(value_name = "DURATION", value_parser = duration(SHORTEST..=MINUTE))]
+    pub timeout: Duration,
+}
+
+impl RedisAccess {
+    /// Whether it fits this URL; `Err` is the line of what does not.
+    pub fn verify(&self, url: Option<&RedisUrl>) -> Result<(), String> {
+        match url {
+            Some(url) => self.settings(url).address().map(drop).map_err(|e| format!("--redis {e}")),
+            None => self.first_given().map_or(Ok(()), |flag| Err(format!("{flag}: it needs --redis"))),
+        }
+    }
+
+    /// For this URL, with the defaults of everything else.
+    pub fn settings(&self, url: &RedisUrl) -> Settings {
+        let files = Files { ca: self.ca.clone(), cert: self.cert.clone(), key: self.key.clone() };
+        let access = Access {
+            username: self.username.clone(),
+            password_file: self.password_file.clone(),
+            sentinel_username: self.sentinel_username.clone(),
+            sentinel_password_file: self.sentinel_password_file.clone(),
+            tls: Some(files).filter(|files| *files != Files::default()),
+            timeout: self.timeout,
+            ..Access::default()
+        };
+        Settings { access, ..Settings::new(url.with_credentials()) }
+    }
+
+    /// Not those that may well stand in the environment of a node without Redis.
+    fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            ("--redis-password-file", self.password_file.is_some()),
+            ("--redis-sentinel-password-file", self.sentinel_password_file.is_some()),
+            ("--redis-ca", self.ca.is_some()),
+            ("--redis-cert", self.cert.is_some()),
+            ("--redis-key", self.key.is_some()),
+        ];
+        given.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
+    }
+}
