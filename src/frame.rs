@@ -38,6 +38,43 @@ impl Kind {
 /// gap tells how many events were lost.
 pub type Rank = Option<NonZeroU64>;
 
+/// Where somebody stands in a stream, between two of its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// All up to here has been passed.
+    pub position: Position,
+    /// The rank that the next entry has; entries before it that are gone are no loss.
+    pub due: Rank,
+    /// Whether `position` is an entry, or was one when it was passed, so that its absence means something. Otherwise
+    /// it is a time, or any other place between two entries.
+    pub entry: bool,
+}
+
+impl Standing {
+    /// Behind a frame. What a gap stands behind is gone, so it is no witness.
+    pub fn behind(frame: &Frame, next: Rank) -> Standing {
+        match frame.is_event() {
+            true => Standing { position: frame.position, due: following(frame.rank), entry: true },
+            false => Standing { position: frame.position, due: next, entry: false },
+        }
+    }
+
+    /// How many entries before the next one are no loss.
+    pub fn rank(&self) -> Option<u64> {
+        self.due.map(|due| due.get() - 1)
+    }
+}
+
+/// The rank after a rank.
+pub fn following(rank: Rank) -> Rank {
+    rank.and_then(|rank| rank.checked_add(1))
+}
+
+/// What is due where so many entries have been passed.
+pub fn due_after(passed: Option<u64>) -> Rank {
+    passed.and_then(|passed| NonZeroU64::MIN.checked_add(passed))
+}
+
 /// One event, or one control event, as it goes over the wire.
 #[derive(Debug)]
 pub struct Frame {

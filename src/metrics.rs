@@ -49,6 +49,8 @@ pub struct Metrics {
     pub resumes: IntCounterVec,
     pub gaps: IntCounterVec,
     pub catch_ups: IntCounter,
+    pub catch_ups_waiting: IntGauge,
+    pub joins_waiting: IntGauge,
     pub backplane_up: IntGauge,
     pub backplane_shards_down: IntGauge,
     pub backplane_reconnects: IntCounter,
@@ -132,6 +134,9 @@ impl Metrics {
             resumes: r.counters("fantail_resumes_total", "How subscriptions with a position began.", "outcome"),
             gaps: r.counters("fantail_gaps_total", "Gaps announced, by reason.", "reason"),
             catch_ups: r.counter("fantail_catch_ups_total", "Pages of history read for subscribers behind the tail."),
+            catch_ups_waiting: r
+                .gauge("fantail_catch_ups_waiting", "Subscribers behind the tail that wait for a page of history."),
+            joins_waiting: r.gauge("fantail_joins_waiting", "Joins that wait for a channel's position."),
             backplane_up: r.gauge("fantail_backplane_up", "Whether the backplane can be read (1) or not (0)."),
             backplane_shards_down: r.gauge(
                 "fantail_backplane_shards_down",

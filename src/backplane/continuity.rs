@@ -11,10 +11,13 @@ use crate::position::Position;
 /// What is known of the place where somebody wants to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resume {
-    /// The last position that was received.
+    /// The last position that was passed.
     pub at: Position,
-    /// How many entries the stream had ever had up to and including `at`, where that is known.
+    /// How many entries the stream had ever had up to and including `at`, where that is known. Who began in the middle
+    /// of a stream counts what lay before; so at `0-0` too.
     pub rank: Option<u64>,
+    /// Whether `at` was an entry, not just a place between two.
+    pub entry: bool,
     /// Whether the entry `at` itself is still in the stream.
     pub present: bool,
 }
@@ -30,13 +33,15 @@ pub enum Verdict {
 
 /// Decides. `state` is `None` where the stream does not exist.
 pub fn judge(resume: Resume, state: Option<&StreamState>) -> Verdict {
-    let Resume { at, rank, present } = resume;
+    let Resume { at, rank, entry, present } = resume;
     if present {
         return Verdict::Continuous;
     }
+    // Who is at the beginning and knows no better has had nothing of the stream.
+    let rank = rank.or((at == Position::ZERO).then_some(0));
     let Some(state) = state else {
-        return match at {
-            Position::ZERO => Verdict::Continuous,
+        return match (at, rank) {
+            (Position::ZERO, Some(0)) => Verdict::Continuous,
             _ => broken(GapReason::Missing, Position::ZERO, None),
         };
     };
@@ -46,9 +51,10 @@ pub fn judge(resume: Resume, state: Option<&StreamState>) -> Verdict {
     if at > state.last {
         return broken(GapReason::Reset, state.last, None);
     }
+    let is_place = !entry || is_time(at);
     match state.first {
-        Some(first) if at >= first => inside(at, state),
-        _ => before(at, rank, state),
+        Some(first) if at >= first => inside(at, is_place, state),
+        _ => before(at, rank, is_place, state),
     }
 }
 
@@ -58,43 +64,44 @@ fn is_time(at: Position) -> bool {
 }
 
 /// Between the oldest entry and the last id, but not there: deleted by a producer, or never of this stream.
-fn inside(at: Position, state: &StreamState) -> Verdict {
+fn inside(at: Position, is_place: bool, state: &StreamState) -> Verdict {
     match state.max_deleted {
-        Some(deleted) if deleted < at && !is_time(at) => broken(GapReason::Reset, at, None),
+        Some(deleted) if deleted < at && !is_place => broken(GapReason::Reset, at, None),
         _ => Verdict::Continuous,
     }
 }
 
 /// Before the oldest entry, or the stream is empty though it has gone on.
-fn before(at: Position, rank: Option<u64>, state: &StreamState) -> Verdict {
+fn before(at: Position, rank: Option<u64>, is_place: bool, state: &StreamState) -> Verdict {
+    // Of an empty stream nothing can come any more but what is after its last id.
+    let after = if state.first.is_some() { at } else { state.last };
     let Some(added) = state.added else {
-        return before_uncounted(at, state);
+        return before_uncounted(at, after, state);
     };
     // All that the stream holds lies after `at`, so of the entries ever added those not held are `removed`; as
-    // `rank` of them were received, `removed - rank` were not.
+    // `rank` of them were passed, `removed - rank` were not.
     let removed = added.saturating_sub(state.length);
-    let rank = if at == Position::ZERO { Some(0) } else { rank };
     match rank {
         Some(rank) if rank == removed => Verdict::Continuous,
-        // More was received than is gone, but nothing of it is held: another stream's life counted it.
-        Some(rank) if rank > removed => broken(GapReason::Reset, at, None),
+        // More was passed than is gone, but nothing of it is held: another stream's life counted it.
+        Some(rank) if rank > removed => broken(GapReason::Reset, after, None),
         Some(rank) => {
             // What a producer deleted was not lost, and is not told apart from what was trimmed.
             let exact = state.max_deleted == Some(Position::ZERO);
-            broken(GapReason::Trimmed, at, exact.then_some(removed - rank))
+            broken(GapReason::Trimmed, after, exact.then_some(removed - rank))
         }
-        None if removed == 0 && is_time(at) => Verdict::Continuous,
+        None if removed == 0 && is_place => Verdict::Continuous,
         // Nothing was ever removed, so an entry before the first one was never of this stream: it was made anew.
-        None if removed == 0 => broken(GapReason::Reset, at, None),
-        None => broken(GapReason::Trimmed, at, None),
+        None if removed == 0 => broken(GapReason::Reset, after, None),
+        None => broken(GapReason::Trimmed, after, None),
     }
 }
 
 /// Redis 6.2 does not count: only who had nothing, of a stream that holds something, is taken to have lost nothing.
-fn before_uncounted(at: Position, state: &StreamState) -> Verdict {
+fn before_uncounted(at: Position, after: Position, state: &StreamState) -> Verdict {
     match at {
         Position::ZERO if state.length > 0 => Verdict::Continuous,
-        _ => broken(GapReason::Trimmed, at, None),
+        _ => broken(GapReason::Trimmed, after, None),
     }
 }
 

@@ -7,11 +7,10 @@ use super::post::{CatchUp, Framing, Page, Terms};
 use super::run::Courier;
 use super::subscriber::{Arrival, Behind, Composed, Leg, Plain, Route};
 use crate::cursor::{Place, write_cursor, write_position};
-use crate::frame::{Frame, Rank};
+use crate::frame::{Frame, Standing};
 use crate::gzip::Gzip;
-use crate::position::Position;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// Room before the blocks for a chunk size line: eight hex digits, CR, LF.
 const SIZE_LINE: usize = 10;
@@ -88,7 +87,7 @@ impl Courier {
                     Next::Frame(frame) => events += u64::from(write_frame(composed, index, &frame, &mut self.scratch)),
                     Next::Shared(frame) => events += u64::from(write_frame(composed, index, frame, &mut self.scratch)),
                     Next::Nothing => break,
-                    Next::Ask { given, received } => {
+                    Next::Ask { given, fresh, here } => {
                         let leg = &composed.legs[index];
                         // The desk ends only with the node.
                         let _ = self.around.desk.send(CatchUp {
@@ -97,10 +96,10 @@ impl Courier {
                             serial: subscriber.serial,
                             leg: index as u16,
                             feed: leg.feed.clone(),
-                            position: leg.position,
-                            rank: leg.rank,
-                            received,
+                            standing: leg.standing(),
+                            fresh,
                             given,
+                            here,
                         });
                         break;
                     }
@@ -116,10 +115,10 @@ impl Courier {
         let blocked = subscriber.blocked;
         let Route::Composed(composed) = &mut subscriber.route else { return };
         let Some(behind) = composed.behind(leg as usize) else { return };
-        behind.asked = false;
+        behind.asked = None;
         behind.given = behind.given.saturating_add(page.frames.len() as u32);
         behind.page = page.frames.into();
-        behind.arrived = Some(Arrival { position: page.position, rank: page.rank, at: page.at });
+        behind.arrived = Some(Arrival { standing: page.standing, at: page.at });
         if !blocked && self.flow(key, None) {
             self.settle(key);
         }
@@ -130,23 +129,14 @@ impl Courier {
         let subscriber = &mut self.subscribers[key as usize];
         let Route::Plain(plain) = &subscriber.route else { return };
         let Some(Some(mirror)) = self.mirrors.get(plain.feed as usize) else { return };
-        let mut kept = Kept {
-            leftover: cut.to_vec(),
-            at: plain.at,
-            position: mirror.position_before(plain.at),
-            rank: mirror.rank_before(plain.at),
-            last: false,
-        };
+        let mut kept =
+            Kept { leftover: cut.to_vec(), at: plain.at, standing: mirror.standing_at(plain.at), last: false };
         if let Some((offset, frame)) = mirror.frame(mirror.index(plain.at))
             && *offset < plain.at
         {
-            kept = Kept {
-                leftover: frame.chunk()[(plain.at - offset) as usize..].to_vec(),
-                at: offset + frame.chunk().len() as u64,
-                position: frame.position,
-                rank: frame.rank.or(kept.rank),
-                last: frame.last,
-            };
+            let at = offset + frame.chunk().len() as u64;
+            let leftover = frame.chunk()[(plain.at - offset) as usize..].to_vec();
+            kept = Kept { leftover, at, standing: mirror.standing_at(at), last: frame.last };
         }
         self.enrich_with(key, kept);
     }
@@ -156,12 +146,14 @@ impl Courier {
         let subscriber = &mut self.subscribers[key as usize];
         let Route::Plain(plain) = &subscriber.route else { return };
         let Some(Some(mirror)) = self.mirrors.get_mut(plain.feed as usize) else { return };
+        let Standing { position, due, entry } = kept.standing;
         let leg = Leg {
             feed: mirror.feed.clone(),
             place: plain.place,
             at: kept.at,
-            position: kept.position,
-            rank: kept.rank,
+            position,
+            due,
+            entry,
             finished: kept.last,
         };
         if subscriber.blocked {
@@ -223,10 +215,9 @@ fn is_plain(terms: &Terms) -> bool {
 pub struct Kept {
     /// The rest of the frame that it is in the middle of.
     pub leftover: Vec<u8>,
-    /// Behind that: offset, position and rank.
+    /// Behind that.
     pub at: u64,
-    pub position: Position,
-    pub rank: Rank,
+    pub standing: Standing,
     /// That was the channel's last event.
     pub last: bool,
 }
@@ -241,7 +232,8 @@ enum Next<'a> {
     /// It fell behind the tail, or was there and has written its page.
     Ask {
         given: u32,
-        received: bool,
+        fresh: bool,
+        here: Weak<()>,
     },
 }
 
@@ -265,9 +257,9 @@ fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror) -> Ne
             return Next::Frame(frame);
         }
         if let Some(arrival) = behind.arrived.take() {
-            behind.unreceived = false;
+            behind.fresh = false;
             let leg = &mut composed.legs[index];
-            (leg.position, leg.rank) = (arrival.position, arrival.rank);
+            leg.stand(arrival.standing);
             if let Some(at) = arrival.at {
                 leg.at = at;
                 composed.caught_up(index);
@@ -275,15 +267,20 @@ fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror) -> Ne
             }
         }
         let Some(behind) = composed.behind(index) else { return Next::Nothing };
-        if std::mem::replace(&mut behind.asked, true) {
+        if behind.asked.is_some() {
             return Next::Nothing;
         }
-        return Next::Ask { given: behind.given, received: !behind.unreceived };
+        let here = Arc::downgrade(behind.asked.insert(Arc::default()));
+        return Next::Ask { given: behind.given, fresh: behind.fresh, here };
     }
     let leg = &mut composed.legs[index];
     match mirror.frame(mirror.index(leg.at)) {
         Some((offset, frame)) if leg.at < mirror.end() => {
             leg.at = offset + frame.chunk().len() as u64;
+            leg.stand(match frame.is_event() {
+                true => Standing::behind(frame, None),
+                false => mirror.standing_at(leg.at),
+            });
             Next::Shared(frame)
         }
         _ => Next::Nothing,
@@ -293,11 +290,11 @@ fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror) -> Ne
 /// Writes a frame for one leg, unless the filter skips it; whether an event was written.
 fn write_frame(composed: &mut Composed, index: usize, frame: &Frame, into: &mut Vec<u8>) -> bool {
     let leg = &mut composed.legs[index];
+    leg.position = frame.position;
     if !frame.is_event() {
         shared(&mut composed.gzip, frame.rest(), || frame.packed_rest(), into);
         return false;
     }
-    (leg.position, leg.rank) = (frame.position, frame.rank);
     leg.finished = frame.last;
     if composed.terms.filter.as_ref().is_some_and(|filter| !filter.passes(frame.kind)) {
         composed.skipped = true;

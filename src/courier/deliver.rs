@@ -5,8 +5,7 @@ use super::leave::Reason;
 use super::mirror::{Member, Mirror};
 use super::run::Courier;
 use super::subscriber::{Plain, Route, Subscriber};
-use crate::frame::{Frame, Rank};
-use crate::position::Position;
+use crate::frame::{Frame, Standing};
 use crate::telemetry::trace::Delivery;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
@@ -35,7 +34,7 @@ pub struct Broadcast {
     /// Of its events those that are traced.
     traced: Vec<Arc<Delivery>>,
     /// Where a subscriber is who has all of it.
-    newest: (Position, Rank),
+    newest: Standing,
     /// It ends with the channel's last event: who has it is done.
     finale: bool,
     /// Other feeds advanced with it, so a subscriber of several may have more due.
@@ -136,7 +135,7 @@ impl Courier {
             mirror.offered = to;
             let (bytes, events, times) = glue(mirror, from, to);
             let finale = finale.is_some();
-            let newest = (mirror.position_before(to), mirror.rank_before(to));
+            let newest = mirror.standing_at(to);
             let traced = traced(mirror, from, to);
             return Some(Broadcast {
                 feed: number,
@@ -247,11 +246,8 @@ impl Courier {
         };
         if let Some(at) = gone {
             let rest = &broadcast.bytes.as_slice()[(at - broadcast.from) as usize..];
-            let (position, rank) = broadcast.newest;
-            self.enrich_with(
-                key,
-                Kept { leftover: rest.to_vec(), at: broadcast.to, position, rank, last: broadcast.finale },
-            );
+            let (at, standing, last) = (broadcast.to, broadcast.newest, broadcast.finale);
+            self.enrich_with(key, Kept { leftover: rest.to_vec(), at, standing, last });
         }
         self.block(key);
     }

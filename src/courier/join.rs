@@ -6,6 +6,7 @@ use super::mirror::{Member, Mirror};
 use super::post::{LegStart, Newcomer, Opening, Waiting};
 use super::run::{Courier, TICK};
 use super::subscriber::{Behind, Composed, Leg, Rest, Route, Subscriber, Ticket};
+use crate::frame::Standing;
 
 impl Courier {
     pub fn join(&mut self, newcomer: Newcomer) {
@@ -82,7 +83,7 @@ impl Courier {
     }
 
     fn take_place(&mut self, key: u32, index: usize, start: LegStart, rest: &mut Rest) -> Leg {
-        let LegStart { feed, position, at, rank, received, finished } = start;
+        let LegStart { feed, standing, at, fresh, finished } = start;
         let number = feed.number as usize;
         if self.mirrors.len() <= number {
             self.mirrors.resize_with(number + 1, || None);
@@ -102,9 +103,10 @@ impl Courier {
         }
         let place = mirror.add(Member { key, leg: index as u16 });
         if at.is_none() {
-            rest.behind.push((index as u16, Behind { unreceived: !received, ..Behind::default() }));
+            rest.behind.push((index as u16, Behind { fresh, ..Behind::default() }));
         }
-        Leg { feed, place, at: at.unwrap_or(0), position, rank, finished }
+        let Standing { position, due, entry } = standing;
+        Leg { feed, place, at: at.unwrap_or(0), position, due, entry, finished }
     }
 
     /// Watches a socket for hang-ups, and for room where it is full.

@@ -2,10 +2,9 @@
 //!
 //! Frames are shared, the list is the courier's own, so that a delivery takes no lock and counts no reference.
 
-use crate::frame::{Frame, Rank};
+use crate::frame::{Frame, Standing};
 use crate::hub::feed::{Extent, Feed};
 use crate::hub::stretch::Stretch;
-use crate::position::Position;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -22,8 +21,8 @@ pub struct Mirror {
     frames: Stretch,
     start: u64,
     end: u64,
-    /// The position before the first frame.
-    base: Position,
+    /// Before the first frame.
+    base: Standing,
     pub members: SmallVec<[Member; 2]>,
     /// Up to here every member that is not blocked was offered the frames.
     pub offered: u64,
@@ -42,7 +41,7 @@ impl Mirror {
             frames: Stretch::default(),
             start: extent.end,
             end: extent.end,
-            base: extent.position,
+            base: extent.base,
             members: SmallVec::new(),
             offered: extent.end,
             due: false,
@@ -92,7 +91,7 @@ impl Mirror {
             && *offset < start
         {
             self.start = offset + frame.chunk().len() as u64;
-            self.base = frame.position;
+            self.base = Standing::behind(frame, self.frames.get(1).and_then(|(_, next)| next.rank));
             self.frames.make().pop_front();
         }
         if self.frames.capacity() > 64 && self.frames.len() < self.frames.capacity() / 8 {
@@ -134,17 +133,13 @@ impl Mirror {
         self.after(at).find(|(_, frame)| frame.last).map(|(offset, frame)| offset + frame.chunk().len() as u64)
     }
 
-    /// The position of the newest event before an offset.
-    pub fn position_before(&self, at: u64) -> Position {
-        match self.index(at).checked_sub(1) {
-            Some(index) => self.frames[index].1.position,
+    /// Where somebody stands who has the frames before an offset.
+    pub fn standing_at(&self, at: u64) -> Standing {
+        let index = self.index(at);
+        match index.checked_sub(1) {
+            Some(before) => Standing::behind(&self.frames[before].1, self.frame(index).and_then(|(_, f)| f.rank)),
             None => self.base,
         }
-    }
-
-    /// The rank of the newest event before an offset.
-    pub fn rank_before(&self, at: u64) -> Rank {
-        self.index(at).checked_sub(1).and_then(|index| self.frames[index].1.rank)
     }
 
     /// How many frames lie after an offset.

@@ -5,16 +5,15 @@ use super::socket::Socket;
 use crate::auth::revocation::Disconnect;
 use crate::channel::Channel;
 use crate::cursor::Form;
-use crate::frame::{Frame, Rank};
+use crate::frame::{Frame, Standing};
 use crate::gzip::Gzip;
 use crate::hub::feed::Feed;
-use crate::position::Position;
 use crate::subscription::Filter;
 use mio::Waker;
 use parking_lot::Mutex;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 
 /// Letters that wait for the courier. A mutex and one flag: one wake covers many letters.
@@ -92,13 +91,11 @@ pub struct Opening {
 /// Where a leg begins.
 pub struct LegStart {
     pub feed: Arc<Feed>,
-    pub position: Position,
+    pub standing: Standing,
     /// Offset in the feed's log; `None`: behind it, to be caught up from history.
     pub at: Option<u64>,
-    /// How many entries the stream had up to there.
-    pub rank: Rank,
-    /// Whether `position` is an entry that the client received, so that passing over others would be a loss.
-    pub received: bool,
+    /// Behind the log: nothing is owed yet, it begins with whatever its first page has.
+    pub fresh: bool,
     /// Its channel has ended, and nothing of it is left to deliver.
     pub finished: bool,
 }
@@ -125,9 +122,8 @@ pub struct Terms {
 pub struct Page {
     /// Oldest first, control events among them.
     pub frames: Vec<Arc<Frame>>,
-    /// The position after these frames.
-    pub position: Position,
-    pub rank: Rank,
+    /// After these frames.
+    pub standing: Standing,
     /// Where the leg then goes on in the log; `None`: there is more history.
     pub at: Option<u64>,
 }
@@ -139,17 +135,23 @@ pub struct CatchUp {
     pub serial: u32,
     pub leg: u16,
     pub feed: Arc<Feed>,
-    pub position: Position,
-    pub rank: Rank,
-    /// Whether that is an entry that the client received.
-    pub received: bool,
+    pub standing: Standing,
+    /// Nothing is owed yet: it begins with whatever comes.
+    pub fresh: bool,
     /// Events of history that it was given already.
     pub given: u32,
+    /// Dead once the leg has gone.
+    pub here: Weak<()>,
 }
 
 impl CatchUp {
     pub fn channel(&self) -> &Channel {
         &self.feed.channel
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub fn is_gone(&self) -> bool {
+        self.here.strong_count() == 0
     }
 }
 

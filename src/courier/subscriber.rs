@@ -2,7 +2,7 @@
 
 use super::post::{Framing, Terms};
 use super::socket::Socket;
-use crate::frame::{Frame, Rank};
+use crate::frame::{Frame, Rank, Standing};
 use crate::gzip::Gzip;
 use crate::hub::feed::Feed;
 use crate::position::Position;
@@ -77,8 +77,10 @@ pub struct Leg {
     pub at: u64,
     /// The last event that was sent or skipped.
     pub position: Position,
-    /// That event's rank.
-    pub rank: Rank,
+    /// The rank that the next event has.
+    pub due: Rank,
+    /// See [`Standing::entry`].
+    pub entry: bool,
     /// The channel's last event was sent.
     pub finished: bool,
 }
@@ -86,12 +88,13 @@ pub struct Leg {
 /// A leg that is caught up from history.
 #[derive(Default)]
 pub struct Behind {
-    pub asked: bool,
+    /// A request is on its way; it is given up when this goes.
+    pub asked: Option<Arc<()>>,
     pub page: VecDeque<Arc<Frame>>,
     /// After this page.
     pub arrived: Option<Arrival>,
-    /// Its position is a time, not an entry that it received.
-    pub unreceived: bool,
+    /// Nothing is owed yet: it begins with its first page.
+    pub fresh: bool,
     /// Events of history it got so far.
     pub given: u32,
 }
@@ -105,10 +108,19 @@ pub struct Ticket {
 
 /// Where a page leads to.
 pub struct Arrival {
-    pub position: Position,
-    pub rank: Rank,
+    pub standing: Standing,
     /// Offset in the feed's log; `None`: there is more history.
     pub at: Option<u64>,
+}
+
+impl Leg {
+    pub fn standing(&self) -> Standing {
+        Standing { position: self.position, due: self.due, entry: self.entry }
+    }
+
+    pub fn stand(&mut self, standing: Standing) {
+        Standing { position: self.position, due: self.due, entry: self.entry } = standing;
+    }
 }
 
 impl Composed {

@@ -196,12 +196,12 @@ fn retry(context: &Context) -> Vec<u8> {
 fn write_beginning(into: &mut Vec<u8>, starts: &[Start]) {
     into.extend_from_slice(b"id: ");
     match starts {
-        [only] => write_position(into, only.position),
+        [only] => write_position(into, only.standing.position),
         _ => {
             let form = Form::of(starts.iter().map(|start| name_hash(&start.leg.feed().channel)));
             let places = starts.iter().map(|start| {
                 let feed = start.leg.feed();
-                Place { channel: &feed.channel, hash: feed.hash, at: start.position }
+                Place { channel: &feed.channel, hash: feed.hash, at: start.standing.position }
             });
             write_cursor(into, form, places);
         }
@@ -215,10 +215,9 @@ fn write_beginning(into: &mut Vec<u8>, starts: &[Start]) {
 fn legs(starts: Vec<Start>) -> Vec<LegStart> {
     let leg = |start: Start| LegStart {
         feed: start.leg.hand_over(),
-        position: start.position,
+        standing: start.standing,
         at: start.at,
-        rank: start.rank,
-        received: start.received,
+        fresh: start.fresh,
         finished: start.finished,
     };
     starts.into_iter().map(leg).collect()

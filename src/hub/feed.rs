@@ -7,7 +7,7 @@ use super::log::{Gone, Log};
 use crate::channel::Channel;
 use crate::courier::Post;
 use crate::cursor::name_hash;
-use crate::frame::Frame;
+use crate::frame::{Frame, Standing};
 use crate::position::Position;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
@@ -143,8 +143,7 @@ impl Feed {
         let state = self.state.lock();
         state.log.copy_from(from, into);
         let log = &state.log;
-        let base = log.position_before(from);
-        Extent { start: log.start(), end: log.end(), base, position: log.position() }
+        Extent { start: log.start(), end: log.end(), base: log.standing_at(from) }
     }
 
     /// One leg less; whether it was the last.
@@ -165,10 +164,8 @@ impl Feed {
 pub struct Extent {
     pub start: u64,
     pub end: u64,
-    /// The position before the first frame that was copied.
-    pub base: Position,
-    /// The newest.
-    pub position: Position,
+    /// Before the first frame that was copied.
+    pub base: Standing,
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::feed::{Feed, Life};
 use super::index::{Index, Named};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Link, StreamState};
 use crate::channel::Channel;
+use crate::position::Position;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hashbrown::{HashMap, HashSet};
@@ -61,6 +62,10 @@ struct Followed {
     absent: bool,
     /// Only the sweep doubts it: whether there is anything new is enough to know.
     swept: bool,
+    /// The stream's ids went back: what the log and the stream have in common is looked for after this position.
+    retrace: Option<Position>,
+    /// Tells it from an earlier one of the same channel, whose answers may still be on their way.
+    serial: u64,
 }
 
 impl Named for Followed {
@@ -68,15 +73,17 @@ impl Named for Followed {
         &self.feed.channel
     }
 }
+/// A stream's turn in a queue or a batch: nobody's, if it was followed anew since.
+type Turn = (Channel, u64);
 
 /// Somebody who waits until a feed is up to date.
 type Waiting = oneshot::Sender<Result<(), BackplaneError>>;
 
 /// One batch's answer.
 enum Done {
-    Attached(Vec<Channel>, Result<Vec<Result<Option<StreamState>, BackplaneError>>, BackplaneError>),
-    Read(Vec<Channel>, usize, Result<Vec<Result<Vec<Entry>, BackplaneError>>, BackplaneError>),
-    Examined(Vec<Channel>, usize, Result<Vec<Result<Examined, BackplaneError>>, BackplaneError>),
+    Attached(Vec<Turn>, Result<Vec<Result<Option<StreamState>, BackplaneError>>, BackplaneError>),
+    Read(Vec<Turn>, usize, Result<Vec<Result<Vec<Entry>, BackplaneError>>, BackplaneError>),
+    Examined(Vec<Turn>, usize, Result<Vec<Result<Examined, BackplaneError>>, BackplaneError>),
     Sampled(Vec<Channel>, Result<Vec<Result<Option<StreamState>, BackplaneError>>, BackplaneError>),
 }
 
@@ -88,9 +95,10 @@ pub struct Follower {
     followed: Index<Followed>,
     waiting: HashMap<Channel, Vec<Waiting>>,
     /// Feeds to attach, to read, to examine.
-    fresh: VecDeque<Channel>,
-    changed: VecDeque<Channel>,
-    doubtful: VecDeque<Channel>,
+    fresh: VecDeque<Turn>,
+    changed: VecDeque<Turn>,
+    doubtful: VecDeque<Turn>,
+    serial: u64,
     /// Where the sweep stands.
     sweep: usize,
     /// Streams whose part of the backplane is down, each at most once.
@@ -112,6 +120,7 @@ impl Follower {
             fresh: VecDeque::new(),
             changed: VecDeque::new(),
             doubtful: VecDeque::new(),
+            serial: 0,
             sweep: 0,
             parked: HashSet::new(),
             reaches: Reaches::new(needed),
@@ -161,6 +170,7 @@ impl Follower {
                 _ = link_changed(&mut link) => {}
                 _ = retry.tick(), if !self.parked.is_empty() => self.unpark(),
                 _ = second.tick() => {
+                    self.prune();
                     self.sweep_some();
                     self.sample_some(*link.borrow());
                     self.tell_stall();
@@ -180,15 +190,56 @@ impl Follower {
                     state.life = if state.life == Life::Live { Life::Dormant } else { state.life };
                     drop(state);
                     let unwanted = |f: &Followed| Arc::ptr_eq(&f.feed, &feed);
-                    if !self.waiting.contains_key(&feed.channel)
-                        && self.followed.get(&feed.channel).is_some_and(unwanted)
-                    {
-                        self.followed.remove(&feed.channel);
-                        self.hub.backplane.unfollowed(&feed.channel);
+                    let waits = self.waiting.get(&feed.channel).is_some_and(|w| w.iter().any(|w| !w.is_closed()));
+                    if !waits && self.followed.get(&feed.channel).is_some_and(unwanted) {
+                        self.unfollow(&feed.channel);
                     }
                 }
             }
         }
+    }
+
+    fn unfollow(&mut self, channel: &Channel) {
+        self.waiting.remove(channel);
+        self.followed.remove(channel);
+        self.parked.remove(channel);
+        self.hub.backplane.unfollowed(channel);
+    }
+
+    /// Forgets who waits no more, as during an outage nothing else does, and the turns of what is followed no more.
+    fn prune(&mut self) {
+        let mut left = Vec::new();
+        let mut waiting = 0;
+        self.waiting.retain(|channel, list| {
+            list.retain(|waiting| !waiting.is_closed());
+            waiting += list.len();
+            if list.is_empty() {
+                left.push(channel.clone());
+            }
+            !list.is_empty()
+        });
+        self.hub.metrics.joins_waiting.set(waiting as i64);
+        for channel in left {
+            let unwanted = self.followed.get(&channel).is_some_and(|f| {
+                let state = f.feed.lock();
+                state.legs == 0 && state.life == Life::Unattached
+            });
+            if unwanted {
+                self.unfollow(&channel);
+            }
+        }
+        let followed = &self.followed;
+        for queue in [&mut self.fresh, &mut self.changed, &mut self.doubtful] {
+            if queue.len() > followed.len() {
+                queue.retain(|(channel, serial)| followed.get(channel).is_some_and(|f| f.serial == *serial));
+                queue.shrink_to(2 * queue.len());
+            }
+        }
+    }
+
+    /// What a turn is for.
+    fn current(&mut self, (channel, serial): &Turn) -> Option<&mut Followed> {
+        self.followed.get_mut(channel).filter(|followed| followed.serial == *serial)
     }
 
     fn attach(&mut self, feed: Arc<Feed>, waiting: Waiting) {
@@ -205,14 +256,18 @@ impl Follower {
             }
             return;
         }
-        let mut followed = Followed { feed, dirty: false, busy: true, absent: true, swept: false };
+        self.serial += 1;
+        let turn = (channel.clone(), self.serial);
+        let (busy, absent, serial) = (true, true, self.serial);
+        let mut followed = Followed { feed, dirty: false, busy, absent, swept: false, retrace: None, serial };
         if life == Life::Unattached {
-            self.fresh.push_back(channel.clone());
+            self.fresh.push_back(turn);
         } else {
             // Awake again: whatever came while it slept is found by an examination.
             followed.dirty = true;
-            self.doubtful.push_back(channel.clone());
+            self.doubtful.push_back(turn);
         }
+        self.parked.remove(&channel);
         self.followed.insert(&channel, |_| followed);
     }
 
@@ -223,7 +278,7 @@ impl Follower {
         if !followed.busy {
             followed.busy = true;
             let queue = if followed.absent { &mut self.doubtful } else { &mut self.changed };
-            queue.push_back(channel.clone());
+            queue.push_back((channel.clone(), followed.serial));
         }
     }
 
@@ -233,7 +288,7 @@ impl Follower {
         let Some(followed) = self.followed.get_mut(channel).filter(|f| !f.busy) else { return };
         followed.busy = true;
         followed.swept = followed.absent;
-        self.changed.push_back(channel.clone());
+        self.changed.push_back((channel.clone(), followed.serial));
     }
 
     fn mark_all(&mut self) {
@@ -245,9 +300,9 @@ impl Follower {
     fn unpark(&mut self) {
         for channel in std::mem::take(&mut self.parked) {
             let Some(followed) = self.followed.get(&channel) else { continue };
-            let life = followed.feed.lock().life;
+            let (life, serial) = (followed.feed.lock().life, followed.serial);
             match life {
-                Life::Unattached => self.fresh.push_back(channel),
+                Life::Unattached => self.fresh.push_back((channel, serial)),
                 Life::Live | Life::Dormant => self.mark(&channel),
             }
         }
@@ -283,14 +338,14 @@ impl Follower {
             if !self.fresh.is_empty() {
                 self.start_attach();
             } else if !self.doubtful.is_empty() {
-                let asks = take_batch(&mut self.doubtful, &mut self.followed);
-                self.start(asks, |channels, count, backplane, asks| {
-                    Box::pin(async move { Done::Examined(channels, count, backplane.examine(asks).await) })
+                let batch = take_batch(&mut self.doubtful, &mut self.followed);
+                self.start(batch, |turns, count, backplane, asks| {
+                    Box::pin(async move { Done::Examined(turns, count, backplane.examine(asks).await) })
                 });
             } else if !self.changed.is_empty() {
-                let asks = take_batch(&mut self.changed, &mut self.followed);
-                self.start(asks, |channels, count, backplane, asks| {
-                    Box::pin(async move { Done::Read(channels, count, backplane.read(asks).await) })
+                let batch = take_batch(&mut self.changed, &mut self.followed);
+                self.start(batch, |turns, count, backplane, asks| {
+                    Box::pin(async move { Done::Read(turns, count, backplane.read(asks).await) })
                 });
             } else {
                 return;
@@ -300,35 +355,39 @@ impl Follower {
 
     fn start_attach(&mut self) {
         let count = self.fresh.len().min(BATCH_STREAMS);
-        let channels: Vec<Channel> = self.fresh.drain(..count).collect();
+        let followed = &self.followed;
+        let current = |turn: &Turn| followed.get(&turn.0).is_some_and(|f| f.serial == turn.1);
+        let turns: Vec<Turn> = self.fresh.drain(..count).filter(current).collect();
+        if turns.is_empty() {
+            return;
+        }
         let backplane = self.hub.backplane.clone();
         self.batches.push(Box::pin(async move {
-            let answer = backplane.inspect(channels.clone()).await;
-            Done::Attached(channels, answer)
+            let answer = backplane.inspect(turns.iter().map(|(channel, _)| channel.clone()).collect()).await;
+            Done::Attached(turns, answer)
         }));
     }
 
     fn start(
         &mut self,
-        asks: Vec<Ask>,
-        batch: impl FnOnce(Vec<Channel>, usize, Arc<dyn crate::backplane::Backplane>, Vec<Ask>) -> Batch,
+        (turns, asks): (Vec<Turn>, Vec<Ask>),
+        batch: impl FnOnce(Vec<Turn>, usize, Arc<dyn crate::backplane::Backplane>, Vec<Ask>) -> Batch,
     ) {
         let Some(first) = asks.first() else { return };
         let count = first.count;
-        let channels = asks.iter().map(|ask| ask.channel.clone()).collect();
-        self.batches.push(batch(channels, count, self.hub.backplane.clone(), asks));
+        self.batches.push(batch(turns, count, self.hub.backplane.clone(), asks));
     }
 }
 
 /// Takes streams whose answer stays within a batch's bytes.
-fn take_batch(queue: &mut VecDeque<Channel>, followed: &mut Index<Followed>) -> Vec<Ask> {
-    let mut asks: Vec<Ask> = Vec::new();
+fn take_batch(queue: &mut VecDeque<Turn>, followed: &mut Index<Followed>) -> (Vec<Turn>, Vec<Ask>) {
+    let (mut turns, mut asks): (Vec<Turn>, Vec<Ask>) = (Vec::new(), Vec::new());
     let mut bytes = 0;
     while asks.len() < BATCH_STREAMS
-        && let Some(channel) = queue.pop_front()
+        && let Some((channel, serial)) = queue.pop_front()
     {
         // Unfollowed since it was queued.
-        let Some(followed) = followed.get_mut(&channel) else { continue };
+        let Some(followed) = followed.get_mut(&channel).filter(|f| f.serial == serial) else { continue };
         // A report while it waited for a mere glance is worth a real look.
         followed.swept &= !std::mem::take(&mut followed.dirty);
         let (position, mean) = {
@@ -336,7 +395,12 @@ fn take_batch(queue: &mut VecDeque<Channel>, followed: &mut Index<Followed>) -> 
             (state.log.position(), state.mean_bytes as usize)
         };
         bytes += mean;
-        let after = if followed.swept { position } else { position.before() };
+        let after = match followed.retrace {
+            Some(after) => after,
+            None if followed.swept => position,
+            None => position.before(),
+        };
+        turns.push((channel.clone(), serial));
         asks.push(Ask { channel, after, count: 0 });
         if bytes * ENTRIES.start() >= BATCH_BYTES {
             break;
@@ -344,7 +408,7 @@ fn take_batch(queue: &mut VecDeque<Channel>, followed: &mut Index<Followed>) -> 
     }
     let count = (BATCH_BYTES / bytes.max(1)).clamp(*ENTRIES.start(), *ENTRIES.end());
     asks.iter_mut().for_each(|ask| ask.count = count);
-    asks
+    (turns, asks)
 }
 
 /// Never ends where the backplane has gone: then the node ends too.

@@ -12,7 +12,7 @@ use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, StreamState, Toward};
 use crate::channel::Channel;
 use crate::event::Event;
-use crate::frame::{Frame, Gap, GapReason, Rank};
+use crate::frame::{Frame, Gap, GapReason, Rank, Standing, due_after};
 use crate::position::Position;
 use crate::telemetry::trace::spans;
 use std::num::NonZeroU64;
@@ -36,13 +36,11 @@ pub enum Want {
 /// Where a subscription begins in a channel.
 pub struct Start {
     pub leg: LegGuard,
-    pub position: Position,
+    pub standing: Standing,
     /// Offset in the feed's log; `None`: behind it.
     pub at: Option<u64>,
-    /// How many entries the stream had up to there, where that matters.
-    pub rank: Rank,
-    /// Whether `position` is an entry that the client received.
-    pub received: bool,
+    /// Behind the log: nothing is owed yet, it begins with whatever its first page has.
+    pub fresh: bool,
     pub gap: Option<Gap>,
     /// The channel has ended, and nothing is left to deliver.
     pub finished: bool,
@@ -105,22 +103,22 @@ impl Hub {
     ) -> Result<Start, JoinError> {
         let leg = self.enter(channel).map_err(JoinError::Full)?;
         let feed = leg.feed().clone();
-        self.attach(&feed).await?;
+        let attached = self.attach(&feed).await?;
         let start = match (want, newest) {
             (Want::Resume(position), _) => self.resume(&feed, position).await?,
             (Want::Foreign, _) => foreign(&feed),
             (Want::End, None) => Found::at_end(&feed),
             (Want::End, Some(count)) => self.last(&feed, Position::ZERO, count).await?,
             (Want::After(position), Some(count)) => self.last(&feed, position, count).await?,
-            (Want::After(position), None) => self.after(&feed, position).await?,
+            (Want::After(position), None) => self.after(&feed, position, attached).await?,
         };
         let seems_finished = {
             let state = feed.lock();
             state.log.finished() && start.at == Some(state.log.end()) && start.gap.is_none()
         };
-        let finished = seems_finished && self.is_finished(&feed, start.position).await?;
-        let Found { position, at, rank, received, gap, outcome } = start;
-        Ok(Start { leg, position, at, rank, received, gap, finished, outcome })
+        let finished = seems_finished && self.is_finished(&feed, start.standing.position).await?;
+        let Found { standing, at, fresh, gap, outcome } = start;
+        Ok(Start { leg, standing, at, fresh, gap, finished, outcome })
     }
 
     /// A channel's end ends clients for good, so the stream itself is asked: its producer may have gone on by now.
@@ -133,13 +131,15 @@ impl Hub {
         Ok(finished)
     }
 
-    async fn attach(&self, feed: &Arc<Feed>) -> Result<(), BackplaneError> {
+    /// Whether it was not live before, so that it is as new as can be.
+    async fn attach(&self, feed: &Arc<Feed>) -> Result<bool, BackplaneError> {
         if feed.lock().life == Life::Live {
-            return Ok(());
+            return Ok(false);
         }
         let (told, wait) = oneshot::channel();
         self.request(Request::Attach(feed.clone(), told));
-        wait.await.unwrap_or_else(|_| Err(BackplaneError::Down("the node is ending".into())))
+        let told = wait.await.unwrap_or_else(|_| Err(BackplaneError::Down("the node is ending".into())));
+        told.map(|()| true)
     }
 
     async fn resume(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
@@ -149,13 +149,17 @@ impl Hub {
             let located = locate(feed, position);
             match located {
                 Ok(at) => {
-                    let live = feed.lock().log.end() == at;
+                    let (live, standing) = {
+                        let state = feed.lock();
+                        let standing = Standing { position, entry: true, ..state.log.standing_at(at) };
+                        (state.log.end() == at, standing)
+                    };
                     let outcome = match (live, read) {
                         (true, _) => Outcome::Live,
                         (false, false) => Outcome::Tail,
                         (false, true) => Outcome::History,
                     };
-                    return Ok(Found { position, at: Some(at), rank: None, received: true, gap: None, outcome });
+                    return Ok(Found { standing, at: Some(at), fresh: false, gap: None, outcome });
                 }
                 Err(Gone::Older) => {
                     read = true;
@@ -187,16 +191,32 @@ impl Hub {
     async fn judged(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
         let (known, examined) = self.shared_look(feed, position).await?;
         self.went_back(feed, known, examined.state.as_ref())?;
-        let present = examined.entries.first().is_some_and(|entry| entry.position == position);
+        let present = has(&examined.entries, position);
         let state = examined.state.as_ref();
         let first_after = |after| examined.entries.iter().map(|entry| entry.position).find(|p| *p > after);
-        let rank = |after| rank_before(first_after(after), state).and_then(NonZeroU64::new);
-        match judge(Resume { at: position, rank: None, present }, state) {
-            Verdict::Continuous => {
-                Ok(Found { outcome: Outcome::History, rank: rank(position), ..place(feed, position) })
-            }
+        // From now on what is lost before it is read shows.
+        let judged_at = |after: Position| {
+            let found = place(feed, after);
+            let counted = due_after(rank_before(first_after(after), state));
+            let position = after.min(feed.lock().log.position());
+            let entry = present && position == after;
+            let due = found.standing.due.filter(|_| found.at.is_some()).or(counted);
+            Found { standing: Standing { position, due, entry }, fresh: found.fresh && !entry, ..found }
+        };
+        match judge(Resume { at: position, rank: None, entry: true, present }, state) {
+            Verdict::Continuous => Ok(judged_at(position)),
             Verdict::Broken { reason, after, lost } => {
-                let found = place(feed, after);
+                let (mut found, mut lost) = (judged_at(after), lost);
+                let covered = matches!(feed.locate(position), Ok(_) | Err(Gone::Absent(_)));
+                if reason == GapReason::Trimmed && covered {
+                    // The tail still has some of what the stream has not; who had nothing has lost what is before it.
+                    found = judged_at(position);
+                    let before = found.standing.rank().filter(|_| position == Position::ZERO);
+                    if before == Some(0) {
+                        return Ok(found);
+                    }
+                    lost = lost.and(before);
+                }
                 let first = found.at.map_or_else(|| first_after(after), |at| feed.lock().log.event_from(at));
                 let gap = Gap {
                     channel: feed.channel.to_string(),
@@ -206,7 +226,7 @@ impl Hub {
                     lost,
                 };
                 let outcome = if reason == GapReason::Reset { Outcome::Reset } else { Outcome::Gap };
-                Ok(Found { gap: Some(gap), outcome, rank: rank(after), ..found })
+                Ok(Found { gap: Some(gap), outcome, ..found })
             }
         }
     }
@@ -229,8 +249,8 @@ impl Hub {
     /// Far behind the tail: its courier asks for history, which is judged there if the entry is not found.
     async fn behind(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
         let (_, examined) = self.shared_look(feed, position).await?;
-        match examined.entries.first().is_some_and(|entry| entry.position == position) {
-            true => Ok(Found { position, at: None, rank: None, received: true, gap: None, outcome: Outcome::History }),
+        match has(&examined.entries, position) {
+            true => Ok(Found::behind(position, true)),
             false => self.judged(feed, position).await,
         }
     }
@@ -244,7 +264,11 @@ impl Hub {
     }
 
     /// The same, and before it the feed's own position; a little older at most where many want to know it at once.
-    async fn shared_look(&self, feed: &Arc<Feed>, position: Position) -> Result<(Position, Examined), BackplaneError> {
+    pub(super) async fn shared_look(
+        &self,
+        feed: &Arc<Feed>,
+        position: Position,
+    ) -> Result<(Position, Examined), BackplaneError> {
         let look = async {
             let known = feed.lock().log.position();
             Ok((known, self.look(feed, position).await?))
@@ -252,39 +276,76 @@ impl Hub {
         self.looks.get(feed, position, look).await
     }
 
-    /// Everything after a position in time.
-    async fn after(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
-        if matches!(feed.locate(position), Err(Gone::Older)) {
-            self.extend(feed, position, self.replay_limit).await?;
+    /// Everything after a position in time. `attached`: the feed has just been read.
+    async fn after(&self, feed: &Arc<Feed>, position: Position, attached: bool) -> Result<Found, BackplaneError> {
+        match feed.locate(position) {
+            Err(Gone::Older) => drop(self.extend(feed, position, self.replay_limit).await?),
+            Err(Gone::Ahead) if !attached => {
+                // Not a shared answer, which may be older than the time that is asked for.
+                let newest = feed.lock().log.position();
+                let examined = self.look(feed, newest).await?;
+                let newest = feed.lock().log.position();
+                if examined.entries.iter().any(|entry| entry.position > newest) {
+                    // What this node has not read yet may be of before that time.
+                    self.request(Request::Refresh(feed.clone()));
+                    return Err(BackplaneError::Down("this node lags behind the stream".into()));
+                }
+            }
+            _ => {}
         }
-        Ok(Found { outcome: Outcome::History, ..place(feed, position) })
+        Ok(place(feed, position))
     }
 
     /// The newest events after a position.
     async fn last(&self, feed: &Arc<Feed>, position: Position, count: usize) -> Result<Found, BackplaneError> {
-        if feed.lock().log.events() < count && feed.lock().log.base() > position {
+        let lacks = |feed: &Feed| feed.lock().log.events() < count && feed.lock().log.base() > position;
+        if lacks(feed) {
             self.extend(feed, position, count).await?;
         }
+        if lacks(feed)
+            && let Some(found) = self.newest_behind(feed, position, count).await?
+        {
+            return Ok(found);
+        }
         let state = feed.lock();
-        let (at, before) = state.log.newest(count);
-        let first = match state.log.locate(position) {
-            Ok(first) | Err(Gone::Absent(first)) => Some(first),
-            Err(Gone::Ahead) => Some(state.log.end()),
-            Err(Gone::Older) => None,
+        let log = &state.log;
+        let newest = log.newest(count);
+        let at = match log.locate(position) {
+            Ok(first) | Err(Gone::Absent(first)) => newest.max(first),
+            Err(Gone::Ahead) => log.end(),
+            Err(Gone::Older) => newest,
         };
-        Ok(match first {
-            Some(first) if first > at => Found {
-                rank: None,
-                received: false,
-                position: position.min(state.log.position()),
-                at: Some(first),
-                gap: None,
-                outcome: Outcome::Tail,
-            },
-            _ => {
-                Found { position: before, at: Some(at), rank: None, received: false, gap: None, outcome: Outcome::Tail }
-            }
-        })
+        Ok(Found { standing: log.standing_at(at), at: Some(at), fresh: false, gap: None, outcome: Outcome::Tail })
+    }
+
+    /// The same where the tail has no room for them: looks back in the stream for the entry before them. `None`: the
+    /// tail has all that there is.
+    async fn newest_behind(
+        &self,
+        feed: &Arc<Feed>,
+        position: Position,
+        count: usize,
+    ) -> Result<Option<Found>, BackplaneError> {
+        let (mut newest, mut left) = {
+            let state = feed.lock();
+            // One more than is wanted: it is the witness.
+            (state.log.base(), count.min(self.replay_limit).saturating_sub(state.log.events()) + 1)
+        };
+        let mut begin = None;
+        while left > 0 && newest > position {
+            let page = PAGE_BYTES / (feed.lock().mean_bytes as usize).max(1);
+            let page = page.clamp(1, PAGE).min(left);
+            let (channel, oldest) = (feed.channel.clone(), position.after());
+            let span = Span { channel, oldest, newest, count: page, toward: Toward::Oldest };
+            let entries = self.read_history(span).await?;
+            let Some(first) = entries.first().map(|entry| entry.position) else { break };
+            left -= entries.len();
+            (begin, newest) = (Some((first, left == 0)), first.before());
+        }
+        Ok(begin.map(|(first, complete)| match complete {
+            true => Found::behind(first, true),
+            false => Found::behind(first.before().max(position), false),
+        }))
     }
 
     /// Extends the tail backwards until it covers what lies after `position` or has `count` events; `false` where it
@@ -354,22 +415,30 @@ fn prepend(log: &mut Log, mut entries: Vec<Entry>, position: Position, complete:
         Some(first) if !found && !complete => first.position.before(),
         _ => position,
     };
-    log.prepend(encode(&entries), base, found);
+    // Counted back from what the log begins with. An entry deleted between counts as passed, which it is.
+    let next = log.oldest_rank().and_then(|next| next.get().checked_sub(entries.len() as u64));
+    log.prepend(encode(&entries, next.and_then(NonZeroU64::new)), base, found);
 }
 
-/// Frames of entries.
-pub(super) fn encode(entries: &[Entry]) -> Vec<Arc<Frame>> {
-    entries.iter().map(|entry| Arc::new(Frame::new(entry.position, Event::from_entry(entry)))).collect()
+/// Frames of entries, of which the first has rank `next`.
+pub(super) fn encode(entries: &[Entry], next: Rank) -> Vec<Arc<Frame>> {
+    let ranked = |(entry, count): (&Entry, u64)| {
+        let rank = next.and_then(|next| next.checked_add(count));
+        Arc::new(Frame::new(entry.position, Event::from_entry(entry)).ranked(rank))
+    };
+    entries.iter().zip(0..).map(ranked).collect()
+}
+
+/// Whether an entry is among these.
+pub(super) fn has(entries: &[Entry], position: Position) -> bool {
+    entries.iter().any(|entry| entry.position == position)
 }
 
 /// A place in a feed, without its leg.
 struct Found {
-    position: Position,
+    standing: Standing,
     at: Option<u64>,
-    /// Entries that the stream had lost when it was judged: if more are lost before they are read, that shows.
-    rank: Rank,
-    /// Whether `position` is an entry that the client received and that was not judged yet.
-    received: bool,
+    fresh: bool,
     gap: Option<Gap>,
     outcome: Outcome,
 }
@@ -377,14 +446,14 @@ struct Found {
 impl Found {
     fn at_end(feed: &Arc<Feed>) -> Found {
         let state = feed.lock();
-        Found {
-            position: state.log.position(),
-            at: Some(state.log.end()),
-            rank: None,
-            received: true,
-            gap: None,
-            outcome: Outcome::Live,
-        }
+        let end = state.log.end();
+        Found { standing: state.log.standing_at(end), at: Some(end), fresh: false, gap: None, outcome: Outcome::Live }
+    }
+
+    /// Older than the tail. `entry`: whether an entry is there, so that what follows it is owed.
+    fn behind(position: Position, entry: bool) -> Found {
+        let standing = Standing { position, due: None, entry };
+        Found { standing, at: None, fresh: !entry, gap: None, outcome: Outcome::History }
     }
 }
 
@@ -394,7 +463,7 @@ fn foreign(feed: &Arc<Feed>) -> Found {
         channel: feed.channel.to_string(),
         reason: GapReason::Reset,
         resume_from: None,
-        continues_at: Some(found.position),
+        continues_at: Some(found.standing.position),
         lost: None,
     };
     Found { gap: Some(gap), outcome: Outcome::Reset, ..found }
@@ -407,11 +476,17 @@ fn locate(feed: &Arc<Feed>, position: Position) -> Result<u64, Gone> {
 /// What follows a position, whether or not an entry of that id is known.
 fn place(feed: &Arc<Feed>, position: Position) -> Found {
     let state = feed.lock();
-    let at = match state.log.locate(position) {
-        Ok(at) | Err(Gone::Absent(at)) => Some(at),
-        Err(Gone::Ahead) => Some(state.log.end()),
-        Err(Gone::Older) => None,
+    let log = &state.log;
+    let at = match log.locate(position) {
+        Ok(at) | Err(Gone::Absent(at)) => at,
+        Err(Gone::Ahead) => log.end(),
+        Err(Gone::Older) => return Found::behind(position, false),
     };
-    let position = position.min(state.log.position());
-    Found { position, at, rank: None, received: false, gap: None, outcome: Outcome::History }
+    let before = log.standing_at(at);
+    let standing = match before.entry {
+        // As good a place as the one between the two, and its absence means something.
+        true => before,
+        false => Standing { position: position.min(log.position()), ..before },
+    };
+    Found { standing, at: Some(at), fresh: false, gap: None, outcome: Outcome::History }
 }

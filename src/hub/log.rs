@@ -5,7 +5,7 @@
 //! backwards when somebody needs older history.
 
 use super::stretch::Stretch;
-use crate::frame::Frame;
+use crate::frame::{Frame, Rank, Standing, due_after};
 use crate::position::Position;
 use std::sync::Arc;
 
@@ -171,21 +171,11 @@ impl Log {
         if known { Ok(place) } else { Err(Gone::Absent(place)) }
     }
 
-    /// The place and position before the newest `count` events, or as many as there are.
-    pub fn newest(&self, count: usize) -> (u64, Position) {
-        let mut left = count;
-        let mut at = (self.end, self.position);
-        for (index, (offset, frame)) in self.frames.iter().enumerate().rev() {
-            if left == 0 || *offset < self.floor {
-                break;
-            }
-            if frame.is_event() {
-                left -= 1;
-                let before = index.checked_sub(1).map(|i| &self.frames[i]).filter(|(o, _)| *o >= self.floor);
-                at = (*offset, before.map_or(self.base, |(_, f)| f.position));
-            }
-        }
-        at
+    /// The place before the newest `count` events, or as many as there are.
+    pub fn newest(&self, count: usize) -> u64 {
+        let located = self.frames.iter().rev().take_while(|(offset, _)| *offset >= self.floor);
+        let events = located.filter(|(_, frame)| frame.is_event());
+        events.take(count).last().map_or(self.end, |(offset, _)| *offset)
     }
 
     /// The first event at or after an offset.
@@ -206,15 +196,27 @@ impl Log {
         into.extend(self.frames.iter().skip(self.frames.len() - fresh).cloned());
     }
 
-    /// The position of the newest event before the frames at and after an offset.
-    pub fn position_before(&self, at: u64) -> Position {
-        let index = self.frames.partition_point(|(offset, _)| *offset < at);
-        match (index.checked_sub(1), self.frames.get(index)) {
-            (Some(before), _) => self.frames[before].1.position,
-            // Of the life before a reset, whose base is forgotten.
-            (None, Some((offset, frame))) if *offset < self.floor => frame.position.before(),
-            (None, _) => self.base,
+    /// Where somebody stands who has all before the frames at and after an offset.
+    pub fn standing_at(&self, at: u64) -> Standing {
+        let newest = Standing { position: self.position, due: due_after(self.rank()), entry: true };
+        if at >= self.end {
+            return newest;
         }
+        let index = self.frames.partition_point(|(offset, _)| *offset < at);
+        let due = self.frames.get(index).map_or(newest.due, |(_, frame)| frame.rank);
+        match (index.checked_sub(1).filter(|_| at != self.floor), self.frames.get(index)) {
+            (Some(before), _) => Standing::behind(&self.frames[before].1, due),
+            // Of the life before a reset, whose base is forgotten.
+            (None, Some((offset, frame))) if *offset < self.floor => {
+                Standing { position: frame.position.before(), due, entry: false }
+            }
+            (None, _) => Standing { position: self.base, due, entry: self.base_known },
+        }
+    }
+
+    /// The rank that the oldest frame has: what an older one put before it counts from.
+    pub fn oldest_rank(&self) -> Rank {
+        self.standing_at(self.start()).due
     }
 
     pub fn start(&self) -> u64 {

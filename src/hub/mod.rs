@@ -174,6 +174,7 @@ impl Hub {
         let now = Instant::now();
         // Taken first: the list's lock must not be held over the loop, in which feeds are locked.
         let idle = std::mem::take(&mut *self.idle.0.lock());
+        let mut unattached = Vec::new();
         for feed in idle {
             let mut state = feed.lock();
             if state.legs == 0 && state.life == Life::Live {
@@ -181,6 +182,10 @@ impl Hub {
                 drop(state);
                 let _ = self.requests.send(Request::Unfollow(feed.clone()));
                 self.feeds.lock().dormant.push_back((now, feed));
+            } else if state.legs == 0 && state.life == Life::Unattached {
+                drop(state);
+                // It keeps nothing for who comes back.
+                unattached.push(feed);
             } else if state.legs == 0 {
                 drop(state);
                 self.feeds.lock().dormant.push_back((now, feed));
@@ -188,6 +193,10 @@ impl Hub {
         }
         let mut feeds = self.feeds.lock();
         let mut forgotten = 0;
+        for feed in unattached {
+            feeds.forget(&feed);
+            self.request(Request::Unfollow(feed));
+        }
         while let Some((since, _)) = feeds.dormant.front()
             && (feeds.dormant.len() > MAX_DORMANT || now.duration_since(*since) >= DORMANT)
         {

@@ -2,6 +2,7 @@
 
 use crate::checker::{Checker, Counts, Report, Rules};
 use crate::health::Watch;
+use crate::load;
 use crate::proxy::{Proxy, Tamper};
 use crate::publisher::{CHANNELS, Fate, Publisher, Servers, Truth};
 use crate::stall::Stalls;
@@ -25,7 +26,7 @@ pub const SLACK: u32 = 3;
 /// What is promised after a plain restart or reconnect.
 pub const SECOND: Duration = Duration::from_secs(1);
 /// What must come at all.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One case at a time, as each looks at the clock.
 static TURN: Mutex<()> = Mutex::new(());
@@ -111,6 +112,8 @@ impl Arena {
         servers: Servers,
         tamper: Option<(Tamper, usize)>,
     ) -> Arena {
+        // Begins to sample.
+        load::since(Instant::now());
         let name: u64 = case.fault.bytes().fold(0, |hash: u64, b| hash.wrapping_mul(31).wrapping_add(b.into()));
         let mut rng = Rng::with_seed(*SEED ^ name);
         let publisher = Publisher::start(servers);
@@ -228,10 +231,10 @@ impl Arena {
     pub fn expect_down(&mut self, fault: Instant) {
         let limit = 3 * SECOND * SLACK;
         let seen = |watch: &Watch| watch.after(fault, false);
-        within(limit, || self.members.iter().flatten().all(|member| seen(&member.watch).is_some()));
+        within(PATIENCE, || self.members.iter().flatten().all(|member| seen(&member.watch).is_some()));
         for member in self.members.iter().flatten() {
             match seen(&member.watch) {
-                Some(after) if after <= limit => self.row.down.push(after),
+                Some(after) if after <= limit * load::since(fault) => self.row.down.push(after),
                 late => self.complaints.push(format!("backplane_up is not 0 in time: {late:?}\n{}", member.node.log())),
             }
         }
@@ -241,10 +244,10 @@ impl Arena {
     pub fn expect_up(&mut self, healed: Instant) {
         let limit = 2 * SECOND * SLACK;
         let is_up = |member: &Member| member.watch.is_up() == Some(true);
-        within(limit, || self.members.iter().flatten().all(is_up));
+        within(PATIENCE, || self.members.iter().flatten().all(is_up));
         for member in self.members.iter().flatten() {
             match member.watch.after(healed, true) {
-                Some(after) if is_up(member) => self.row.up.push(after),
+                Some(after) if is_up(member) && after <= limit * load::since(healed) => self.row.up.push(after),
                 late => self.complaints.push(format!("backplane_up is not 1 in time: {late:?}\n{}", member.node.log())),
             }
         }
@@ -259,7 +262,7 @@ impl Arena {
             self.complaints.push(format!("delivery does not go on: {late:?}\n{}", logs.join("\n--\n")));
         }
         let truth = self.publisher.truth();
-        let limit = self.case.bound * SLACK;
+        let limit = self.case.bound * SLACK * load::since(at);
         for client in &self.clients {
             for channel in &client.channels {
                 let outage = client.journal().notes.iter().find_map(|note| match note.what {

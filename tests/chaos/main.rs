@@ -12,6 +12,7 @@ mod arena;
 mod checker;
 mod cluster;
 mod health;
+mod load;
 mod mixed;
 mod namespace;
 mod network;

@@ -17,6 +17,7 @@ mod redis_hostile;
 mod redis_sentinel;
 mod redis_tls;
 mod redis_versions;
+mod stale_answers;
 mod support;
 mod traces;
 mod transport;

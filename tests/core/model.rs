@@ -27,7 +27,7 @@ const CASES_PER_NODE: u64 = 6;
 const OPERATIONS: usize = 120;
 const CHANNELS: usize = 3;
 const CLIENTS: usize = 14;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One node with the backplane that it uses.
 struct Bench {

@@ -7,6 +7,7 @@ mod churn;
 mod compression;
 mod cors;
 mod drain;
+mod exact;
 mod filter_envelope;
 mod finish;
 mod gaps;

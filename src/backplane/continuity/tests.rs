@@ -36,17 +36,23 @@ struct Case {
     state: Option<StreamState>,
     at: u64,
     rank: Option<u64>,
+    entry: bool,
     present: bool,
     verdict: Verdict,
 }
 
 fn case(name: &'static str, state: Option<StreamState>, at: u64, rank: Option<u64>, verdict: Verdict) -> Case {
-    Case { name, state, at, rank, present: false, verdict }
+    Case { name, state, at, rank, entry: true, present: false, verdict }
+}
+
+/// Who stands between two entries.
+fn place(name: &'static str, state: Option<StreamState>, at: u64, rank: Option<u64>, verdict: Verdict) -> Case {
+    Case { entry: false, ..case(name, state, at, rank, verdict) }
 }
 
 fn check(cases: Vec<Case>) {
-    for Case { name, state, at, rank, present, verdict } in cases {
-        let judged = judge(Resume { at: id(at), rank, present }, state.as_ref());
+    for Case { name, state, at, rank, entry, present, verdict } in cases {
+        let judged = judge(Resume { at: id(at), rank, entry, present }, state.as_ref());
         assert_eq!(judged, verdict, "{name}: {at} (rank {rank:?}) on {state:?}");
     }
 }
@@ -61,6 +67,7 @@ fn an_entry_that_is_there_is_continuous_whatever_else_is_known() {
                 state: state.clone(),
                 at: 3,
                 rank,
+                entry: true,
                 present: true,
                 verdict: CONTINUOUS,
             }]);
@@ -74,6 +81,7 @@ fn no_stream() {
         case("never was, and nothing was had of it", None, 0, None, CONTINUOUS),
         case("never was, rank known", None, 0, Some(0), CONTINUOUS),
         case("deleted or expired key", None, 5, None, gap(Missing, 0, None)),
+        place("began at the beginning, of a stream that had some", None, 0, Some(5), gap(Missing, 0, None)),
         case("deleted or expired key, rank known", None, 5, Some(5), gap(Missing, 0, None)),
     ]);
 }
@@ -84,13 +92,13 @@ fn empty_streams() {
         case("made without an entry", stream(0, 0, &[], 0), 0, None, CONTINUOUS),
         case("made without an entry, had something", stream(0, 0, &[], 0), 5, None, gap(Reset, 0, None)),
         case("trimmed to nothing, had all", stream(5, 5, &[], 0), 5, None, CONTINUOUS),
-        case("trimmed to nothing, lost two", stream(5, 5, &[], 0), 3, Some(3), gap(Trimmed, 3, Some(2))),
-        case("trimmed to nothing, lost some", stream(5, 5, &[], 0), 3, None, gap(Trimmed, 3, None)),
-        case("trimmed to nothing, lost all", stream(5, 5, &[], 0), 0, None, gap(Trimmed, 0, Some(5))),
+        case("trimmed to nothing, lost two", stream(5, 5, &[], 0), 3, Some(3), gap(Trimmed, 5, Some(2))),
+        case("trimmed to nothing, lost some", stream(5, 5, &[], 0), 3, None, gap(Trimmed, 5, None)),
+        case("trimmed to nothing, lost all", stream(5, 5, &[], 0), 0, None, gap(Trimmed, 5, Some(5))),
         case("all deleted, had all", stream(5, 5, &[], 5), 5, None, CONTINUOUS),
-        case("all deleted, had some", stream(5, 5, &[], 5), 3, Some(3), gap(Trimmed, 3, None)),
+        case("all deleted, had some", stream(5, 5, &[], 5), 3, Some(3), gap(Trimmed, 5, None)),
         case("XSETID raised the last id, had all", stream(5, 9, &[], 0), 5, Some(5), CONTINUOUS),
-        case("XSETID raised the last id, rank unknown", stream(5, 9, &[], 0), 5, None, gap(Trimmed, 5, None)),
+        case("XSETID raised the last id, rank unknown", stream(5, 9, &[], 0), 5, None, gap(Trimmed, 9, None)),
     ]);
 }
 
@@ -104,7 +112,10 @@ fn trimmed() {
         case("several are gone", state(), 1, Some(1), gap(Trimmed, 1, Some(4))),
         case("several are gone, rank unknown", state(), 1, None, gap(Trimmed, 1, None)),
         case("resume at 0-0", state(), 0, None, gap(Trimmed, 0, Some(5))),
-        case("resume at 0-0 is rank 0 whatever is said", state(), 0, Some(3), gap(Trimmed, 0, Some(5))),
+        place("began at 0-0 when three were gone", state(), 0, Some(3), gap(Trimmed, 0, Some(2))),
+        place("began at 0-0, and no more has gone since", state(), 0, Some(5), CONTINUOUS),
+        place("began between two, and no more has gone since", state(), 3, Some(5), CONTINUOUS),
+        place("the same, rank unknown", state(), 3, None, gap(Trimmed, 3, None)),
         case("attached where all had been trimmed", stream(7, 7, &[6, 7], 0), 5, Some(5), CONTINUOUS),
     ]);
 }
@@ -138,6 +149,8 @@ fn made_anew() {
         case("more had than is gone", stream(9, 19, &[18, 19], 0), 9, Some(8), gap(Reset, 9, None)),
         case("newer ids, trimmed: not told apart", stream(9, 19, &[18, 19], 0), 9, None, gap(Trimmed, 9, None)),
         case("lost in a failover: inside, but not there", stream(5, 6, &[1, 2, 4, 6], 0), 5, None, gap(Reset, 5, None)),
+        place("a place that was never an entry", stream(5, 6, &[1, 2, 4, 6], 0), 5, None, CONTINUOUS),
+        place("newer ids, nothing ever removed: nothing was lost", stream(2, 12, &[11, 12], 0), 9, None, CONTINUOUS),
         case("the same, an older one was deleted", stream(6, 6, &[1, 2, 4, 6], 3), 5, None, gap(Reset, 5, None)),
     ]);
 }
@@ -164,8 +177,8 @@ fn redis_6_2_has_no_counters() {
         case("before the oldest, rank of no use", uncounted(5, &[4, 5]), 3, Some(3), gap(Trimmed, 3, None)),
         case("resume at 0-0", uncounted(5, &[4, 5]), 0, None, CONTINUOUS),
         case("trimmed to nothing, had all", uncounted(5, &[]), 5, None, CONTINUOUS),
-        case("trimmed to nothing, had some", uncounted(5, &[]), 3, None, gap(Trimmed, 3, None)),
-        case("trimmed to nothing, had none", uncounted(5, &[]), 0, None, gap(Trimmed, 0, None)),
+        case("trimmed to nothing, had some", uncounted(5, &[]), 3, None, gap(Trimmed, 5, None)),
+        case("trimmed to nothing, had none", uncounted(5, &[]), 0, None, gap(Trimmed, 5, None)),
         case("made without an entry", uncounted(0, &[]), 0, None, CONTINUOUS),
         case("no stream", None, 3, None, gap(Missing, 0, None)),
     ]);

@@ -1,8 +1,8 @@
 //! The heartbeat of a live connection: is the server there, does tracking still work, what time is it there?
 //!
 //! Each beat writes and reads a key of the node's own. The read arms tracking, so the next beat's write must be
-//! pushed back; silence means that the server's tracking table was emptied without a word (`FLUSHALL`, which fred
-//! drops, a full resync), and everything followed is in doubt.
+//! pushed back; silence means that the server's tracking table was emptied without a word (`FLUSHALL`, whose push fred
+//! drops, a full resync), and everything followed is in doubt. Between beats, pulses do that alone.
 
 use super::identity::Identity;
 use super::{Observe, cluster, commands, decode, fault};
@@ -44,8 +44,6 @@ pub struct Canary {
 /// What a beat found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Beat {
-    /// The write before this beat was not pushed back.
-    pub silent: bool,
     /// The write was refused, and why.
     pub refused: Option<String>,
     /// Server clock minus ours, in milliseconds.
@@ -89,16 +87,26 @@ impl Canary {
         self.expected.then(|| self.pushes.load(Ordering::Acquire) != self.pushes_before)
     }
 
-    /// One beat; `Down` where the server is not usable.
-    pub async fn beat(&mut self, client: &Client, observe: &Observe) -> Result<Beat, BackplaneError> {
-        let silent = self.heard() == Some(false);
+    /// Its silence was noted, once.
+    pub fn noted(&mut self) {
+        self.expected = false;
+    }
+
+    /// One beat, or with `pulse` only its write and read; `Down` where the server is not usable.
+    pub async fn beat(&mut self, client: &Client, observe: &Observe, pulse: bool) -> Result<Beat, BackplaneError> {
         self.pushes_before = self.pushes.load(Ordering::Acquire);
-        let commands = self.commands();
+        let mut commands = self.commands();
+        if pulse {
+            commands.retain(|words| matches!(words[0].as_str(), "SET" | "GET"));
+        }
+        if commands.is_empty() {
+            return Ok(Beat::default());
+        }
         let (begun, clock) = (Instant::now(), SystemTime::now());
         let replies = send(client, &commands).await;
         let way = begun.elapsed();
         observe("canary", way, replies.is_ok());
-        let mut beat = Beat { silent, ..Beat::default() };
+        let mut beat = Beat::default();
         let (mut written, mut read) = (false, false);
         for (command, reply) in commands.iter().zip(replies?) {
             match (command[0].as_str(), reply) {

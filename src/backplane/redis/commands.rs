@@ -24,8 +24,8 @@ const READS_PER_PIPELINE: usize = 256;
 /// Each reply carries the first and the last entry whole.
 const INSPECTIONS_PER_PIPELINE: usize = 250;
 const EXAMINATIONS_PER_PIPELINE: usize = 128;
-/// `MULTI`, two reads, `EXEC`.
-const COMMANDS_PER_EXAMINATION: usize = 4;
+/// How often a stream is examined that changes each time between the commands.
+const EXAMINATIONS: usize = 10;
 const SPANS_PER_PIPELINE: usize = 64;
 const APPENDS_PER_PIPELINE: usize = 256;
 const LOOKUPS_PER_PIPELINE: usize = 128;
@@ -171,33 +171,61 @@ impl Commands<'_> {
         collect(batches.collect(), channels.len()).await
     }
 
-    /// Pipelined transactions of `XINFO STREAM` and `XREAD`, so that state and entries are of one instant.
+    /// Pipelined `XINFO STREAM` and `XREAD`, which Redis mostly runs in one go. Where what was read does not show that it
+    /// did, they are sent again with another `XINFO` behind: while both states are the same, nothing changed between.
+    /// A transaction would say as much, but Redis refuses those while it is at its `maxmemory`.
     pub async fn examine(&self, asks: &[Ask]) -> Answered<Vec<Answered<Examined>>> {
-        let batches = asks.chunks(EXAMINATIONS_PER_PIPELINE).map(|asks| async move {
-            let pipeline = self.client.pipeline();
-            for ask in asks {
-                let key = self.key(&ask.channel);
-                // It holds for the whole transaction.
+        let unsteady = || BackplaneError::Down("the stream changes too fast to be examined".into());
+        let mut answers: Vec<Answered<Examined>> = asks.iter().map(|_| Err(unsteady())).collect();
+        let mut left: Vec<usize> = (0..asks.len()).collect();
+        for round in 0..EXAMINATIONS {
+            let batches =
+                left.chunks(EXAMINATIONS_PER_PIPELINE).map(|part| self.examine_once(asks, part, round > 0)).collect();
+            let examined = collect(batches, left.len()).await?;
+            let mut doubtful = Vec::new();
+            for (index, examined) in left.into_iter().zip(examined) {
+                match examined {
+                    Some(answer) => answers[index] = answer,
+                    None => doubtful.push(index),
+                }
+            }
+            left = doubtful;
+            if left.is_empty() {
+                break;
+            }
+        }
+        Ok(answers)
+    }
+
+    /// `None` for each that may have changed meanwhile; `twice`: the state is asked for before and after.
+    async fn examine_once(
+        &self,
+        asks: &[Ask],
+        part: &[usize],
+        twice: bool,
+    ) -> Answered<Vec<Option<Answered<Examined>>>> {
+        let pipeline = self.client.pipeline();
+        for ask in part.iter().map(|index| &asks[*index]) {
+            let key = self.key(&ask.channel);
+            self.ask_first(&pipeline).await?;
+            queued(pipeline.xinfo_stream(key.clone(), false, None).await)?;
+            self.ask_first(&pipeline).await?;
+            let count = Some(ask.count.max(1) as u64);
+            queued(pipeline.xread(count, None, key.clone(), ask.after.to_string()).await)?;
+            if twice {
                 self.ask_first(&pipeline).await?;
-                queued(pipeline.custom(bare("MULTI"), Vec::<Value>::new()).await)?;
-                queued(pipeline.xinfo_stream(key.clone(), false, None).await)?;
-                queued(pipeline.xread(Some(ask.count.max(1) as u64), None, key, ask.after.to_string()).await)?;
-                queued(pipeline.custom(bare("EXEC"), Vec::<Value>::new()).await)?;
+                queued(pipeline.xinfo_stream(key, false, None).await)?;
             }
-            let mut replies = self.send("examine", pipeline, asks.len(), COMMANDS_PER_EXAMINATION).await?.into_iter();
-            let mut answers = Vec::with_capacity(asks.len());
-            while let (Some(multi), Some(first), Some(second), Some(exec)) =
-                (replies.next(), replies.next(), replies.next(), replies.next())
-            {
-                // A command that was not queued says why; EXEC says only that there was one.
-                answers.push(match [multi, first, second].into_iter().find_map(Result::err) {
-                    Some(error) => Err(error),
-                    None => examined(exec),
-                });
-            }
-            Ok::<_, BackplaneError>(answers)
-        });
-        collect(batches.collect(), asks.len()).await
+        }
+        let commands = 2 + usize::from(twice);
+        let mut replies = self.send("examine", pipeline, part.len() * commands, 1).await?.into_iter();
+        let mut answers = Vec::with_capacity(part.len());
+        for index in part {
+            let (Some(before), Some(read)) = (replies.next(), replies.next()) else { break };
+            let after = if twice { replies.next() } else { None };
+            answers.push(examined(asks[*index].after, before, read, after).transpose());
+        }
+        Ok(answers)
     }
 
     /// Pipelined `XRANGE` and `XREVRANGE`; answers oldest first.
@@ -354,21 +382,34 @@ fn bare(name: &'static str) -> CustomCommand {
     CustomCommand::new_static(name, None::<u16>, false)
 }
 
-/// The reply of an `EXEC`. fred turns a reply with an error in it into that error, and `XINFO` of a missing stream is
-/// one.
-fn examined(reply: Answered<Value>) -> Answered<Examined> {
-    let (first, second) = match reply {
-        Ok(Value::Array(replies)) if replies.len() == 2 => {
-            let mut replies = replies.into_iter();
-            (replies.next().unwrap_or(Value::Null), replies.next().unwrap_or(Value::Null))
-        }
-        Ok(_) => return Err(BackplaneError::Refused("EXEC answered with something else than two replies".into())),
-        Err(error) => return state(Err(error)).map(|_| Examined::default()),
-    };
-    let state = state(Ok(first))?;
-    let mut streams = decode::streams(second).map_err(refused)?;
+/// What a stream was before, what was read of it after `asked`, and what it was then; `None`: not of one instant.
+fn examined(
+    asked: Position,
+    before: Answered<Value>,
+    read: Answered<Value>,
+    after: Option<Answered<Value>>,
+) -> Answered<Option<Examined>> {
+    let before = state(before)?;
+    let mut streams = decode::streams(read?).map_err(refused)?;
     let entries = streams.drain().next().map_or(Ok(Vec::new()), |(_, entries)| entries.map_err(refused))?;
-    Ok(Examined { state, entries })
+    let same = match after {
+        Some(after) => before == state(after)? && (before.is_some() || entries.is_empty()),
+        None => fits(before.as_ref(), asked, &entries),
+    };
+    Ok(same.then_some(Examined { state: before, entries }))
+}
+
+/// Whether entries that were read a little later show that nothing had been removed since; some may have been added.
+fn fits(state: Option<&StreamState>, asked: Position, entries: &[Entry]) -> bool {
+    let first = entries.first().map(|entry| entry.position);
+    match state {
+        None => first.is_none(),
+        Some(state) if state.last <= asked || state.first.is_none() => first.is_none_or(|first| first > state.last),
+        // The oldest one is there, so all are.
+        Some(state) if state.first > Some(asked) => first == state.first,
+        // Who asks for what follows an entry asks for it, too: where it is, nothing else matters.
+        Some(_) => first == Some(asked.after()),
+    }
 }
 
 /// fred answers a pipeline that failed as a whole with one error, whatever its length.
@@ -494,6 +535,28 @@ mod tests {
         let mut sizes: Vec<_> = super::batches(&many).iter().map(Vec::len).collect();
         sizes.sort();
         assert_eq!(sizes, [500, 1000, 1000]);
+    }
+
+    #[test]
+    fn what_was_read_shows_whether_anything_was_removed_before_it() {
+        let id = |n| Position::new(n, 0);
+        let entries = |ids: &[u64]| -> Vec<Entry> {
+            ids.iter().map(|n| Entry { position: id(*n), fields: Vec::new() }).collect()
+        };
+        let held =
+            |first: Option<u64>, last| StreamState { first: first.map(id), last: id(last), ..Default::default() };
+        let fits = |state: StreamState, asked: Position, ids: &[u64]| super::fits(Some(&state), asked, &entries(ids));
+        assert!(super::fits(None, id(3), &[]) && !super::fits(None, id(3), &entries(&[4])));
+        let asked = id(5).before();
+        assert!(fits(held(Some(3), 7), asked, &[5, 6, 7]), "the witness is there");
+        assert!(!fits(held(Some(3), 7), asked, &[6, 7]), "deleted before, or trimmed since");
+        assert!(!fits(held(Some(3), 7), asked, &[]));
+        assert!(fits(held(Some(6), 7), asked, &[6, 7, 8]), "one was added");
+        assert!(!fits(held(Some(6), 7), asked, &[7]), "one was trimmed");
+        assert!(
+            fits(held(None, 7), asked, &[]) && fits(held(None, 7), asked, &[8]) && !fits(held(None, 7), asked, &[6])
+        );
+        assert!(fits(held(Some(3), 4), asked, &[]), "ids went back");
     }
 
     #[test]

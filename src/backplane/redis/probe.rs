@@ -129,8 +129,6 @@ pub async fn rights(client: &Client, key_prefix: &str, publishes: bool) -> Resul
         ("XRANGE", "reading history", true, vec!["XRANGE", key, "-", "+", "COUNT", "1"]),
         ("XREVRANGE", "reading history", true, vec!["XREVRANGE", key, "+", "-", "COUNT", "1"]),
         ("XINFO STREAM", "telling gaps", true, vec!["XINFO", "STREAM", key]),
-        ("MULTI", "telling gaps", true, vec!["MULTI"]),
-        ("EXEC", "telling gaps", true, vec!["EXEC"]),
         ("CLIENT TRACKING", "following by tracking", false, vec!["CLIENT", "TRACKING", "OFF"]),
         ("PING", "noticing a dead server where SET is forbidden", false, vec!["PING"]),
         ("TIME", "measuring delivery lag", false, vec!["TIME"]),

@@ -18,10 +18,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::broadcast::{Receiver, error::RecvError, error::TryRecvError};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-const BEAT: Duration = Duration::from_secs(1);
+/// Each so manieth pulse is a beat, which asks for more.
+const PULSES_PER_BEAT: u32 = 4;
+const PULSE: Duration = Duration::from_millis(250);
+/// How much later than the answer the server may send the push of a write; Redis sends it before that.
+const PUSH_LAG: Duration = Duration::from_millis(400);
 /// How long the first push of a new connection may take before tracking is not believed in.
 const FIRST_PUSH: Duration = Duration::from_secs(1);
 
@@ -35,6 +40,7 @@ pub struct Session {
     identity: Identity,
     canary: Canary,
     drain: AbortHandle,
+    checks: mpsc::UnboundedSender<oneshot::Sender<()>>,
 }
 
 impl Session {
@@ -42,16 +48,21 @@ impl Session {
     pub async fn open(shared: &Shared) -> Result<Session, BackplaneError> {
         let connection = Arc::new(connect(shared).await?);
         let canary = Canary::new(shared.canary_key(), shared.cluster);
-        let drain = tokio::spawn(drain(Drain {
-            pushes: connection.client.invalidation_rx(),
-            canary: canary.key(),
-            heard: canary.pushes.clone(),
-            prefix: Bytes::copy_from_slice(shared.key_prefix.as_bytes()),
-            changes: shared.changes.clone(),
-        }));
+        let (checks, asked) = mpsc::unbounded_channel();
+        let drain = tokio::spawn(drain(
+            asked,
+            Drain {
+                pushes: connection.client.invalidation_rx(),
+                canary: canary.key(),
+                heard: canary.pushes.clone(),
+                prefix: Bytes::copy_from_slice(shared.key_prefix.as_bytes()),
+                changes: shared.changes.clone(),
+            },
+        ));
         let (drain, first_beat) = (drain.abort_handle(), Beat::default());
         let identity = Identity::default();
-        let mut session = Session { connection, tracking: false, version: None, first_beat, identity, canary, drain };
+        let (tracking, version) = (false, None);
+        let mut session = Session { connection, tracking, version, first_beat, identity, canary, drain, checks };
         let connection = session.connection.clone();
         if shared.follow != Follow::Block {
             session.tracking = connection.run(probe::start_tracking(&connection, shared.follow)).await?;
@@ -83,7 +94,7 @@ impl Session {
     /// `Down` where the server cannot be used any more; a replica cannot.
     async fn beat(&mut self, shared: &Shared) -> Result<Beat, BackplaneError> {
         let connection = self.connection.clone();
-        let mut beat = connection.run(self.canary.beat(&connection.client, &shared.observe)).await?;
+        let mut beat = connection.run(self.canary.beat(&connection.client, &shared.observe, false)).await?;
         if beat.identity.replica {
             return Err(BackplaneError::Down("the server is a replica: only a primary is followed".into()));
         }
@@ -105,37 +116,58 @@ impl Session {
     /// Whether a push comes; without the right to write it cannot be tried, and is believed in.
     async fn pushes_arrive(&mut self, shared: &Shared) -> Result<bool, BackplaneError> {
         self.beat(shared).await?;
-        let deadline = Instant::now() + FIRST_PUSH;
-        while self.canary.heard() == Some(false) && Instant::now() < deadline {
-            sleep(Duration::from_millis(5)).await;
-        }
-        if self.canary.heard() != Some(false) {
+        if self.push_arrives(FIRST_PUSH).await {
             return Ok(true);
         }
+        self.canary.noted();
         tracing::warn!("redis: client tracking is on, but nothing is pushed");
         Ok(shared.follow == Follow::Tracking)
     }
 
+    /// Whether the push of the last write, if there must be one, comes in time.
+    async fn push_arrives(&self, limit: Duration) -> bool {
+        // What came before the answer has been drained then, however busy this node is.
+        let (checked, done) = oneshot::channel();
+        let _ = self.checks.send(checked);
+        let _ = done.await;
+        let deadline = Instant::now() + limit;
+        while self.canary.heard() == Some(false) && Instant::now() < deadline {
+            sleep(Duration::from_millis(5)).await;
+        }
+        self.canary.heard() != Some(false)
+    }
+
+    /// A beat without its questions.
+    async fn pulse(&mut self, shared: &Shared) -> Result<(), BackplaneError> {
+        let connection = self.connection.clone();
+        connection.run(self.canary.beat(&connection.client, &shared.observe, true)).await.map(drop)
+    }
+
     /// Beats until the connection ends, and says why it ended.
     pub async fn live(mut self, shared: &Shared) -> String {
-        let mut tick = interval(BEAT);
+        let mut tick = interval(PULSE);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let connection = self.connection.clone();
         shared.beaten(&self.first_beat);
+        let mut pulse: u32 = 0;
         loop {
+            pulse = pulse.wrapping_add(1);
             tokio::select! {
                 why = connection.lost() => return fault::reason(why),
                 _ = tick.tick() => {}
             }
-            match self.beat(shared).await {
-                Ok(beat) => {
-                    if beat.silent && self.tracking {
-                        tracing::warn!("redis: the server has forgotten what this node follows; verifying all");
-                        shared.changes.doubt();
-                    }
-                    shared.beaten(&beat);
-                }
-                Err(error) => return fault::reason(error),
+            let done = match pulse % PULSES_PER_BEAT {
+                0 => self.beat(shared).await.map(|beat| shared.beaten(&beat)),
+                _ if self.tracking => self.pulse(shared).await,
+                _ => Ok(()),
+            };
+            if let Err(error) = done {
+                return fault::reason(error);
+            }
+            if self.tracking && !self.push_arrives(PUSH_LAG).await {
+                self.canary.noted();
+                tracing::warn!("redis: the server has forgotten what this node follows; verifying all");
+                shared.changes.doubt();
             }
         }
     }
@@ -180,13 +212,17 @@ struct Drain {
     changes: Arc<Changes>,
 }
 
-async fn drain(mut drain: Drain) {
+async fn drain(mut checks: mpsc::UnboundedReceiver<oneshot::Sender<()>>, mut drain: Drain) {
     let mut channels = Vec::new();
     loop {
-        match drain.pushes.recv().await {
-            Ok(push) => drain.take(push, &mut channels),
-            Err(RecvError::Lagged(_)) => drain.lagged(),
-            Err(RecvError::Closed) => return,
+        let mut checked = None;
+        tokio::select! {
+            push = drain.pushes.recv() => match push {
+                Ok(push) => drain.take(push, &mut channels),
+                Err(RecvError::Lagged(_)) => drain.lagged(),
+                Err(RecvError::Closed) => return,
+            },
+            Some(check) = checks.recv() => checked = Some(check),
         }
         // A burst is one report.
         loop {
@@ -198,6 +234,9 @@ async fn drain(mut drain: Drain) {
         }
         if !channels.is_empty() {
             drain.changes.changed(channels.drain(..));
+        }
+        if let Some(checked) = checked {
+            let _ = checked.send(());
         }
     }
 }

@@ -5,8 +5,9 @@ use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
 use crate::backplane::{BackplaneError, Entry, Examined, StreamState};
 use crate::channel::Channel;
 use crate::event::Event;
-use crate::frame::{Frame, Gap};
+use crate::frame::{Frame, Gap, GapReason};
 use crate::hub::feed::{Feed, Life};
+use crate::hub::join::has;
 use crate::position::Position;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -21,22 +22,30 @@ impl Follower {
     /// Takes a batch's answer; whether the backplane gave one.
     pub(super) fn finish(&mut self, done: Done) -> bool {
         match done {
-            Done::Attached(channels, Ok(states)) => {
-                channels.into_iter().zip(states).for_each(|(channel, state)| self.attached(channel, state));
+            Done::Attached(turns, Ok(states)) => {
+                for (turn, state) in turns.into_iter().zip(states) {
+                    self.current(&turn).is_some().then(|| self.attached(turn.0, state));
+                }
                 true
             }
-            Done::Read(channels, count, Ok(answers)) => {
-                channels.into_iter().zip(answers).for_each(|(channel, answer)| match answer {
-                    Ok(entries) => self.read(channel, count, entries),
-                    Err(error) => self.refused(channel, error),
-                });
+            Done::Read(turns, count, Ok(answers)) => {
+                for (turn, answer) in turns.into_iter().zip(answers) {
+                    match answer {
+                        _ if self.current(&turn).is_none() => {}
+                        Ok(entries) => self.read(turn.0, count, entries),
+                        Err(error) => self.refused(turn.0, error),
+                    }
+                }
                 true
             }
-            Done::Examined(channels, count, Ok(answers)) => {
-                channels.into_iter().zip(answers).for_each(|(channel, answer)| match answer {
-                    Ok(examined) => self.examined(channel, count, examined),
-                    Err(error) => self.refused(channel, error),
-                });
+            Done::Examined(turns, count, Ok(answers)) => {
+                for (turn, answer) in turns.into_iter().zip(answers) {
+                    match answer {
+                        _ if self.current(&turn).is_none() => {}
+                        Ok(examined) => self.examined(turn.0, count, examined),
+                        Err(error) => self.refused(turn.0, error),
+                    }
+                }
                 true
             }
             Done::Sampled(channels, Ok(states)) => {
@@ -48,16 +57,16 @@ impl Follower {
             }
             // The next sample comes by itself.
             Done::Sampled(_, Err(_)) => true,
-            Done::Attached(channels, Err(_)) => {
-                self.fresh.extend(channels);
+            Done::Attached(turns, Err(_)) => {
+                self.fresh.extend(turns);
                 false
             }
-            Done::Read(channels, _, Err(_)) | Done::Examined(channels, _, Err(_)) => {
-                for channel in channels {
-                    if let Some(followed) = self.followed.get_mut(&channel) {
+            Done::Read(turns, _, Err(_)) | Done::Examined(turns, _, Err(_)) => {
+                for turn in turns {
+                    if let Some(followed) = self.current(&turn) {
                         followed.feed.lock().ask_for_less();
                         followed.busy = false;
-                        self.mark(&channel);
+                        self.mark(&turn.0);
                     }
                 }
                 false
@@ -108,7 +117,8 @@ impl Follower {
             let feed = followed.feed.lock();
             (feed.log.position(), feed.log.rank(), feed.life == Life::Dormant)
         };
-        let present = position != Position::ZERO && entries.first().is_some_and(|entry| entry.position == position);
+        let retraced = followed.retrace.take();
+        let present = position != Position::ZERO && has(&entries, position);
         let more = entries.len() == count;
         if slept && more && missed(rank, state.as_ref()).is_none_or(|missed| missed > WORTH_READING) {
             let before = followed.feed.lock().log.bytes();
@@ -120,11 +130,24 @@ impl Follower {
         let mut control = Vec::new();
         followed.absent = false;
         if present {
-            entries.remove(0);
+            entries.retain(|entry| entry.position > position);
         } else {
-            let verdict = judge(Resume { at: position, rank, present }, state.as_ref());
+            let verdict = judge(Resume { at: position, rank, entry: true, present }, state.as_ref());
             let after = match verdict {
+                // Nothing is left before its last id.
+                Verdict::Continuous if state.as_ref().is_some_and(|state| state.length == 0) => {
+                    state.as_ref().map_or(position, |state| state.last)
+                }
                 Verdict::Continuous => position,
+                Verdict::Broken { reason: GapReason::Reset, after, .. } => {
+                    match common(&followed.feed, (after, state.as_ref()), retraced, &entries, more) {
+                        Ok(common) => common,
+                        Err(after) => {
+                            (followed.retrace, followed.absent, followed.busy) = (Some(after), true, false);
+                            return self.mark(&channel);
+                        }
+                    }
+                }
                 Verdict::Broken { after, .. } => after,
             };
             entries.retain(|entry| entry.position > after);
@@ -247,6 +270,35 @@ impl Follower {
         for waiting in self.waiting.remove(channel).into_iter().flatten() {
             let _ = waiting.send(answer.clone());
         }
+    }
+}
+
+/// After a reset: the last position that the log and the stream have in common, so that what is new comes, smaller ids
+/// included, and nothing that came already. `after`: where to go on if that cannot be known; `retraced`: after what
+/// position the entries are. `Err`: after what position they must be.
+fn common(
+    feed: &Feed,
+    (after, state): (Position, Option<&StreamState>),
+    retraced: Option<Position>,
+    entries: &[Entry],
+    more: bool,
+) -> Result<Position, Position> {
+    let base = feed.lock().log.base();
+    // What the log never covered is not known to be new; and there may be nothing up to there.
+    if base > after || state.and_then(|state| state.first).is_none_or(|first| first > after) {
+        return Ok(after);
+    }
+    // Entries were lost at the end, as in a failover, and nothing has come since.
+    if state.is_some_and(|state| state.last == after) && feed.locate(after).is_ok() {
+        return Ok(after);
+    }
+    let Some(begin) = retraced.filter(|begin| *begin >= base) else { return Err(base) };
+    let is_known = |entry: &&Entry| feed.locate(entry.position).is_ok();
+    match entries.iter().rfind(is_known).map(|entry| entry.position) {
+        // There may be others behind them.
+        Some(known) if more && entries.last().is_some_and(|last| last.position == known) => Err(known),
+        Some(known) => Ok(known),
+        None => Ok(begin),
     }
 }
 

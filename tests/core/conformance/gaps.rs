@@ -18,7 +18,7 @@ async fn check(bench: &dyn Bench, name: &str, cases: &[(u64, Option<u64>, Verdic
     for (at, rank, expected) in cases {
         let state = inspect(&*backplane, &a).await;
         let present = !history(&*backplane, span(&a, id(*at), id(*at), 1, Toward::Newest)).await.is_empty();
-        let verdict = judge(Resume { at: id(*at), rank: *rank, present }, state.as_ref());
+        let verdict = judge(Resume { at: id(*at), rank: *rank, entry: true, present }, state.as_ref());
         assert_eq!(verdict, *expected, "{name}: {at}-0 (rank {rank:?}, present {present}) on {state:?}");
     }
 }
@@ -48,9 +48,9 @@ pub async fn trimmed_to_nothing(bench: &dyn Bench) {
     bench.trim(&channel("a"), 0);
     let cases = [
         (5, None, CONTINUOUS),
-        (3, Some(3), gap(Trimmed, 3, Some(2))),
-        (3, None, gap(Trimmed, 3, None)),
-        (0, None, gap(Trimmed, 0, Some(5))),
+        (3, Some(3), gap(Trimmed, 5, Some(2))),
+        (3, None, gap(Trimmed, 5, None)),
+        (0, None, gap(Trimmed, 5, Some(5))),
     ];
     check(bench, "trimmed to nothing", &cases).await;
 }
@@ -142,7 +142,7 @@ pub async fn last_id_raised(bench: &dyn Bench) {
     assert!(bench.set_last_id(&channel("a"), id(9)));
     check(bench, "raised", &[(3, None, CONTINUOUS), (9, None, CONTINUOUS), (10, None, gap(Reset, 9, None))]).await;
     bench.trim(&channel("a"), 0);
-    check(bench, "raised, trimmed", &[(3, Some(3), CONTINUOUS), (3, None, gap(Trimmed, 3, None))]).await;
+    check(bench, "raised, trimmed", &[(3, Some(3), CONTINUOUS), (3, None, gap(Trimmed, 9, None))]).await;
 }
 
 pub async fn last_id_raised_then_gone_on(bench: &dyn Bench) {

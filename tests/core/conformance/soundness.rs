@@ -76,7 +76,7 @@ impl Truth {
 
     fn verdict(&self, bench: &MemoryBench, at: u64, rank: Option<u64>) -> Verdict {
         let state = inspect(&*bench.backplane(), &channel("a")).now_or_never().expect("an answer at once");
-        judge(Resume { at: id(at), rank, present: self.held.contains(&at) }, state.as_ref())
+        judge(Resume { at: id(at), rank, entry: true, present: self.held.contains(&at) }, state.as_ref())
     }
 }
 
@@ -92,7 +92,11 @@ proptest! {
             for at in 0..=truth.given.len() as u64 {
                 let expected = match truth.lost(at) {
                     0 => Verdict::Continuous,
-                    lost => Verdict::Broken { reason: GapReason::Trimmed, after: id(at), lost: Some(lost) },
+                    lost => {
+                        // Where nothing is left, it goes on after what was last.
+                        let after = if truth.held.is_empty() { truth.given.len() as u64 } else { at };
+                        Verdict::Broken { reason: GapReason::Trimmed, after: id(after), lost: Some(lost) }
+                    }
                 };
                 prop_assert_eq!(truth.verdict(&bench, at, Some(at)), expected, "{} after {:?}", at, step);
             }
@@ -142,6 +146,6 @@ fn the_truth_knows_of_losses() {
     assert_eq!((truth.lost(0), truth.lost(2)), (2, 0));
     assert_eq!(
         truth.verdict(&bench, 2, Some(2)),
-        Verdict::Broken { reason: GapReason::Trimmed, after: Position::new(2, 0), lost: None }
+        Verdict::Broken { reason: GapReason::Trimmed, after: Position::new(3, 0), lost: None }
     );
 }
