@@ -79,7 +79,7 @@ fn deliver(entry: &Entry) {
 }
 
 fn decide(state: &StreamState, at: Position, rank: Option<u64>) {
-    let _ = judge(Resume { at, rank, present: false }, Some(state));
+    let _ = judge(Resume { at, rank, entry: true, present: false }, Some(state));
     let _ = rank_before(Some(at), Some(state));
     let _ = rank_before(state.first, Some(state));
 }

@@ -1,6 +1,6 @@
 //! Listening sockets, and the way from a connection's first byte to a parsed request.
 //!
-//! A trusted proxy's header and TLS come first, where they are on. HTTP/2 goes to [`http2`](super::http2). hyper's
+//! A trusted proxy's header and TLS come first, where they are on. HTTP/2 goes to [`http2`]. hyper's
 //! buffers for HTTP/1 (17 KiB) exist for a few connections at a time, because the [`lobby`](super::lobby) lets in a few
 //! at a time: a request that is a subscription leaves hyper before hyper has written anything; all others are answered
 //! by hyper.
@@ -56,8 +56,9 @@ pub fn bind(address: SocketAddr, stall_timeout: Duration) -> io::Result<TcpListe
     let keepalive =
         TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
     socket.set_tcp_keepalive(&keepalive)?;
-    // A peer that has gone without a word is found when it does not acknowledge a heartbeat.
-    socket.set_tcp_user_timeout(Some(stall_timeout.max(Duration::from_secs(5))))?;
+    // A peer that has gone without a word is found when it does not acknowledge a heartbeat. Later than the stall timeout:
+    // the kernel counts a closed window as silence, too, and who does not read is to be evicted as such.
+    socket.set_tcp_user_timeout(Some((stall_timeout * 2).max(Duration::from_secs(5))))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -77,7 +78,7 @@ pub struct Reception {
 /// A connection whose first request, or protocol, is known.
 enum Arrival {
     /// It subscribes by HTTP/1.
-    Subscriber(Wire, Box<Admitted>),
+    Subscriber(Box<(Wire, Admitted)>),
     Http2(TcpStream, IpAddr),
     TlsHttp2(Box<TlsStream<TcpStream>>, IpAddr),
 }
@@ -109,7 +110,10 @@ impl Reception {
         drop(arriving);
         match arrival {
             None => {}
-            Some(Arrival::Subscriber(wire, admitted)) => self.begin(wire, *admitted, door).await,
+            Some(Arrival::Subscriber(subscriber)) => {
+                let (wire, admitted) = *subscriber;
+                self.begin(wire, admitted, door).await;
+            }
             Some(Arrival::Http2(socket, peer)) => {
                 drop(door);
                 Box::pin(http2::serve(socket, peer, self, guest)).await;
@@ -141,13 +145,13 @@ impl Reception {
                 return Some(Arrival::TlsHttp2(Box::new(stream), peer));
             }
             let (stream, admitted) = Box::pin(serve(stream, peer, &self.context)).await?;
-            return Some(Arrival::Subscriber(Wire::Tls(Box::new(stream)), Box::new(admitted)));
+            return Some(Arrival::Subscriber(Box::new((Wire::Tls(Box::new(stream)), admitted))));
         }
         if speaks_http2(&socket).await {
             return Some(Arrival::Http2(socket, peer));
         }
         let (socket, admitted) = serve(socket, peer, &self.context).await?;
-        Some(Arrival::Subscriber(Wire::Tcp(socket), Box::new(admitted)))
+        Some(Arrival::Subscriber(Box::new((Wire::Tcp(socket), admitted))))
     }
 
     /// Who is at the other end: whom a trusted proxy speaks for, or whose socket it is.

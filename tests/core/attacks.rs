@@ -68,7 +68,7 @@ impl Target {
     }
 
     /// After the attack, whose connections are closed: nothing is left of it.
-    fn is_as_before(mut self) {
+    fn ends_as_before(mut self) {
         self.is_unharmed();
         self.node.metric_becomes("fantail_connections_waiting", 0.0);
         self.node.metric_becomes("fantail_connections", 1.0);

@@ -8,6 +8,7 @@ mod conformance;
 mod console;
 mod documentation;
 mod encoding;
+mod guides;
 mod model;
 mod node;
 mod redis;

@@ -1,6 +1,7 @@
 //! `fantail check` in each case that is wrong: it says what, and what to do.
 
 use crate::redis::rights::checked;
+use crate::redis_versions::counts;
 use crate::support::redis::Redis;
 use crate::support::relay::Relay;
 use crate::support::topology::Cluster;
@@ -29,7 +30,7 @@ async fn passwords() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_command_that_the_user_lacks_is_named() {
     let server = Redis::start();
-    for command in ["xread", "xrange", "xrevrange", "xinfo", "multi", "exec", "xadd"] {
+    for command in ["xread", "xrange", "xrevrange", "xinfo", "xadd"] {
         let minus = format!("-{command}");
         server.command(&["ACL", "SETUSER", "u", "reset", "on", ">p", "~sse:*", "+@all", &minus]);
         let part = format!("FAIL  rights: {}", command.to_uppercase());
@@ -99,5 +100,5 @@ async fn servers_that_are_too_old() {
     wrong(&relay.url(), &[], &["FAIL  rights: XREAD", "unknown command"]).await;
     relay.heal();
     let (said, code) = checked(&relay.url(), &[]).await;
-    assert!(code == 0 && !said.contains("warn  gaps"), "{said}");
+    assert!(code == 0 && said.contains("warn  gaps") != counts(&server), "{said}");
 }

@@ -14,6 +14,13 @@ fn fill(server: &Redis, numbers: std::ops::RangeInclusive<u32>, keep: &str) -> V
     numbers.map(add).collect()
 }
 
+/// Whether this server counts entries: Redis 7.0 and later do.
+pub fn counts(server: &Redis) -> bool {
+    server.command(&["XADD", "counted", "*", "data", "x"]);
+    let reply = server.command(&["XINFO", "STREAM", "counted"]);
+    reply.list().contains(&Reply::Text("entries-added".into()))
+}
+
 /// What Redis 6.2 does not have loses its name on the way; the version stays that of a recent one.
 #[test]
 fn a_server_that_does_not_count_tells_gaps_without_a_number() {
@@ -46,16 +53,15 @@ fn a_server_that_does_not_count_tells_gaps_without_a_number() {
     server.command(&["XADD", "sse:a", "1-1", "data", "99"]);
     let mut back = other.resume("/events/a", &rest[17]);
     assert_eq!(back.gap()["reason"], "reset");
-    assert!(relay.spoilt() > 0);
+    assert!(relay.spoilt() > 0 || !counts(&server));
 }
 
 /// The same on a server that counts: the number is told.
 #[test]
 fn a_server_that_counts_tells_how_many_were_lost() {
     let server = Redis::start();
-    let has_counts = |reply: &Reply| reply.list().iter().any(|field| *field == Reply::Text("entries-added".into()));
     fill(&server, 1..=1, "100");
-    if !has_counts(&server.command(&["XINFO", "STREAM", "sse:a"])) {
+    if !counts(&server) {
         println!("this server does not count: nothing to see");
         return;
     }

@@ -1,6 +1,6 @@
 //! The console: a page for people on the operators' listener, and what it shows as JSON.
 //!
-//! [`api`] answers, [`live`] streams, [`actions`] changes something where that is allowed; the page itself is
+//! `api` answers, `live` streams, `actions` changes something where that is allowed; the page itself is
 //! `page.html`, one file without anything from elsewhere. What nodes say of themselves comes from the roster.
 
 mod actions;

@@ -35,7 +35,7 @@ fn a_publisher_that_sends_a_gibibyte() {
         drop(connection);
         target.is_unharmed();
     }
-    target.is_as_before();
+    target.ends_as_before();
 }
 
 #[test]
@@ -74,5 +74,5 @@ fn heads_without_an_end() {
         }
     }
     drop((bomber, raw));
-    target.is_as_before();
+    target.ends_as_before();
 }

@@ -34,7 +34,7 @@ fn attack(name: &str, next: impl Fn(&mut Http2, usize) -> Vec<u8>) {
         let _ = reader.join();
         target.is_unharmed();
     }
-    target.is_as_before();
+    target.ends_as_before();
 }
 
 #[test]

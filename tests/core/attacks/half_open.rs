@@ -42,7 +42,7 @@ fn silent_or_begun_they_cost_little_and_go() {
     }
     assert!(begun.elapsed() < PATIENCE * 8);
     drop(sockets);
-    target.is_as_before();
+    target.ends_as_before();
 }
 
 #[test]
@@ -55,5 +55,5 @@ fn more_connections_than_there_is_room_for() {
     drop(silent);
     target.node.metric_becomes("fantail_connections_waiting", 0.0);
     target.is_unharmed();
-    target.is_as_before();
+    target.ends_as_before();
 }

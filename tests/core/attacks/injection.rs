@@ -76,5 +76,5 @@ fn names_and_cursors_of_ten_thousand_channels() {
         }
         target.is_unharmed();
     }
-    target.is_as_before();
+    target.ends_as_before();
 }

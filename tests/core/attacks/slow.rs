@@ -36,7 +36,7 @@ fn in_the_head() {
     drip(&mut connections, &head.as_bytes()[12..]);
     assert!(connections.is_empty(), "a head has a deadline");
     assert!(target.node.metric("fantail_connections_refused_total{reason=\"slow_head\"}") >= CONNECTIONS as f64);
-    target.is_as_before();
+    target.ends_as_before();
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn in_the_body() {
         let answer = String::from_utf8_lossy(&connection.rest()).into_owned();
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
     }
-    target.is_as_before();
+    target.ends_as_before();
 }
 
 /// A client's first message.
@@ -88,7 +88,7 @@ fn in_the_handshake() {
     let slow = "fantail_tls_handshakes_total{outcome=\"slow\"}";
     eventually("the deadline", || target.node.metric(slow) >= CONNECTIONS as f64);
     drop(connections);
-    target.is_as_before();
+    target.ends_as_before();
 }
 
 #[test]
@@ -106,5 +106,5 @@ fn in_reading() {
     let closed = "fantail_connections_closed_total{reason=\"stalled\"}";
     eventually("the end of it", || target.node.metric(closed) == 1.0);
     drop(reader);
-    target.is_as_before();
+    target.ends_as_before();
 }

@@ -216,7 +216,8 @@ impl Redis {
         kill_process(Pid::from_raw(id as i32).expect("a pid"), signal).expect("a signal to an own child");
     }
 
-    fn log(&self) -> String {
+    /// What the server has logged.
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("redis.log")).unwrap_or_default()
     }
 }

@@ -1,7 +1,7 @@
 //! Redis Cluster: a live connection to each primary, and who of them owns what.
 //!
 //! Never through fred's cluster client: one dead primary stops all its commands. Here each primary is a
-//! [`Shared`] of its own, and what is down harms only the slots it owns. Commands are routed in [`route`].
+//! `Shared` of its own, and what is down harms only the slots it owns. Commands are routed in `route`.
 
 mod route;
 pub mod topology;
