@@ -98,7 +98,7 @@ impl Auth {
         }))
     }
 
-    /// Everybody may do everything, for tests of other parts.
+    /// Everybody may do everything: for who reaches the operators' listener, and for tests of other parts.
     pub fn nobody(metrics: Arc<Metrics>) -> Arc<Auth> {
         Arc::new(Auth {
             judge: Judge::Nobody,

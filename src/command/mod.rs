@@ -16,11 +16,27 @@ use crate::telemetry::LogSettings;
 use crate::telemetry::trace::{Plan, TraceSettings};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
 
 /// Exit code of a command that could not do its work.
 pub const FAILURE: u8 = 1;
 /// Exit code of a wrong command line or environment variable.
 pub const USAGE: u8 = 2;
+
+/// Prints the id of what was appended on stdout, or what went wrong on stderr.
+fn print_id(appended: Result<String, String>) -> ExitCode {
+    match appended {
+        Ok(id) => {
+            let _ = writeln!(std::io::stdout(), "{id}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            let _ = writeln!(std::io::stderr(), "fantail: {message}");
+            ExitCode::from(FAILURE)
+        }
+    }
+}
 
 const ABOUT: &str = "A node of a Server-Sent-Events cluster on Redis Streams, and tools to publish and to watch.";
 

@@ -1,8 +1,8 @@
 //! `fantail publish`: one event to a node over HTTP, or straight to Redis.
 
-use super::FAILURE;
 use super::credentials::Credentials;
 use super::failure::{deepest, problem};
+use super::print_id;
 use crate::backplane::Publication;
 use crate::backplane::redis::{Settings, once};
 use crate::channel::Channel;
@@ -14,7 +14,6 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::Request;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -98,16 +97,7 @@ pub async fn publish(settings: Publish) -> ExitCode {
             None => to_node(&settings, data).await,
         }
     };
-    match published.await {
-        Ok(id) => {
-            let _ = writeln!(std::io::stdout(), "{id}");
-            ExitCode::SUCCESS
-        }
-        Err(message) => {
-            let _ = writeln!(std::io::stderr(), "fantail: {message}");
-            ExitCode::from(FAILURE)
-        }
-    }
+    print_id(published.await)
 }
 
 /// All of stdin, without one line break at its end: `echo x |` means `x`.

@@ -1,6 +1,6 @@
 //! `fantail revoke`: disconnects a subject, a channel's subscribers or a token on all nodes, by the control stream.
 
-use super::FAILURE;
+use super::print_id;
 use crate::auth::control;
 use crate::auth::revocation::Target;
 use crate::backplane::Publication;
@@ -9,7 +9,6 @@ use crate::channel::Channel;
 use crate::config;
 use bytes::Bytes;
 use clap::Args;
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -45,16 +44,7 @@ fn name(text: &str) -> Result<String, String> {
 
 /// Appends the entry; nodes carry it out within a second.
 pub async fn revoke(settings: Revoke) -> ExitCode {
-    match append(&settings).await {
-        Ok(id) => {
-            let _ = writeln!(std::io::stdout(), "{id}");
-            ExitCode::SUCCESS
-        }
-        Err(message) => {
-            let _ = writeln!(std::io::stderr(), "fantail: {message}");
-            ExitCode::from(FAILURE)
-        }
-    }
+    print_id(append(&settings).await)
 }
 
 async fn append(settings: &Revoke) -> Result<String, String> {

@@ -73,6 +73,7 @@ impl Named for Followed {
         &self.feed.channel
     }
 }
+
 /// A stream's turn in a queue or a batch: nobody's, if it was followed anew since.
 type Turn = (Channel, u64);
 

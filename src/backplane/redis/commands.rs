@@ -2,10 +2,10 @@
 //!
 //! Owns no connection: it is given one that works, and says `Down` when it does not.
 
+mod records;
+
 use super::{Observe, decode, fault};
-use crate::backplane::{
-    Ask, BackplaneError, Entry, Examined, Fields, Lookup, Note, Publication, Span, StreamState, Toward,
-};
+use crate::backplane::{Ask, BackplaneError, Entry, Examined, Publication, Span, StreamState, Toward};
 use crate::channel::Channel;
 use crate::position::Position;
 use fred::clients::Pipeline;
@@ -28,7 +28,6 @@ const EXAMINATIONS_PER_PIPELINE: usize = 128;
 const EXAMINATIONS: usize = 10;
 const SPANS_PER_PIPELINE: usize = 64;
 const APPENDS_PER_PIPELINE: usize = 256;
-const LOOKUPS_PER_PIPELINE: usize = 128;
 /// Batches of one call that are on their way at once.
 const CONCURRENT: usize = 4;
 
@@ -282,65 +281,6 @@ impl Commands<'_> {
         Ok(replies.into_iter().map(|reply| decode::appended(reply?).map_err(refused)).collect())
     }
 
-    /// One pipeline for each note, for each has as many commands as it needs; `PEXPIRE` first tells whether the key was
-    /// there.
-    pub async fn note(&self, notes: &[Note]) -> Answered<Vec<Answered<bool>>> {
-        let mut answers = Vec::with_capacity(notes.len());
-        for note in notes {
-            let (pipeline, key) = (self.client.pipeline(), self.key(&note.channel));
-            let keep = note.keep.as_millis() as i64;
-            let mut commands = 2;
-            // It holds for one command, so all are one.
-            self.ask_first(&pipeline).await?;
-            if self.asking {
-                queued(pipeline.custom(bare("MULTI"), Vec::<Value>::new()).await)?;
-                commands += 2;
-            }
-            queued(pipeline.pexpire(&key, keep, None).await)?;
-            if !note.set.is_empty() {
-                let fields: Vec<(Key, Value)> =
-                    note.set.iter().map(|(name, value)| (name.clone().into(), value.clone().into())).collect();
-                queued(pipeline.hset(&key, fields).await)?;
-                commands += 1;
-            }
-            if !note.remove.is_empty() {
-                let fields: Vec<Key> = note.remove.iter().map(|name| name.clone().into()).collect();
-                queued(pipeline.hdel(&key, fields).await)?;
-                commands += 1;
-            }
-            queued(pipeline.pexpire(&key, keep, None).await)?;
-            if self.asking {
-                queued(pipeline.custom(bare("EXEC"), Vec::<Value>::new()).await)?;
-            }
-            let replies = self.send("note", pipeline, 1, commands).await?;
-            // What was there matters only where nothing is being moved.
-            let there = !self.asking && matches!(replies.first(), Some(Ok(Value::Integer(1) | Value::Boolean(true))));
-            answers.push(replies.into_iter().find_map(Result::err).map_or(Ok(there), Err));
-        }
-        Ok(answers)
-    }
-
-    /// Pipelined `HGETALL` and `HMGET`.
-    pub async fn noted(&self, lookups: &[Lookup]) -> Answered<Vec<Answered<Fields>>> {
-        let batches = lookups.chunks(LOOKUPS_PER_PIPELINE).map(|lookups| async move {
-            let pipeline = self.client.pipeline();
-            for lookup in lookups {
-                let key = self.key(&lookup.channel);
-                self.ask_first(&pipeline).await?;
-                queued(match &lookup.fields {
-                    None => pipeline.hgetall(key).await,
-                    Some(fields) => {
-                        pipeline.hmget(key, fields.iter().cloned().map(Key::from).collect::<Vec<_>>()).await
-                    }
-                })?;
-            }
-            let replies = self.send("noted", pipeline, lookups.len(), 1).await?;
-            let answer = |(reply, lookup): (Answered<Value>, &Lookup)| fields(reply?, lookup);
-            Ok::<_, BackplaneError>(replies.into_iter().zip(lookups).map(answer).collect::<Vec<_>>())
-        });
-        collect(batches.collect(), lookups.len()).await
-    }
-
     /// Sends a pipeline of `items`, each of `per` commands; as many replies as commands, or `Down`.
     async fn send(
         &self,
@@ -458,31 +398,6 @@ where
     Ok(answers)
 }
 
-/// `HGETALL` answers with a map or, before RESP3, with a list of pairs; `HMGET` with the values alone.
-fn fields(reply: Value, lookup: &Lookup) -> Answered<Fields> {
-    let unexpected = || BackplaneError::Refused("a hash answered with something else than fields".into());
-    match (&lookup.fields, reply) {
-        (_, Value::Null) => Ok(Vec::new()),
-        (None, Value::Map(map)) => {
-            let pairs = map.inner().into_iter();
-            pairs.map(|(k, v)| Some((k.into_bytes(), v.into_bytes()?))).collect::<Option<_>>().ok_or_else(unexpected)
-        }
-        (None, Value::Array(values)) => {
-            let values: Vec<bytes::Bytes> = values.into_iter().filter_map(Value::into_bytes).collect();
-            Ok(values.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
-        }
-        (Some(names), Value::Array(values)) => {
-            let pairs = names.iter().cloned().zip(values).filter(|(_, value)| !value.is_null());
-            pairs.map(|(name, value)| Some((name, value.into_bytes()?))).collect::<Option<_>>().ok_or_else(unexpected)
-        }
-        // fred gives a list of one as the one.
-        (Some(names), value) if names.len() == 1 => {
-            Ok(vec![(names[0].clone(), value.into_bytes().ok_or_else(unexpected)?)])
-        }
-        _ => Err(unexpected()),
-    }
-}
-
 fn state(reply: Answered<Value>) -> Answered<Option<StreamState>> {
     match reply {
         Ok(reply) => decode::state(reply).map(Some).map_err(refused),
@@ -518,55 +433,4 @@ fn queued(result: Result<(), Error>) -> Answered<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use fred::error::ErrorKind;
-
-    fn ask(name: &str, count: usize) -> Ask {
-        Ask { channel: Channel::new(name).unwrap(), after: Position::ZERO, count }
-    }
-
-    #[test]
-    fn a_batch_has_one_count_and_no_stream_twice() {
-        let mut batches = batches(&[ask("a", 1), ask("b", 2), ask("c", 1), ask("a", 1), ask("d", 1)]);
-        batches.sort();
-        assert_eq!(batches, [vec![0, 2], vec![1], vec![3, 4]]);
-        let many: Vec<_> = (0..2500).map(|i| ask(&format!("c{i}"), 1)).collect();
-        let mut sizes: Vec<_> = super::batches(&many).iter().map(Vec::len).collect();
-        sizes.sort();
-        assert_eq!(sizes, [500, 1000, 1000]);
-    }
-
-    #[test]
-    fn what_was_read_shows_whether_anything_was_removed_before_it() {
-        let id = |n| Position::new(n, 0);
-        let entries = |ids: &[u64]| -> Vec<Entry> {
-            ids.iter().map(|n| Entry { position: id(*n), fields: Vec::new() }).collect()
-        };
-        let held =
-            |first: Option<u64>, last| StreamState { first: first.map(id), last: id(last), ..Default::default() };
-        let fits = |state: StreamState, asked: Position, ids: &[u64]| super::fits(Some(&state), asked, &entries(ids));
-        assert!(super::fits(None, id(3), &[]) && !super::fits(None, id(3), &entries(&[4])));
-        let asked = id(5).before();
-        assert!(fits(held(Some(3), 7), asked, &[5, 6, 7]), "the witness is there");
-        assert!(!fits(held(Some(3), 7), asked, &[6, 7]), "deleted before, or trimmed since");
-        assert!(!fits(held(Some(3), 7), asked, &[]));
-        assert!(fits(held(Some(6), 7), asked, &[6, 7, 8]), "one was added");
-        assert!(!fits(held(Some(6), 7), asked, &[7]), "one was trimmed");
-        assert!(
-            fits(held(None, 7), asked, &[]) && fits(held(None, 7), asked, &[8]) && !fits(held(None, 7), asked, &[6])
-        );
-        assert!(fits(held(Some(3), 4), asked, &[]), "ids went back");
-    }
-
-    #[test]
-    fn a_short_pipeline_reply_is_down() {
-        let error = |text: &str| Err(Error::new(ErrorKind::Unknown, text.to_owned()));
-        assert!(matches!(replies_of(vec![error("Request timed out.")], 2), Err(BackplaneError::Down(_))));
-        assert!(matches!(replies_of(vec![error("ERR x")], 2), Err(BackplaneError::Down(_))));
-        assert!(matches!(replies_of(vec![Ok(Value::Null)], 2), Err(BackplaneError::Down(_))));
-        let answers = replies_of(vec![error("ERR x"), Ok(Value::Null)], 2).unwrap();
-        assert!(matches!((&answers[0], &answers[1]), (Err(BackplaneError::Refused(_)), Ok(Value::Null))));
-        assert!(matches!(replies_of(vec![Ok(Value::Null), error("LOADING")], 2), Err(BackplaneError::Down(_))));
-    }
-}
+mod tests;

@@ -1,0 +1,46 @@
+use super::*;
+use fred::error::ErrorKind;
+
+fn ask(name: &str, count: usize) -> Ask {
+    Ask { channel: Channel::new(name).unwrap(), after: Position::ZERO, count }
+}
+
+#[test]
+fn a_batch_has_one_count_and_no_stream_twice() {
+    let mut batches = batches(&[ask("a", 1), ask("b", 2), ask("c", 1), ask("a", 1), ask("d", 1)]);
+    batches.sort();
+    assert_eq!(batches, [vec![0, 2], vec![1], vec![3, 4]]);
+    let many: Vec<_> = (0..2500).map(|i| ask(&format!("c{i}"), 1)).collect();
+    let mut sizes: Vec<_> = super::batches(&many).iter().map(Vec::len).collect();
+    sizes.sort();
+    assert_eq!(sizes, [500, 1000, 1000]);
+}
+
+#[test]
+fn what_was_read_shows_whether_anything_was_removed_before_it() {
+    let id = |n| Position::new(n, 0);
+    let entries =
+        |ids: &[u64]| -> Vec<Entry> { ids.iter().map(|n| Entry { position: id(*n), fields: Vec::new() }).collect() };
+    let held = |first: Option<u64>, last| StreamState { first: first.map(id), last: id(last), ..Default::default() };
+    let fits = |state: StreamState, asked: Position, ids: &[u64]| super::fits(Some(&state), asked, &entries(ids));
+    assert!(super::fits(None, id(3), &[]) && !super::fits(None, id(3), &entries(&[4])));
+    let asked = id(5).before();
+    assert!(fits(held(Some(3), 7), asked, &[5, 6, 7]), "the witness is there");
+    assert!(!fits(held(Some(3), 7), asked, &[6, 7]), "deleted before, or trimmed since");
+    assert!(!fits(held(Some(3), 7), asked, &[]));
+    assert!(fits(held(Some(6), 7), asked, &[6, 7, 8]), "one was added");
+    assert!(!fits(held(Some(6), 7), asked, &[7]), "one was trimmed");
+    assert!(fits(held(None, 7), asked, &[]) && fits(held(None, 7), asked, &[8]) && !fits(held(None, 7), asked, &[6]));
+    assert!(fits(held(Some(3), 4), asked, &[]), "ids went back");
+}
+
+#[test]
+fn a_short_pipeline_reply_is_down() {
+    let error = |text: &str| Err(Error::new(ErrorKind::Unknown, text.to_owned()));
+    assert!(matches!(replies_of(vec![error("Request timed out.")], 2), Err(BackplaneError::Down(_))));
+    assert!(matches!(replies_of(vec![error("ERR x")], 2), Err(BackplaneError::Down(_))));
+    assert!(matches!(replies_of(vec![Ok(Value::Null)], 2), Err(BackplaneError::Down(_))));
+    let answers = replies_of(vec![error("ERR x"), Ok(Value::Null)], 2).unwrap();
+    assert!(matches!((&answers[0], &answers[1]), (Err(BackplaneError::Refused(_)), Ok(Value::Null))));
+    assert!(matches!(replies_of(vec![Ok(Value::Null), error("LOADING")], 2), Err(BackplaneError::Down(_))));
+}
