@@ -6,7 +6,7 @@ use crate::load;
 use crate::proxy::{Proxy, Tamper};
 use crate::publisher::{CHANNELS, Fate, Publisher, Servers, Truth};
 use crate::stall::Stalls;
-use crate::subscriber::{Begin, Client, Surroundings, What};
+use crate::subscriber::{Begin, Client, Note, Surroundings, What};
 use crate::support::node::{Node, within};
 use crate::table::{Row, record};
 use fastrand::Rng;
@@ -368,7 +368,7 @@ impl Arena {
         let truth = self.publisher.truth().clone();
         let mut rules = Rules { reasons: self.case.reasons, ..Rules::default() };
         if self.case.may_lose_acknowledged {
-            rules.excused = self.excused(&truth, held);
+            (rules.excused, rules.undone) = self.excused(&truth, held);
         }
         let mut checker = Checker::new(&truth, &rules);
         for (number, client) in self.clients.iter().enumerate() {
@@ -382,23 +382,27 @@ impl Arena {
         checker.report
     }
 
-    /// What was acknowledged, but never delivered to anybody, and is not in the streams either.
-    fn excused(&self, truth: &Truth, held: impl Fn(usize) -> BTreeSet<u64>) -> BTreeSet<(usize, u64)> {
-        let mut seen: BTreeSet<(usize, u64)> =
+    /// What was acknowledged, but is not in the streams any more: what nobody got, and what somebody did.
+    fn excused(&self, truth: &Truth, held: impl Fn(usize) -> BTreeSet<u64>) -> (Numbers, Numbers) {
+        let held: Numbers =
             (0..CHANNELS).flat_map(|channel| held(channel).into_iter().map(move |number| (channel, number))).collect();
-        for client in &self.clients {
-            seen.extend(client.journal().notes.iter().filter_map(|note| match note.what {
-                What::Event { number, .. } => Some((note.channel, number)),
-                What::Gap { .. } => None,
-            }));
-        }
+        let notes = |client: &Arc<Client>| client.journal().notes.clone();
+        let event = |note: Note| match note.what {
+            What::Event { number, .. } => Some((note.channel, number)),
+            What::Gap { .. } => None,
+        };
+        let seen: Numbers = self.clients.iter().flat_map(notes).filter_map(event).collect();
         let acknowledged = |channel: usize| {
             let of = truth[channel].iter().enumerate();
             of.filter(|(_, p)| matches!(p.fate, Fate::Acknowledged(_))).map(move |(number, _)| (channel, number as u64))
         };
-        (0..CHANNELS).flat_map(acknowledged).filter(|entry| !seen.contains(entry)).collect()
+        let gone = (0..CHANNELS).flat_map(acknowledged).filter(|entry| !held.contains(entry));
+        gone.partition(|entry| !seen.contains(entry))
     }
 }
+
+/// Events by channel and number.
+type Numbers = BTreeSet<(usize, u64)>;
 
 /// One channel, two, or all.
 fn channels_of(client: usize) -> Vec<usize> {

@@ -28,6 +28,8 @@ pub struct Rules {
     pub reasons: &'static [&'static str],
     /// Acknowledged entries that nobody got and that no server has any more: an asynchronous failover lost them.
     pub excused: BTreeSet<(usize, u64)>,
+    /// The same of entries that some got before a failover lost them: the others are told of it by a reset.
+    pub undone: BTreeSet<(usize, u64)>,
 }
 
 /// Counts, and the first few findings in words.
@@ -158,7 +160,9 @@ impl<'a> Checker<'a> {
         });
         for (number, published) in &missing {
             let Fate::Acknowledged(id) = published.fate else { continue };
-            if self.rules.excused.contains(&(channel, *number)) || covered(&leg.gaps, published, id, next_id) {
+            let undone = self.rules.undone.contains(&(channel, *number)) && leg.gaps.iter().any(|gap| is_reset(gap));
+            let excused = undone || self.rules.excused.contains(&(channel, *number));
+            if excused || covered(&leg.gaps, published, id, next_id) {
                 continue;
             }
             self.report.counts.lost += 1;
@@ -200,6 +204,10 @@ impl<'a> Checker<'a> {
         self.report.counts.untrue += 1;
         self.report.find(|| format!("{who}: {wrong}: {:?} after {last:?} before {next:?}; {sure} missing", gap.what));
     }
+}
+
+fn is_reset(gap: &Note) -> bool {
+    matches!(&gap.what, What::Gap { reason, .. } if reason == "reset")
 }
 
 /// Whether gaps say that an entry may be missing.
@@ -255,9 +263,14 @@ mod tests {
             self.note(at, What::Gap { reason: reason.into(), resume_from, continues_at, lost })
         }
 
-        /// Lost, repeated, reordered, untrue.
         fn counts(self) -> [u64; 4] {
-            let rules = Rules { reasons: &["trimmed", "reset"], ..Rules::default() };
+            self.counts_without([])
+        }
+
+        /// Lost, repeated, reordered, untrue, where a failover lost some that others got.
+        fn counts_without(self, undone: impl IntoIterator<Item = u64>) -> [u64; 4] {
+            let undone = undone.into_iter().map(|number| (0, number)).collect();
+            let rules = Rules { reasons: &["trimmed", "reset"], undone, ..Rules::default() };
             let mut checker = Checker::new(&self.truth, &rules);
             checker.leg("a client", 0, Some(0), &self.journal);
             let Counts { lost, repeated, reordered, untrue, .. } = checker.report.counts;
@@ -296,6 +309,12 @@ mod tests {
         assert_eq!(gap(6, "trimmed", 1, 2, None), [2, 0, 0, 0], "it should have gone on earlier");
         assert_eq!(gap(6, "reset", 1, 2, None), [0; 4], "ids of another life");
         assert_eq!(gap(3, "reset", 1, 6, None), [1, 0, 0, 0], "the fifth was sent after the client knew of the gap");
+        let undone = |reason| {
+            let story = Story::new().events(0..2).gap(3, reason, 1, 6, None).events(6..10);
+            story.counts_without([5])
+        };
+        assert_eq!(undone("reset"), [0; 4], "another server's life had the fifth");
+        assert_eq!(undone("trimmed"), [1, 0, 0, 0], "which only a reset tells");
         assert_eq!(gap(6, "missing", 1, 6, None), [0, 0, 0, 1], "a reason that the fault does not explain");
     }
 }

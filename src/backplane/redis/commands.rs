@@ -4,6 +4,7 @@
 
 mod records;
 
+use super::connection::Connection;
 use super::{Observe, decode, fault};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Publication, Span, StreamState, Toward};
 use crate::channel::Channel;
@@ -33,9 +34,9 @@ const CONCURRENT: usize = 4;
 
 type Answered<T> = Result<T, BackplaneError>;
 
-/// Runs commands on one client.
+/// Runs commands on one connection.
 pub struct Commands<'a> {
-    pub client: &'a Client,
+    pub connection: &'a Connection,
     pub key_prefix: &'a str,
     pub observe: &'a Observe,
     /// In a cluster one command has the keys of one slot.
@@ -67,7 +68,7 @@ impl Commands<'_> {
         let mut left = self.slot_batches(asks);
         while !left.is_empty() {
             let batches = left.split_off(left.len().saturating_sub(READS_PER_PIPELINE));
-            let pipeline = self.client.pipeline();
+            let pipeline = self.connection.client.pipeline();
             for batch in &batches {
                 self.ask_first(&pipeline).await?;
                 let keys: Vec<Key> = batch.iter().map(|&i| self.key(&asks[i].channel).into()).collect();
@@ -148,7 +149,7 @@ impl Commands<'_> {
         // 0 would be no limit.
         let count = asks[batch[0]].count.max(1) as u64;
         let begun = Instant::now();
-        let reply = self.client.xread::<Value, _, _>(Some(count), None, keys, ids).await;
+        let reply = self.connection.client.xread::<Value, _, _>(Some(count), None, keys, ids).await;
         self.observed("xread", begun, reply.is_ok());
         let streams = decode::streams(reply.map_err(|e| fault::judge(&e))?);
         // A reply of another command's shape: the connection's replies are shifted.
@@ -159,7 +160,7 @@ impl Commands<'_> {
     /// Pipelined `XINFO STREAM`.
     pub async fn inspect(&self, channels: &[Channel]) -> Answered<Vec<Answered<Option<StreamState>>>> {
         let batches = channels.chunks(INSPECTIONS_PER_PIPELINE).map(|channels| async move {
-            let pipeline = self.client.pipeline();
+            let pipeline = self.connection.client.pipeline();
             for channel in channels {
                 self.ask_first(&pipeline).await?;
                 queued(pipeline.xinfo_stream(self.key(channel), false, None).await)?;
@@ -203,7 +204,7 @@ impl Commands<'_> {
         part: &[usize],
         twice: bool,
     ) -> Answered<Vec<Option<Answered<Examined>>>> {
-        let pipeline = self.client.pipeline();
+        let pipeline = self.connection.client.pipeline();
         for ask in part.iter().map(|index| &asks[*index]) {
             let key = self.key(&ask.channel);
             self.ask_first(&pipeline).await?;
@@ -230,7 +231,7 @@ impl Commands<'_> {
     /// Pipelined `XRANGE` and `XREVRANGE`; answers oldest first.
     pub async fn history(&self, spans: &[Span]) -> Answered<Vec<Answered<Vec<Entry>>>> {
         let batches = spans.chunks(SPANS_PER_PIPELINE).map(|spans| async move {
-            let pipeline = self.client.pipeline();
+            let pipeline = self.connection.client.pipeline();
             for span in spans {
                 let (key, count) = (self.key(&span.channel), Some(span.count.max(1) as u64));
                 self.ask_first(&pipeline).await?;
@@ -263,7 +264,7 @@ impl Commands<'_> {
     }
 
     async fn append_batch(&self, publications: &[Publication], maxlen: u64) -> Answered<Vec<Answered<Position>>> {
-        let pipeline = self.client.pipeline();
+        let pipeline = self.connection.client.pipeline();
         for publication in publications {
             let key = self.key(&publication.channel);
             let fields: Vec<(Key, Value)> =
@@ -313,6 +314,9 @@ impl Commands<'_> {
     }
 
     fn observed(&self, name: &'static str, begun: Instant, ok: bool) {
+        if ok {
+            self.connection.answered();
+        }
         (self.observe)(name, begun.elapsed(), ok);
     }
 }

@@ -1,7 +1,8 @@
 //! One fred client, which lives exactly as long as its connection, and lanes that replace a lost one on demand.
 //!
 //! fred's own reconnecting is never used: it re-sends commands, forgets tracking and can hang (a frozen server).
-//! Whatever fails, the client is dropped and a new one is made.
+//! Whatever fails, the client is dropped and a new one is made. A command fails when its connection brings no answer at
+//! all for a while: one that waits behind others, or behind large replies, is not lost.
 
 use super::address::Endpoint;
 use super::fault;
@@ -12,6 +13,7 @@ use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, TcpConfig
 use parking_lot::Mutex;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
@@ -21,11 +23,19 @@ use tokio::time::{Instant, sleep, timeout};
 const PUSH_CAPACITY: usize = 1024;
 /// Batches of one lane that may be on their way.
 const IN_FLIGHT: usize = 32;
+/// How often a silent connection is looked at before it is given up; on a busy machine each look comes late, and so is
+/// it given up late.
+const LOOKS: u32 = 10;
+/// fred's own limit of a command, in multiples of the silence that is borne: only the last resort.
+const LAST_RESORT: u32 = 60;
 
 /// A client and the end of its connection. Dropping it closes the connection.
 pub struct Connection {
     pub client: Client,
     pub version: RespVersion,
+    /// How long it may bring no answer while one is waited for.
+    patience: Duration,
+    answers: AtomicU64,
     lost: watch::Sender<Option<BackplaneError>>,
     tasks: [AbortHandle; 2],
 }
@@ -35,9 +45,9 @@ impl Connection {
     pub async fn open(
         endpoint: &Endpoint,
         version: RespVersion,
-        command_timeout: Duration,
+        patience: Duration,
     ) -> Result<Connection, BackplaneError> {
-        let client = make(endpoint, version.clone(), command_timeout).map_err(BackplaneError::Down)?;
+        let client = make(endpoint, version.clone(), patience * LAST_RESORT).map_err(BackplaneError::Down)?;
         // Before connecting: fred's own wait misses what happens between its look and its subscription.
         let mut connected = client.reconnect_rx();
         let mut router = client.connect();
@@ -53,7 +63,8 @@ impl Connection {
             first_reason(&sender, why);
         });
         // Made before the wait, so that giving up waiting ends the tasks.
-        let connection = Connection { client, version, lost, tasks: [router_task, watcher.abort_handle()] };
+        let tasks = [router_task, watcher.abort_handle()];
+        let connection = Connection { client, version, patience, answers: AtomicU64::new(0), lost, tasks };
         tokio::select! {
             biased;
             why = connection.lost() => Err(why),
@@ -80,18 +91,39 @@ impl Connection {
         self.lost.borrow().is_some()
     }
 
-    /// Runs commands; the end of the connection ends them, which fred leaves to a timeout.
+    /// The server has answered something.
+    pub fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Runs commands; the end of the connection ends them, which fred leaves to a timeout, and so does its silence.
     pub async fn run<T>(&self, commands: impl Future<Output = Result<T, BackplaneError>>) -> Result<T, BackplaneError> {
         let result = tokio::select! {
             biased;
             result = commands => result,
             why = self.lost() => return Err(BackplaneError::Down(fault::reason(why))),
+            () = self.silence() => Err(BackplaneError::Down("the server's answer timed out".into())),
         };
+        self.answered();
         if let Err(BackplaneError::Down(why)) = &result {
-            // A timed-out command stays in fred's queue and may arm or answer later: nothing is sure any more.
+            // A command that was given up stays in fred's queue and may arm or answer later: nothing is sure any more.
             self.fail(why);
         }
         result
+    }
+}
+
+impl Connection {
+    /// Waits until nothing has been answered for as long as is borne.
+    async fn silence(&self) {
+        let mut known = self.answers.load(Ordering::Relaxed);
+        let mut looks = 0;
+        while looks < LOOKS {
+            sleep(self.patience / LOOKS).await;
+            let now = self.answers.load(Ordering::Relaxed);
+            looks = if now == known { looks + 1 } else { 0 };
+            known = now;
+        }
     }
 }
 
@@ -114,7 +146,7 @@ fn first_reason(lost: &watch::Sender<Option<BackplaneError>>, why: BackplaneErro
 }
 
 /// `Err`: a file with credentials or certificates cannot be used.
-fn make(endpoint: &Endpoint, version: RespVersion, command_timeout: Duration) -> Result<Client, String> {
+fn make(endpoint: &Endpoint, version: RespVersion, last_resort: Duration) -> Result<Client, String> {
     let access = &endpoint.access;
     let (username, password) = match endpoint.sentinel {
         true => access.sentinel_credentials()?,
@@ -131,7 +163,7 @@ fn make(endpoint: &Endpoint, version: RespVersion, command_timeout: Duration) ->
         ..Config::default()
     };
     let performance = PerformanceConfig {
-        default_command_timeout: command_timeout,
+        default_command_timeout: last_resort,
         broadcast_channel_capacity: PUSH_CAPACITY,
         ..PerformanceConfig::default()
     };
@@ -189,7 +221,7 @@ impl Target {
 /// A connection that is made when it is needed, and made anew after it was lost.
 pub struct Lane {
     target: Arc<Target>,
-    command_timeout: Duration,
+    patience: Duration,
     state: tokio::sync::Mutex<LaneState>,
     current: Mutex<Option<Arc<Connection>>>,
     permits: Semaphore,
@@ -203,10 +235,10 @@ struct LaneState {
 }
 
 impl Lane {
-    pub fn new(target: Arc<Target>, command_timeout: Duration) -> Lane {
+    pub fn new(target: Arc<Target>, patience: Duration) -> Lane {
         Lane {
             target,
-            command_timeout,
+            patience,
             state: Default::default(),
             current: Mutex::new(None),
             permits: Semaphore::new(IN_FLIGHT),
@@ -219,7 +251,7 @@ impl Lane {
         F: Future<Output = Result<T, BackplaneError>>,
         C: FnOnce(Arc<Connection>) -> F,
     {
-        let waiting = timeout(self.command_timeout, self.permits.acquire());
+        let waiting = timeout(self.patience, self.permits.acquire());
         let Ok(Ok(_permit)) = waiting.await else {
             return Err(BackplaneError::Down("too many commands are on their way".into()));
         };
@@ -246,7 +278,7 @@ impl Lane {
             _ => {}
         }
         let opened = match self.target.get() {
-            Some(endpoint) => Connection::open(&endpoint, RespVersion::RESP2, self.command_timeout).await,
+            Some(endpoint) => Connection::open(&endpoint, RespVersion::RESP2, self.patience).await,
             None => Err(BackplaneError::Down("the primary is not known yet".into())),
         };
         match opened {

@@ -230,13 +230,7 @@ impl Shared {
     }
 
     fn commands<'a>(&'a self, connection: &'a Connection, asking: bool) -> Commands<'a> {
-        Commands {
-            client: &connection.client,
-            key_prefix: &self.key_prefix,
-            observe: &self.observe,
-            cluster: self.cluster,
-            asking,
-        }
+        Commands { connection, key_prefix: &self.key_prefix, observe: &self.observe, cluster: self.cluster, asking }
     }
 
     /// The live connection, for one of a bounded number of calls.

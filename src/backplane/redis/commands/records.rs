@@ -12,7 +12,7 @@ impl Commands<'_> {
     pub async fn note(&self, notes: &[Note]) -> Answered<Vec<Answered<bool>>> {
         let mut answers = Vec::with_capacity(notes.len());
         for note in notes {
-            let (pipeline, key) = (self.client.pipeline(), self.key(&note.channel));
+            let (pipeline, key) = (self.connection.client.pipeline(), self.key(&note.channel));
             let keep = note.keep.as_millis() as i64;
             let mut commands = 2;
             // It holds for one command, so all are one.
@@ -48,7 +48,7 @@ impl Commands<'_> {
     /// Pipelined `HGETALL` and `HMGET`.
     pub async fn noted(&self, lookups: &[Lookup]) -> Answered<Vec<Answered<Fields>>> {
         let batches = lookups.chunks(LOOKUPS_PER_PIPELINE).map(|lookups| async move {
-            let pipeline = self.client.pipeline();
+            let pipeline = self.connection.client.pipeline();
             for lookup in lookups {
                 let key = self.key(&lookup.channel);
                 self.ask_first(&pipeline).await?;
