@@ -5,7 +5,7 @@ use super::deliver::{WRITE_BYTES, Wrote};
 use super::mirror::Mirror;
 use super::post::{CatchUp, Framing, Page, Terms};
 use super::run::Courier;
-use super::subscriber::{Arrival, Behind, Composed, Leg, Plain, Route};
+use super::subscriber::{Arrival, Behind, Composed, Leg, Plain, Rest, Route};
 use crate::cursor::{Place, write_cursor, write_position};
 use crate::frame::{Frame, Standing};
 use crate::gzip::Gzip;
@@ -35,7 +35,7 @@ impl Courier {
                 *leftover = Vec::new();
                 composed.tidy();
             }
-            let plain = composed.gzip.as_ref().map_or(0, |gzip| gzip.length());
+            let plain = composed.gzip().map_or(0, Gzip::length);
             begin_blocks(&mut self.scratch);
             let events = self.compose(key, only);
             let subscriber = &mut self.subscribers[key as usize];
@@ -45,7 +45,7 @@ impl Courier {
             }
             self.tally.delivered += events;
             subscriber.event = self.now;
-            if let Some(gzip) = &composed.gzip {
+            if let Some(gzip) = composed.gzip() {
                 self.tally.compressed.0 += u64::from(gzip.length().wrapping_sub(plain));
                 self.tally.compressed.1 += (self.scratch.len() - SIZE_LINE) as u64;
             }
@@ -170,9 +170,9 @@ impl Courier {
     pub fn settle(&mut self, key: u32) {
         let Some(subscriber) = self.subscribers.get_mut(key as usize) else { return };
         let Route::Composed(composed) = &subscriber.route else { return };
-        // Nothing left over, no ticket, nowhere behind.
+        // Not compressed, nothing left over, no ticket, nowhere behind.
         let ([leg], Framing::Chunked, None) = (&composed.legs[..], composed.framing, &composed.rest) else { return };
-        let plain_terms = is_plain(&composed.terms) && composed.gzip.is_none();
+        let plain_terms = is_plain(&composed.terms);
         let live = !leg.finished && !subscriber.blocked;
         // Ahead of the copy neither: the plain form finds its position in there.
         let covers = |mirror: &Mirror| (mirror.start()..=mirror.end()).contains(&leg.at);
@@ -292,7 +292,7 @@ fn write_frame(composed: &mut Composed, index: usize, frame: &Frame, into: &mut 
     let leg = &mut composed.legs[index];
     leg.position = frame.position;
     if !frame.is_event() {
-        shared(&mut composed.gzip, frame.rest(), || frame.packed_rest(), into);
+        shared(&mut composed.rest, frame.rest(), || frame.packed_rest(), into);
         return false;
     }
     leg.finished = frame.last;
@@ -303,12 +303,12 @@ fn write_frame(composed: &mut Composed, index: usize, frame: &Frame, into: &mut 
     if composed.terms.envelope {
         composed.write_own_id(into);
         let channel = &composed.legs[index].feed.channel;
-        shared(&mut composed.gzip, frame.enveloped(channel), || frame.packed_envelope(channel), into);
+        shared(&mut composed.rest, frame.enveloped(channel), || frame.packed_envelope(channel), into);
     } else if composed.terms.ids.is_some() {
         composed.write_own_id(into);
-        shared(&mut composed.gzip, frame.rest(), || frame.packed_rest(), into);
+        shared(&mut composed.rest, frame.rest(), || frame.packed_rest(), into);
     } else {
-        shared(&mut composed.gzip, frame.block(), || frame.packed_block(), into);
+        shared(&mut composed.rest, frame.block(), || frame.packed_block(), into);
     }
     composed.skipped = false;
     true
@@ -334,14 +334,10 @@ impl Composed {
 
     /// The same as a part of the body.
     fn write_own_id(&mut self, into: &mut Vec<u8>) {
-        match self.gzip.take() {
-            None => self.write_id(into),
-            Some(mut gzip) => {
-                let mark = Gzip::room(into);
-                self.write_id(into);
-                gzip.stored_from(mark, into);
-                self.gzip = Some(gzip);
-            }
+        let mark = self.gzip().map(|_| Gzip::room(into));
+        self.write_id(into);
+        if let (Some(mark), Some(gzip)) = (mark, of(&mut self.rest)) {
+            gzip.stored_from(mark, into);
         }
     }
 
@@ -356,7 +352,7 @@ impl Composed {
 
     /// A part of the body that nobody else gets.
     pub fn write_own(&mut self, plain: &[u8], into: &mut Vec<u8>) {
-        match &mut self.gzip {
+        match of(&mut self.rest) {
             None => into.extend_from_slice(plain),
             Some(gzip) => gzip.stored(plain, into),
         }
@@ -364,11 +360,15 @@ impl Composed {
 }
 
 /// A part of the body that others get too.
-fn shared<'a>(gzip: &mut Option<Box<Gzip>>, plain: &[u8], packed: impl FnOnce() -> &'a [u8], into: &mut Vec<u8>) {
-    match gzip {
+fn shared<'a>(rest: &mut Option<Box<Rest>>, plain: &[u8], packed: impl FnOnce() -> &'a [u8], into: &mut Vec<u8>) {
+    match of(rest) {
         None => into.extend_from_slice(plain),
         Some(gzip) => gzip.packed(plain, packed(), into),
     }
+}
+
+fn of(rest: &mut Option<Box<Rest>>) -> Option<&mut Gzip> {
+    rest.as_mut()?.gzip.as_mut()
 }
 
 /// The blocks behind the room for the size line, framed in place.

@@ -12,12 +12,15 @@ impl Courier {
     pub fn join(&mut self, newcomer: Newcomer) {
         let Newcomer { socket, peer, framing, terms, gzip, start, max_age_ms, stay, seen } = newcomer;
         self.serial = self.serial.wrapping_add(1);
-        let gzip = gzip.map(Box::new);
         let ticks = max_age_ms.map(|ms| (ms / TICK.as_millis() as u64) as u32);
+        let mut composed = Composed::new(terms, framing);
+        if gzip.is_some() {
+            composed.rest().gzip = gzip;
+        }
         let mut subscriber = Subscriber {
             socket,
             serial: self.serial,
-            route: Route::Composed(Box::new(Composed { gzip, ..Composed::new(terms, framing) })),
+            route: Route::Composed(Box::new(composed)),
             wrote: self.now,
             event: self.now,
             expires: ticks.map_or(u32::MAX, |ticks| self.now.saturating_add(ticks)),
@@ -68,13 +71,14 @@ impl Courier {
         self.around.metrics.subscriptions.add(legs.len() as i64);
         let Route::Composed(composed) = &mut self.subscribers[key as usize].route else { return };
         composed.legs = legs.into_boxed_slice();
+        composed.rest = Some(rest);
         if !opening.preamble.is_empty() {
             begin_blocks(&mut self.scratch);
             composed.write_own(&opening.preamble, &mut self.scratch);
             // Behind what may be left of a comment.
-            rest.leftover.extend_from_slice(framed(&mut self.scratch, composed.framing));
+            let bytes = framed(&mut self.scratch, composed.framing);
+            composed.rest().leftover.extend_from_slice(bytes);
         }
-        composed.rest = Some(rest);
         composed.tidy();
         self.settle(key);
         if !self.subscribers[key as usize].blocked && self.flow(key, None) {

@@ -167,7 +167,7 @@ impl Courier {
         let (mut last, mut framing) = (retry.into_bytes(), Framing::Chunked);
         if let Route::Composed(composed) = &mut self.subscribers[key as usize].route {
             framing = composed.framing;
-            if let Some(mut gzip) = composed.gzip.take() {
+            if let Some(mut gzip) = composed.rest.as_mut().and_then(|rest| rest.gzip.take()) {
                 let plain = std::mem::take(&mut last);
                 gzip.stored(&plain, &mut last);
                 gzip.end(&mut last);

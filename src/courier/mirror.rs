@@ -2,9 +2,10 @@
 //!
 //! Frames are shared, the list is the courier's own, so that a delivery takes no lock and counts no reference.
 
-use crate::frame::{Frame, Standing};
+use crate::frame::{Frame, Rank, Standing};
 use crate::hub::feed::{Extent, Feed};
 use crate::hub::stretch::Stretch;
+use crate::position::Position;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -16,13 +17,15 @@ pub struct Member {
 }
 
 /// See the module.
+///
+/// A channel of somebody's own is mostly quiet, and there are many: its copy is 88 bytes.
 pub struct Mirror {
     pub feed: Arc<Feed>,
     frames: Stretch,
-    start: u64,
     end: u64,
-    /// Before the first frame.
-    base: Standing,
+    /// The [`Standing`] before the first frame.
+    base: (Position, Rank),
+    base_is_entry: bool,
     pub members: SmallVec<[Member; 2]>,
     /// Up to here every member that is not blocked was offered the frames.
     pub offered: u64,
@@ -39,9 +42,9 @@ impl Mirror {
         Mirror {
             feed,
             frames: Stretch::default(),
-            start: extent.end,
             end: extent.end,
-            base: extent.base,
+            base: (extent.base.position, extent.base.due),
+            base_is_entry: extent.base.entry,
             members: SmallVec::new(),
             offered: extent.end,
             due: false,
@@ -59,8 +62,7 @@ impl Mirror {
         let first = fresh.first().map_or(extent.end, |(offset, _)| *offset);
         if first > self.end {
             self.frames = Stretch::default();
-            self.start = first;
-            self.base = extent.base;
+            self.stand(extent.base);
         }
         if !fresh.is_empty() {
             self.frames.make().extend(fresh.drain(..));
@@ -70,15 +72,15 @@ impl Mirror {
 
     /// Takes older frames for a member that begins before the copy does.
     pub fn reach_back(&mut self, at: u64) {
-        if at >= self.start {
+        let start = self.start();
+        if at >= start {
             return;
         }
         let mut older = Vec::new();
         let extent = self.feed.pull(at, &mut older);
-        older.retain(|(offset, _)| *offset < self.start);
-        if older.last().is_some_and(|(o, f)| o + f.chunk().len() as u64 == self.start) {
-            self.start = older[0].0;
-            self.base = extent.base;
+        older.retain(|(offset, _)| *offset < start);
+        if older.last().is_some_and(|(o, f)| o + f.chunk().len() as u64 == start) {
+            self.stand(extent.base);
             for frame in older.into_iter().rev() {
                 self.frames.make().push_front(frame);
             }
@@ -90,8 +92,8 @@ impl Mirror {
         while let Some((offset, frame)) = self.frames.front()
             && *offset < start
         {
-            self.start = offset + frame.chunk().len() as u64;
-            self.base = Standing::behind(frame, self.frames.get(1).and_then(|(_, next)| next.rank));
+            let base = Standing::behind(frame, self.frames.get(1).and_then(|(_, next)| next.rank));
+            self.stand(base);
             self.frames.make().pop_front();
         }
         if self.frames.capacity() > 64 && self.frames.len() < self.frames.capacity() / 8 {
@@ -99,8 +101,13 @@ impl Mirror {
         }
     }
 
+    fn stand(&mut self, base: Standing) {
+        self.base = (base.position, base.due);
+        self.base_is_entry = base.entry;
+    }
+
     pub fn start(&self) -> u64 {
-        self.start
+        self.frames.front().map_or(self.end, |(offset, _)| *offset)
     }
 
     pub fn end(&self) -> u64 {
@@ -138,7 +145,7 @@ impl Mirror {
         let index = self.index(at);
         match index.checked_sub(1) {
             Some(before) => Standing::behind(&self.frames[before].1, self.frame(index).and_then(|(_, f)| f.rank)),
-            None => self.base,
+            None => Standing { position: self.base.0, due: self.base.1, entry: self.base_is_entry },
         }
     }
 

@@ -49,17 +49,17 @@ pub struct Composed {
     pub legs: Box<[Leg]>,
     pub terms: Terms,
     pub framing: Framing,
-    /// Its body is a gzip stream.
-    pub gzip: Option<Box<Gzip>>,
     /// A filter skipped events since the last `id:` was sent.
     pub skipped: bool,
     /// `None` for nearly all.
     pub rest: Option<Box<Rest>>,
 }
 
-/// What few have at a time.
+/// What few have.
 #[derive(Default)]
 pub struct Rest {
+    /// Its body is a gzip stream.
+    pub gzip: Option<Gzip>,
     /// Bytes that a full socket left over, of whole blocks; bounded by one write and one frame.
     pub leftover: Vec<u8>,
     /// Legs that are behind the tail.
@@ -126,7 +126,7 @@ impl Leg {
 impl Composed {
     /// Without legs yet.
     pub fn new(terms: Terms, framing: Framing) -> Composed {
-        Composed { legs: Box::default(), terms, framing, gzip: None, skipped: false, rest: None }
+        Composed { legs: Box::default(), terms, framing, skipped: false, rest: None }
     }
 
     /// Whether all its channels have ended.
@@ -136,6 +136,10 @@ impl Composed {
 
     pub fn leftover(&self) -> &[u8] {
         self.rest.as_ref().map_or(&[], |rest| &rest.leftover)
+    }
+
+    pub fn gzip(&self) -> Option<&Gzip> {
+        self.rest.as_ref()?.gzip.as_ref()
     }
 
     pub fn ticket(&self) -> Option<&Ticket> {
@@ -166,7 +170,9 @@ impl Composed {
 
     /// Gives the rest's memory back where nothing is in it.
     pub fn tidy(&mut self) {
-        let empty = |rest: &Rest| rest.leftover.is_empty() && rest.behind.is_empty() && rest.ticket.is_none();
+        let empty = |rest: &Rest| {
+            rest.gzip.is_none() && rest.leftover.is_empty() && rest.behind.is_empty() && rest.ticket.is_none()
+        };
         if self.rest.as_deref().is_some_and(empty) {
             self.rest = None;
         }

@@ -47,6 +47,8 @@ pub struct State {
     pub life: Life,
     /// Legs on couriers and on their way there.
     pub legs: u32,
+    /// The count of legs that other nodes can read; see [`Hub::recounted`](super::Hub::recounted).
+    pub told: u32,
     /// Mean size of an entry, for choosing how many to ask for; see [`State::learn`].
     pub mean_bytes: u32,
 }
@@ -83,7 +85,13 @@ impl Feed {
             number,
             hash: name_hash(&channel),
             channel,
-            state: Mutex::new(State { log: Log::new(), life: Life::Unattached, legs: 0, mean_bytes: UNKNOWN_BYTES }),
+            state: Mutex::new(State {
+                log: Log::new(),
+                life: Life::Unattached,
+                legs: 0,
+                told: 0,
+                mean_bytes: UNKNOWN_BYTES,
+            }),
             couriers: AtomicU64::new(0),
             rung: AtomicU64::new(0),
         }

@@ -51,7 +51,7 @@ pub enum Request {
     Unfollow(Arc<Feed>),
 }
 
-/// A feed as the follower sees it.
+/// A feed as the follower sees it: 32 bytes, as there are as many as channels.
 struct Followed {
     feed: Arc<Feed>,
     /// Its stream may have something new.
@@ -63,7 +63,7 @@ struct Followed {
     /// Only the sweep doubts it: whether there is anything new is enough to know.
     swept: bool,
     /// The stream's ids went back: what the log and the stream have in common is looked for after this position.
-    retrace: Option<Position>,
+    retrace: Option<Box<Position>>,
     /// Tells it from an earlier one of the same channel, whose answers may still be on their way.
     serial: u64,
 }
@@ -396,7 +396,7 @@ fn take_batch(queue: &mut VecDeque<Turn>, followed: &mut Index<Followed>) -> (Ve
             (state.log.position(), state.mean_bytes as usize)
         };
         bytes += mean;
-        let after = match followed.retrace {
+        let after = match followed.retrace.as_deref().copied() {
             Some(after) => after,
             None if followed.swept => position,
             None => position.before(),

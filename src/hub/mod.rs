@@ -80,6 +80,8 @@ struct Feeds {
     all: Index<Arc<Feed>>,
     /// Oldest first; a feed that came back is skipped.
     dormant: VecDeque<(Instant, Arc<Feed>)>,
+    /// Forgotten channels of which others know a count.
+    untold: Vec<Channel>,
 }
 
 /// What a hub is made with.
@@ -94,6 +96,8 @@ pub struct Settings {
 
 /// Reads of history at once: enough to fill a round trip, few enough to leave Redis to others.
 const READERS: usize = 32;
+/// Feeds that are looked at in one go.
+const STEPS: usize = 256;
 /// Tails that are extended at once.
 const EXTENSIONS: usize = 128;
 
@@ -235,11 +239,51 @@ impl Hub {
         let _ = self.requests.send(request);
     }
 
+    /// Visits every feed; a few at a time under the lock, so that nobody waits for long.
+    fn walk(&self, mut visit: impl FnMut(&Arc<Feed>)) {
+        let mut hand = 0;
+        loop {
+            let feeds = self.feeds.lock();
+            for _ in 0..STEPS {
+                match feeds.all.step(&mut hand) {
+                    Some(Some(feed)) => visit(feed),
+                    Some(None) => {}
+                    None => return,
+                }
+            }
+        }
+    }
+
     /// Every channel with subscribers here, and how many.
     pub fn audience(&self) -> Vec<(Channel, u32)> {
-        let feeds: Vec<Arc<Feed>> = self.feeds.lock().all.iter().cloned().collect();
-        let counted = feeds.into_iter().map(|feed| (feed.channel.clone(), feed.lock().legs));
-        counted.filter(|(_, legs)| *legs > 0).collect()
+        let mut audience = Vec::new();
+        self.walk(|feed| {
+            let legs = feed.lock().legs;
+            if legs > 0 {
+                audience.push((feed.channel.clone(), legs));
+            }
+        });
+        audience
+    }
+
+    /// Feeds whose count of legs other nodes do not know, at most `most`, and `new` of which they know none; and channels
+    /// that are forgotten since the last time though others know a count.
+    pub fn recounted(&self, most: usize, mut new: usize) -> (Vec<(Arc<Feed>, u32)>, Vec<Channel>) {
+        let mut changed = Vec::new();
+        self.walk(|feed| {
+            let state = feed.lock();
+            let is_new = state.told == 0;
+            if state.legs != state.told && changed.len() < most && (new > 0 || !is_new) {
+                new -= usize::from(is_new);
+                changed.push((feed.clone(), state.legs));
+            }
+        });
+        (changed, std::mem::take(&mut self.feeds.lock().untold))
+    }
+
+    /// Others know no counts any more.
+    pub fn recount_all(&self) {
+        self.walk(|feed| feed.lock().told = 0);
     }
 
     /// Subscribers of a channel here.
@@ -250,16 +294,23 @@ impl Hub {
 
     /// The most subscribed channels, at most `count`.
     pub fn overview(&self, count: usize) -> Vec<Row> {
-        let feeds: Vec<Arc<Feed>> = self.feeds.lock().all.iter().cloned().collect();
-        let mut rows: Vec<(u32, Arc<Feed>)> = feeds
-            .into_iter()
-            .map(|feed| {
-                let legs = feed.lock().legs;
-                (legs, feed)
-            })
-            .collect();
-        rows.sort_unstable_by(|(a, x), (b, y)| b.cmp(a).then_with(|| x.channel.cmp(&y.channel)));
-        rows.truncate(count);
+        let mut rows: Vec<(u32, Arc<Feed>)> = Vec::new();
+        let mut least = 0;
+        let best = |rows: &mut Vec<(u32, Arc<Feed>)>| {
+            rows.sort_unstable_by(|(a, x), (b, y)| b.cmp(a).then_with(|| x.channel.cmp(&y.channel)));
+            rows.truncate(count);
+        };
+        self.walk(|feed| {
+            let legs = feed.lock().legs;
+            if legs >= least {
+                rows.push((legs, feed.clone()));
+            }
+            if rows.len() >= 4 * count.max(STEPS) {
+                best(&mut rows);
+                least = rows.last().map_or(0, |(legs, _)| *legs);
+            }
+        });
+        best(&mut rows);
         let row = |(legs, feed): (u32, Arc<Feed>)| {
             let state = feed.lock();
             let log = &state.log;
@@ -302,6 +353,9 @@ impl Feeds {
         let position = state.log.position();
         state.log.begin_at(position, None, false);
         state.life = Life::Unattached;
+        if std::mem::take(&mut state.told) > 0 {
+            self.untold.push(feed.channel.clone());
+        }
         drop(state);
         self.all.remove(&feed.channel);
         bytes

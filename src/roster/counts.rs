@@ -1,21 +1,27 @@
 //! How many subscribers each channel of this node has, written as what changed since the last time. Pure.
+//!
+//! What others can read is kept with each feed; see [`Hub::recounted`](crate::hub::Hub::recounted).
 
 use crate::backplane::Note;
 use crate::channel::Channel;
+use crate::hub::feed::Feed;
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Channels that are written down; further ones are missing in answers of other nodes.
 const CHANNELS: usize = 50_000;
 /// Fields that are written or removed at once; the rest follows with the next beats.
-const CHANGES: usize = 5_000;
+pub const CHANGES: usize = 5_000;
 
-/// What others can read already.
+/// The change that is on its way.
 pub struct Counts {
     key: Channel,
-    known: HashMap<Channel, u32>,
-    /// The change that is on its way.
-    sent: Vec<(Channel, Option<u32>)>,
+    /// Channels that others can read of.
+    written: usize,
+    sent: Vec<(Arc<Feed>, u32)>,
+    /// Channels to remove, and how many of them are on their way.
+    gone: Vec<Channel>,
+    going: usize,
 }
 
 /// Where a node's counts are; `None` where that is no node's id.
@@ -25,39 +31,44 @@ pub fn key(id: &str) -> Option<Channel> {
 
 impl Counts {
     pub fn new(id: &str) -> Counts {
-        Counts { key: key(id).expect("an own id"), known: HashMap::new(), sent: Vec::new() }
+        Counts { key: key(id).expect("an own id"), written: 0, sent: Vec::new(), gone: Vec::new(), going: 0 }
     }
 
-    /// The next change, towards these.
-    pub fn change(&mut self, now: Vec<(Channel, u32)>) -> Note {
-        let now: HashMap<Channel, u32> = now.into_iter().take(CHANNELS).collect();
-        let gone =
-            self.known.keys().filter(|channel| !now.contains_key(*channel)).map(|channel| (channel.clone(), None));
-        let new = now.iter().filter(|(channel, count)| self.known.get(*channel) != Some(count));
-        let new = new.map(|(channel, count)| (channel.clone(), Some(*count)));
-        self.sent = gone.chain(new).take(CHANGES).collect();
+    /// How many channels more may be written.
+    pub fn room(&self) -> usize {
+        CHANNELS.saturating_sub(self.written)
+    }
+
+    /// The next change: feeds with their counts of legs, and channels without a feed.
+    pub fn change(&mut self, changed: Vec<(Arc<Feed>, u32)>, gone: Vec<Channel>) -> Note {
+        self.gone.extend(gone);
+        self.going = self.gone.len().min(CHANGES);
+        self.sent = changed;
         let name = |channel: &Channel| Bytes::copy_from_slice(channel.as_str().as_bytes());
-        let mut note = Note { channel: self.key.clone(), set: vec![], remove: vec![], keep: super::KEEP };
-        for (channel, count) in &self.sent {
-            match count {
-                Some(count) => note.set.push((name(channel), count.to_string().into())),
-                None => note.remove.push(name(channel)),
+        let remove = self.gone[..self.going].iter().map(name).collect();
+        let mut note = Note { channel: self.key.clone(), set: vec![], remove, keep: super::KEEP };
+        for (feed, legs) in &self.sent {
+            match legs {
+                0 => note.remove.push(name(&feed.channel)),
+                legs => note.set.push((name(&feed.channel), legs.to_string().into())),
             }
         }
         note
     }
 
-    /// The change has been written. `there`: what was written before it was still there.
-    pub fn written(&mut self, there: bool) {
-        if !there {
-            self.known.clear();
+    /// The change has been written.
+    pub fn written(&mut self) {
+        for (feed, legs) in self.sent.drain(..) {
+            let told = std::mem::replace(&mut feed.lock().told, legs);
+            self.written = self.written + usize::from(legs > 0) - usize::from(told > 0);
         }
-        for (channel, count) in self.sent.drain(..) {
-            match count {
-                Some(count) => drop(self.known.insert(channel, count)),
-                None => drop(self.known.remove(&channel)),
-            }
-        }
+        self.gone.drain(..self.going);
+        self.written = self.written.saturating_sub(std::mem::take(&mut self.going));
+    }
+
+    /// What was written before the change on its way is not there any more.
+    pub fn lost(&mut self) {
+        self.written = 0;
     }
 }
 
@@ -65,32 +76,26 @@ impl Counts {
 mod tests {
     use super::*;
 
-    fn channel(name: &str) -> Channel {
-        Channel::new(name).unwrap()
+    fn feed(number: u32) -> Arc<Feed> {
+        Arc::new(Feed::new(number, Channel::new(&format!("c{number}")).unwrap()))
     }
 
     #[test]
-    fn only_what_changed_is_written_and_all_of_it_where_it_was_lost() {
-        let mut counts = Counts::new("x");
-        let both = || vec![(channel("a"), 1), (channel("b"), 2)];
-        assert_eq!(counts.change(both()).set.len(), 2);
-        // An answer that never came: it is written again.
-        assert_eq!(counts.change(both()).set.len(), 2);
-        counts.written(false);
-        let note = counts.change(vec![(channel("b"), 3)]);
-        assert_eq!((note.set, note.remove), (vec![("b".into(), "3".into())], vec!["a".into()]));
-        counts.written(true);
-        assert_eq!(counts.change(vec![(channel("b"), 3)]).set, []);
-        counts.written(false);
-        assert_eq!(counts.change(vec![(channel("b"), 3)]).set.len(), 1, "the key had expired");
-    }
-
-    #[test]
-    fn a_change_is_bounded() {
-        let mut counts = Counts::new("x");
-        let many: Vec<_> = (0..CHANGES as u32 + 10).map(|n| (channel(&format!("c{n}")), 1)).collect();
-        assert_eq!(counts.change(many.clone()).set.len(), CHANGES);
-        counts.written(true);
-        assert_eq!(counts.change(many).set.len(), 10);
+    fn what_was_written_is_known_and_what_was_not_is_written_again() {
+        let (mut counts, a, b) = (Counts::new("x"), feed(1), feed(2));
+        let both = || vec![(a.clone(), 1), (b.clone(), 2)];
+        assert_eq!(counts.change(both(), vec![]).set.len(), 2);
+        // An answer that never came.
+        assert_eq!([a.lock().told, b.lock().told], [0, 0]);
+        assert_eq!(counts.change(both(), vec![]).set, [("c1".into(), "1".into()), ("c2".into(), "2".into())]);
+        counts.written();
+        assert_eq!(([a.lock().told, b.lock().told], counts.room()), ([1, 2], CHANNELS - 2));
+        let gone = || vec![b.channel.clone()];
+        let note = counts.change(vec![(a.clone(), 0)], gone());
+        assert_eq!((note.set, note.remove), (vec![], vec!["c2".into(), "c1".into()]));
+        let note = counts.change(vec![(a.clone(), 0)], vec![]);
+        assert_eq!(note.remove.len(), 2, "it was not written");
+        counts.written();
+        assert_eq!((a.lock().told, counts.room(), counts.change(vec![], vec![]).remove), (0, CHANNELS, vec![]));
     }
 }

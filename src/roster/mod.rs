@@ -130,11 +130,16 @@ impl Roster {
             remove: gone.into_iter().map(Into::into).collect(),
             keep: KEEP,
         };
-        let change = counts.change(self.sources.hub.audience());
+        let hub = &self.sources.hub;
+        let (changed, gone) = hub.recounted(counts::CHANGES, counts.room());
+        let change = counts.change(changed, gone);
         let mut answers = backplane.note(vec![nodes, change]).await?.into_iter();
         answers.next().transpose()?;
-        let there = answers.next().transpose()?;
-        counts.written(there.unwrap_or(false));
+        if !answers.next().transpose()?.unwrap_or(false) {
+            counts.lost();
+            hub.recount_all();
+        }
+        counts.written();
         Ok(())
     }
 

@@ -19,8 +19,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-/// The pushes that may wait for the task that drains them; fred allocates them up front.
+/// The pushes that may wait for the task that drains them; fred allocates them up front, a megabyte of them.
 const PUSH_CAPACITY: usize = 1024;
+/// The same where none are asked for.
+const FEW_PUSHES: usize = 4;
 /// Batches of one lane that may be on their way.
 const IN_FLIGHT: usize = 32;
 /// How often a silent connection is looked at before it is given up; on a busy machine each look comes late, and so is
@@ -152,6 +154,7 @@ fn make(endpoint: &Endpoint, version: RespVersion, last_resort: Duration) -> Res
         true => access.sentinel_credentials()?,
         false => access.credentials()?,
     };
+    let pushes = if version == RespVersion::RESP3 { PUSH_CAPACITY } else { FEW_PUSHES };
     let config = Config {
         server: endpoint.server.clone(),
         username,
@@ -164,7 +167,7 @@ fn make(endpoint: &Endpoint, version: RespVersion, last_resort: Duration) -> Res
     };
     let performance = PerformanceConfig {
         default_command_timeout: last_resort,
-        broadcast_channel_capacity: PUSH_CAPACITY,
+        broadcast_channel_capacity: pushes,
         ..PerformanceConfig::default()
     };
     let connection = ConnectionConfig {

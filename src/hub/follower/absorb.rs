@@ -117,7 +117,7 @@ impl Follower {
             let feed = followed.feed.lock();
             (feed.log.position(), feed.log.rank(), feed.life == Life::Dormant)
         };
-        let retraced = followed.retrace.take();
+        let retraced = followed.retrace.take().map(|after| *after);
         let present = position != Position::ZERO && has(&entries, position);
         let more = entries.len() == count;
         if slept && more && missed(rank, state.as_ref()).is_none_or(|missed| missed > WORTH_READING) {
@@ -143,7 +143,7 @@ impl Follower {
                     match common(&followed.feed, (after, state.as_ref()), retraced, &entries, more) {
                         Ok(common) => common,
                         Err(after) => {
-                            (followed.retrace, followed.absent, followed.busy) = (Some(after), true, false);
+                            (followed.retrace, followed.absent, followed.busy) = (Some(Box::new(after)), true, false);
                             return self.mark(&channel);
                         }
                     }
