@@ -1,8 +1,9 @@
 //! The heartbeat of a live connection: is the server there, does tracking still work, what time is it there?
 //!
-//! Each beat writes and reads a key of the node's own. The read arms tracking, so the next beat's write must be
-//! pushed back; silence means that the server's tracking table was emptied without a word (`FLUSHALL`, whose push fred
-//! drops, a full resync), and everything followed is in doubt. Between beats, pulses do that alone.
+//! Each beat reads one of the node's own two keys and writes the other, in turn. The read arms tracking, so the next
+//! beat's write of that key must be pushed back; silence means that the server's tracking table was emptied without a
+//! word (`FLUSHALL`, whose push fred drops, a full resync), and everything followed is in doubt. One is armed before the
+//! other is written, so there is no moment at which that can happen unnoticed. Between beats, pulses do that alone.
 
 use super::identity::Identity;
 use super::{Observe, cluster, commands, decode, fault};
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long the key outlives its node, in milliseconds.
 const LIFETIME_MS: i64 = 30_000;
+/// What follows the one key's name in the other's: in a cluster, both lie in one slot.
+const OTHER: &str = ":2";
 /// Clock samples of which the one with the shortest way counts.
 const SAMPLES: usize = 16;
 
@@ -30,7 +33,9 @@ pub struct Canary {
     /// Pushes of the key that have arrived.
     pub pushes: Arc<AtomicU64>,
     pushes_before: u64,
-    /// Whether the last beat's read armed tracking.
+    /// Whether the other key is the one to write.
+    turn: bool,
+    /// Whether the last beat's read armed tracking of the key to write.
     armed: bool,
     /// Whether the last beat's write must be pushed.
     expected: bool,
@@ -58,6 +63,7 @@ impl Canary {
             key: Arc::new(Mutex::new(key)),
             pushes: Default::default(),
             pushes_before: 0,
+            turn: false,
             armed: false,
             expected: false,
             may_write: true,
@@ -80,6 +86,11 @@ impl Canary {
         *self.key.lock() = key;
         (self.armed, self.expected, self.may_write) = (false, false, true);
         true
+    }
+
+    /// Whether a pushed key is one of the two of that name.
+    pub fn is_own(name: &str, key: &[u8]) -> bool {
+        key.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.is_empty() || rest == OTHER.as_bytes())
     }
 
     /// Whether the last beat's write has been pushed back; `None` where it need not be.
@@ -132,6 +143,7 @@ impl Canary {
         self.may_write &= beat.refused.as_deref().is_none_or(|why| !fault::is_for_good(why));
         self.expected = self.armed && written;
         self.armed = read;
+        self.turn = !self.turn;
         beat.clock_offset_ms = self.clock.iter().min_by_key(|(way, _)| *way).map(|(_, offset)| *offset);
         Ok(beat)
     }
@@ -140,9 +152,11 @@ impl Canary {
         let command = |words: &[&str]| words.iter().map(|w| w.to_string()).collect();
         let mut commands = Vec::with_capacity(5);
         if self.may_write {
-            let key = self.key.lock();
-            commands.push(command(&["SET", &key, "1", "PX", &LIFETIME_MS.to_string()]));
-            commands.push(command(&["GET", &key]));
+            let key = self.key.lock().clone();
+            let other = [&key, OTHER].concat();
+            let (read, written) = if self.turn { (key, other) } else { (other, key) };
+            commands.push(command(&["GET", &read]));
+            commands.push(command(&["SET", &written, "1", "PX", &LIFETIME_MS.to_string()]));
         } else {
             commands.push(command(&["PING"]));
         }

@@ -245,7 +245,7 @@ impl Drain {
     fn take(&self, push: Invalidation, channels: &mut Vec<Channel>) {
         for key in push.keys {
             let key = key.into_bytes();
-            if key == self.canary.lock().as_bytes() {
+            if Canary::is_own(&self.canary.lock(), &key) {
                 self.heard.fetch_add(1, Ordering::Release);
             } else {
                 channels.extend(key.strip_prefix(self.prefix.as_ref()).and_then(channel));
