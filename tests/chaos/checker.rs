@@ -8,6 +8,7 @@ use crate::publisher::{Fate, Published, Truth};
 use crate::subscriber::{Journal, Note, What};
 use fantail::position::Position;
 use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
 
 /// How many of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,8 @@ pub struct Rules {
     pub reasons: &'static [&'static str],
     /// Acknowledged entries that nobody got and that no server has any more: an asynchronous failover lost them.
     pub excused: BTreeSet<(usize, u64)>,
-    /// The same of entries that some got before a failover lost them: the others are told of it by a reset.
+    /// The same of entries that some got before a failover lost them: the others are told of it by a reset, unless they
+    /// came later.
     pub undone: BTreeSet<(usize, u64)>,
 }
 
@@ -66,6 +68,8 @@ pub struct Checker<'a> {
 struct Leg<'a> {
     seen: BTreeSet<u64>,
     last: Option<(u64, Option<Position>)>,
+    /// When its first event came.
+    begun: Option<Instant>,
     /// Gaps since the last event.
     gaps: Vec<&'a Note>,
 }
@@ -91,6 +95,7 @@ impl<'a> Checker<'a> {
                     leg.gaps.push(note);
                 }
                 What::Event { number, id } => {
+                    leg.begun.get_or_insert(note.at);
                     self.event(&who, channel, first, &mut leg, note.connection, (*number, *id));
                 }
             }
@@ -160,7 +165,9 @@ impl<'a> Checker<'a> {
         });
         for (number, published) in &missing {
             let Fate::Acknowledged(id) = published.fate else { continue };
-            let undone = self.rules.undone.contains(&(channel, *number)) && leg.gaps.iter().any(|gap| is_reset(gap));
+            let came_later = leg.begun.is_some_and(|begun| published.sent < begun);
+            let told = came_later || leg.gaps.iter().any(|gap| is_reset(gap));
+            let undone = told && self.rules.undone.contains(&(channel, *number));
             let excused = undone || self.rules.excused.contains(&(channel, *number));
             if excused || covered(&leg.gaps, published, id, next_id) {
                 continue;
@@ -222,7 +229,7 @@ fn covered(gaps: &[&Note], entry: &Published, id: Position, next: Option<Positio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     /// Ten events a millisecond apart, the fourth of unknown fate, and what a client noted of them.
     struct Story {

@@ -226,8 +226,15 @@ pub struct Lane {
     target: Arc<Target>,
     patience: Duration,
     state: tokio::sync::Mutex<LaneState>,
-    current: Mutex<Option<Arc<Connection>>>,
+    current: Mutex<Current>,
     permits: Semaphore,
+}
+
+/// The connection that new commands take, if there is one; each time it is given up, a new era begins.
+#[derive(Default)]
+struct Current {
+    connection: Option<Arc<Connection>>,
+    era: u64,
 }
 
 #[derive(Default)]
@@ -243,7 +250,7 @@ impl Lane {
             target,
             patience,
             state: Default::default(),
-            current: Mutex::new(None),
+            current: Mutex::default(),
             permits: Semaphore::new(IN_FLIGHT),
         }
     }
@@ -264,7 +271,20 @@ impl Lane {
 
     /// Lets commands that are on their way finish, and makes a new connection for the next ones.
     pub fn renew(&self) {
-        *self.current.lock() = None;
+        drop(self.next());
+    }
+
+    /// The same, but commands that are on their way fail: what that server says is not to be believed any more.
+    pub fn leave(&self) {
+        if let Some(connection) = self.next() {
+            connection.fail("the server may be another one now");
+        }
+    }
+
+    fn next(&self) -> Option<Arc<Connection>> {
+        let mut current = self.current.lock();
+        current.era += 1;
+        current.connection.take()
     }
 
     async fn connection(&self) -> Result<Arc<Connection>, BackplaneError> {
@@ -280,6 +300,7 @@ impl Lane {
             Some((until, why)) if Instant::now() < *until => return Err(why.clone()),
             _ => {}
         }
+        let era = self.current.lock().era;
         let opened = match self.target.get() {
             Some(endpoint) => Connection::open(&endpoint, RespVersion::RESP2, self.patience).await,
             None => Err(BackplaneError::Down("the primary is not known yet".into())),
@@ -287,8 +308,13 @@ impl Lane {
         match opened {
             Ok(connection) => {
                 let connection = Arc::new(connection);
-                *self.current.lock() = Some(connection.clone());
                 *state = LaneState::default();
+                let mut current = self.current.lock();
+                if current.era != era {
+                    // A server that was frozen may have been left meanwhile.
+                    return Err(BackplaneError::Down("the server may be another one now".into()));
+                }
+                current.connection = Some(connection.clone());
                 Ok(connection)
             }
             Err(error) => {
@@ -300,6 +326,6 @@ impl Lane {
     }
 
     fn working(&self) -> Option<Arc<Connection>> {
-        self.current.lock().clone().filter(|connection| !connection.is_lost())
+        self.current.lock().connection.clone().filter(|connection| !connection.is_lost())
     }
 }

@@ -122,8 +122,8 @@ impl Shared {
             _ => self.target.get().ok_or_else(|| BackplaneError::Down("no server is known".into()))?,
         };
         if self.target.set(endpoint.clone()) {
-            self.history.renew();
-            self.publish.renew();
+            self.history.leave();
+            self.publish.leave();
         }
         Ok(endpoint)
     }
@@ -168,8 +168,9 @@ impl Shared {
     fn went_down(&self, why: &str) {
         self.facts.lock().trouble = Some(why.to_owned());
         self.end();
-        // Theirs is likely gone too; if not, what is on its way there finishes.
-        self.history.renew();
+        // Behind the same name there may be another server next, so nothing that is read of this one counts any more;
+        // what is being appended finishes.
+        self.history.leave();
         self.publish.renew();
     }
 

@@ -167,8 +167,17 @@ impl Follower {
                 control.push(Arc::new(Frame::control(position.min(after), gap.block().as_bytes())));
             }
             followed.absent = entries.is_empty();
-            let mut feed = followed.feed.lock();
-            feed.log.continue_after(after, rank);
+            let mut state = followed.feed.lock();
+            let before = state.log.bytes();
+            if after < position {
+                // Who joins from now on has lost nothing, and begins behind the announcement.
+                control.drain(..).for_each(|frame| state.log.push(frame));
+            }
+            let grown = state.log.bytes() as isize - before as isize;
+            state.log.continue_after(after, rank);
+            drop(state);
+            followed.feed.ring(&self.hub.posts);
+            self.hub.account(grown);
         }
         self.append(&channel, control, entries);
         self.correct_rank(&channel, state.as_ref());

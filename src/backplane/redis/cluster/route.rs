@@ -32,46 +32,48 @@ enum Way {
 impl Cluster {
     pub async fn read(&self, asks: Vec<Ask>) -> Vec<Answered<Vec<Entry>>> {
         let call = |shared: Arc<Shared>, asks: Vec<Ask>, asking| async move { shared.read(&asks, asking).await };
-        self.split(asks, |ask| &ask.channel, call).await
+        self.split(asks, |ask| &ask.channel, true, call).await
     }
 
     pub async fn inspect(&self, channels: Vec<Channel>) -> Vec<Answered<Option<StreamState>>> {
         let call = |shared: Arc<Shared>, list: Vec<Channel>, asking| async move { shared.inspect(&list, asking).await };
-        self.split(channels, |channel| channel, call).await
+        self.split(channels, |channel| channel, true, call).await
     }
 
     pub async fn examine(&self, asks: Vec<Ask>) -> Vec<Answered<Examined>> {
         let call = |shared: Arc<Shared>, asks: Vec<Ask>, asking| async move { shared.examine(&asks, asking).await };
-        self.split(asks, |ask| &ask.channel, call).await
+        self.split(asks, |ask| &ask.channel, true, call).await
     }
 
     pub async fn history(&self, spans: Vec<Span>) -> Vec<Answered<Vec<Entry>>> {
         let call = |shared: Arc<Shared>, spans: Vec<Span>, asking| async move { shared.history(&spans, asking).await };
-        self.split(spans, |span| &span.channel, call).await
+        self.split(spans, |span| &span.channel, true, call).await
     }
 
     pub async fn append(&self, publications: Vec<Publication>) -> Vec<Answered<Position>> {
         let call =
             |shared: Arc<Shared>, list: Vec<Publication>, asking| async move { shared.append(&list, asking).await };
-        self.split(publications, |publication| &publication.channel, call).await
+        self.split(publications, |publication| &publication.channel, false, call).await
     }
 
     pub async fn note(&self, notes: Vec<Note>) -> Vec<Answered<bool>> {
         let call = |shared: Arc<Shared>, notes: Vec<Note>, asking| async move { shared.note(&notes, asking).await };
-        self.split(notes, |note| &note.channel, call).await
+        self.split(notes, |note| &note.channel, false, call).await
     }
 
     pub async fn noted(&self, lookups: Vec<Lookup>) -> Vec<Answered<Fields>> {
         let call = |shared: Arc<Shared>, list: Vec<Lookup>, asking| async move { shared.noted(&list, asking).await };
-        self.split(lookups, |lookup| &lookup.channel, call).await
+        self.split(lookups, |lookup| &lookup.channel, true, call).await
     }
 
     /// Answers in the order of the items. A refusal because of the topology was no attempt, so even an append may be
-    /// sent again after it; what is `Down` is not.
+    /// sent again after it; what is `Down` is not. `reads`: what an owner says that has become another one meanwhile does
+    /// not count, as it may have been frozen since before it was replaced.
     async fn split<A, T, F>(
         &self,
         items: Vec<A>,
         channel: impl Fn(&A) -> &Channel,
+        reads: bool,
         call: impl Fn(Arc<Shared>, Vec<A>, bool) -> F,
     ) -> Vec<Answered<T>>
     where
@@ -96,11 +98,15 @@ impl Cluster {
                 };
                 let part = indices.iter().map(|index| items[*index].clone()).collect();
                 let answer = call(self.shared(&host), part, asking);
-                async move { (host, indices, answer.await) }
+                async move { (host, indices, asking, answer.await) }
             });
-            for (host, indices, answer) in join_all(sent).await {
+            for (host, indices, asked, answer) in join_all(sent).await {
+                let replaced = |slot| reads && !asked && self.map.lock().topology.owner(slot) != Some(&host);
                 match answer {
                     Ok(part) => indices.into_iter().zip(part).for_each(|(index, answer)| {
+                        if answer.is_ok() && replaced(slots[index]) {
+                            return;
+                        }
                         answers[index] = self.settle(&host, slots[index], answer, |target| {
                             asking.insert(index, target);
                         });
