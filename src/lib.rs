@@ -17,6 +17,7 @@ pub mod frame;
 pub mod gzip;
 pub mod health;
 pub mod http;
+pub mod https;
 pub mod hub;
 pub mod limits;
 pub mod metrics;

@@ -2,19 +2,16 @@
 //!
 //! Redirects are not followed and answers are bounded, so that a server in between cannot send the node elsewhere.
 
+use crate::https;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Request, Response};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use std::error::Error;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -33,13 +30,7 @@ pub struct Fetcher {
 impl Fetcher {
     /// `ca` has the authorities that are trusted, instead of the system's. `Err` names the file.
     pub fn new(ca: Option<&Path>, timeout: Duration) -> Result<Fetcher, String> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| e.to_string())?
-            .with_root_certificates(roots(ca)?)
-            .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
+        let connector = https::connector(HttpConnector::new(), ca)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME)
@@ -68,21 +59,4 @@ fn deepest(error: &dyn Error) -> String {
         cause = next;
     }
     cause.to_string()
-}
-
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
-    let mut store = RootCertStore::empty();
-    let Some(file) = ca else {
-        // None there may be: then every https:// is refused, and says so.
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(store);
-    };
-    let bad = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|e| bad(&e))? {
-        store.add(certificate.map_err(|e| bad(&e))?).map_err(|e| bad(&e))?;
-    }
-    match store.is_empty() {
-        true => Err(bad(&"there is no certificate in it")),
-        false => Ok(store),
-    }
 }

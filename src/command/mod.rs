@@ -3,6 +3,7 @@
 pub mod check;
 mod credentials;
 mod failure;
+mod link;
 pub mod live;
 pub mod publish;
 pub mod revoke;
@@ -202,9 +203,8 @@ fn channel(name: &str) -> Result<Channel, String> {
 fn node_url(text: &str) -> Result<String, String> {
     let uri: hyper::Uri = text.parse().map_err(|_| "not a URL such as http://127.0.0.1:8080".to_owned())?;
     match uri.scheme_str() {
-        Some("http") if uri.query().is_some() => Err("the URL of a node has no query".into()),
-        Some("http") => Ok(text.trim_end_matches('/').to_owned()),
-        Some("https") => Err("https is not supported yet; use http, or a proxy in between".into()),
+        Some("http" | "https") if uri.query().is_some() => Err("the URL of a node has no query".into()),
+        Some("http" | "https") => Ok(text.trim_end_matches('/').to_owned()),
         _ => Err("not a URL such as http://127.0.0.1:8080".into()),
     }
 }

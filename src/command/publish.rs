@@ -2,6 +2,7 @@
 
 use super::credentials::Credentials;
 use super::failure::{deepest, problem};
+use super::link::Link;
 use super::print_id;
 use crate::backplane::Publication;
 use crate::backplane::redis::{Settings, once};
@@ -12,8 +13,6 @@ use clap::Args;
 use clap::parser::ValueSource;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::Request;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -47,6 +46,8 @@ pub struct Publish {
     #[arg(long, env = "FANTAIL_URL", value_name = "URL", value_parser = super::node_url)]
     #[arg(default_value = "http://127.0.0.1:8080")]
     url: String,
+    #[command(flatten)]
+    link: Link,
     #[command(flatten)]
     credentials: Credentials,
     /// The Redis to publish to, instead of a node.
@@ -137,7 +138,7 @@ async fn to_node(settings: &Publish, data: Bytes) -> Result<String, String> {
         request = request.header(hyper::header::AUTHORIZATION, token);
     }
     let request = request.body(Full::new(data)).map_err(|e| format!("{url}: {e}"))?;
-    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let client = settings.link.client::<Full<Bytes>>()?;
     let exchange = async {
         let answer = client.request(request).await.map_err(|e| deepest(&e))?;
         let status = answer.status();

@@ -10,14 +10,13 @@ pub(super) use show::printable;
 
 use super::FAILURE;
 use super::credentials::Credentials;
+use super::link::{Link, NodeClient};
 use crate::config::{self, HOUR};
 use bytes::Bytes;
 use clap::Args;
 use connection::End;
 use http_body_util::Empty;
 use hyper::header::HeaderValue;
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
-use hyper_util::rt::TokioExecutor;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,6 +41,8 @@ pub struct Tail {
     #[arg(long, env = "FANTAIL_URL", value_name = "URL", value_delimiter = ',', value_parser = super::node_url)]
     #[arg(default_value = "http://127.0.0.1:8080")]
     url: Vec<String>,
+    #[command(flatten)]
+    link: Link,
     #[command(flatten)]
     credentials: Credentials,
     /// Where to begin: latest, earliest, an id, a time (Unix ms or RFC 3339), or a duration back such as 5m.
@@ -80,8 +81,15 @@ pub async fn tail(settings: Tail) -> ExitCode {
         say("signals cannot be caught");
         return ExitCode::from(FAILURE);
     };
+    let follower = match Follower::new(settings) {
+        Ok(follower) => follower,
+        Err(wrong) => {
+            say(&wrong);
+            return ExitCode::from(FAILURE);
+        }
+    };
     tokio::select! {
-        code = Follower::new(settings).run() => code,
+        code = follower.run() => code,
         () = unread() => ExitCode::SUCCESS,
         _ = interrupt.recv() => ExitCode::SUCCESS,
         _ = terminate.recv() => ExitCode::SUCCESS,
@@ -101,7 +109,7 @@ async fn unread() {
 /// What outlives a connection.
 struct Follower {
     settings: Tail,
-    client: Client<HttpConnector, Empty<Bytes>>,
+    client: NodeClient<Empty<Bytes>>,
     last_event_id: String,
     retry: Duration,
     /// Which URL is used; counts on without end.
@@ -111,18 +119,15 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(settings: Tail) -> Follower {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(HEAD_TIMEOUT));
-        Follower {
-            client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector),
+    fn new(settings: Tail) -> Result<Follower, String> {
+        Ok(Follower {
+            client: settings.link.client()?,
             last_event_id: settings.last_event_id.clone().unwrap_or_default(),
             retry: RETRY,
             turn: 0,
             failures: 0,
             settings,
-        }
+        })
     }
 
     async fn run(mut self) -> ExitCode {

@@ -6,6 +6,7 @@ mod draw;
 
 use super::FAILURE;
 use super::failure::{deepest, problem};
+use super::link::{Link, NodeClient};
 use crate::config::{MINUTE, SECOND, duration};
 use crate::roster::Record;
 use bytes::Bytes;
@@ -13,9 +14,6 @@ use clap::Args;
 use draw::View;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::Request;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use serde::Deserialize;
 use std::io::{IsTerminal as _, Write as _};
@@ -38,6 +36,8 @@ pub struct Top {
     #[arg(long, env = "FANTAIL_ADMIN_URL", value_name = "URL", value_parser = super::node_url)]
     #[arg(default_value = "http://127.0.0.1:9090")]
     url: String,
+    #[command(flatten)]
+    link: Link,
     /// Time between looks; 1s to 1m.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration(SECOND..=MINUTE))]
     every: Duration,
@@ -68,7 +68,13 @@ pub struct Row {
 
 /// Shows the cluster until a key ends it.
 pub async fn top(settings: Top) -> ExitCode {
-    let client: Client<HttpConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let client = match settings.link.client() {
+        Ok(client) => client,
+        Err(wrong) => {
+            let _ = writeln!(std::io::stderr(), "fantail: {wrong}");
+            return ExitCode::from(FAILURE);
+        }
+    };
     let shown = match settings.once || !std::io::stdout().is_terminal() {
         true => once(&client, &settings).await,
         false => {
@@ -87,7 +93,7 @@ pub async fn top(settings: Top) -> ExitCode {
     }
 }
 
-async fn once(client: &Client<HttpConnector, Empty<Bytes>>, settings: &Top) -> Result<(), String> {
+async fn once(client: &NodeClient<Empty<Bytes>>, settings: &Top) -> Result<(), String> {
     let cluster = look(client, settings).await?;
     let _ = write!(std::io::stdout(), "{}", draw::text(&cluster));
     Ok(())
@@ -95,7 +101,7 @@ async fn once(client: &Client<HttpConnector, Empty<Bytes>>, settings: &Top) -> R
 
 /// A look that fails is told on the screen; the next one follows all the same.
 async fn watch(
-    client: &Client<HttpConnector, Empty<Bytes>>,
+    client: &NodeClient<Empty<Bytes>>,
     settings: &Top,
     terminal: &mut ratatui::DefaultTerminal,
 ) -> Result<(), String> {
@@ -129,7 +135,7 @@ async fn watch(
     }
 }
 
-async fn look(client: &Client<HttpConnector, Empty<Bytes>>, settings: &Top) -> Result<Cluster, String> {
+async fn look(client: &NodeClient<Empty<Bytes>>, settings: &Top) -> Result<Cluster, String> {
     let nodes = format!("{}/api/nodes", settings.url);
     let channels = format!("{}/api/channels?limit={CHANNELS}", settings.url);
     let (nodes, channels) = tokio::try_join!(get(client, &nodes), get(client, &channels))?;
@@ -139,7 +145,7 @@ async fn look(client: &Client<HttpConnector, Empty<Bytes>>, settings: &Top) -> R
     serde_json::from_value(all).map_err(|_| "the answer is none of a Fantail node's operators' listener".into())
 }
 
-async fn get(client: &Client<HttpConnector, Empty<Bytes>>, url: &str) -> Result<Bytes, String> {
+async fn get(client: &NodeClient<Empty<Bytes>>, url: &str) -> Result<Bytes, String> {
     let request = Request::get(url).body(Empty::new()).map_err(|error| error.to_string())?;
     let exchange = async {
         let answer = client.request(request).await.map_err(|error| deepest(&error))?;

@@ -67,10 +67,7 @@ fn a_wrong_flag_is_one_line_and_exit_code_2() {
             &["publish", "a", "x", "--url", "http://h", "--redis", "redis://h"],
             "fantail: --url and --redis exclude each other",
         ),
-        (
-            &["tail", "a", "--url", "https://h"],
-            r#"fantail: --url "https://h": https is not supported yet; use http, or a proxy in between"#,
-        ),
+        (&["tail", "a", "--url", "ftp://h"], r#"fantail: --url "ftp://h": not a URL such as http://127.0.0.1:8080"#),
     ];
     for (arguments, line) in wrong {
         assert_usage_error(&fantail(arguments).output().expect("the binary"), line);

@@ -18,6 +18,7 @@ mod redis_hostile;
 mod redis_sentinel;
 mod redis_tls;
 mod redis_versions;
+mod refusals;
 mod stale_answers;
 mod support;
 mod traces;

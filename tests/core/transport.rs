@@ -1,6 +1,7 @@
 //! Every way that leads to a node: TLS, HTTP/2, headers of proxies. Delivery is the same on all.
 
 mod certificates;
+mod commands;
 mod delivery;
 mod proxy_header;
 mod streams;

@@ -25,20 +25,21 @@ struct Proxy {
     start: fn(&Path, &Path) -> Command,
     /// What it says when that is done.
     reloaded: &'static str,
-    /// Makes a running one read its configuration anew.
-    reload: fn(&Path, &Path, &Child),
+    /// Makes a running one read its configuration anew; the process that goes on where it is another one.
+    reload: fn(&Site) -> Option<Child>,
 }
 
-const PROXIES: [Proxy; 3] = [
+const PROXIES: [Proxy; 4] = [
     Proxy {
         name: "nginx",
         configuration: include_str!("../../docs/proxies/nginx.conf"),
         flags: &[],
         start: |folder, file| nginx(folder, file, &["-g", "daemon off; pid nginx.pid; error_log stderr notice;"]),
         reloaded: "gracefully shutting down",
-        reload: |folder, file, _| {
+        reload: |site| {
             let arguments = ["-g", "daemon off; pid nginx.pid; error_log stderr notice;", "-s", "reload"];
-            assert!(nginx(folder, file, &arguments).status().expect("nginx").success());
+            assert!(nginx(site.folder(), &site.file, &arguments).status().expect("nginx").success());
+            None
         },
     },
     Proxy {
@@ -51,29 +52,52 @@ const PROXIES: [Proxy; 3] = [
             command
         },
         reloaded: "New worker",
-        reload: |_, _, child| {
-            let pid = rustix::process::Pid::from_child(child);
+        reload: |site| {
+            let pid = rustix::process::Pid::from_child(&site.child);
             rustix::process::kill_process(pid, rustix::process::Signal::USR2).expect("an own child");
+            None
         },
     },
     Proxy {
         name: "caddy",
         configuration: include_str!("../../docs/proxies/Caddyfile"),
         flags: &[],
-        start: |folder, file| {
-            let mut command = Command::new("caddy");
-            command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
-            command.env("HOME", folder).env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
-            command
-        },
-        reloaded: "serving initial configuration",
-        reload: |_, _, child| {
-            // Without the admin interface there is no reload: the process is started anew.
-            let pid = rustix::process::Pid::from_child(child);
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("an own child");
+        start: |folder, file| caddy(folder, file, "run"),
+        reloaded: "load complete",
+        reload: |site| {
+            // By force, for nothing in the file has changed.
+            let done = caddy(site.folder(), &site.file, "reload").arg("--force").output().expect("caddy");
+            assert!(done.status.success(), "{done:?}");
+            None
         },
     },
+    Proxy {
+        name: "envoy",
+        configuration: include_str!("../../docs/proxies/envoy.yaml"),
+        flags: &[],
+        start: |folder, file| envoy(folder, file, 0),
+        reloaded: "starting main dispatch loop",
+        // Another process takes the sockets over, and ends the first one when its time is up.
+        reload: |site| Some(run(envoy(site.folder(), &site.file, 1), site.folder())),
+    },
 ];
+
+fn caddy(folder: &Path, file: &Path, what: &str) -> Command {
+    let mut command = Command::new("caddy");
+    command.args([what, "--adapter", "caddyfile", "--config"]).arg(file);
+    command.env("HOME", folder).env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
+    command
+}
+
+/// The first process of its kind, or the next one, which finds it by their number.
+fn envoy(folder: &Path, file: &Path, epoch: u32) -> Command {
+    let number = folder.to_string_lossy().bytes().fold(0, |sum: u32, byte| sum.wrapping_mul(31) + u32::from(byte));
+    let (number, epoch) = ((number % 100_000_000).to_string(), epoch.to_string());
+    let mut command = Command::new("envoy");
+    command.args(["--base-id", &number, "--restart-epoch", &epoch, "--concurrency", "2"]);
+    command.args(["--drain-time-s", "1", "--parent-shutdown-time-s", "3", "--config-path"]).arg(file);
+    command
+}
 
 fn nginx(folder: &Path, file: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("nginx");
@@ -89,6 +113,8 @@ struct Site {
     address: SocketAddr,
     file: PathBuf,
     child: Child,
+    /// The process before a reload.
+    before: Option<Child>,
 }
 
 impl Site {
@@ -110,14 +136,23 @@ impl Site {
                 ("/etc/fantail/tls.crt", &certificate),
                 ("/etc/fantail/tls.key", &key),
                 ("/etc/fantail/tls.pem", &authority.file("both.pem")),
+                ("/run/caddy/admin.sock", &authority.file("admin.sock")),
+                // The same in YAML.
+                ("127.0.0.1, port_value: 8080", &format!("127.0.0.1, port_value: {}", node.listen.port())),
+                ("127.0.0.1, port_value: 8443", &format!("127.0.0.1, port_value: {}", address.port())),
             ],
         );
-        let file = authority.folder.join("proxy.conf");
+        // Envoy goes by the name.
+        let file = authority.folder.join(if name == "envoy" { "proxy.yaml" } else { "proxy.conf" });
         std::fs::write(&file, configuration).expect("a file");
-        let child = run(proxy, &authority.folder, &file);
-        let site = Site { proxy, authority, node, address, file, child };
+        let child = run((proxy.start)(&authority.folder, &file), &authority.folder);
+        let site = Site { proxy, authority, node, address, file, child, before: None };
         eventually("the proxy", || TcpStream::connect(address).is_ok());
         site
+    }
+
+    fn folder(&self) -> &Path {
+        &self.authority.folder
     }
 
     /// A browser's connection: TLS and HTTP/2.
@@ -142,10 +177,9 @@ impl Site {
 
     fn reload(&mut self) {
         let before = self.log().matches(self.proxy.reloaded).count();
-        (self.proxy.reload)(&self.authority.folder, &self.file, &self.child);
-        if self.proxy.name == "caddy" {
-            let _ = self.child.wait();
-            self.child = run(self.proxy, &self.authority.folder, &self.file);
+        if let Some(next) = (self.proxy.reload)(self) {
+            // The old one lives on for its streams.
+            self.before = Some(std::mem::replace(&mut self.child, next));
         }
         // A connection to what is about to go would be one that a client has to repeat.
         eventually("the reload", || self.log().matches(self.proxy.reloaded).count() > before);
@@ -157,19 +191,20 @@ impl Drop for Site {
         if std::thread::panicking() {
             eprintln!("log of {}:\n{}", self.proxy.name, self.log());
         }
-        let pid = rustix::process::Pid::from_child(&self.child);
-        // Its own children go with it; it is killed where it does not.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let gone = support::node::within(Duration::from_secs(5), || matches!(self.child.try_wait(), Ok(Some(_))));
-        if !gone {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+        for child in self.before.iter_mut().chain([&mut self.child]) {
+            // Its own children go with it; it is killed where it does not.
+            let _ =
+                rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::TERM);
+            let gone = support::node::within(Duration::from_secs(5), || matches!(child.try_wait(), Ok(Some(_))));
+            if !gone {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
         }
     }
 }
 
-fn run(proxy: &Proxy, folder: &Path, file: &Path) -> Child {
-    let command = (proxy.start)(folder, file);
+fn run(command: Command, folder: &Path) -> Child {
     let mut guarded = Command::new("setpriv");
     guarded.args(["--pdeathsig", "TERM"]).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
@@ -203,6 +238,18 @@ fn streams_as_they_come(name: &str) {
     assert_eq!(quiet.numbers(1), [20]);
     drop(streams);
     site.node.metric_becomes("fantail_connections", 0.0);
+}
+
+/// Longer than any of the configurations lets a stream be silent, and than most proxies do of themselves.
+fn a_long_quiet_stream_lives_on(name: &str) {
+    let site = Site::start(name, &["--heartbeat", "10s"]);
+    let mut stream = site.subscribe("/events/a", &[]);
+    for count in 1..=8 {
+        stream.read_until("a heartbeat", |stream| stream.parser.comments() >= count);
+    }
+    site.publish("1");
+    assert_eq!(stream.numbers(1), [1], "{name}");
+    assert_eq!(site.node.metric("fantail_connections"), 1.0, "{name}: nobody had to come back");
 }
 
 fn the_client_is_known(name: &str) {
@@ -264,6 +311,11 @@ macro_rules! proxies {
             }
 
             #[test]
+            fn a_stream_without_events_lives_on_for_eighty_seconds() {
+                super::a_long_quiet_stream_lives_on(stringify!($name));
+            }
+
+            #[test]
             fn limits_count_the_client_and_not_the_proxy() {
                 super::the_client_is_known(stringify!($name));
             }
@@ -276,4 +328,4 @@ macro_rules! proxies {
     )*};
 }
 
-proxies!(nginx, haproxy, caddy);
+proxies!(nginx, haproxy, caddy, envoy);

@@ -9,14 +9,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
 /// As many as the file limit of this process leaves room for beside the other tests.
-fn number() -> usize {
+pub fn number() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let files = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20) as usize;
     files.saturating_sub(2_000).min(10_000)
 }
 
-fn open(address: SocketAddr, count: usize) -> Vec<TcpStream> {
+pub fn open(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     // The kernel's queue of a busy node may be full for a moment.
     (0..count).map(|_| TcpStream::connect_timeout(&address, PATIENCE).expect("a connection")).collect()
 }

@@ -3,7 +3,7 @@
 use super::Target;
 use crate::support::authority::Authority;
 use crate::support::client::Connection;
-use crate::support::node::eventually;
+use crate::support::node::{PATIENCE, eventually, within};
 use crate::support::raw::trusting;
 use crate::support::stream::Stream;
 use rustls::ClientConnection;
@@ -88,6 +88,38 @@ fn in_the_handshake() {
     let slow = "fantail_tls_handshakes_total{outcome=\"slow\"}";
     eventually("the deadline", || target.node.metric(slow) >= CONNECTIONS as f64);
     drop(connections);
+    target.ends_as_before();
+}
+
+#[test]
+fn thousands_of_handshakes_that_stop_half_way() {
+    const MANY: usize = 5_000;
+    // Those under way, and the doors where one begins: see `http::accept` and `http::lobby`.
+    const ROOM: f64 = 4096.0 + 64.0;
+    let mut target = Target::secure("many-handshakes");
+    assert!(super::half_open::number() >= MANY, "the limit of files is too low for this test");
+    let hello = hello();
+    let refused = "fantail_connections_refused_total{reason=\"slow_head\"}";
+    let slow = "fantail_tls_handshakes_total{outcome=\"slow\"}";
+    for wave in 1..=2 {
+        let mut connections = super::half_open::open(target.node.listen, MANY);
+        // One that the node has closed takes nothing any more.
+        connections.iter_mut().for_each(|connection| drop(connection.write_all(&hello)));
+        let mut most = 0.0_f64;
+        // How many are turned away for want of room, and how many come to their deadline, is a matter of the machine.
+        let all = within(PATIENCE * 8, || {
+            most = most.max(target.rss() - target.memory);
+            target.node.metric(slow) + target.node.metric(refused) >= (MANY * wave) as f64
+        });
+        assert!(all, "{} slow, {} refused", target.node.metric(slow), target.node.metric(refused));
+        assert!(most < ROOM * 25e3, "{most} bytes for so many handshakes");
+        drop(connections);
+        target.is_unharmed();
+        // The allocator keeps the first wave's; the second one finds room in that.
+        if wave == 1 {
+            target.memory = target.rss();
+        }
+    }
     target.ends_as_before();
 }
 

@@ -35,6 +35,19 @@ fn a_trusted_proxy_says_whom_it_speaks_for_and_nobody_else_does() {
 }
 
 #[test]
+fn the_standard_header_counts_where_it_is_chosen() {
+    let flags =
+        ["--max-connections-per-address", "1", "--trusted-proxies", "127.0.0.0/8", "--forwarded-header", "forwarded"];
+    let node = Node::start(&flags);
+    let with = |value: &'static str| [("Forwarded", value), ("X-Forwarded-For", "9.9.9.9")];
+    let _one = Stream::open(node.listen, "/events/a", &with("for=1.2.3.4;proto=https"));
+    let _two = Stream::open(node.listen, "/events/a", &with("for=6.6.6.6, For=\"[2001:db8::1]:443\""));
+    for again in ["for=\"1.2.3.4:99\"", "for=7.7.7.7, for=1.2.3.4, for=127.0.0.9", "for=\"[2001:db8::2]\""] {
+        node.ask("GET", "/events/a", &with(again), "").problem(429, "too_many_connections");
+    }
+}
+
+#[test]
 fn places_of_forwarded_clients_are_given_back() {
     let flags =
         ["--max-connections-per-address", "1", "--trusted-proxies", "127.0.0.1", "--max-channels-per-address", "3"];
@@ -102,6 +115,23 @@ fn subscriptions_have_a_rate_and_retry_is_said_in_either_way() {
     let _one = friendly.subscribe("/events/a");
     let mut turned_away = friendly.subscribe("/events/a");
     assert_eq!((turned_away.finish().0, turned_away.parser.retry().is_some()), (End::Whole, true));
+}
+
+#[test]
+fn a_subject_subscribes_no_faster_than_its_rate_wherever_it_comes_from() {
+    let folder = Folder::new();
+    let node = node(&folder, &["--subscribe-rate-per-subject", "5", "--trusted-proxies", "127.0.0.1"]);
+    let subscribe = |subject: &str, number: usize| {
+        let (name, value) = bearer(&signed(json!({"sub": subject, "fantail": {"subscribe": ["a"]}})));
+        let address = format!("10.0.0.{number}");
+        let mut connection = crate::support::client::Connection::open(node.listen);
+        connection.send_request("GET", "/events/a", &[(name, &value), ("X-Forwarded-For", &address)], b"");
+        connection.head()
+    };
+    let heads: Vec<_> = (0..100).map(|number| subscribe("alice", number)).collect();
+    let refused = heads.iter().find(|head| head.status == 429).expect("a hundred at once are more than five a second");
+    assert!(heads[0].status == 200 && refused.header("retry-after").is_some(), "{refused:?}");
+    assert_eq!(subscribe("bob", 1).status, 200);
 }
 
 #[test]

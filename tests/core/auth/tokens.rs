@@ -1,7 +1,9 @@
 //! Tokens as clients use them: what they open, how they travel, and how they end.
 
 use super::{bearer, node, node_on};
+use crate::support::collector::{Collector, Speaks};
 use crate::support::jwt::{Folder, now, signed, subscriber};
+use crate::support::node::Node;
 use crate::support::redis::Redis;
 use crate::support::stream::{End, Stream};
 use serde_json::json;
@@ -26,6 +28,31 @@ fn a_token_opens_what_its_patterns_cover() {
     assert_eq!(node.ask("POST", "/events", &auth, "{\"channel\":\"news\",\"data\":\"3\"}\n").head.status, 200);
     assert_eq!(stream.numbers(1), [3], "of the refused batch nothing was published");
     node.metric_becomes("fantail_auth_total{outcome=\"forbidden\"}", 5.0);
+}
+
+#[test]
+fn claims_may_have_other_names() {
+    let folder = Folder::new();
+    let names = [
+        "--claim-subject=user.id",
+        "--claim-subscribe=https://example.org/read",
+        "--claim-publish=rights.write",
+        "--claim-limits=plan",
+    ];
+    let node = node(&folder, &names);
+    let claims = json!({
+        "sub": "mallory", "user": {"id": "alice"}, "rights": {"write": ["b"]}, "plan": {"channels": 2},
+        "https://example.org/read": ["user.{sub}.*", "a"], "fantail": {"subscribe": ["**"], "publish": ["**"]},
+    });
+    let (name, value) = bearer(&signed(claims));
+    let auth = [(name, value.as_str())];
+    drop(Stream::open(node.listen, "/events?channels=a,user.alice.1", &auth));
+    for other in ["/events/b", "/events/user.mallory.1"] {
+        node.ask("GET", other, &auth, "").problem(403, "forbidden");
+    }
+    node.ask("GET", "/events?channels=a,user.alice.1,user.alice.2", &auth, "").problem(400, "too_many_channels");
+    assert_eq!(node.ask("POST", "/events/b", &auth, "1").head.status, 201);
+    node.ask("POST", "/events/a", &auth, "1").problem(403, "forbidden");
 }
 
 #[test]
@@ -148,6 +175,30 @@ fn no_token_is_ever_logged() {
             assert!(!log.contains(part), "a part of a token is in the log");
             assert!(!answers.contains(part), "a part of a token is in an answer");
         }
+    }
+}
+
+#[test]
+fn no_token_is_ever_in_a_trace() {
+    let (folder, collector) = (Folder::new(), Collector::start(Speaks::Http));
+    let own = ["--token-cookie", "sid", "--otlp-endpoint", &collector.url(), "--otlp-protocol", "http"];
+    let flags = crate::support::jwt::flags(&folder);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).chain(own).collect();
+    let node = Node::with(&flags, &[("OTEL_BSP_SCHEDULE_DELAY", "50")]);
+    let token = signed(json!({"sub": "alice", "fantail": {"subscribe": ["a"], "publish": ["a"]}}));
+    let sampled = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    let cookie = format!("sid={token}");
+    drop(Stream::open(node.listen, &format!("/events/a?token={token}"), &[sampled]));
+    drop(Stream::open(node.listen, "/events/a", &[sampled, ("Cookie", &cookie)]));
+    for target in [format!("/events/b?token={token}"), format!("/events/a?token={token}x")] {
+        assert!(matches!(node.ask("GET", &target, &[sampled], "").head.status, 401 | 403));
+    }
+    assert_eq!(node.ask("POST", &format!("/events/a?token={token}"), &[sampled], "1").head.status, 201);
+    collector.span("publish, which came last", |span| span.name == "publish");
+    let spans = format!("{:?}", collector.spans());
+    assert!(spans.contains("subscribe"), "{spans}");
+    for part in token.split('.').skip(1) {
+        assert!(!spans.contains(part), "a part of a token is in a span: {spans}");
     }
 }
 

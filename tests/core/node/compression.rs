@@ -129,6 +129,45 @@ fn cookies_only_where_it_is_switched_on_and_nobody_who_did_not_ask() {
     }
 }
 
+/// Python's own client and decoder: a line for each event, as soon as it is there.
+const PYTHON: &str = "
+import http.client, sys, urllib.parse, zlib
+url = urllib.parse.urlsplit(sys.argv[1])
+connection = http.client.HTTPConnection(url.netloc, timeout=60)
+connection.request('GET', f'{url.path}?{url.query}', headers={'Accept-Encoding': 'gzip'})
+answer = connection.getresponse()
+assert answer.headers['Content-Encoding'] == 'gzip', answer.headers
+decoder, text = zlib.decompressobj(wbits=31), b''
+while piece := answer.read1(65536):
+    text += decoder.decompress(piece)
+    *blocks, text = text.split(b'\\n\\n')
+    for block in blocks:
+        for line in block.split(b'\\n'):
+            if line.startswith(b'data: '):
+                print(line[6:].decode(), flush=True)
+assert decoder.eof and not decoder.unused_data, 'the stream has no whole end'
+";
+
+#[test]
+fn python_reads_each_event_when_it_comes_and_finds_the_checksum_right() {
+    let redis = Redis::start();
+    let node = Node::on(&redis, &["--compress", "on"]);
+    let url = format!("http://{}/events?channels=job,other&since=earliest", node.listen);
+    let mut python = Command::new("python3");
+    let mut python = python.args(["-c", PYTHON, &url]).stdout(Stdio::piped()).spawn().expect("python3");
+    let mut seen = std::io::BufReader::new(python.stdout.take().expect("piped"));
+    for number in 1..=3 {
+        add(&redis, "job", [number]);
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut seen, &mut line).expect("text");
+        assert_eq!(line, format!("{number}\n"));
+    }
+    for channel in ["sse:job", "sse:other"] {
+        redis.command(&["XADD", channel, "*", "final", "1", "data", "last"]);
+    }
+    assert!(python.wait().expect("it ends").success(), "of its own accord, with the end of the stream");
+}
+
 #[test]
 fn curl_reads_each_event_when_it_comes() {
     let redis = Redis::start();

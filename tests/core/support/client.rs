@@ -235,7 +235,7 @@ impl Connection {
         }
     }
 
-    fn exactly(&mut self, length: usize) -> Vec<u8> {
+    pub fn exactly(&mut self, length: usize) -> Vec<u8> {
         while self.buffer.len() < length {
             self.more().unwrap_or_else(|e| panic!("{e} within a body: {:?}", self.seen()));
         }

@@ -1,0 +1,40 @@
+//! How a command reaches a node: the client that speaks `http://` and `https://`, and whom it trusts.
+
+use crate::https;
+use clap::Args;
+use hyper::body::Body;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A client of nodes, for requests with a body `B`.
+pub(super) type NodeClient<B> = Client<HttpsConnector<HttpConnector>, B>;
+
+/// Time for a connection, its handshake not included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whom to trust with `https://`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Link {
+    /// PEM file of the authorities to trust with https:// instead of the system's.
+    #[arg(long, env = "FANTAIL_CA", value_name = "PATH")]
+    ca: Option<PathBuf>,
+}
+
+impl Link {
+    /// A client that keeps no connection of its own accord; `Err` names the file that is wrong.
+    pub(super) fn client<B>(&self) -> Result<NodeClient<B>, String>
+    where
+        B: Body + Send,
+        B::Data: Send,
+    {
+        let mut http = HttpConnector::new();
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let connector = https::connector(http, self.ca.as_deref()).map_err(|error| format!("--ca {error}"))?;
+        Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
+    }
+}

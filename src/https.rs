@@ -1,0 +1,42 @@
+//! TLS of what goes out by HTTP: to key servers, to the application that is asked, and to nodes by the command line.
+//!
+//! Whom to trust is decided here, what is said is not. The certificate is always verified; there is no switch for that.
+
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Connects by `http`, and by TLS where the URL says `https://`, with HTTP/1.1 in either.
+///
+/// `ca` is a PEM file of the authorities that are trusted, instead of the system's. `Err` names the file.
+pub fn connector(mut http: HttpConnector, ca: Option<&Path>) -> Result<HttpsConnector<HttpConnector>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?
+        .with_root_certificates(roots(ca)?)
+        .with_no_client_auth();
+    http.enforce_http(false);
+    Ok(HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(http))
+}
+
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut store = RootCertStore::empty();
+    let Some(file) = ca else {
+        // None there may be: then every https:// is refused, and says so.
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return Ok(store);
+    };
+    let bad = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|e| bad(&e))? {
+        store.add(certificate.map_err(|e| bad(&e))?).map_err(|e| bad(&e))?;
+    }
+    match store.is_empty() {
+        true => Err(bad(&"there is no certificate in it")),
+        false => Ok(store),
+    }
+}
