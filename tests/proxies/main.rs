@@ -6,7 +6,9 @@
 mod support;
 
 use rustls::ProtocolVersion::{TLSv1_2, TLSv1_3};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -46,13 +48,17 @@ const PROXIES: [Proxy; 4] = [
         name: "haproxy",
         configuration: include_str!("../../docs/proxies/haproxy.cfg"),
         flags: &["--proxy-protocol"],
-        start: |_, file| {
+        start: |folder, file| {
             let mut command = Command::new("haproxy");
-            command.args(["-W", "-db", "-f"]).arg(file);
+            command.args(["-W", "-db", "-S"]).arg(folder.join("master.sock")).arg("-f").arg(file);
             command
         },
         reloaded: "New worker",
         reload: |site| {
+            // Its workers serve before its first process heeds signals, and one that comes too early is lost.
+            eventually("an answer of the master", || {
+                heeds(&site.folder().join("master.sock")).is_ok_and(|heeds| heeds)
+            });
             let pid = rustix::process::Pid::from_child(&site.child);
             rustix::process::kill_process(pid, rustix::process::Signal::USR2).expect("an own child");
             None
@@ -81,6 +87,16 @@ const PROXIES: [Proxy; 4] = [
         reload: |site| Some(run(envoy(site.folder(), &site.file, 1), site.folder())),
     },
 ];
+
+/// Whether HAProxy's first process answers at its own socket.
+fn heeds(socket: &Path) -> std::io::Result<bool> {
+    let mut master = UnixStream::connect(socket)?;
+    master.set_read_timeout(Some(support::node::PATIENCE))?;
+    master.write_all(b"show version\n")?;
+    // It answers on while more might be asked.
+    master.shutdown(Shutdown::Write)?;
+    Ok(master.read_to_string(&mut String::new())? > 0)
+}
 
 fn caddy(folder: &Path, file: &Path, what: &str) -> Command {
     let mut command = Command::new("caddy");
