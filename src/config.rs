@@ -34,6 +34,9 @@ pub struct Serve {
     /// Address of probes, metrics, status and console; keep it away from clients.
     #[arg(long, env = "FANTAIL_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
     pub admin_listen: SocketAddr,
+    /// Names under which the console may be asked for, separated by commas, besides addresses and private names.
+    #[arg(long, env = "FANTAIL_ADMIN_HOST", value_delimiter = ',', value_name = "NAME")]
+    pub admin_host: Vec<String>,
     /// Lets the console on --admin-listen publish events and drain this node.
     #[arg(long, env = "FANTAIL_ADMIN_ACTIONS")]
     #[arg(value_parser = truth)]

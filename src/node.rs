@@ -212,6 +212,7 @@ impl Node {
             .map_err(|error| StartError::AdminListen(settings.admin_listen, error))?;
         let admin = admin_listener.local_addr()?;
         let (listen, porter) = listen(&settings, &context, &runtime)?;
+        let console = Console::new(hub.clone(), roster.clone(), &settings.admin_host, actions);
         let about = Admin {
             settings,
             hub: hub.clone(),
@@ -219,7 +220,7 @@ impl Node {
             metrics: metrics.clone(),
             health: health.clone(),
             started,
-            console: Console::new(hub.clone(), roster.clone(), actions),
+            console,
         };
         about.start(admin_listener)?;
 

@@ -195,6 +195,55 @@ fn updates_and_a_channel_are_streamed_whatever_events_hold() {
 }
 
 #[test]
+fn a_viewer_is_an_event_source_that_goes_on_where_it_was() {
+    let redis = Redis::start();
+    let node = Node::on(&redis, &[]);
+    let add = |data: &str| redis.command(&["XADD", "sse:v", "*", "event", "note", "retry", "86400000", "data", data]);
+    add("1");
+    let live = "/api/channels/v/live?envelope=1";
+    let mut viewer = Stream::open(node.admin, live, &[]);
+    add("2");
+    let message = viewer.next();
+    assert_eq!(message.event, "message");
+    let entry: Value = serde_json::from_str(&message.data).expect("JSON");
+    assert_eq!((&entry["event"], &entry["data"], &entry["channel"]), (&"note".into(), &"2".into(), &"v".into()));
+    assert_eq!(entry["id"].as_str(), Some(&*message.id), "{entry}");
+    let mut plain = Stream::open(node.admin, "/api/channels/v/live?since=0-1", &[]);
+    assert_eq!(plain.gap()["reason"], "reset", "it is no id of the stream");
+    let first = plain.next();
+    assert_eq!((&*first.data, plain.parser.retry()), ("1", None), "a producer's delay is not for viewers");
+    drop(viewer);
+    add("3");
+    let mut again = Stream::open(node.admin, &format!("{live}&since=0-1"), &[("Last-Event-ID", &message.id)]);
+    let entry: Value = serde_json::from_str(&again.next().data).expect("JSON");
+    assert_eq!(entry["data"], "3", "the header wins");
+    let wrong = Connection::open(node.admin).ask("GET", live, &[("Last-Event-ID", "x")], b"");
+    wrong.problem(400, "bad_parameter");
+}
+
+#[test]
+fn the_console_answers_under_names_of_its_own_alone() {
+    let node = Node::start(&["--admin-actions", "--admin-host", "Console.example.org,b.example.org"]);
+    let ask = |host: &str, method: &str, path: &str| {
+        let mut connection = Connection::open(node.admin);
+        connection.send(format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nX-Fantail-Action: 1\r\nContent-Length: 0\r\n\r\n"
+        ));
+        connection.answer(false)
+    };
+    for (method, path) in [("GET", "/"), ("GET", "/api/nodes"), ("GET", "/api/updates"), ("POST", "/api/drain")] {
+        let said = ask("evil.example:9090", method, path).problem(403, "forbidden");
+        assert!(said.contains("--admin-host"), "{path}: {said}");
+    }
+    for host in
+        ["localhost:1", "[::1]:9090", "10.0.0.1", "fantail.default.svc:9090", "console.example.org", "b.example.org:9"]
+    {
+        assert_eq!(ask(host, "GET", "/api/nodes").head.status, 200, "{host}");
+    }
+    assert_eq!(ask("evil.example", "GET", "/livez").head.status, 200, "probes are asked by any name");
+}
+
+#[test]
 fn streams_of_the_console_leave_room_for_probes() {
     let node = Node::start(&[]);
     let mut streams: Vec<Stream> = (0..24).map(|_| Stream::open(node.admin, "/api/updates", &[])).collect();

@@ -1,7 +1,8 @@
 //! What the console may change, only with `--admin-actions`: publish an event, and drain this node.
 //!
 //! The operators' listener asks nobody who they are, and an operator's browser shows other pages too. So an action needs
-//! a header that no page of another origin can send without being asked about it first, which nobody here allows.
+//! a header that no page of another origin can send without being asked about it first, which nobody here allows; and `host`
+//! keeps out pages that have made their own name lead here.
 
 use super::{Body, Console, whole};
 use crate::http::publish::publish;

@@ -7,7 +7,7 @@ use super::{Body, Console};
 use crate::backplane::continuity::{Resume, Verdict, judge};
 use crate::backplane::{Ask, Backplane, BackplaneError, Examined};
 use crate::channel::Channel;
-use crate::event::Event;
+use crate::event::{Event, is_true};
 use crate::frame::{Frame, Gap};
 use crate::http::reject::{Code, Problem};
 use crate::position::Position;
@@ -48,14 +48,24 @@ impl Console {
         Ok(event_stream(beats))
     }
 
-    /// One channel's events from the newest on, or after `since=ID`.
-    pub async fn live(&self, segment: &str, query: &str) -> Result<Response<Body>, Problem> {
+    /// One channel's events from the newest on, or after `last`, the id that a reconnecting EventSource has, or after
+    /// `since=ID`; with `envelope=1` as messages that have their types in their data.
+    pub async fn live(&self, segment: &str, query: &str, last: Option<&str>) -> Result<Response<Body>, Problem> {
         let channel = parse_channel(&decode_segment(segment)?)?;
         let place = self.place()?;
-        let mut since = None;
-        for (name, value) in form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "since") {
-            let id = value.parse::<Position>().map_err(|e| Problem::bad_parameter(&name, &value, e))?;
-            since = Some(id);
+        let position = |name: &str, value: &str| {
+            value.parse::<Position>().map_err(|error| Problem::bad_parameter(name, value, error))
+        };
+        let (mut since, mut envelope) = (None, false);
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "since" => since = Some(position(&name, &value)?),
+                "envelope" => envelope = is_true(value.as_bytes()),
+                _ => {}
+            }
+        }
+        if let Some(last) = last.filter(|last| !last.is_empty()) {
+            since = Some(position("Last-Event-ID", last)?);
         }
         let at = match since {
             Some(at) => at,
@@ -65,7 +75,7 @@ impl Console {
                 state.map_or(Position::ZERO, |state| state.last)
             }
         };
-        let viewer = Viewer { backplane: self.hub.backplane.clone(), channel, at, silent: 0, _place: place };
+        let viewer = Viewer { backplane: self.hub.backplane.clone(), channel, at, envelope, silent: 0, _place: place };
         Ok(event_stream(stream::unfold(viewer, |mut viewer| async move { Some((viewer.next().await, viewer)) })))
     }
 
@@ -79,6 +89,7 @@ struct Viewer {
     backplane: Arc<dyn Backplane>,
     channel: Channel,
     at: Position,
+    envelope: bool,
     silent: u32,
     _place: OwnedSemaphorePermit,
 }
@@ -123,7 +134,14 @@ impl Viewer {
             }
         }
         for entry in entries.iter().filter(|entry| entry.position > self.at) {
-            blocks.extend_from_slice(Frame::new(entry.position, Event::from_entry(entry)).block());
+            // Its delay is for subscribers; a viewer that was told of a day would not come back.
+            let frame = Frame::new(entry.position, Event { retry: None, ..Event::from_entry(entry) });
+            if self.envelope {
+                blocks.extend_from_slice(format!("id: {}\n", entry.position).as_bytes());
+                blocks.extend_from_slice(frame.enveloped(&self.channel));
+            } else {
+                blocks.extend_from_slice(frame.block());
+            }
         }
         self.at = entries.last().map_or(self.at, |entry| entry.position.max(self.at));
         Ok(blocks)

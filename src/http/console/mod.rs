@@ -1,10 +1,11 @@
 //! The console: a page for people on the operators' listener, and what it shows as JSON.
 //!
-//! `api` answers, `live` streams, `actions` changes something where that is allowed; the page itself is
+//! `host` says under which names it may be asked for, `api` answers, `live` streams, `actions` changes something where that is allowed; the page itself is
 //! `page.html`, one file without anything from elsewhere. What nodes say of themselves comes from the roster.
 
 mod actions;
 mod api;
+mod host;
 mod live;
 
 use super::publish::Publisher;
@@ -15,7 +16,9 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue, REFERRER_POLICY,
+};
 use hyper::{Method, Request, Response};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,6 +29,8 @@ pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Streams at once; probes and scrapes need the listener's other connections.
 const STREAMS: usize = 24;
+const FOREIGN: &str = "the console does not answer under this name, since a web page could have made it lead here (DNS rebinding): \
+                       ask by address, or list the name in --admin-host";
 const PAGE: &str = include_str!("page.html");
 
 /// See the module.
@@ -35,6 +40,8 @@ pub struct Console {
     pub roster: Arc<Roster>,
     /// Given where the console may publish and drain.
     pub actions: Option<Arc<Actions>>,
+    /// Further names under which it may be asked for, see [`host`].
+    names: Arc<[String]>,
     streams: Arc<Semaphore>,
 }
 
@@ -46,17 +53,20 @@ pub struct Actions {
 }
 
 impl Console {
-    pub fn new(hub: Arc<Hub>, roster: Arc<Roster>, actions: Option<Actions>) -> Console {
+    /// `names` are those under which it may be asked for, besides addresses and private names.
+    pub fn new(hub: Arc<Hub>, roster: Arc<Roster>, names: &[String], actions: Option<Actions>) -> Console {
         let actions = actions.map(Arc::new);
-        Console { hub, roster, actions, streams: Arc::new(Semaphore::new(STREAMS)) }
+        let names = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        Console { hub, roster, actions, names, streams: Arc::new(Semaphore::new(STREAMS)) }
     }
 
     /// Answers `/` and `/api/…`; other paths are not its own.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path().to_owned();
         let answered = match (request.method(), &path[..]) {
+            _ if !self.is_asked_by_name(&request) => Err(Problem::new(Code::Forbidden, FOREIGN)),
             (&Method::GET | &Method::HEAD, "/") => Ok(page()),
-            (&Method::GET | &Method::HEAD, _) => self.read(&path, request.uri().query().unwrap_or_default()).await,
+            (&Method::GET | &Method::HEAD, _) => self.read(&path, &request).await,
             (&Method::POST, "/api/publish") => self.publish(request).await,
             (&Method::POST, "/api/drain") => self.drain(&request),
             (method, _) => Err(Problem::method_not_allowed(method, "GET, HEAD, POST")),
@@ -71,18 +81,30 @@ impl Console {
         response
     }
 
-    async fn read(&self, path: &str, query: &str) -> Result<Response<Body>, Problem> {
+    /// Whether `Host` is a name of its own; who sends none is no browser.
+    fn is_asked_by_name(&self, request: &Request<Incoming>) -> bool {
+        let own = |host: &HeaderValue| host.to_str().is_ok_and(|host| host::is_own(host, &self.names));
+        request.headers().get_all(HOST).iter().all(own)
+            && request.uri().authority().is_none_or(|authority| host::is_own(authority.as_str(), &self.names))
+    }
+
+    async fn read(&self, path: &str, request: &Request<Incoming>) -> Result<Response<Body>, Problem> {
+        let query = request.uri().query().unwrap_or_default();
         match path.strip_prefix("/api/").unwrap_or_default() {
             "nodes" => Ok(json(&self.nodes().await)),
             "channels" => Ok(json(&self.channels(query).await?)),
             "updates" => self.updates(),
             rest => match rest.strip_prefix("channels/").map(|rest| (rest, rest.strip_suffix("/live"))) {
-                Some((_, Some(segment))) => self.live(segment, query).await,
+                Some((_, Some(segment))) => self.live(segment, query, last_event_id(request)).await,
                 Some((segment, None)) => Ok(json(&self.channel(segment).await?)),
                 None => Err(Problem::new(Code::NotFound, format!("there is no {path}"))),
             },
         }
     }
+}
+
+fn last_event_id(request: &Request<Incoming>) -> Option<&str> {
+    request.headers().get("last-event-id").and_then(|id| id.to_str().ok())
 }
 
 /// The page, with a nonce that lets its own script and style run, and nothing else.
