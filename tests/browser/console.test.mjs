@@ -1,0 +1,168 @@
+// The console as operators use it: the cluster, channels, the viewer, what may be changed.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launch, open, picture, shows } from "./browser.mjs";
+import { eventually, Node, Place, Redis } from "./servers.mjs";
+
+const place = new Place();
+let browser, redis, first, second;
+
+before(async () => {
+  browser = await launch();
+  redis = await Redis.start(place);
+  [first, second] = await Promise.all([Node.start(place, redis), Node.start(place, redis)]);
+  await first.subscribe("orders,lobby");
+  await second.subscribe("orders");
+});
+after(async () => {
+  await browser?.close();
+  await place.close();
+});
+
+const texts = (page, selector) => page.locator(selector).allTextContents();
+/** Data of the viewer's visible events, oldest first. */
+const viewed = async (page) => (await texts(page, "#events li:visible pre")).reverse();
+const channelPage = async (node, channel, options) => {
+  const page = await open(browser, `${node.url}#/channel/${encodeURIComponent(channel)}`, options);
+  await shows(page, "#viewer", "live");
+  return page;
+};
+
+test("the whole cluster is shown and channels are found", async () => {
+  const page = await open(browser, first.url);
+  await shows(page, "#summary", /2 nodes, 2 of/);
+  assert.equal(await page.locator("#nodes tr").count(), 2);
+  assert.equal((await texts(page, "#nodes th")).filter((name) => name.includes("(this one)")).length, 1);
+  await shows(page, "#channels tr", /orders2/);
+  const tiles = await texts(page, "#tiles li");
+  assert.ok(tiles.some((tile) => /connections/.test(tile)) && tiles.length === 7, tiles.join());
+  await eventually("sparklines", async () => (await page.locator("#tiles polyline").first().getAttribute("points"))?.includes(" "));
+
+  await page.getByLabel("Search").fill("LOB");
+  await eventually("what was searched alone", async () => (await texts(page, "#channels th")).join() === "lobby");
+  await page.getByLabel("Search").fill("nothing-like-it");
+  await eventually("nothing", async () => (await page.locator("#channels tr").count()) === 0);
+  await page.getByLabel("Search").fill("");
+  await shows(page, "#channels th", "orders");
+  await page.getByRole("link", { name: "orders" }).click();
+  await shows(page, "#channel-name", "orders");
+  assert.equal(await page.title(), "orders – Fantail");
+  await shows(page, "#facts", "2 (approximate)");
+  await page.goBack();
+  await page.getByRole("heading", { name: "Nodes" }).waitFor();
+  assert.deepEqual(page.noted, []);
+});
+
+test("the viewer is an EventSource with filter and pause", async () => {
+  for (let n = 0; n < 25; n += 1) redis.add("viewed", { data: `old ${n}` });
+  const streams = [];
+  const page = await open(browser, first.url);
+  page.on("request", (request) => { if (request.url().includes("/live")) streams.push(request.resourceType()); });
+  await page.getByLabel("Open a channel").fill("viewed");
+  await page.getByRole("button", { name: "Open", exact: true }).click();
+  await shows(page, "#viewer", "live");
+  assert.deepEqual(streams, ["eventsource"]);
+  assert.deepEqual(await viewed(page), Array.from({ length: 20 }, (_, n) => `old ${n + 5}`), "the newest ones");
+  redis.add("viewed", { event: "created", data: "a\nb" });
+  redis.add("viewed", { event: "updated", data: "second" });
+  await shows(page, "#events pre", "second");
+  assert.deepEqual((await viewed(page)).slice(-2), ["a\nb", "second"]);
+
+  await page.getByLabel("Only types").fill("created, other");
+  assert.deepEqual(await viewed(page), ["a\nb"], "those that are shown, too");
+  redis.add("viewed", { event: "updated", data: "hidden" });
+  redis.add("viewed", { event: "other", data: "third" });
+  await shows(page, "#events pre", "third");
+  assert.deepEqual(await viewed(page), ["a\nb", "third"]);
+  await page.getByLabel("Only types").fill("");
+  assert.deepEqual((await viewed(page)).slice(-2), ["hidden", "third"]);
+
+  const pause = page.getByRole("button", { name: "Pause" });
+  await pause.click();
+  for (let n = 0; n < 30; n += 1) redis.add("viewed", { data: `held ${n}` });
+  await shows(page, "#viewer", "paused, 30 came since");
+  assert.ok(!(await viewed(page)).some((data) => data.startsWith("held")));
+  await page.getByRole("button", { name: "Go on" }).click();
+  await shows(page, "#events pre", "held 29");
+  assert.deepEqual((await viewed(page)).slice(-30), Array.from({ length: 30 }, (_, n) => `held ${n}`), "nothing lost");
+  assert.deepEqual(page.noted, []);
+});
+
+test("the viewer keeps a bounded number of events", async () => {
+  const page = await channelPage(first, "many");
+  redis.ask("EVAL", "for n = 1, 700 do redis.call('XADD', 'sse:many', '*', 'data', n) end", "0");
+  await shows(page, "#events li:first-child pre", "700");
+  assert.deepEqual(await viewed(page), Array.from({ length: 200 }, (_, n) => `${n + 501}`));
+});
+
+test("a gap is shown", async () => {
+  redis.add("gaps", { data: "1" });
+  const page = await channelPage(first, "gaps");
+  redis.ask("DEL", "sse:gaps");
+  await shows(page, "#events li.gap", "missing");
+  await page.getByLabel("Only types").fill("none");
+  assert.equal(await page.locator("#events li.gap:visible").count(), 1, "whatever the filter");
+  redis.add("gaps", { event: "fantail.gap", data: "pretended" });
+  await page.getByLabel("Only types").fill("");
+  await shows(page, "#events li", "_fantail.gap");
+  assert.equal(await page.locator("#events li.gap").count(), 1, "a producer's is none");
+});
+
+test("the viewer goes on where it was when the node comes back", async () => {
+  const node = await Node.start(place, redis);
+  redis.add("again", { data: "1" });
+  const page = await channelPage(node, "again");
+  redis.add("again", { data: "2" });
+  await shows(page, "#events pre", "2");
+  node.process.kill("SIGKILL");
+  await node.process.ended;
+  await shows(page, "#viewer", "reconnecting");
+  redis.add("again", { data: "3" });
+  await node.begin();
+  await shows(page, "#events pre", "3");
+  assert.deepEqual(await viewed(page), ["1", "2", "3"]);
+  await shows(page, "#viewer", "live");
+  node.process.kill("SIGKILL");
+});
+
+test("copy as curl gives a command that a shell takes as it is meant", async () => {
+  const page = await channelPage(first, "user.42", { permissions: ["clipboard-read", "clipboard-write"] });
+  await page.getByLabel("Only types").fill("it's,b");
+  await page.getByRole("button", { name: "Copy as curl" }).click();
+  await shows(page, "#viewer", "copied");
+  const line = await page.evaluate(() => navigator.clipboard.readText());
+  assert.equal(line, "curl -N 'http://NODE/events/user.42?events=it'\\''s%2Cb'");
+});
+
+test("publishing and draining are for nodes that allow it", async () => {
+  const page = await open(browser, `${first.url}#/channel/p`);
+  await shows(page, "#viewer", "live");
+  assert.equal(await page.locator("#publish").isVisible(), false);
+  await page.goto(first.url);
+  await shows(page, "#summary", /nodes/);
+  assert.equal(await page.getByRole("button", { name: "Drain" }).count(), 0);
+
+  const node = await Node.start(place, redis, "--admin-actions", "--drain", "0s");
+  let answer = false;
+  const allowed = await open(browser, `${node.url}#/channel/p`, { actions: () => answer });
+  await shows(allowed, "#viewer", "live");
+  await allowed.getByLabel("Type", { exact: true }).fill("note");
+  await allowed.getByLabel("Data").fill("two\nlines <b>");
+  await allowed.getByRole("button", { name: "Publish" }).click();
+  await shows(allowed, "#p-said", /published as \d+-\d+/);
+  await shows(allowed, "#events li", "note");
+  assert.deepEqual(await viewed(allowed), ["two\nlines <b>"]);
+  await picture(allowed, "channel-with-publish-form");
+  await allowed.getByLabel("Type", { exact: true }).fill("fantail.gap");
+  await allowed.getByRole("button", { name: "Publish" }).click();
+  await eventually("a refusal", async () => /fantail/.test(await allowed.locator("#p-said").textContent()));
+
+  await allowed.goto(node.url);
+  const drain = allowed.getByRole("button", { name: "Drain this node" });
+  await drain.click();
+  assert.match(allowed.noted.at(-1), /^dialog: Drain this node\?/);
+  assert.equal(node.process.exitCode, null, "not confirmed");
+  answer = true;
+  await drain.click();
+  assert.equal(await node.process.ended, 0);
+});

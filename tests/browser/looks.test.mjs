@@ -1,0 +1,119 @@
+// Light, dark, narrow; keyboard; accessibility by axe.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { after, before, test } from "node:test";
+import { launch, open, picture, shows } from "./browser.mjs";
+import { eventually, Node, Place, Redis } from "./servers.mjs";
+
+const place = new Place();
+const axe = readFileSync(fileURLToPath(import.meta.resolve("axe-core/axe.min.js")), "utf8");
+let browser, redis, node;
+
+before(async () => {
+  browser = await launch();
+  redis = await Redis.start(place);
+  node = await Node.start(place, redis, "--admin-actions");
+  const other = await Node.start(place, redis);
+  for (const channels of ["orders,lobby", "orders", "user.42", "news"]) await node.subscribe(channels);
+  await other.subscribe("orders");
+  redis.add("orders", { event: "created", data: JSON.stringify({ id: 1, text: "a rather long text ".repeat(20) }) });
+});
+after(async () => {
+  await browser?.close();
+  await place.close();
+});
+
+/** What axe finds, by every rule of WCAG 2.2 A and AA and its best practices. It is put in by the debugger, past the CSP. */
+async function violations(page) {
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations", "incomplete"] }));
+  const told = (all) => all.map((each) => `${each.id}: ${each.nodes.map((n) => `${n.html} ${n.failureSummary}`).join("; ")}`);
+  return [...told(found.violations), ...told(found.incomplete.filter((each) => each.id === "color-contrast"))];
+}
+
+async function overview(options) {
+  const page = await open(browser, node.url, options);
+  await shows(page, "#summary", /2 nodes/);
+  await shows(page, "#channels tr", "orders");
+  return page;
+}
+async function channel(options) {
+  redis.ask("DEL", "sse:seen");
+  redis.add("seen", { event: "created", data: "{\"id\":1}" });
+  const page = await open(browser, `${node.url}#/channel/seen`, options);
+  await shows(page, "#viewer", "live");
+  await page.locator("#publish").waitFor();
+  redis.ask("DEL", "sse:seen");
+  await shows(page, "#events li.gap", "missing");
+  redis.add("seen", { event: "updated", data: "x" });
+  await shows(page, "#events li", "updated");
+  return page;
+}
+
+for (const colorScheme of ["light", "dark"]) {
+  for (const [name, made] of Object.entries({ overview, channel })) {
+    test(`axe finds nothing in the ${name} page when ${colorScheme}`, async () => {
+      const page = await made({ colorScheme });
+      await picture(page, `${name}-${colorScheme}`);
+      assert.deepEqual(await violations(page), []);
+      const dark = await page.evaluate(() => {
+        const [r, g, b] = getComputedStyle(document.body).backgroundColor.match(/\d+/g).map(Number);
+        return r + g + b < 3 * 128;
+      });
+      assert.equal(dark, colorScheme === "dark");
+    });
+  }
+}
+
+test("on a telephone nothing is wider than the screen", async () => {
+  for (const [name, made] of Object.entries({ overview, channel })) {
+    const page = await made({ viewport: { width: 360, height: 740 } });
+    await picture(page, `${name}-narrow`);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), name);
+  }
+});
+
+test("the keyboard reaches everything and focus is seen and stays", async () => {
+  const page = await overview();
+  const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.textContent);
+  await page.keyboard.press("Tab");
+  assert.equal(await focused(), "To the content");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  const reached = [];
+  for (let n = 0; n < 30 && reached.at(-1) !== "orders"; n += 1) {
+    await page.keyboard.press("Tab");
+    reached.push(await focused());
+    const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+    assert.notEqual(outline, "none", `no focus ring: ${reached.at(-1)}`);
+  }
+  for (const each of ["drain", "search", "open", "Open", "orders"]) assert.ok(reached.includes(each), `${each}: ${reached}`);
+  // Rows are refreshed twice in the meantime.
+  const updates = await page.evaluate(() => new Promise((done) => {
+    let seen = 0;
+    updates.addEventListener("nodes", () => { seen += 1; if (seen === 2) done(seen); });
+  }));
+  assert.deepEqual([updates, await focused()], [2, "orders"]);
+  await page.keyboard.press("Enter");
+  await shows(page, "#channel-name", "orders");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  const names = [];
+  for (let n = 0; n < 20 && !names.includes("p-data"); n += 1) {
+    await page.keyboard.press("Tab");
+    names.push(await focused());
+  }
+  for (const each of ["types", "pause", "curl", "events", "p-type", "p-data"]) assert.ok(names.includes(each), `${each}: ${names}`);
+  await page.locator("#pause").focus();
+  await page.keyboard.press("Space");
+  assert.equal(await page.locator("#pause").getAttribute("aria-pressed"), "true");
+});
+
+test("a screen reader is told what changes", async () => {
+  const page = await channel();
+  const roles = await page.locator("[role=status]").evaluateAll((all) => all.map((each) => each.id));
+  assert.deepEqual(roles.sort(), ["p-said", "state", "viewer"]);
+  await eventually("headings in order", async () =>
+    (await page.getByRole("heading").evaluateAll((all) => all.map((each) => each.tagName).join())) === "H1,H2");
+  assert.equal(await page.locator("html").getAttribute("lang"), "en");
+});
