@@ -1,0 +1,27 @@
+// Debian's Chromium with a page of the node's own origin; `order.program` says what runs in it.
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import * as page_ from "./browser_page.mjs";
+import { order, say } from "./said.mjs";
+
+const library = dirname(fileURLToPath(import.meta.resolve("@microsoft/fetch-event-source"))).replace(/cjs$/, "esm");
+const browser = await chromium.launch({ executablePath: order.executable, args: ["--no-sandbox"], timeout: 150_000 });
+const context = await browser.newContext({ ignoreHTTPSErrors: true });
+const origin = new URL(order.url).origin;
+if (order.cookie) await context.addCookies([{ ...order.cookie, url: origin }]);
+const page = await context.newPage();
+await page.route(origin + "/page", (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html>" }));
+await page.route(origin + "/library/*", async (route) => {
+  const name = new URL(route.request().url()).pathname.split("/").pop().replace(/(\.js)?$/, ".js");
+  await route.fulfill({ contentType: "text/javascript", body: await readFile(join(library, name)) });
+});
+await page.exposeFunction("say", say);
+const network = await context.newCDPSession(page);
+await network.send("Network.enable");
+network.on("Network.responseReceived", ({ response }) => {
+  if (response.url.includes("/events")) say("answer", { status: response.status, protocol: response.protocol });
+});
+await page.goto(origin + "/page", { timeout: 150_000 });
+await page.evaluate(page_[order.program], order);

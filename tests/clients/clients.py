@@ -1,0 +1,196 @@
+"""The clients: how each is run, what it can do, and what is expected of it where that differs from what a client should do."""
+
+import dataclasses
+import os
+import pathlib
+import sys
+
+# What tests/run has built of the adapters that have to be.
+BUILT = pathlib.Path(os.environ.get("FANTAIL_CLIENTS_BUILT", ".cache/clients"))
+HERE = pathlib.Path(__file__).parent / "adapters"
+
+
+@dataclasses.dataclass
+class Client:
+    name: str
+    # As a reader knows it, its version included.
+    title: str
+    version: str
+    command: list
+    # What the user of the library has to know: each a sentence for docs/clients.md.
+    notes: list = ()
+    # Case → what it does there, where that is not the usual.
+    differs: dict = dataclasses.field(default_factory=dict)
+    # It does not connect again: the test does, with the last id that it told.
+    by_hand: bool = False
+    token: str = "header"
+    scheme: str = "http"
+    # What a browser says that it speaks.
+    protocol: str = ""
+    # More for the adapter.
+    order: dict = dataclasses.field(default_factory=dict)
+    folder: pathlib.Path = HERE
+
+    def expects(self, case):
+        usual = USUAL_BY_HAND if self.by_hand else USUAL
+        return self.differs.get(case, usual[case])
+
+
+# What EventSource's specification has, or, where a client says more than that, the better answer.
+USUAL = {
+    "connects": "yes",
+    "named": "yes",
+    "unicode": "as sent",
+    "lines": "as sent",
+    "empty": "an event",
+    "large": "as sent",
+    "killed": "exact",
+    "early": "exact",
+    "drained": "exact",
+    "several": "exact",
+    "gap": "told",
+    "token": "header",
+    "unauthorized": "stops",
+    "too_many": "stops",
+    "unavailable": "stops",
+    "finished": "stops",
+    "heartbeats": "quiet",
+    "retry": "waits as told",
+}
+USUAL_BY_HAND = USUAL | {
+    "unauthorized": "stops, tells 401",
+    "too_many": "stops, tells 429",
+    "unavailable": "stops, tells 503",
+    "finished": "stops, tells 204",
+    "retry": "ends",
+}
+TELLS = {"unauthorized": "stops, tells 401", "too_many": "stops, tells 429", "unavailable": "stops, tells 503"}
+
+
+def python(name, **more):
+    command = [sys.executable, HERE / "python" / f"{name.replace('-', '_')}_client.py"]
+    version = name if name == "curl" else f"pip {name}"
+    return Client(name, name if name == "curl" else f"Python `{name}`", version, command, **more)
+
+
+def node(name, title, version, program, **more):
+    return Client(name, title, version, ["node", HERE / "node" / program], **more)
+
+
+def go(name, module, **more):
+    return Client(name, f"Go `{module}`", f"go {module}", [BUILT / "go-clients", name], **more)
+
+
+def java(name, title, version, program, **more):
+    command = ["java", "-XX:+UseSerialGC", "-cp", f"{BUILT}/java/classes:{BUILT}/java/jars/*", f"fantail.{program}"]
+    return Client(name, title, f"maven {version}", command, by_hand=True, **more)
+
+
+NO_STATUS = {"unauthorized": "asks again", "too_many": "asks again", "unavailable": "asks again"}
+
+CLIENTS = [
+    node(
+        "chromium", "Chromium's EventSource, HTTP/1.1", "chromium", "chromium.mjs", token="cookie", protocol="http/1.1",
+        order={"program": "eventSource", "executable": "/usr/bin/chromium"}, differs={"token": "cookie"},
+        notes=["An EventSource sets no headers: a cookie, or `?token=`, carries the token."],
+    ),
+    node(
+        "chromium-http2", "Chromium's EventSource, HTTP/2", "chromium", "chromium.mjs", token="cookie", protocol="h2",
+        scheme="https", order={"program": "eventSource", "executable": "/usr/bin/chromium"}, differs={"token": "cookie"},
+        notes=["As over HTTP/1.1."],
+    ),
+    node(
+        "firefox", "Firefox's EventSource, HTTP/1.1", "firefox", "firefox.mjs", token="cookie",
+        order={"program": "eventSource", "executable": "/usr/bin/firefox-esr"}, differs={"token": "cookie", "early": "loses"},
+        notes=["It forgets an id that came without data, so who is cut off before the first event begins anew: a page for which "
+               "that matters begins at a position, with `since=` and an id as from the [history](console.md#history)."],
+    ),
+    node(
+        "firefox-http2", "Firefox's EventSource, HTTP/2", "firefox", "firefox.mjs", token="cookie", scheme="https",
+        order={"program": "eventSource", "executable": "/usr/bin/firefox-esr"}, differs={"token": "cookie", "early": "loses"},
+        notes=["As over HTTP/1.1."],
+    ),
+    node(
+        "eventsource", "npm `eventsource`", "npm eventsource", "eventsource.mjs", differs=TELLS,
+        notes=["Its timer for the next attempt does not keep a Node process alive: a script that has nothing else to do ends "
+               "instead of connecting again.",
+               "Headers go in by a `fetch` of one's own.",
+               "Version 4 loses ids of blocks without data, so one that is cut off before its first event begins anew."],
+    ),
+    node(
+        "fetch-event-source", "npm `@microsoft/fetch-event-source`, in Chromium", "npm @microsoft/fetch-event-source",
+        "chromium.mjs", order={"program": "fetchEventSource", "executable": "/usr/bin/chromium"},
+        differs={
+            "lines": "changed",
+            "empty": "no event",
+            "drained": "ends",
+            "unauthorized": "asks again, tells 401",
+            "too_many": "asks again, tells 429",
+            "unavailable": "asks again, tells 503",
+        },
+        notes=["A stream that the server ends is taken for the end of all: throw in `onclose`, and it comes again.",
+               "An answer that is no stream is asked for again, every second: throw in `onerror` to stop.",
+               "Empty lines at the beginning of data are lost.",
+               "It calls `onmessage` for blocks without data, too (the bare `id:` that a stream begins with), so an event with "
+               "empty data cannot be told from them."],
+    ),
+    node(
+        "eventsource-client", "npm `eventsource-client`", "npm eventsource-client", "eventsource_client.mjs",
+        differs=NO_STATUS | {"early": "loses"},
+        notes=["It does not look at the status: at 401, 429 and 503 it reads the problem as a stream and asks again, without a "
+               "word. A `fetch` of one's own can throw and close.",
+               "Ids of blocks without data are not kept, so who is cut off before the first event does not know where it was: "
+               "give `initialLastEventId`, or begin with `since=`."],
+    ),
+    python(
+        "httpx-sse", by_hand=True, differs={"empty": "an event, as for blocks without data", "heartbeats": "empty events"},
+        notes=["httpx ends a response after five seconds without a byte: `timeout=httpx.Timeout(10, read=None)`.",
+               "Every block becomes an event, heartbeats and the bare `id:` as well: pass over those without data."],
+    ),
+    python(
+        "sseclient-py", by_hand=True, differs={"early": "loses"},
+        notes=["Ids of blocks without data are not told, so who is cut off before the first event does not know where it was: "
+               "begin with `since=` and an id, as from the [history](console.md#history)."],
+    ),
+    python(
+        "aiohttp-sse-client",
+        differs=TELLS | {
+            "lines": "changed", "large": "fails", "killed": "ends", "early": "ends", "several": "ends", "gap": "ends",
+            "retry": "ends",
+        },
+        notes=["It connects again only after a stream that the server has ended; a broken one raises out of the iteration. Make a "
+               "new one, with the last id in its headers.",
+               "Leading spaces of each line of data and line breaks at its end are cut off.",
+               "A line above 128 KiB raises `Chunk too big`.",
+               "aiohttp ends each request after five minutes: `ClientTimeout(total=None)`."],
+    ),
+    go(
+        "r3labs", "github.com/r3labs/sse/v2",
+        differs=NO_STATUS | {
+            "empty": "an event, as for blocks without data", "large": "fails", "drained": "ends", "heartbeats": "empty events",
+            "retry": "waits as it likes",
+        },
+        notes=["A stream that the server ends, as in every drain, ends `Subscribe` without an error: call it again in a loop.",
+               "A block above 64 KiB breaks the connection, and again when it is resumed: `sse.ClientMaxBufferSize`.",
+               "It asks again whatever the status was, after delays of its own; `retry:` is not heeded.",
+               "Every block with an id becomes an event: pass over those without data."],
+    ),
+    go(
+        "tmaxmax", "github.com/tmaxmax/go-sse",
+        differs=TELLS | {"empty": "an event, as for blocks without data", "large": "fails", "heartbeats": "empty events"},
+        notes=["A block above 64 KiB breaks the connection, and again when it is resumed: `Connection.Buffer`.",
+               "Every block becomes an event: pass over those without data."],
+    ),
+    java("okhttp", "Java OkHttp, `okhttp-sse`", "okhttp-sse", "OkHttpClientAdapter", differs={"early": "loses"},
+         notes=["Ids of blocks without data are not told, so who is cut off before the first event does not know where it was: "
+                "begin with `since=` and an id.",
+                "OkHttp ends an answer after ten seconds without a byte: `readTimeout(Duration.ZERO)`."]),
+    java("spring", "Java Spring `WebClient`", "spring-webflux", "SpringAdapter",
+         differs={"empty": "an event, as for blocks without data", "large": "fails", "heartbeats": "empty events"},
+         notes=["A line above 256 KiB raises `DataBufferLimitException`: `codecs().maxInMemorySize(…)`.",
+                "Every block becomes an event, heartbeats and the bare `id:` as well: pass over those without data."]),
+    Client("reqwest-eventsource", "Rust `reqwest-eventsource`", "cargo reqwest-eventsource",
+           [BUILT / "rust" / "debug" / "fantail-clients"], differs=TELLS | {"early": "loses"},
+           notes=["It forgets an id that came without data: begin with `since=` and an id."]),
+    python("curl", by_hand=True, order={"options": []}, notes=["`-N`, or its output waits in a buffer."]),
+]
