@@ -11,13 +11,14 @@ const ROOT = new URL("../../", import.meta.url).pathname;
 const FIRST_START = 1500;
 
 export class Example {
-  // Registers start and end of the example `name` with node:test. `flags` are the nodes', `args` come behind the command.
-  static of(name, { flags = [], env = {}, args = "" } = {}) {
+  // Registers start and end of the example `name` with node:test. `flags` are the nodes', `change` what the test
+  // needs otherwise in the command.
+  static of(name, { flags = [], env = {}, change = (command) => command } = {}) {
     const example = new Example();
     example.name = name;
     before(async () => {
       example.cluster = await Cluster.start(flags);
-      await example.#start(env, args);
+      await example.#start(env, change);
       example.browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium" });
     });
     after(async () => {
@@ -71,7 +72,7 @@ export class Example {
   }
 
   async begin() {
-    await this.#start(this.env, this.args);
+    await this.#start(this.env, this.change);
   }
 
   // Kills the example's back end.
@@ -82,14 +83,14 @@ export class Example {
     await gone;
   }
 
-  async #start(env, args) {
-    Object.assign(this, { env, args });
+  async #start(env, change) {
+    Object.assign(this, { env, change });
     const folder = `${ROOT}examples/${this.name}`;
-    const command = /```sh\n([^]*?)\n```/.exec(readFileSync(`${folder}/README.md`, "utf8"))[1];
+    const command = change(/```sh\n([^]*?)\n```/.exec(readFileSync(`${folder}/README.md`, "utf8"))[1]);
     const { address, redis } = this.cluster;
     const addresses = { HOST: address, FLASK_RUN_HOST: address, UVICORN_HOST: address, SERVER_ADDRESS: address };
     const services = { REDIS_URL: redis, SPRING_DATA_REDIS_URL: redis, FANTAIL_URL: this.cluster.node };
-    this.process = spawn("bash", ["-euo", "pipefail", "-c", `${command} ${args}`], {
+    this.process = spawn("bash", ["-euo", "pipefail", "-c", command], {
       cwd: folder,
       detached: true,
       env: { ...process.env, ...addresses, ...services, ...env },
