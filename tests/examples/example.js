@@ -98,7 +98,7 @@ export class Example {
     });
     let said = "";
     for (const stream of [this.process.stdout, this.process.stderr]) {
-      stream.on("data", (text) => (said = (said + text).slice(-20_000)));
+      stream.on("data", (text) => (said = (said + text).slice(-3000)));
     }
     await until(`${this.name} answers`, () => {
       if (this.process.exitCode !== null) throw new Error(`${command}: ended with ${this.process.exitCode}\n${said}`);
