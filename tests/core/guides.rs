@@ -1,5 +1,5 @@
-//! The pages in docs/ and their like: what they name exists, where they link to is a file, and what they say to type into
-//! a shell works against a node and a Redis.
+//! The pages in docs/, examples/ and their like: what they name exists, where they link to is a file, and what they say to
+//! type into a shell works against a node and a Redis.
 
 use crate::support::node::Node;
 use crate::support::redis::Redis;
@@ -18,10 +18,13 @@ fn pages() -> Vec<(PathBuf, String)> {
         .map(|name| root().join(name))
         .filter(|path| path.exists())
         .collect();
-    let mut folders = vec![root().join("docs")];
+    let mut folders = vec![root().join("docs"), root().join("examples")];
+    // What the examples' own tools install and build.
+    let foreign = ["node_modules", ".venv", "target", "dist"].map(std::ffi::OsStr::new);
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
             match entry.extension() {
+                _ if entry.is_dir() && entry.file_name().is_some_and(|name| foreign.contains(&name)) => {}
                 _ if entry.is_dir() => folders.push(entry),
                 Some(extension) if extension == "md" => found.push(entry),
                 _ => {}

@@ -119,7 +119,7 @@ test("docs/moving.md: FastAPI", async () => {
 from redis import asyncio as redis
 
 async def main():
-    r, data = redis.Redis(), "moved"
+    r, data = redis.Redis(host="127.0.0.1"), "moved"
     ${after("FastAPI")}
     await r.aclose()
 

@@ -1,0 +1,117 @@
+// What the documentation shows of browsers runs in one, on a page of an allowed origin.
+import assert from "node:assert/strict";
+import { createHmac, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { after, before, test } from "node:test";
+import { chromium } from "playwright-core";
+import { Cluster, until } from "./cluster.js";
+import { block } from "./snippet.js";
+
+let browser;
+before(async () => (browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium" })));
+after(() => browser?.close());
+
+// Runs a block in a page, on a cluster of its own, with functions of the page; then `judge` gets what they were called
+// with, `console.log` among them.
+async function shown(code, { flags, functions = {} }, judge) {
+  const cluster = await Cluster.start(flags);
+  const context = await browser.newContext();
+  const server = createServer((_, answer) => answer.writeHead(200, { "Content-Type": "text/html" }).end("<!doctype html>"));
+  try {
+    const page = await context.newPage();
+    const calls = [];
+    page.on("pageerror", (error) => calls.push(["pageerror", String(error)]));
+    server.listen(3000, cluster.address);
+    await once(server, "listening");
+    await page.goto(`${cluster.app}/`);
+    const note = (name) => (...args) => void calls.push([name, ...args]);
+    await page.exposeFunction("log", note("log"));
+    for (const [name, of] of Object.entries(functions)) await page.exposeFunction(name, of ?? note(name));
+    const here = code.replace(/https:\/\/events\.example\.org|http:\/\/127\.0\.0\.1:8080/g, cluster.node)
+      .replace(/(["`])\/(events|history)/g, `$1${cluster.node}/$2`);
+    await page.addScriptTag({ type: "module", content: `console.log = (...all) => log(...all);\n${here}` });
+    const say = (channel, ...fields) => cluster.cli("XADD", `sse:${channel}`, "*", ...fields);
+    const called = (...call) => until(JSON.stringify(call), () => calls.some((c) => JSON.stringify(c) === JSON.stringify(call)));
+    const connected = (count = 1) => until(`${count} subscribers`, async () => (await subscribers(cluster)) === count);
+    await judge({ cluster, calls, say, called, connected });
+    assert.deepEqual(calls.filter(([name]) => name === "pageerror"), []);
+  } finally {
+    await context.close();
+    server.close();
+    await cluster.stop();
+  }
+}
+
+// Of all nodes, as their metrics say.
+async function subscribers(cluster) {
+  const counts = [9081, 9082].map(async (port) => {
+    const answer = await fetch(`http://${cluster.address}:${port}/metrics`).catch(() => null);
+    return Number(/^fantail_connections (\d+)/m.exec(await answer?.text() ?? "")?.[1] ?? 0);
+  });
+  return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
+}
+
+test("README.md: events, types and gaps", async () => {
+  const code = block("README.md", "js", "fantail.gap");
+  await shown(code, { functions: { add: undefined, reload: undefined } }, async ({ cluster, say, called, connected }) => {
+    await connected();
+    await say("orders", "data", "plain");
+    await called("log", "plain");
+    await say("user.42", "event", "created", "data", '{"id":1}');
+    await called("add", { id: 1 });
+    await cluster.kill();
+    for (let i = 0; i < 3; i++) await say("orders", "data", `missed ${i}`);
+    await cluster.cli("XTRIM", "sse:orders", "MAXLEN", "1");
+    await called("reload", "orders");
+    await called("log", "missed 2");
+  });
+});
+
+test("docs/quickstart.md: an EventSource", async () => {
+  await shown(block("docs/quickstart.md", "js", "EventSource"), {}, async ({ say, called, connected }) => {
+    await connected();
+    await called("log", await say("demo", "data", "hello"), "hello");
+  });
+});
+
+test("docs/console.md: history, and live from there", async () => {
+  const code = block("docs/console.md", "js", "/history/");
+  for (const before of [0, 3]) {
+    // What there is before the page asks is said by the page itself, so that it is there in time.
+    const flags = ["--publish", "on"];
+    const first = Array.from({ length: before }, (_, i) =>
+      `await fetch("/events/chat", { method: "POST", body: "old ${i}" });`);
+    await shown([...first, code].join("\n"), { flags, functions: { show: undefined } }, async ({ cluster, calls, say, connected }) => {
+      await connected();
+      for (let i = 0; i < 3; i++) await say("chat", "data", `new ${i}`);
+      await until("all events", () => calls.length >= before + 3);
+      const entries = (await cluster.entries("chat")).map(({ id, data }) => [id, data]);
+      assert.deepEqual(calls.map(([, event]) => [event.id, event.data]), entries);
+    });
+  }
+});
+
+test("docs/authorization.md: a fresh token before the old one ends", async () => {
+  const secret = randomBytes(64).toString("hex");
+  const file = `/tmp/fantail-secret-${process.pid}`;
+  writeFileSync(file, secret);
+  const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  let tokens = 0;
+  const freshToken = () => {
+    tokens += 1;
+    const claims = { sub: "ann", exp: Math.floor(Date.now() / 1000) + 12, fantail: { subscribe: ["orders"] } };
+    const head = `${encode({ alg: "HS256", typ: "JWT" })}.${encode(claims)}`;
+    return `${head}.${createHmac("sha256", secret).update(head).digest("base64url")}`;
+  };
+  const code = `${block("docs/authorization.md", "js", "freshToken")}\nconnect();`;
+  const flags = ["--auth", "jwt", "--jwt-key", file, "--jwt-leeway", "0s", "--token-expiring", "10s"];
+  await shown(code, { flags, functions: { freshToken, show: undefined } }, async ({ cluster, calls, say, connected }) => {
+    await connected();
+    // Events all the while that tokens come and go.
+    await until("three tokens", async () => (await say("orders", "data", `${Math.random()}`), tokens >= 3));
+    await until("all events", async () => calls.length === (await cluster.cli("XLEN", "sse:orders")));
+    assert.deepEqual(calls.map(([, data]) => data), (await cluster.entries("orders")).map((entry) => entry.data));
+  }).finally(() => rmSync(file));
+});
