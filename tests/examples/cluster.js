@@ -1,5 +1,5 @@
 // Two nodes on a Redis of their own, and a balancer in front where a page expects its node: `<address>:8080`. Each
-// cluster has a loopback address of its own, so that the ports of the examples need not be configured.
+// cluster has a loopback address of its own, so that the ports of nodes and examples need not be configured.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { randomInt } from "node:crypto";
@@ -22,9 +22,14 @@ export class Cluster {
     if (!FANTAIL) throw new Error("FANTAIL_BIN is not set: the binary to test with");
     const cluster = new Cluster();
     try {
-      const redis = ["--bind", cluster.address, "--protected-mode", "no", "--save", "", "--appendonly", "no"];
-      cluster.#child(spawn("redis-server", redis, { stdio: "ignore" }), "redis-server");
-      await until("redis-server answers", () => answers(cluster.address, 6379));
+      cluster.port = await freePort(cluster.address);
+      const bind = ["--bind", cluster.address, "--port", String(cluster.port), "--protected-mode", "no"];
+      const redis = spawn("redis-server", [...bind, "--save", "", "--appendonly", "no"], { stdio: "ignore" });
+      cluster.#child(redis, "redis-server");
+      await until("redis-server answers", async () => {
+        if (redis.exitCode !== null) throw new Error(`redis-server ended with ${redis.exitCode}`);
+        return (await cluster.cli("DBSIZE").catch(() => null)) === 0;
+      });
       cluster.flags = ["--redis", cluster.redis, "--cors-origin", cluster.app, ...flags];
       await Promise.all([cluster.begin(8081), cluster.begin(8082)]);
       await cluster.#balance();
@@ -36,7 +41,7 @@ export class Cluster {
   }
 
   get redis() {
-    return `redis://${this.address}:6379`;
+    return `redis://${this.address}:${this.port}`;
   }
   get node() {
     return `http://${this.address}:8080`;
@@ -62,9 +67,7 @@ export class Cluster {
   // Kills the node that serves most of the balancer's connections, and returns when it is gone. Begin it again with
   // `begin(port)`.
   async kill() {
-    const load = new Map([...this.#nodes.keys()].map((port) => [port, 0]));
-    for (const { port } of this.#connections) load.set(port, load.get(port) + 1);
-    const [port] = [...load].sort((a, b) => b[1] - a[1])[0];
+    const [port] = this.#load()[0];
     const node = this.#nodes.get(port);
     this.#nodes.delete(port);
     const gone = once(node, "exit");
@@ -74,7 +77,8 @@ export class Cluster {
   }
 
   async cli(...args) {
-    const { stdout } = await run("redis-cli", ["-h", this.address, "-e", "--json", ...args], { maxBuffer: 1e8 });
+    const options = ["-h", this.address, "-p", String(this.port), "-e", "--json"];
+    const { stdout } = await run("redis-cli", [...options, ...args], { maxBuffer: 1e8 });
     return JSON.parse(stdout);
   }
 
@@ -100,6 +104,13 @@ export class Cluster {
     }));
   }
 
+  // Ports of nodes with their connections, the busiest first.
+  #load() {
+    const load = new Map([...this.#nodes.keys()].map((port) => [port, 0]));
+    for (const { port } of this.#connections) if (load.has(port)) load.set(port, load.get(port) + 1);
+    return [...load].sort((a, b) => b[1] - a[1]);
+  }
+
   #child(child, name) {
     child.on("error", (error) => console.error(`${name}: ${error}`));
     this.#children.push(child);
@@ -108,9 +119,8 @@ export class Cluster {
   // Each connection goes to the node with the fewest; that it breaks is passed on, nothing is repeated.
   async #balance() {
     this.balancer = net.createServer((client) => {
-      const counts = [...this.#nodes.keys()].map((port) => [port, [...this.#connections].filter((c) => c.port === port).length]);
-      if (counts.length === 0) return client.destroy();
-      const [port] = counts.sort((a, b) => a[1] - b[1])[0];
+      const [port] = this.#load().at(-1) ?? [];
+      if (port === undefined) return client.destroy();
       const connection = { client, port };
       this.#connections.add(connection);
       const upstream = net.connect(port, this.address);
@@ -134,6 +144,15 @@ export async function until(what, condition, seconds = 60) {
     if (Date.now() > end) throw new Error(`not within ${seconds} s: ${what}`);
     await wait(50);
   }
+}
+
+async function freePort(address) {
+  const server = net.createServer().listen(0, address);
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
 }
 
 export function answers(address, port) {

@@ -31,6 +31,7 @@ test("React, Vue and Angular show a channel beyond a node's death, and leave it"
 });
 
 test("their own tests pass", async () => {
-  const { stdout } = await promisify(execFile)("npm", ["test"], { cwd: folder, env: { ...process.env, NO_COLOR: "1" } });
+  const env = { ...process.env, NO_COLOR: "1" };
+  const { stdout } = await promisify(execFile)("npm", ["test"], { cwd: folder, env });
   assert.match(stdout, /Tests +1\d passed/, stdout);
 });

@@ -57,7 +57,8 @@ test("the unread count is kept across reloads, a node's death and devices", asyn
   const phone = await signIn("ben");
   await shows(phone, 3);
   await example.picture(phone);
-  assert.deepEqual(await phone.$$eval("li", (items) => items.map((i) => i.textContent)), ["three", "<i>two</i>", "one"]);
+  const texts = await phone.$$eval("li", (items) => items.map((item) => item.textContent));
+  assert.deepEqual(texts, ["three", "<i>two</i>", "one"]);
   await phone.click("#read");
   await Promise.all([shows(phone, 0), shows(page, 0)]);
   await notify("ben", "four");

@@ -18,7 +18,9 @@ after(() => browser?.close());
 async function shown(code, { flags, functions = {} }, judge) {
   const cluster = await Cluster.start(flags);
   const context = await browser.newContext();
-  const server = createServer((_, answer) => answer.writeHead(200, { "Content-Type": "text/html" }).end("<!doctype html>"));
+  const server = createServer((_, answer) => {
+    answer.writeHead(200, { "Content-Type": "text/html" }).end("<!doctype html>");
+  });
   try {
     const page = await context.newPage();
     const calls = [];
@@ -33,7 +35,10 @@ async function shown(code, { flags, functions = {} }, judge) {
       .replace(/(["`])\/(events|history)/g, `$1${cluster.node}/$2`);
     await page.addScriptTag({ type: "module", content: `console.log = (...all) => log(...all);\n${here}` });
     const say = (channel, ...fields) => cluster.cli("XADD", `sse:${channel}`, "*", ...fields);
-    const called = (...call) => until(JSON.stringify(call), () => calls.some((c) => JSON.stringify(c) === JSON.stringify(call)));
+    const called = (...call) => {
+      const text = JSON.stringify(call);
+      return until(text, () => calls.some((one) => JSON.stringify(one) === text));
+    };
     const connected = (count = 1) => until(`${count} subscribers`, async () => (await subscribers(cluster)) === count);
     await judge({ cluster, calls, say, called, connected });
     assert.deepEqual(calls.filter(([name]) => name === "pageerror"), []);
@@ -55,7 +60,8 @@ async function subscribers(cluster) {
 
 test("README.md: events, types and gaps", async () => {
   const code = block("README.md", "js", "fantail.gap");
-  await shown(code, { functions: { add: undefined, reload: undefined } }, async ({ cluster, say, called, connected }) => {
+  const functions = { add: undefined, reload: undefined };
+  await shown(code, { functions }, async ({ cluster, say, called, connected }) => {
     await connected();
     await say("orders", "data", "plain");
     await called("log", "plain");
@@ -83,7 +89,8 @@ test("docs/console.md: history, and live from there", async () => {
     const flags = ["--publish", "on"];
     const first = Array.from({ length: before }, (_, i) =>
       `await fetch("/events/chat", { method: "POST", body: "old ${i}" });`);
-    await shown([...first, code].join("\n"), { flags, functions: { show: undefined } }, async ({ cluster, calls, say, connected }) => {
+    const page = { flags, functions: { show: undefined } };
+    await shown([...first, code].join("\n"), page, async ({ cluster, calls, say, connected }) => {
       await connected();
       for (let i = 0; i < 3; i++) await say("chat", "data", `new ${i}`);
       await until("all events", () => calls.length >= before + 3);
@@ -107,7 +114,8 @@ test("docs/authorization.md: a fresh token before the old one ends", async () =>
   };
   const code = `${block("docs/authorization.md", "js", "freshToken")}\nconnect();`;
   const flags = ["--auth", "jwt", "--jwt-key", file, "--jwt-leeway", "0s", "--token-expiring", "10s"];
-  await shown(code, { flags, functions: { freshToken, show: undefined } }, async ({ cluster, calls, say, connected }) => {
+  const functions = { freshToken, show: undefined };
+  await shown(code, { flags, functions }, async ({ cluster, calls, say, connected }) => {
     await connected();
     // Events all the while that tokens come and go.
     await until("three tokens", async () => (await say("orders", "data", `${Math.random()}`), tokens >= 3));

@@ -18,7 +18,8 @@ export class Network {
     const command = `ip link set lo up && ${add} echo ready && exec sleep infinity`;
     // Without root, in a user namespace.
     const root = process.getuid() === 0 ? [] : ["--map-root-user"];
-    network.holder = spawn("unshare", ["--net", ...root, "sh", "-c", command], { stdio: ["ignore", "pipe", "inherit"] });
+    const stdio = ["ignore", "pipe", "inherit"];
+    network.holder = spawn("unshare", ["--net", ...root, "sh", "-c", command], { stdio });
     await once(network.holder.stdout, "data");
     return network;
   }
@@ -43,7 +44,8 @@ export class Network {
 
   // What goes on until it is ended: `said` is its output so far.
   begin(text) {
-    const child = spawn(...this.#command(text), { ...this.#options, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+    const options = { ...this.#options, detached: true, stdio: ["ignore", "pipe", "pipe"] };
+    const child = spawn(...this.#command(text), options);
     child.said = "";
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (more) => (child.said += more));
     this.#children.push(child);
@@ -62,7 +64,8 @@ export class Network {
 
   // Ends a command with all that it began; `only` those whose command line has this.
   async end(child, only = "") {
-    const found = execFileSync("ps", ["-e", "-o", "pid=,pgid=,args="]).toString().split("\n").map((line) => line.trim().split(/\s+/));
+    const lines = execFileSync("ps", ["-e", "-o", "pid=,pgid=,args="]).toString().split("\n");
+    const found = lines.map((line) => line.trim().split(/\s+/));
     const own = found.filter(([, group, ...args]) => Number(group) === child.pid && args.join(" ").includes(only));
     if (own.length === 0) throw new Error(`nothing of ${child.spawnargs.at(-1)} runs with ${only}`);
     for (const [pid] of own) process.kill(Number(pid), "SIGKILL");

@@ -11,8 +11,8 @@ const execute = promisify(execFile);
 // The blocks of a language in a page that contain `having`.
 export function blocks(page, language, having = "") {
   const text = readFileSync(ROOT + page, "utf8");
-  const found = [...text.matchAll(/^ *```(\w+)\n([^]*?)\n *```$/gm)].filter(([, of]) => of === language).map(([, , code]) => code);
-  return found.filter((code) => code.includes(having));
+  const found = [...text.matchAll(/^ *```(\w+)\n([^]*?)\n *```$/gm)];
+  return found.filter(([, of, code]) => of === language && code.includes(having)).map(([, , code]) => code);
 }
 
 // The one such block.
@@ -24,18 +24,19 @@ export function block(page, language, having) {
 
 // The cell `after` of a framework in docs/moving.md.
 export function after(framework) {
-  const row = new RegExp(`^\\| ${framework} \\|.*\\| \`(.*?)\``, "m").exec(readFileSync(`${ROOT}docs/moving.md`, "utf8"));
+  const page = readFileSync(`${ROOT}docs/moving.md`, "utf8");
+  const row = new RegExp(`^\\| ${framework} \\|.*\\| \`(.*?)\``, "m").exec(page);
   if (!row) throw new Error(`docs/moving.md has no ${framework}`);
   return row[1];
 }
 
-// Runs programs with the dependencies of the examples, against the Redis at an address.
+// Runs programs with the dependencies of the examples, against a cluster's Redis.
 export class Runner {
   #installed = new Set();
   folder = mkdtempSync("/tmp/fantail-snippets-");
 
-  constructor(address) {
-    this.address = address;
+  constructor({ address, port }) {
+    Object.assign(this, { address, port });
   }
 
   end() {
@@ -53,7 +54,7 @@ export class Runner {
     mkdirSync(folder, { recursive: true });
     for (const [file, text] of Object.entries(files)) {
       mkdirSync(dirname(`${folder}/${file}`), { recursive: true });
-      writeFileSync(`${folder}/${file}`, text.replaceAll("127.0.0.1", this.address));
+      writeFileSync(`${folder}/${file}`, text.replaceAll("127.0.0.1", this.address).replaceAll("6379", this.port));
     }
     return folder;
   }
@@ -62,13 +63,15 @@ export class Runner {
   async #install(example) {
     if (this.#installed.has(example)) return;
     this.#installed.add(example);
-    const [command] = block(`examples/${example}/README.md`, "sh", " && ").split(/ && (?=npm start|\.venv\/bin\/uvicorn)/);
+    const whole = block(`examples/${example}/README.md`, "sh", " && ");
+    const [command] = whole.split(/ && (?=npm start|\.venv\/bin\/uvicorn)/);
     await this.#run(`${ROOT}examples/${example}`, "bash", "-c", command);
   }
 
   async python(code) {
     await this.#install("tokens");
-    const folder = this.#here("python", { "main.py": code.replaceAll("redis.Redis()", 'redis.Redis("127.0.0.1")') });
+    const connected = code.replaceAll("redis.Redis()", 'redis.Redis(host="127.0.0.1", port=6379)');
+    const folder = this.#here("python", { "main.py": connected });
     await this.#run(folder, `${ROOT}examples/tokens/.venv/bin/python`, "main.py");
   }
 
@@ -84,12 +87,8 @@ export class Runner {
   async go(code, imports = []) {
     const all = ["context", "github.com/redis/go-redis/v9", ...imports].map((name) => `\t"${name}"`).join("\n");
     const frame = `package main\n\nimport (\n${all}\n)\n\nfunc main() {\n\tctx := context.Background()\n`;
-    const folder = this.#here("go", { "main.go": `${frame}${code.replace(/^client\.XAdd/m, "err := client.XAdd").trimEnd()}.Err()
-	if err != nil {
-		panic(err)
-	}
-}
-` });
+    const checked = `${code.replace(/^client\.XAdd/m, "err := client.XAdd").trimEnd()}.Err()`;
+    const folder = this.#here("go", { "main.go": `${frame}${checked}\n\tif err != nil {\n\t\tpanic(err)\n\t}\n}\n` });
     for (const file of ["go.mod", "go.sum"]) cpSync(`${ROOT}examples/logs/${file}`, `${folder}/${file}`);
     await this.#run(folder, "go", "run", ".");
   }
@@ -159,7 +158,11 @@ Ok(())
 }
 `,
     });
-    for (const file of ["Cargo.toml", "Cargo.lock"]) cpSync(`${ROOT}examples/batching/${file}`, `${folder}/${file}`);
+    // Under another name: programs of one name and one target folder replace each other.
+    for (const file of ["Cargo.toml", "Cargo.lock"]) {
+      const text = readFileSync(`${ROOT}examples/batching/${file}`, "utf8");
+      writeFileSync(`${folder}/${file}`, text.replaceAll("fantail-example-batching", "fantail-snippet"));
+    }
     await this.#run(folder, "cargo", "run", "-q");
   }
 }

@@ -9,7 +9,7 @@ let cluster;
 let runner;
 before(async () => {
   cluster = await Cluster.start();
-  runner = new Runner(cluster.address);
+  runner = new Runner(cluster);
 });
 finally_(async () => {
   runner?.end();
@@ -26,7 +26,8 @@ async function gets(channel, count, act) {
     for await (const part of answer.body.pipeThrough(new TextDecoderStream())) {
       const whole = (text += part).split("\n\n");
       text = whole.pop();
-      for (const lines of whole.map((event) => event.split("\n")).filter((lines) => lines.some((l) => l.startsWith("data:")))) {
+      for (const lines of whole.map((event) => event.split("\n"))) {
+        if (!lines.some((line) => line.startsWith("data:"))) continue;
         const value = (name) => lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
         events.push([value("event"), value("data")]);
       }
@@ -119,7 +120,7 @@ test("docs/moving.md: FastAPI", async () => {
 from redis import asyncio as redis
 
 async def main():
-    r, data = redis.Redis(host="127.0.0.1"), "moved"
+    r, data = redis.Redis(), "moved"
     ${after("FastAPI")}
     await r.aclose()
 
