@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
 import { chromium } from "playwright-core";
 import { Cluster, until } from "./cluster.js";
 import { block } from "./snippet.js";
@@ -106,7 +107,9 @@ test("docs/authorization.md: a fresh token before the old one ends", async () =>
   writeFileSync(file, secret);
   const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
   let tokens = 0;
-  const freshToken = () => {
+  const freshToken = async () => {
+    // Events come meanwhile, too.
+    await wait(300);
     tokens += 1;
     const claims = { sub: "ann", exp: Math.floor(Date.now() / 1000) + 12, fantail: { subscribe: ["orders"] } };
     const head = `${encode({ alg: "HS256", typ: "JWT" })}.${encode(claims)}`;
