@@ -9,11 +9,11 @@ const folder = mkdtempSync("/tmp/fantail-notifications-");
 const secret = `${folder}/secret.txt`;
 writeFileSync(secret, `${randomBytes(64).toString("hex")}\n`);
 after(() => rmSync(folder, { recursive: true }));
-// Tokens of the pages live for 20 s, and are renewed 15 s before their end.
+// Tokens of the pages live for 40 s, and are renewed 20 s before their end.
 const token = ["--auth", "jwt", "--jwt-key", secret, "--token-cookie", "session", "--jwt-leeway", "0s"];
 const example = Example.of("notifications", {
-  flags: [...token, "--token-expiring", "15s", "--publish", "on"],
-  env: { TOKEN_SECONDS: "20", JWT_KEY: secret },
+  flags: [...token, "--token-expiring", "20s", "--publish", "on"],
+  env: { TOKEN_SECONDS: "40", JWT_KEY: secret },
 });
 
 const unread = async (page) => Number(await page.getAttribute("#unread", "data-count"));
@@ -81,7 +81,7 @@ test("nobody gets what is another's", async () => {
 test("a page outlives its token", async () => {
   const page = await signIn("eve");
   const first = await page.context().cookies();
-  await until("a stream that begins after the first token's end", async () => page.streams > 1, 90);
+  await until("a stream that begins after the first token's end", async () => page.streams > 1, 180);
   const now = (await page.context().cookies())[0];
   assert.notEqual(now.value, first[0].value);
   await notify("eve", "still here?");
