@@ -2,18 +2,23 @@
 //!
 //! Whom to trust is decided here, what is said is not. The certificate is always verified; there is no switch for that.
 
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Connects by `http`, and by TLS where the URL says `https://`, with HTTP/1.1 in either.
 ///
-/// `ca` is a PEM file of the authorities that are trusted, instead of the system's. `Err` names the file.
-pub fn connector(mut http: HttpConnector, ca: Option<&Path>) -> Result<HttpsConnector<HttpConnector>, String> {
+/// `ca` is a PEM file of the authorities that are trusted, instead of the system's; `name` is the one in the certificate
+/// where it is not the URL's. `Err` names the file.
+pub fn connector(
+    mut http: HttpConnector,
+    ca: Option<&Path>,
+    name: Option<ServerName<'static>>,
+) -> Result<HttpsConnector<HttpConnector>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -21,7 +26,13 @@ pub fn connector(mut http: HttpConnector, ca: Option<&Path>) -> Result<HttpsConn
         .with_root_certificates(roots(ca)?)
         .with_no_client_auth();
     http.enforce_http(false);
-    Ok(HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(http))
+    let builder = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
+    Ok(match name {
+        Some(name) => {
+            builder.with_server_name_resolver(FixedServerNameResolver::new(name)).enable_http1().wrap_connector(http)
+        }
+        None => builder.enable_http1().wrap_connector(http),
+    })
 }
 
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {

@@ -30,7 +30,7 @@ pub struct Fetcher {
 impl Fetcher {
     /// `ca` has the authorities that are trusted, instead of the system's. `Err` names the file.
     pub fn new(ca: Option<&Path>, timeout: Duration) -> Result<Fetcher, String> {
-        let connector = https::connector(HttpConnector::new(), ca)?;
+        let connector = https::connector(HttpConnector::new(), ca, None)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME)

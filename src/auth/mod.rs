@@ -6,7 +6,7 @@
 mod claims;
 pub mod control;
 pub mod crypto;
-mod fetch;
+pub mod fetch;
 pub mod forward;
 pub mod grant;
 mod jwt;

@@ -7,6 +7,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::ServerName;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,13 @@ pub(super) struct Link {
     /// PEM file of the authorities to trust with https:// instead of the system's.
     #[arg(long, env = "FANTAIL_CA", value_name = "PATH")]
     ca: Option<PathBuf>,
+    /// The name in the node's certificate, where it is not the one in the URL.
+    #[arg(long, env = "FANTAIL_SERVER_NAME", value_name = "NAME", value_parser = server_name)]
+    server_name: Option<ServerName<'static>>,
+}
+
+fn server_name(text: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(text.to_owned()).map_err(|_| "neither a host's name nor an address".to_owned())
 }
 
 impl Link {
@@ -34,7 +42,8 @@ impl Link {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = https::connector(http, self.ca.as_deref()).map_err(|error| format!("--ca {error}"))?;
+        let connector = https::connector(http, self.ca.as_deref(), self.server_name.clone())
+            .map_err(|error| format!("--ca {error}"))?;
         Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
     }
 }

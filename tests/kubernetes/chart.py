@@ -1,54 +1,41 @@
-"""The chart, its dashboards and alerts, and the Dockerfile: everything that needs no server."""
+"""The chart, the load suite's objects, and the Dockerfiles: what needs no server. Dashboards and alerts: watching.py."""
 
 import collections
 import copy
 import json
 import pathlib
 import re
-import subprocess
 import sys
-import tempfile
 
+import crds
 import helm_python
 import kubernetes_validate
-import promql_parser
 import yaml
 from chart_files import (
     CHART,
     EXAMPLES,
     MINIMAL,
     ROOT,
-    RULES,
     binary,
-    dashboards,
     environment,
     example,
+    merged,
     notes,
-    panels,
     pod_specs,
-    queries,
+    program,
+    render,
+    the,
 )
-from chart_files import render, rules, the
 from suite import case, run
 
 TOOLS = pathlib.Path(sys.executable).parent
 VERSIONS = ["1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37"]
-# Kinds whose schemas are not Kubernetes' own; the tier `kubernetes` has their CRDs.
+# Kinds whose schemas are not Kubernetes' own.
 FOREIGN = {"HTTPRoute", "ServiceMonitor", "PrometheusRule", "ScaledObject"}
-
-
-def program(*arguments, **more):
-    return subprocess.run([str(each) for each in arguments], capture_output=True, text=True, timeout=300, **more)
-
-
-def merged(base, change):
-    """A copy of nested values with a change laid over it."""
-    result = copy.deepcopy(base)
-    for key, value in change.items():
-        result[key] = (
-            merged(result[key], value) if isinstance(value, dict) and isinstance(result.get(key), dict) else value
-        )
-    return result
+K6 = ROOT / "k6" / "kubernetes"
+# Fields of k6-operator's TestRun and of its pods, which have no module to take their definition from.
+TEST_RUN = {"parallelism", "script", "arguments", "cleanup", "runner", "starter", "initializer"}
+TEST_POD = {"image", "automountServiceAccountToken", "securityContext", "containerSecurityContext", "resources", "env"}
 
 
 @case
@@ -192,15 +179,20 @@ def every_pod_is_restricted():
     for path in EXAMPLES:
         for pod in pod_specs(render(example(path))):
             seen += 1
-            assert pod["securityContext"]["runAsNonRoot"] is True
-            assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-            assert pod["automountServiceAccountToken"] is False
-            for container in pod["containers"] + pod.get("initContainers", []):
-                security = container["securityContext"]
-                assert security["allowPrivilegeEscalation"] is False and security["readOnlyRootFilesystem"] is True
-                assert security["capabilities"] == {"drop": ["ALL"]}
-                assert container["resources"]["limits"]["memory"], container["name"]
+            assert_restricted(pod)
     assert seen > len(EXAMPLES)
+
+
+def assert_restricted(pod):
+    """As Pod Security "restricted" wants it, and with a root that is only read."""
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    for container in pod["containers"] + pod.get("initContainers", []):
+        security = container["securityContext"]
+        assert security["allowPrivilegeEscalation"] is False and security["readOnlyRootFilesystem"] is True
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert container["resources"]["limits"]["memory"], container["name"]
 
 
 @case
@@ -290,6 +282,59 @@ def kubernetes_of_every_version_knows_all_fields():
 
 
 @case
+def definitions_of_other_projects_know_all_fields():
+    objects = [each for path in EXAMPLES for each in render(example(path)) if each["kind"] in FOREIGN]
+    assert {each["kind"] for each in objects} == FOREIGN
+    for each in objects:
+        assert crds.objection(each) is None, crds.objection(each)
+    of_kind = {each["kind"]: each for each in objects}
+    wrong = copy.deepcopy(of_kind["HTTPRoute"])
+    wrong["spec"]["rules"][0]["timeouts"]["requests"] = "1s"
+    assert "requests" in crds.objection(wrong)
+    wrong = copy.deepcopy(of_kind["ServiceMonitor"])
+    wrong["spec"]["endpoints"][0]["interval"] = "15 s"
+    assert "interval" in crds.objection(wrong)
+    wrong = copy.deepcopy(of_kind["ScaledObject"])
+    del wrong["spec"]["scaleTargetRef"]["name"]
+    assert "name" in crds.objection(wrong)
+
+
+def runner_of(run, role):
+    """The pod that k6-operator makes for a role of a TestRun."""
+    pod = run["spec"][role]
+    assert set(pod) <= TEST_POD, set(pod) - TEST_POD
+    container = {"name": "k6", "image": pod.get("image", "starter"), "securityContext": pod["containerSecurityContext"]}
+    container |= {key: pod[key] for key in ("resources", "env") if key in pod}
+    spec = {"securityContext": pod["securityContext"], "containers": [container]}
+    spec["automountServiceAccountToken"] = pod["automountServiceAccountToken"] == "true"
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": role}, "spec": spec}
+
+
+@case
+def the_load_suite_runs_in_a_cluster():
+    job = yaml.safe_load((K6 / "job.yaml").read_text())
+    run = yaml.safe_load((K6 / "test-run.yaml").read_text())
+    assert (run["apiVersion"], run["kind"]) == ("k6.io/v1alpha1", "TestRun") and set(run["spec"]) <= TEST_RUN
+    # Without an initializer of its own, k6-operator makes it as it makes runners.
+    pods = [runner_of(run, role) for role in ("runner", "starter")]
+    for version in VERSIONS:
+        assert not list(objections([job, *pods], version)), list(objections([job, *pods], version))[:3]
+    for pod in pod_specs([job, *pods]):
+        assert_restricted(pod)
+    script = pathlib.PurePath(run["spec"]["script"]["localFile"])
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    for name in (script.name, container["args"][-1]):
+        assert (K6.parent / name).exists(), name
+    files = (K6.parent / "Dockerfile").read_text()
+    assert f"WORKDIR {script.parent}\n" in files and "COPY *.js ./" in files
+    share = {each["name"]: each["value"] for each in run["spec"]["runner"]["env"]}
+    assert int(share["INSTANCES"]) == run["spec"]["parallelism"]
+    for path in (ROOT / "Dockerfile", K6.parent / "Dockerfile"):
+        found = program(TOOLS / "hadolint", path)
+        assert found.returncode == 0, found.stdout
+
+
+@case
 def the_dockerfile_lints():
     text = (ROOT / "Dockerfile").read_text()
     found = program(TOOLS / "hadolint", "-", input=text)
@@ -299,142 +344,6 @@ def the_dockerfile_lints():
     last = text[text.rindex("\nFROM ") :]
     for line in ("FROM scratch", "USER 65532:65532", "STOPSIGNAL SIGTERM", 'CMD ["/fantail", "check", "--live"]'):
         assert line in last, line
-
-
-@case
-def the_dashboards_are_what_the_generator_writes():
-    found = program(sys.executable, CHART / "dashboards" / "generate.py", "--check")
-    assert found.returncode == 0, found.stderr
-    found = program(sys.executable, CHART / "dashboards" / "list_metrics.py", "--check")
-    assert found.returncode == 0, found.stderr
-
-
-@case
-def every_panel_says_what_it_shows():
-    boards = dashboards()
-    assert set(boards) == {"overview", "delivery", "resume", "redis", "node", "rollouts", "access"}
-    for name, board in boards.items():
-        variables = [each["name"] for each in board["templating"]["list"]]
-        assert variables == ["datasource", "namespace", "job", "instance"], name
-        assert board["editable"] is False and board["uid"] == f"fantail-{name}"
-        assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"]), f"{name}: an id twice"
-        for panel in panels(board):
-            where = f"{name}: {panel['title']}"
-            assert panel["title"] and len(panel["description"]) > 12, where
-            defaults = panel["fieldConfig"]["defaults"]
-            assert defaults.get("unit") or panel["options"]["yAxis"]["unit"], f"{where} has no unit"
-            assert panel["datasource"]["uid"] == "${datasource}" and panel["targets"], where
-        for title, query in queries(board):
-            where = f"{name}: {title}"
-            assert re.search(r'job=~"\$job"', query) and re.search(r'namespace=~"\$namespace"', query), where
-            assert "[5m]" not in query or "increase" in query, f"{where}: a rate over a fixed time"
-            for counter in re.findall(r"(\w+_total)\{", query):
-                ok = re.search(r"(rate|increase)\(" + counter, query) or "* 0" in query
-                assert ok, f"{where}: {counter} without rate"
-            promql_parser.parse(plain(query))
-
-
-def plain(query):
-    """A query with Grafana's variables replaced."""
-    return re.sub(r"\$(namespace|job|instance)", ".*", query).replace("$__rate_interval", "1m")
-
-
-@case
-def a_wrong_query_is_found():
-    for wrong in ("sum(rate(x[1m])", "rate(x)", "x[1m] + 1"):
-        try:
-            promql_parser.parse(wrong)
-        except Exception:
-            continue
-        raise AssertionError(f"parsed: {wrong}")
-
-
-def lost(before, after, path=""):
-    """Keys of a JSON value that another one lacks."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key, value in before.items():
-            if key not in after:
-                yield f"{path}.{key}"
-            else:
-                yield from lost(value, after[key], f"{path}.{key}")
-    elif isinstance(before, list) and isinstance(after, list):
-        if len(before) != len(after):
-            yield f"{path}: {len(before)} and {len(after)} items"
-        for at, (one, other) in enumerate(zip(before, after)):
-            yield from lost(one, other, f"{path}[{at}]")
-    elif before != after:
-        yield f"{path}: {before!r} became {after!r}"
-
-
-@case
-def grafanas_own_models_know_every_key():
-    from grafana_foundation_sdk.cog import encoder, plugins
-    from grafana_foundation_sdk.models import dashboard as models
-
-    plugins.register_default_plugins()
-
-    def through(board):
-        model = models.Dashboard.from_json(copy.deepcopy(board))
-        return json.loads(json.dumps(model, cls=encoder.JSONEncoder))
-
-    for name, board in dashboards().items():
-        gone = list(lost(board, through(board)))
-        assert not gone, f"{name}: {gone[:10]}"
-    wrong = copy.deepcopy(dashboards()["overview"])
-    panels(wrong)[6]["fieldConfig"]["defaults"]["custom"]["lineWidht"] = 1
-    assert list(lost(wrong, through(wrong))), "an unknown key came through"
-
-
-@case
-def rules_are_valid_alone_and_in_the_chart():
-    found = program("promtool", "check", "rules", "--lint=all", RULES)
-    assert found.returncode == 0, found.stdout + found.stderr
-    values = merged(MINIMAL, {"alerts": {"enabled": True, "disabled": ["FantailUneven"], "labels": {"release": "p"}}})
-    rule = the(render(values), "PrometheusRule")
-    text = yaml.safe_dump(rule["spec"])
-    assert 'job="fantail"' not in text and "RUNBOOKS" not in text and "FantailUneven" not in text
-    assert 'namespace="events",job="fantail-admin"' in text and rule["metadata"]["labels"]["release"] == "p"
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(text)
-        file.flush()
-        found = program("promtool", "check", "rules", "--lint=all", file.name)
-        assert found.returncode == 0, found.stdout + found.stderr
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(text.replace("sum by (", "sum by ((", 1))
-        file.flush()
-        assert program("promtool", "check", "rules", file.name).returncode != 0, "a broken rule went through"
-
-
-@case
-def each_alert_fires_and_stays_silent():
-    tests = ROOT / "tests" / "kubernetes" / "alerts.test.yaml"
-    found = program("promtool", "test", "rules", tests)
-    assert found.returncode == 0, found.stdout + found.stderr
-    seen = collections.defaultdict(set)
-    for test in yaml.safe_load(tests.read_text())["tests"]:
-        for each in test["alert_rule_test"]:
-            seen[each["alertname"]].add(bool(each["exp_alerts"]))
-    for rule in rules():
-        if "alert" in rule:
-            assert seen[rule["alert"]] == {True, False}, f"{rule['alert']}: a firing and a silent case"
-
-
-@case
-def each_alert_has_its_runbook():
-    pages = {path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md")} - {"README"}
-    named = set()
-    for rule in rules():
-        if "alert" not in rule:
-            continue
-        assert rule["labels"]["severity"] in ("critical", "warning", "info")
-        notes = rule["annotations"]
-        assert notes["summary"] and notes["description"]
-        page = pathlib.PurePath(notes["runbook_url"])
-        assert str(page.parent) == "RUNBOOKS", rule["alert"]
-        named.add(page.stem)
-        text = (ROOT / "docs" / "runbooks" / page.name).read_text()
-        assert text.startswith(f"# {rule['alert']}\n"), f"{page.name} is another alert's"
-    assert pages == named, f"pages without an alert, or alerts without a page: {pages ^ named}"
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """The chart's files and what Helm makes of them, for the tests."""
 
+import copy
 import functools
 import json
 import os
 import pathlib
+import subprocess
 
 import helm_python
 import yaml
@@ -90,3 +92,17 @@ def queries(dashboard):
             yield panel["title"], target["expr"]
     for annotation in dashboard["annotations"]["list"]:
         yield f"annotation {annotation['name']}", annotation["expr"]
+
+
+def program(*arguments, **more):
+    return subprocess.run([str(each) for each in arguments], capture_output=True, text=True, timeout=300, **more)
+
+
+def merged(base, change):
+    """A copy of nested values with a change laid over it."""
+    result = copy.deepcopy(base)
+    for key, value in change.items():
+        result[key] = (
+            merged(result[key], value) if isinstance(value, dict) and isinstance(result.get(key), dict) else value
+        )
+    return result
