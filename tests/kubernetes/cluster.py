@@ -12,7 +12,7 @@ import sys
 import time
 
 import yaml
-from chart_files import CHART, EXAMPLES
+from chart_files import CHART, EXAMPLES, ROOT
 from crds import CRDS, module
 from machinery import Place, free_port
 from suite import case, eventually, run
@@ -32,7 +32,7 @@ def ok(*command, fails=False, **more):
     """Runs a program; its output. It must succeed, or fail where that is wanted."""
     env = {**os.environ, "KUBECONFIG": str(World.kubeconfig), "HOME": str(PLACE.path)}
     found = subprocess.run(
-        [str(each) for each in command], capture_output=True, text=True, timeout=300, env=env, **more
+        [str(each) for each in command], capture_output=True, text=True, timeout=400, env=env, **more
     )
     text = found.stdout + found.stderr
     assert (found.returncode != 0) == fails, f"{' '.join(map(str, command))}: {found.returncode}\n{text[-3000:]}"
@@ -182,6 +182,9 @@ def start_machines():
         apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}})
         status = json.dumps({"status": {"allocatable": room, "capacity": room}})
         kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", status)
+    # A disk for the Redis to try out: nothing makes one here.
+    disk = {"capacity": {"storage": "2Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/disk"}}
+    apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "disk"}, "spec": disk})
     eventually("machines are ready", lambda: all(is_ready(each) for each in objects("nodes")))
 
 
@@ -308,6 +311,13 @@ def a_rollout_keeps_all_nodes_ready():
             break
         assert time.monotonic() < end, status
     assert fewest >= 5, f"down to {fewest} ready nodes"
+
+
+@case
+def the_load_suite_runs_as_a_job():
+    here = namespace("load")
+    kubectl("apply", "--server-side", "-n", here, "-f", ROOT / "k6" / "kubernetes" / "job.yaml")
+    kubectl("wait", "--for=condition=complete", "job/fantail-k6", "-n", here, "--timeout=120s")
 
 
 @case

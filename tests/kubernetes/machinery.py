@@ -174,7 +174,7 @@ backend nodes
 class Prometheus:
     """Debian's, scraping nodes each second."""
 
-    def __init__(self, place, nodes, rules):
+    def __init__(self, place, nodes, rules, *more):
         self.port = free_port()
         folder = place.path / "prometheus"
         folder.mkdir()
@@ -194,6 +194,7 @@ class Prometheus:
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
+            *more,
         )
         eventually("Prometheus is ready", lambda: get(self.url("/-/ready"))[0] == 200)
 

@@ -161,7 +161,8 @@ def every_query_of_every_panel_has_samples():
     empty = []
     for name, board in dashboards().items():
         for title, query in queries(board):
-            if not World.prometheus.series(plain(query), World.begin):
+            # Of a run of k6, which is not here: load_board.py.
+            if "testid" not in query and not World.prometheus.series(plain(query), World.begin):
                 empty.append(f"{name}: {title}: {plain(query)}")
     assert not empty, "\n".join(empty)
 
