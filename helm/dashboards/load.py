@@ -73,7 +73,7 @@ def k6():
         "Errors",
         "ops",
         "What k6 met, what the nodes refused, and why subscribers went, per second.",
-        (rate_of_run("k6_sse_errors_total", "code"), "k6: {{code}}"),
+        (f"{rate_of_run('k6_sse_errors_total', 'code')} or {of_run('k6_sse_connects_total')} * 0", "k6: {{code}}"),
         (rate("fantail_connections_refused_total", by="reason"), "refused: {{reason}}"),
         (rate("fantail_connections_closed_total", by="reason"), "went: {{reason}}"),
     )

@@ -40,8 +40,8 @@ func newVU(t *testing.T) *vu {
 	rt.MoveToVUContext(&lib.State{
 		Dialer: &net.Dialer{}, Transport: http.DefaultTransport, CookieJar: jar,
 		Samples: v.samples,
-		Options: lib.Options{SystemTags: &metrics.DefaultSystemTagSet},
-		Tags:    lib.NewVUStateTags(registry.RootTagSet().With("group", "")),
+		Options: lib.Options{SystemTags: &metrics.DefaultSystemTagSet, RunTags: map[string]string{"testid": "t1"}},
+		Tags:    lib.NewVUStateTags(registry.RootTagSet().With("testid", "t1").With("group", "")),
 	})
 	return v
 }
@@ -105,6 +105,22 @@ func serve(t *testing.T, bodies ...string) (url string, lastEventIDs func() []st
 		defer mu.Unlock()
 		return append([]string{}, seen...)
 	}
+}
+
+func TestEveryFigureHasTheTagsOfTheRun(t *testing.T) {
+	url, _ := serve(t, "id: 1-0\ndata: a\n\n")
+	v := newVU(t)
+	require.NoError(t, v.run(`new EventSource(%q, {retry: 1}).onmessage = (event) => got.push(event.data)`, url))
+	close(v.samples)
+	seen := map[string]bool{}
+	for container := range v.samples {
+		for _, sample := range container.GetSamples() {
+			run, _ := sample.Tags.Get("testid")
+			require.Equal(t, "t1", run, sample.Metric.Name)
+			seen[sample.Metric.Name] = true
+		}
+	}
+	require.True(t, seen["sse_open_streams"] && seen["sse_events"], seen)
 }
 
 func TestItReconnectsAndResumesUntil204(t *testing.T) {

@@ -44,6 +44,7 @@ type instance struct {
 	mailbox  *mailbox
 	exports  modules.Exports
 	rootTags *metrics.TagSet
+	runTags  *metrics.TagSet // those of `--tag`, for what all VUs count together
 
 	flushes sync.Mutex // one at a time; before mu
 
@@ -107,7 +108,8 @@ func (in *instance) tally(tags *metrics.TagSet) *tally {
 func (in *instance) begin(ctx context.Context) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.out = in.vu.State().Samples
+	state := in.vu.State()
+	in.out, in.runTags = state.Samples, in.rootTags.WithTagsFromMap(state.Options.RunTags)
 	in.active++
 	if in.active == 1 {
 		in.root.activeVUs.Add(1)
@@ -159,10 +161,10 @@ func (in *instance) flush(last bool) {
 	for _, t := range in.tallies {
 		samples = t.drain(samples, &in.metrics, quota)
 	}
-	out := in.out
+	out, tags := in.out, in.runTags
 	in.mu.Unlock()
 	samples = append(samples, metrics.Sample{
-		TimeSeries: metrics.TimeSeries{Metric: in.metrics.open, Tags: in.rootTags},
+		TimeSeries: metrics.TimeSeries{Metric: in.metrics.open, Tags: tags},
 		Time:       time.Now(), Value: float64(in.root.open.Load()),
 	})
 	out <- samples

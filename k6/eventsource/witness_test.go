@@ -222,5 +222,5 @@ func TestMetricsAreThoseOfTheReadmeAndTheDashboard(t *testing.T) {
 	}
 	require.Subset(t, named("../README.md", "`(sse_[a-z_]+)"), registered)
 	require.Subset(t, registered, named("../README.md", "`(sse_[a-z_]+)"))
-	require.Subset(t, registered, named("../dashboard.json", `k6_(sse_\w+?)(?:_total|_p95)?\{`))
+	require.Subset(t, registered, named("../../helm/dashboards/k6.json", `k6_(sse_\w+?)(?:_total|_p95)?\{`))
 }
