@@ -13,6 +13,8 @@ from image_build import NAME, storage
 
 # What a container runtime gives, containerd 1 at least: few files until the node asks for more.
 FILES = 1024
+# Podman's own default is more than a process may have on some machines.
+PROCESSES = 1024
 SEARCH = ["events.svc.cluster.local", "svc.cluster.local", "cluster.local"]
 
 
@@ -44,6 +46,13 @@ class Names(threading.Thread):
         # RFC 1035, section 4.1.1: an answer, recursion available, NXDOMAIN where there is no such name.
         flags = b"\x81\x80" if found else b"\x81\x83"
         return query[:2] + flags + b"\x00\x01" + bytes([0, bool(record)]) + b"\x00\x00\x00\x00" + question + record
+
+
+def always():
+    """What every container is run with: no more than this process may itself, and no timer of systemd's."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limits = [f"--ulimit=nofile={FILES}:{files}", f"--ulimit=nproc={PROCESSES}:{PROCESSES}"]
+    return ["--pull=never", "--no-healthcheck", "--network=host", *limits]
 
 
 class Containers:
@@ -94,12 +103,9 @@ class Containers:
         assert security["readOnlyRootFilesystem"] and not security["allowPrivilegeEscalation"]
         assert security["capabilities"] == {"drop": ["ALL"]} and user["seccompProfile"] == {"type": "RuntimeDefault"}
         env = self.variables(container)
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        processes = resource.getrlimit(resource.RLIMIT_NPROC)[1]
         words = re.sub(r"\$\((\w+)\)", lambda found: env[found.group(1)], json.dumps(container["args"]))
         return [
-            "--pull=never",
-            "--network=host",
+            *always(),
             "--no-hosts",
             "--dns=127.0.0.1",
             *(f"--dns-search={each}" for each in SEARCH),
@@ -110,8 +116,6 @@ class Containers:
             "--read-only-tmpfs=false",
             "--cap-drop=all",
             "--security-opt=no-new-privileges",
-            f"--ulimit=nofile={FILES}:{hard}",
-            f"--ulimit=nproc={processes}:{processes}",
             f"--memory={container['resources']['limits']['memory'].replace('Mi', 'm').replace('Gi', 'g')}",
             *(self.mount(pod, each) for each in container.get("volumeMounts", [])),
             *(f"--env={name}={value}" for name, value in env.items()),

@@ -12,7 +12,7 @@ import time
 
 import clients
 from chart_files import render, the
-from containers import FILES, Containers, Names
+from containers import FILES, Containers, Names, always
 from image_build import NAME
 from machinery import Place, Redis, get
 from suite import case, eventually, run
@@ -97,7 +97,7 @@ def the_image_has_the_binary_and_certificates_and_nothing_else():
     assert {each for each in listed if not each.endswith("/")} == {"fantail", "etc/ssl/certs/ca-certificates.crt"}, (
         listed
     )
-    assert "no such file" in World.containers.ask("run", "--rm", "--entrypoint=/bin/sh", NAME, code=127).lower()
+    assert "no such file" in World.containers.ask("run", "--rm", *always(), "--entrypoint=/bin/sh", NAME, code=127).lower()
 
 
 @case
@@ -144,7 +144,7 @@ def the_binary_is_its_own_health_check():
     World.containers.ask("pause", World.node)
     try:
         # Of a paused container nothing can be run, so another one asks in its place.
-        World.containers.ask("run", "--rm", "--pull=never", "--network=host", NAME, "check", "--live", code=1)
+        World.containers.ask("run", "--rm", *always(), NAME, "check", "--live", code=1)
     finally:
         World.containers.ask("unpause", World.node)
 
