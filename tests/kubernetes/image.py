@@ -97,7 +97,9 @@ def the_image_has_the_binary_and_certificates_and_nothing_else():
     assert {each for each in listed if not each.endswith("/")} == {"fantail", "etc/ssl/certs/ca-certificates.crt"}, (
         listed
     )
-    assert "no such file" in World.containers.ask("run", "--rm", *always(), "--entrypoint=/bin/sh", NAME, code=127).lower()
+    assert (
+        "no such file" in World.containers.ask("run", "--rm", *always(), "--entrypoint=/bin/sh", NAME, code=127).lower()
+    )
 
 
 @case
@@ -188,7 +190,6 @@ def the_charts_test_works_where_nodes_speak_tls():
     eventually("the node is ready", ready)
     World.containers.finish(test, test["initContainers"][0])
     assert "it works" in World.containers.finish(test, test["containers"][0])
-    World.containers.ask("kill", "--signal=TERM", node)
     World.containers.ask("kill", "--signal=TERM", node)
     assert World.containers.ask("wait", node) == "0"
     World.containers.ask("rm", node)
