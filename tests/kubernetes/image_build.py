@@ -21,7 +21,7 @@ SOURCES = [pathlib.Path("/etc/apt/sources.list.d/debian.sources"), pathlib.Path(
 
 def run(*command, **more):
     """A program's output; it must succeed."""
-    found = subprocess.run([str(each) for each in command], stdout=subprocess.PIPE, text=True, timeout=3600, **more)
+    found = subprocess.run([str(each) for each in command], stdout=subprocess.PIPE, text=True, timeout=9000, **more)
     assert found.returncode == 0, f"{command[0]}: exit code {found.returncode}"
     return found.stdout.strip()
 
