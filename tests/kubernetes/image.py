@@ -107,6 +107,8 @@ def the_pod_becomes_ready_as_the_chart_runs_it():
     World.pod = pod_of("Deployment", values())
     World.node = World.containers.begin(World.pod)
     eventually("the node is ready", ready)
+    # A node is ready before it has found Redis.
+    eventually("Redis is found by its name", lambda: sample("fantail_backplane_up") == 1)
     assert HOST in World.names.asked and "redis.data.events.svc.cluster.local" in World.names.asked, World.names.asked
     pid = World.containers.ask("inspect", "--format={{.State.Pid}}", World.node)
     process = pathlib.Path("/proc", pid)
