@@ -16,7 +16,7 @@ pub fn is_own(host: &str, listed: &[String]) -> bool {
     let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
     address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
         || name.parse::<Ipv4Addr>().is_ok()
-        || (!name.is_empty() && !name.contains(['.', ':']))
+        || (!name.is_empty() && !name.contains(['.', ':', '[', ']']))
         || PRIVATE.iter().any(|suffix| name.ends_with(suffix))
         || listed.contains(&name)
 }
