@@ -4,7 +4,6 @@ mod attacks;
 mod auth;
 mod cluster;
 mod command_line;
-mod command_tls;
 mod conformance;
 mod console;
 mod documentation;

@@ -3,20 +3,45 @@
 use super::secure_node;
 use crate::support::authority::Authority;
 use crate::support::jwt::{Folder, signed};
+use crate::support::node::Node;
 use serde_json::json;
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+
+/// The binary with nothing of the tester's settings; it goes with the test, whatever becomes of that.
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_fantail")]).args(arguments);
+    command.env_clear().stdin(Stdio::null());
+    command
+}
 
 fn fantail(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
-    // The tester's own settings must not decide.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FANTAIL_")) {
-        command.env_remove(name);
-    }
-    command.args(arguments).output().expect("the binary")
+    command(arguments).output().expect("the binary")
+}
+
+/// With the node and the authority named by the environment.
+fn fantail_at(authority: &Authority, node: &Node, arguments: &[&str]) -> Command {
+    let mut command = command(arguments);
+    command.env("FANTAIL_CA", authority.file("ca.pem")).env("FANTAIL_URL", format!("https://{}", node.listen));
+    command
 }
 
 fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Publishes the channel's only event and reads it.
+fn there_and_back(authority: &Authority, node: &Node, flags: &[&str]) {
+    let run = |words: &[&str]| -> Output {
+        let output = fantail_at(authority, node, &[words, flags].concat()).output().expect("the binary");
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output
+    };
+    let id = run(&["publish", "a", "it works", "--final"]);
+    assert!(!id.stdout.is_empty());
+    let read = run(&["tail", "a", "--since", "earliest"]);
+    assert!(String::from_utf8_lossy(&read.stdout).contains("it works"), "{read:?}");
 }
 
 #[test]
@@ -70,4 +95,37 @@ fn a_file_of_authorities_that_cannot_be_used_is_named() {
         assert_eq!(output.status.code(), Some(1));
         assert!(told(&output).contains(&format!("--ca {ca}: ")) && told(&output).contains(why), "{}", told(&output));
     }
+}
+
+#[test]
+fn the_environment_may_name_node_and_authority() {
+    let authority = Authority::new("environment");
+    there_and_back(&authority, &secure_node(&authority, &["--publish", "on"]), &[]);
+}
+
+#[test]
+fn the_name_in_the_certificate_may_be_another_than_that_in_the_url() {
+    let authority = Authority::new("names");
+    authority.issue("server", "another.example");
+    let node = secure_node(&authority, &["--publish", "on"]);
+    there_and_back(&authority, &node, &["--server-name", "another.example"]);
+    let refused = fantail_at(&authority, &node, &["publish", "a", "x"]).output().expect("the binary");
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && why.contains("certificate"), "{refused:?}");
+}
+
+#[test]
+fn a_certificate_of_an_unknown_authority_is_not_believed() {
+    let (authority, foreign) = (Authority::new("known"), Authority::new("unknown"));
+    let node = secure_node(&foreign, &["--publish", "on"]);
+    let mut tail = fantail_at(&authority, &node, &["tail", "a"]).stderr(Stdio::piped()).spawn().expect("the binary");
+    let first = BufReader::new(tail.stderr.take().expect("piped")).lines().next().expect("a line").expect("text");
+    assert!(first.contains("certificate"), "{first}");
+    tail.kill().expect("an own child");
+    tail.wait().expect("an own child");
+
+    let file = authority.file("missing.pem");
+    let wrong = fantail_at(&authority, &node, &["publish", "a", "x", "--ca", &file]).output().expect("the binary");
+    let why = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(wrong.status.code() == Some(1) && why.contains(&file), "{wrong:?}");
 }
