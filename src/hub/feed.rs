@@ -103,11 +103,24 @@ impl Feed {
 
     /// Appends frames and tells the couriers by their posts; returns how many bytes the tail grew by, trimming included.
     pub fn append(&self, frames: impl IntoIterator<Item = Arc<Frame>>, limit: usize, posts: &[Arc<Post>]) -> isize {
+        self.change(limit, posts, |log| frames.into_iter().for_each(|frame| log.push(frame)))
+    }
+
+    /// The log goes on at another position, which is announced; returns and tells the same. See [`Log::continue_after`].
+    pub fn announce(
+        &self,
+        (position, rank): (Position, Option<u64>),
+        announcement: Arc<Frame>,
+        limit: usize,
+        posts: &[Arc<Post>],
+    ) -> isize {
+        self.change(limit, posts, |log| log.continue_after(position, rank, Some(announcement)))
+    }
+
+    fn change(&self, limit: usize, posts: &[Arc<Post>], change: impl FnOnce(&mut Log)) -> isize {
         let mut state = self.state.lock();
         let before = state.log.bytes();
-        for frame in frames {
-            state.log.push(frame);
-        }
+        change(&mut state.log);
         // The newest stays until couriers have had the time to take it.
         state.log.trim(limit, 1);
         let grown = state.log.bytes() as isize - before as isize;

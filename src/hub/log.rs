@@ -90,10 +90,14 @@ impl Log {
         self.frames.make().push_back((offset, frame));
     }
 
-    /// Continues at another position (a gap or reset was found). Where ids go back, older frames are kept only for
-    /// those who are in the middle of them.
-    pub fn continue_after(&mut self, position: Position, rank: Option<u64>) {
+    /// Continues at another position (a gap or reset was found), and says so to those who are here. Where ids go back,
+    /// older frames are kept only for those who are in the middle of them; who joins from then on has lost nothing, and
+    /// begins behind the announcement.
+    pub fn continue_after(&mut self, position: Position, rank: Option<u64>, announcement: Option<Arc<Frame>>) {
         self.era += 1;
+        if let Some(announcement) = announcement {
+            self.push(announcement);
+        }
         if position < self.position {
             self.floor = self.end;
             self.base = position;

@@ -223,15 +223,14 @@ impl Hub {
             return;
         }
         let share = self.share();
-        let feeds: Vec<Arc<Feed>> = self.feeds.lock().all.iter().cloned().collect();
-        for feed in feeds {
+        self.walk(|feed| {
             let mut state = feed.lock();
             let before = state.log.bytes();
             state.log.trim(share, 0);
             let freed = before - state.log.bytes();
             drop(state);
             self.account(-(freed as isize));
-        }
+        });
     }
 
     /// Tells the follower something; it ends only with the node.

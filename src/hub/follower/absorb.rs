@@ -106,7 +106,7 @@ impl Follower {
         if entries.is_empty() {
             followed.feed.lock().learn(size(&known));
         }
-        self.append(&channel, Vec::new(), entries);
+        self.append(&channel, entries);
         self.settled(&channel, more);
     }
 
@@ -127,7 +127,6 @@ impl Follower {
             followed.absent = false;
             return self.settled(&channel, false);
         }
-        let mut control = Vec::new();
         followed.absent = false;
         if present {
             entries.retain(|entry| entry.position > position);
@@ -164,22 +163,15 @@ impl Follower {
                 info!(channel = %channel, ?reason, from = %position, at = %continues_at, lost, "gap: history was lost");
                 self.hub.metrics.gaps.with_label_values(&[reason.label()]).inc();
                 // Behind the event before it, or where ids went back, before those that follow.
-                control.push(Arc::new(Frame::control(position.min(after), gap.block().as_bytes())));
+                let frame = Arc::new(Frame::control(position.min(after), gap.block().as_bytes()));
+                let grown = followed.feed.announce((after, rank), frame, self.hub.share(), &self.hub.posts);
+                self.hub.account(grown);
+            } else {
+                followed.feed.lock().log.continue_after(after, rank, None);
             }
             followed.absent = entries.is_empty();
-            let mut state = followed.feed.lock();
-            let before = state.log.bytes();
-            if after < position {
-                // Who joins from now on has lost nothing, and begins behind the announcement.
-                control.drain(..).for_each(|frame| state.log.push(frame));
-            }
-            let grown = state.log.bytes() as isize - before as isize;
-            state.log.continue_after(after, rank);
-            drop(state);
-            followed.feed.ring(&self.hub.posts);
-            self.hub.account(grown);
         }
-        self.append(&channel, control, entries);
+        self.append(&channel, entries);
         self.correct_rank(&channel, state.as_ref());
         self.settled(&channel, more);
     }
@@ -193,9 +185,9 @@ impl Follower {
         }
     }
 
-    /// Encodes entries and appends them to the feed, control events first.
-    fn append(&mut self, channel: &Channel, control: Vec<Arc<Frame>>, entries: Vec<Entry>) {
-        if control.is_empty() && entries.is_empty() {
+    /// Encodes entries and appends them to the feed.
+    fn append(&mut self, channel: &Channel, entries: Vec<Entry>) {
+        if entries.is_empty() {
             return;
         }
         let Some(followed) = self.followed.get(channel) else { return };
@@ -223,7 +215,7 @@ impl Follower {
             })
             .collect();
         followed.feed.lock().mean_bytes = mean as u32;
-        let grown = followed.feed.append(control.into_iter().chain(events), self.hub.share(), &self.hub.posts);
+        let grown = followed.feed.append(events, self.hub.share(), &self.hub.posts);
         self.hub.account(grown);
     }
 

@@ -150,9 +150,8 @@ fn after_ids_went_back_only_the_new_ones_have_places() {
     let mut log = Log::new();
     log.begin_at(position(100), None, false);
     log.push(event(101, 10));
-    log.continue_after(position(4), None);
+    log.continue_after(position(4), None, Some(gap(4)));
     let floor = log.end();
-    log.push(gap(4));
     log.push(event(5, 10));
     assert_eq!(log.locate(position(4)), Ok(floor));
     assert_eq!(log.locate(position(5)), Ok(log.end()));
