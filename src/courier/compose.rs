@@ -336,7 +336,7 @@ impl Composed {
     fn write_own_id(&mut self, into: &mut Vec<u8>) {
         let mark = self.gzip().map(|_| Gzip::room(into));
         self.write_id(into);
-        if let (Some(mark), Some(gzip)) = (mark, of(&mut self.rest)) {
+        if let (Some(mark), Some(gzip)) = (mark, gzip_of(&mut self.rest)) {
             gzip.stored_from(mark, into);
         }
     }
@@ -352,7 +352,7 @@ impl Composed {
 
     /// A part of the body that nobody else gets.
     pub fn write_own(&mut self, plain: &[u8], into: &mut Vec<u8>) {
-        match of(&mut self.rest) {
+        match gzip_of(&mut self.rest) {
             None => into.extend_from_slice(plain),
             Some(gzip) => gzip.stored(plain, into),
         }
@@ -361,13 +361,13 @@ impl Composed {
 
 /// A part of the body that others get too.
 fn shared<'a>(rest: &mut Option<Box<Rest>>, plain: &[u8], packed: impl FnOnce() -> &'a [u8], into: &mut Vec<u8>) {
-    match of(rest) {
+    match gzip_of(rest) {
         None => into.extend_from_slice(plain),
         Some(gzip) => gzip.packed(plain, packed(), into),
     }
 }
 
-fn of(rest: &mut Option<Box<Rest>>) -> Option<&mut Gzip> {
+fn gzip_of(rest: &mut Option<Box<Rest>>) -> Option<&mut Gzip> {
     rest.as_mut()?.gzip.as_mut()
 }
 

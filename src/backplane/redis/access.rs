@@ -27,7 +27,7 @@ pub struct Access {
     pub sentinel_password_file: Option<PathBuf>,
     /// `None`: plain TCP or a unix socket.
     pub tls: Option<Files>,
-    /// For a connection, for each command of its set-up, and for each command of the live connection.
+    /// For a connection, for each command of its set-up, and for the silence of the live connection.
     pub timeout: Duration,
 }
 

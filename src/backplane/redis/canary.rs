@@ -106,10 +106,7 @@ impl Canary {
     /// One beat, or with `pulse` only its write and read; `Down` where the server is not usable.
     pub async fn beat(&mut self, client: &Client, observe: &Observe, pulse: bool) -> Result<Beat, BackplaneError> {
         self.pushes_before = self.pushes.load(Ordering::Acquire);
-        let mut commands = self.commands();
-        if pulse {
-            commands.retain(|words| matches!(words[0].as_str(), "SET" | "GET"));
-        }
+        let commands = self.commands(pulse);
         if commands.is_empty() {
             return Ok(Beat::default());
         }
@@ -148,7 +145,7 @@ impl Canary {
         Ok(beat)
     }
 
-    fn commands(&self) -> Vec<Vec<String>> {
+    fn commands(&self, pulse: bool) -> Vec<Vec<String>> {
         let command = |words: &[&str]| words.iter().map(|w| w.to_string()).collect();
         let mut commands = Vec::with_capacity(5);
         if self.may_write {
@@ -157,8 +154,11 @@ impl Canary {
             let (read, written) = if self.turn { (key, other) } else { (other, key) };
             commands.push(command(&["GET", &read]));
             commands.push(command(&["SET", &written, "1", "PX", &LIFETIME_MS.to_string()]));
-        } else {
+        } else if !pulse {
             commands.push(command(&["PING"]));
+        }
+        if pulse {
+            return commands;
         }
         if self.may_ask_time {
             commands.push(command(&["TIME"]));

@@ -106,16 +106,14 @@ impl Connection {
             why = self.lost() => return Err(BackplaneError::Down(fault::reason(why))),
             () = self.silence() => Err(BackplaneError::Down("the server's answer timed out".into())),
         };
-        self.answered();
-        if let Err(BackplaneError::Down(why)) = &result {
+        match &result {
             // A command that was given up stays in fred's queue and may arm or answer later: nothing is sure any more.
-            self.fail(why);
+            Err(BackplaneError::Down(why)) => self.fail(why),
+            _ => self.answered(),
         }
         result
     }
-}
 
-impl Connection {
     /// Waits until nothing has been answered for as long as is borne.
     async fn silence(&self) {
         let mut known = self.answers.load(Ordering::Relaxed);

@@ -48,7 +48,10 @@ pub fn joined(resume: &'static str, gaps: usize) {
 
 /// The current request was refused with this code.
 pub fn refused(code: &'static str) {
-    let span = Span::current();
+    failed(&Span::current(), code);
+}
+
+fn failed(span: &Span, code: &'static str) {
     span.record("error.type", code);
     span.record("otel.status_code", "ERROR");
 }
@@ -107,10 +110,7 @@ pub async fn replay(
             let producers = entries.iter().filter_map(context::of_entry).filter(|producer| producer.is_sampled());
             producers.take(LINKS).for_each(|producer| span.add_link(producer));
         }
-        Err(_) => {
-            span.record("error.type", "backplane");
-            span.record("otel.status_code", "ERROR");
-        }
+        Err(_) => failed(&span, "backplane"),
     }
     answer
 }
