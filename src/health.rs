@@ -7,6 +7,7 @@ use crate::auth::Auth;
 use crate::backplane::{Backplane, Link};
 use crate::config::UnreadyAfter;
 use crate::metrics::Metrics;
+use crate::pace;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -89,10 +90,15 @@ impl Health {
         clock_offset_ms: Arc<AtomicI64>,
     ) {
         let mut link = backplane.link();
-        let mut second = tokio::time::interval(Duration::from_secs(1));
+        let mut second = pace::in_step(Duration::from_secs(1));
         let mut reconnects = 0;
         loop {
             self.note(*link.borrow_and_update(), &metrics);
+            let facts = backplane.facts();
+            clock_offset_ms.store(facts.clock_offset_ms, Ordering::Relaxed);
+            metrics.backplane_shards_down.set(facts.shards.iter().filter(|shard| !shard.up).count() as i64);
+            metrics.backplane_reconnects.inc_by(facts.reconnects.saturating_sub(reconnects));
+            reconnects = facts.reconnects;
             tokio::select! {
                 changed = link.changed() => {
                     if changed.is_err() {
@@ -101,11 +107,6 @@ impl Health {
                 }
                 _ = second.tick() => {}
             }
-            let facts = backplane.facts();
-            clock_offset_ms.store(facts.clock_offset_ms, Ordering::Relaxed);
-            metrics.backplane_shards_down.set(facts.shards.iter().filter(|shard| !shard.up).count() as i64);
-            metrics.backplane_reconnects.inc_by(facts.reconnects.saturating_sub(reconnects));
-            reconnects = facts.reconnects;
         }
     }
 

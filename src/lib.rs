@@ -21,6 +21,7 @@ pub mod https;
 pub mod hub;
 pub mod limits;
 pub mod metrics;
+pub mod pace;
 pub mod position;
 pub mod publication;
 pub mod roster;

@@ -21,6 +21,7 @@ use crate::hub::follower::Follower;
 use crate::hub::{self, Hub, Idle, catch_up};
 use crate::limits::{Caps, Limits, Rate, connection_limit, raise_descriptor_limit};
 use crate::metrics::Metrics;
+use crate::pace;
 use crate::roster::{Roster, Sources};
 use crate::telemetry::Seldom;
 use crate::telemetry::trace::Deliveries;
@@ -423,7 +424,7 @@ fn listen(
 
 /// Keeps the hub's feeds and tails within their bounds.
 async fn tidy(hub: Arc<Hub>) {
-    let mut every = tokio::time::interval(TIDY_EVERY);
+    let mut every = pace::in_step(TIDY_EVERY);
     loop {
         every.tick().await;
         hub.tidy();

@@ -1,21 +1,25 @@
 //! Reads the control stream, `<key-prefix>~control`, and carries out what it says.
 //!
-//! It is read as history twice a second, on a lane of its own: a handful of cheap commands, and nothing that a failover,
-//! a full tail or a busy follower could hold up.
+//! It is read when the backplane tells that it has changed, and now and then; where that is not told, or not answered,
+//! twice a second as history, which nothing that a failover, a full tail or a busy follower does could hold up.
 
 use super::revocation::{Disconnect, Revocations, TOKEN_MEMORY_MS};
-use crate::backplane::{Backplane, BackplaneError, Span, Toward};
+use crate::backplane::{Ask, Backplane, BackplaneError, Entry, Span, Toward};
 use crate::channel::Channel;
 use crate::metrics::Metrics;
+use crate::pace;
 use crate::position::Position;
 use crate::telemetry::Seldom;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 /// The channel; no client can subscribe to it or publish to it.
 pub const CHANNEL: &str = "~control";
+/// Between reads where changes are not told.
 const EVERY: Duration = Duration::from_millis(500);
+/// Between reads where they are.
+const SELDOM: Duration = Duration::from_secs(2);
 /// Entries of one read.
 const PAGE: usize = 1_000;
 const LOG_PERIOD: Duration = Duration::from_secs(10);
@@ -36,22 +40,14 @@ pub async fn follow(
     let begun_ms = super::now_ms().saturating_sub(CLOCKS_MS);
     let mut at = Position::new(super::now_ms().saturating_sub(TOKEN_MEMORY_MS), 0);
     let seldom = Seldom::new(LOG_PERIOD);
-    let mut every = interval(EVERY);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let bell = backplane.changes().listen(channel.clone());
+    let (mut often, mut now_and_then) = (pace::in_step(EVERY), pace::in_step(SELDOM));
     loop {
-        every.tick().await;
+        let mut told = false;
         loop {
-            let span = Span {
-                channel: channel.clone(),
-                oldest: at.after(),
-                newest: Position::MAX,
-                count: PAGE,
-                toward: Toward::Newest,
-            };
-            let Ok(Ok(mut answers)) = timeout(READ_TIMEOUT, backplane.history(vec![span])).await else { break };
-            let entries = match answers.pop() {
-                Some(Ok(entries)) => entries,
-                Some(Err(BackplaneError::Refused(why))) => {
+            let entries = match next(&*backplane, &channel, at, &mut told).await {
+                Ok(entries) => entries,
+                Err(BackplaneError::Refused(why)) => {
                     if let Some(suppressed) = seldom.turn("control") {
                         tracing::error!(
                             why,
@@ -94,5 +90,38 @@ pub async fn follow(
             }
         }
         metrics.auth_barred.set(revocations.barred(super::now_ms()) as i64);
+        tokio::select! {
+            () = bell.notified() => {}
+            _ = often.tick(), if !told => {}
+            _ = now_and_then.tick(), if told => {}
+        }
     }
+}
+
+/// What follows a position. `told`: it was read by the connection that will tell of what comes next.
+async fn next(
+    backplane: &dyn Backplane,
+    channel: &Channel,
+    at: Position,
+    told: &mut bool,
+) -> Result<Vec<Entry>, BackplaneError> {
+    let nothing = || BackplaneError::Down("no answer".into());
+    if backplane.facts().follow != Some("block") {
+        let ask = Ask { channel: channel.clone(), after: at, count: PAGE };
+        let answers = timeout(EVERY, backplane.read(vec![ask])).await;
+        if let Some(Ok(entries)) = answers.ok().and_then(Result::ok).and_then(|mut answers| answers.pop()) {
+            *told = true;
+            return Ok(entries);
+        }
+    }
+    *told = false;
+    let span = Span {
+        channel: channel.clone(),
+        oldest: at.after(),
+        newest: Position::MAX,
+        count: PAGE,
+        toward: Toward::Newest,
+    };
+    let answers = timeout(READ_TIMEOUT, backplane.history(vec![span])).await;
+    answers.map_err(|_| nothing())??.pop().unwrap_or_else(|| Err(nothing()))
 }

@@ -215,6 +215,8 @@ pub trait Backplane: Send + Sync + 'static {
 pub struct Changes {
     pending: parking_lot::Mutex<Pending>,
     bell: Notify,
+    /// Who hears of one stream beside the follower.
+    listener: parking_lot::Mutex<Option<(Channel, Arc<Notify>)>>,
 }
 
 /// What [`Changes::take`] hands over.
@@ -229,14 +231,33 @@ pub struct Pending {
 impl Changes {
     /// These streams changed.
     pub fn changed(&self, channels: impl IntoIterator<Item = Channel>) {
-        self.pending.lock().channels.extend(channels);
-        self.bell.notify_one();
+        let listener = self.listener.lock().clone();
+        let mut pending = self.pending.lock();
+        for channel in channels {
+            match &listener {
+                Some((listened, bell)) if *listened == channel => bell.notify_one(),
+                _ => drop(pending.channels.insert(channel)),
+            }
+        }
+        if !pending.channels.is_empty() {
+            self.bell.notify_one();
+        }
     }
 
     /// Any stream may have changed in any way.
     pub fn doubt(&self) {
         self.pending.lock().doubt = true;
         self.bell.notify_one();
+        if let Some((_, bell)) = &*self.listener.lock() {
+            bell.notify_one();
+        }
+    }
+
+    /// What rings when this stream, which is no subscriber's, has changed or may have. For one stream.
+    pub fn listen(&self, channel: Channel) -> Arc<Notify> {
+        let bell = Arc::new(Notify::new());
+        *self.listener.lock() = Some((channel, bell.clone()));
+        bell
     }
 
     /// Waits until there is something to take. Cancel safe.

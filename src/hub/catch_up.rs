@@ -72,7 +72,7 @@ pub async fn run(hub: Arc<Hub>, couriers: Couriers, mut requests: mpsc::Unbounde
                 desk.finish(answer);
             },
             up = came_up(&mut link), if !desk.later.is_empty() => desk.wake(up),
-            _ = tick.tick() => desk.wake(false),
+            _ = tick.tick(), if !desk.later.is_empty() => desk.wake(false),
         }
     }
 }

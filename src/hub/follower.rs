@@ -13,6 +13,7 @@ use super::feed::{Feed, Life};
 use super::index::{Index, Named};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Link, StreamState};
 use crate::channel::Channel;
+use crate::pace;
 use crate::position::Position;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -135,8 +136,7 @@ impl Follower {
     pub async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
         let changes = self.hub.backplane.changes().clone();
         let mut link = self.hub.backplane.link();
-        let mut second = tokio::time::interval(Duration::from_secs(1));
-        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut second = pace::in_step(Duration::from_secs(1));
         let mut letters = Vec::new();
         let mut retry = tokio::time::interval(PARKED);
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -20,6 +20,7 @@ pub use sample::Sources;
 
 use crate::backplane::{BackplaneError, Lookup, Note};
 use crate::channel::Channel;
+use crate::pace;
 use counts::Counts;
 use parking_lot::Mutex;
 use sample::Sampler;
@@ -28,7 +29,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
 
 /// Between records.
 pub const BEAT: Duration = Duration::from_secs(2);
@@ -95,28 +95,26 @@ impl Roster {
         let _ = self.name.set(format!("{host}:{port}"));
         let mut sampler = Sampler::new(&self.sources);
         let mut counts = Counts::new(&self.id);
-        let mut every = tokio::time::interval(BEAT);
-        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut every = pace::in_step(BEAT);
         let mut refused: Option<Instant> = None;
         loop {
-            every.tick().await;
             let mut record = sampler.sample(&self.sources);
             record.id.clone_from(&self.id);
             self.name().clone_into(&mut record.name);
             record.at_ms = self.now_ms();
             self.own.send_replace(Arc::new(record.clone()));
             let shared = self.sources.hub.backplane.keeps_notes();
-            if !shared || refused.is_some_and(|at| at.elapsed() < SULK) {
-                continue;
-            }
-            match self.write(&record, &mut counts).await {
-                Err(BackplaneError::Refused(why)) => {
-                    tracing::info!(%why, "the backplane keeps no records of nodes: each console shows its own node");
-                    refused = Some(Instant::now());
+            if shared && refused.is_none_or(|at| at.elapsed() >= SULK) {
+                match self.write(&record, &mut counts).await {
+                    Err(BackplaneError::Refused(why)) => {
+                        tracing::info!(%why, "the backplane keeps no records of nodes: each console shows its own node");
+                        refused = Some(Instant::now());
+                    }
+                    // Delivery has told that it is down.
+                    Err(BackplaneError::Down(_)) | Ok(()) => {}
                 }
-                // Delivery has told that it is down.
-                Err(BackplaneError::Down(_)) | Ok(()) => {}
             }
+            every.tick().await;
         }
     }
 

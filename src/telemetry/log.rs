@@ -6,9 +6,10 @@ use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
 use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::format::{self, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::Filter;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
@@ -56,9 +57,14 @@ where
             .event_format(WithTrace { format: format::format().json().flatten_event(true), json: true })
             .boxed(),
     };
+    (lines.with_filter(filter_of(&settings.log)), guard)
+}
+
+/// What is written. It says how verbose it is at most, or each line that fred could write would be put together first.
+fn filter_of<S>(filter: &str) -> impl Filter<S> + use<S> {
     // Spans are for traces: as long as nobody collects those, no span is ever made.
-    let filter = EnvFilter::new(format!("fred=error,{}", settings.log)).and(filter_fn(|about| about.is_event()));
-    (lines.with_filter(filter), guard)
+    let events = filter_fn(|about| about.is_event()).with_max_level_hint(LevelFilter::TRACE);
+    EnvFilter::new(format!("fred=error,{filter}")).and(events)
 }
 
 /// Adds `trace_id` and `span_id` to the lines that are written within a span.
@@ -113,6 +119,13 @@ fn filter(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_written_is_not_put_together() {
+        let most = |filter: &str| filter_of::<tracing_subscriber::Registry>(filter).max_level_hint();
+        assert_eq!(most("info"), Some(LevelFilter::INFO));
+        assert_eq!(most("warn,fantail::hub=debug"), Some(LevelFilter::DEBUG));
+    }
 
     #[test]
     fn filters() {

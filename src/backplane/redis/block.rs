@@ -5,7 +5,7 @@
 
 use super::connection::{Backoff, Connection};
 use super::server::Shared;
-use super::{decode, fault, probe, session};
+use super::{decode, fault, pipeline, session};
 use crate::backplane::{BackplaneError, Link};
 use crate::channel::Channel;
 use crate::position::Position;
@@ -262,14 +262,14 @@ impl Waiter {
     async fn open(shared: &Shared) -> Result<Waiter, BackplaneError> {
         let Some(endpoint) = shared.target.get() else { return Err(BackplaneError::Down("no server is known".into())) };
         let connection = Connection::open(&endpoint, RespVersion::RESP2, BLOCK + GRACE).await?;
-        let id = connection.run(probe::one(&connection.client, &["CLIENT", "ID"])).await?;
+        let id = connection.run(pipeline::one(&connection.client, &["CLIENT", "ID"])).await?;
         Ok(Waiter { id: id.ok().and_then(|id| id.into_string()), connection })
     }
 
     /// Best effort: without it the read ends by itself.
     async fn interrupt(&self, shared: &Shared) {
         let (Some(id), Some(live)) = (&self.id, shared.live()) else { return };
-        let reply = live.run(probe::one(&live.client, &["CLIENT", "UNBLOCK", id])).await;
+        let reply = live.run(pipeline::one(&live.client, &["CLIENT", "UNBLOCK", id])).await;
         if matches!(reply, Ok(Err(BackplaneError::Refused(_)))) {
             shared.blocks.may_interrupt.store(false, Ordering::Relaxed);
         }

@@ -5,13 +5,15 @@
 //! word (`FLUSHALL`, whose push fred drops, a full resync), and everything followed is in doubt. One is armed before the
 //! other is written, so there is no moment at which that can happen unnoticed. Between beats, pulses do that alone.
 
+use super::commands::bare;
+use super::connection::Connection;
 use super::identity::Identity;
-use super::{Observe, cluster, commands, decode, fault};
+use super::{Observe, cluster, decode, fault, pipeline};
 use crate::backplane::BackplaneError;
 use fred::clients::{Client, Pipeline};
 use fred::error::Error;
-use fred::interfaces::ClientLike;
-use fred::types::{ClusterHash, CustomCommand, Value};
+use fred::interfaces::{ClientLike, KeysInterface};
+use fred::types::{Expiration, InfoKind, Value};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -42,8 +44,24 @@ pub struct Canary {
     may_write: bool,
     may_ask_time: bool,
     may_ask_info: bool,
+    /// `INFO` has the server's time, so that nobody needs to ask.
+    told_time: bool,
     may_ask_role: bool,
     clock: VecDeque<(Duration, i64)>,
+}
+
+/// A command of a beat.
+#[derive(Clone, Copy)]
+enum Question {
+    /// Reads the one key, and so arms it.
+    Read,
+    /// Writes the other.
+    Write,
+    Alive,
+    Replication,
+    Server,
+    Role,
+    Time,
 }
 
 /// What a beat found.
@@ -69,6 +87,7 @@ impl Canary {
             may_write: true,
             may_ask_time: true,
             may_ask_info: true,
+            told_time: false,
             may_ask_role: true,
             clock: VecDeque::new(),
         }
@@ -104,36 +123,52 @@ impl Canary {
     }
 
     /// One beat, or with `pulse` only its write and read; `Down` where the server is not usable.
-    pub async fn beat(&mut self, client: &Client, observe: &Observe, pulse: bool) -> Result<Beat, BackplaneError> {
+    pub async fn beat(
+        &mut self,
+        connection: &Connection,
+        observe: &Observe,
+        pulse: bool,
+    ) -> Result<Beat, BackplaneError> {
         self.pushes_before = self.pushes.load(Ordering::Acquire);
-        let commands = self.commands(pulse);
-        if commands.is_empty() {
+        let asked = self.questions(pulse);
+        if asked.is_empty() {
             return Ok(Beat::default());
         }
+        let waiting = connection.client.pipeline();
+        for question in &asked {
+            self.queue(&waiting, *question).await.map_err(|e| fault::judge(&e))?;
+        }
         let (begun, clock) = (Instant::now(), SystemTime::now());
-        let replies = send(client, &commands).await;
+        let replies = pipeline::send(connection, waiting, asked.len()).await;
         let way = begun.elapsed();
         observe("canary", way, replies.is_ok());
         let mut beat = Beat::default();
         let (mut written, mut read) = (false, false);
-        for (command, reply) in commands.iter().zip(replies?) {
-            match (command[0].as_str(), reply) {
-                ("SET", reply) => {
+        for (question, reply) in asked.into_iter().zip(replies?) {
+            match (question, reply) {
+                (Question::Write, reply) => {
                     written = reply.is_ok();
                     beat.refused = refusal(reply);
                 }
                 // A cluster that may not read has lost what it needs, though this server lives.
-                ("GET", Err(BackplaneError::Refused(why))) if why.starts_with("CLUSTERDOWN") => {
+                (Question::Read, Err(BackplaneError::Refused(why))) if why.starts_with("CLUSTERDOWN") => {
                     return Err(BackplaneError::Down(why));
                 }
-                ("GET", reply) => read = reply.is_ok(),
-                ("TIME", Ok(reply)) => self.sample(&reply, clock, way),
-                ("TIME", Err(_)) => self.may_ask_time = false,
-                ("INFO", Ok(reply)) => beat.identity.take_info(decode::str(&reply).unwrap_or_default()),
-                ("INFO", Err(_)) => self.may_ask_info = false,
-                ("ROLE", Ok(reply)) => beat.identity.take_role(&reply),
-                ("ROLE", Err(_)) => self.may_ask_role = false,
-                _ => {}
+                (Question::Read, reply) => read = reply.is_ok(),
+                (Question::Time, Ok(reply)) => self.sample(decode::time(&reply), clock, way),
+                (Question::Time, Err(_)) => self.may_ask_time = false,
+                (Question::Replication | Question::Server, Ok(reply)) => {
+                    let info = decode::str(&reply).unwrap_or_default();
+                    beat.identity.take_info(info);
+                    if let Some(time) = decode::info_time(info) {
+                        self.told_time = true;
+                        self.sample(Some(time), clock, way);
+                    }
+                }
+                (Question::Replication | Question::Server, Err(_)) => self.may_ask_info = false,
+                (Question::Role, Ok(reply)) => beat.identity.take_role(&reply),
+                (Question::Role, Err(_)) => self.may_ask_role = false,
+                (Question::Alive, _) => {}
             }
         }
         // A forbidden write is not tried again: each try is an entry in the server's ACL log.
@@ -145,38 +180,49 @@ impl Canary {
         Ok(beat)
     }
 
-    fn commands(&self, pulse: bool) -> Vec<Vec<String>> {
-        let command = |words: &[&str]| words.iter().map(|w| w.to_string()).collect();
-        let mut commands = Vec::with_capacity(5);
+    fn questions(&self, pulse: bool) -> Vec<Question> {
+        let mut questions = Vec::with_capacity(5);
         if self.may_write {
-            let key = self.key.lock().clone();
-            let other = [&key, OTHER].concat();
-            let (read, written) = if self.turn { (key, other) } else { (other, key) };
-            commands.push(command(&["GET", &read]));
-            commands.push(command(&["SET", &written, "1", "PX", &LIFETIME_MS.to_string()]));
+            questions.extend([Question::Read, Question::Write]);
         } else if !pulse {
-            commands.push(command(&["PING"]));
+            questions.push(Question::Alive);
         }
         if pulse {
-            return commands;
+            return questions;
         }
-        if self.may_ask_time {
-            commands.push(command(&["TIME"]));
-        }
-        // Several sections at once are for Redis 7.0 and later.
         if self.may_ask_info {
-            commands.push(command(&["INFO", "replication"]));
-            commands.push(command(&["INFO", "server"]));
+            questions.extend([Question::Replication, Question::Server]);
         } else if self.may_ask_role {
-            commands.push(command(&["ROLE"]));
+            questions.push(Question::Role);
         }
-        commands
+        if self.may_ask_time && !self.told_time {
+            questions.push(Question::Time);
+        }
+        questions
+    }
+
+    async fn queue(&self, pipeline: &Pipeline<Client>, question: Question) -> Result<(), Error> {
+        let keys = || {
+            let key = self.key.lock().clone();
+            let other = [&key, OTHER].concat();
+            if self.turn { (key, other) } else { (other, key) }
+        };
+        match question {
+            Question::Read => pipeline.get(keys().0).await,
+            Question::Write => pipeline.set(keys().1, "1", Some(Expiration::PX(LIFETIME_MS)), None, false).await,
+            Question::Alive => pipeline.ping(None).await,
+            // Several sections at once are for Redis 7.0 and later.
+            Question::Replication => pipeline.info(Some(InfoKind::Replication)).await,
+            Question::Server => pipeline.info(Some(InfoKind::Server)).await,
+            Question::Role => pipeline.custom(bare("ROLE"), Vec::<Value>::new()).await,
+            Question::Time => pipeline.custom(bare("TIME"), Vec::<Value>::new()).await,
+        }
     }
 
     /// The server's clock was read half-way between question and answer.
-    fn sample(&mut self, reply: &Value, asked: SystemTime, way: Duration) {
+    fn sample(&mut self, theirs: Option<i64>, asked: SystemTime, way: Duration) {
         let ours = asked.duration_since(UNIX_EPOCH).map(|d| (d + way / 2).as_millis() as i64);
-        if let (Some(theirs), Ok(ours)) = (decode::time(reply), ours) {
+        if let (Some(theirs), Ok(ours)) = (theirs, ours) {
             self.clock.truncate(SAMPLES - 1);
             self.clock.push_front((way, theirs.saturating_sub(ours)));
         }
@@ -188,21 +234,4 @@ fn refusal(reply: Result<Value, BackplaneError>) -> Option<String> {
         Err(BackplaneError::Refused(why)) => Some(why),
         _ => None,
     }
-}
-
-/// Sends words as they are, in one pipeline.
-pub async fn send(
-    client: &Client,
-    commands: &[Vec<String>],
-) -> Result<Vec<Result<Value, BackplaneError>>, BackplaneError> {
-    let pipeline = client.pipeline();
-    for words in commands {
-        queue(&pipeline, words).await.map_err(|e| fault::judge(&e))?;
-    }
-    commands::replies_of(pipeline.try_all::<Value>().await, commands.len())
-}
-
-async fn queue(pipeline: &Pipeline<Client>, words: &[String]) -> Result<(), Error> {
-    let command = CustomCommand::new(words[0].as_str(), ClusterHash::FirstKey, false);
-    pipeline.custom(command, words[1..].iter().map(|w| Value::from(w.as_str())).collect::<Vec<_>>()).await
 }

@@ -5,7 +5,7 @@
 mod records;
 
 use super::connection::Connection;
-use super::{Observe, decode, fault};
+use super::{Observe, decode, fault, pipeline};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Publication, Span, StreamState, Toward};
 use crate::channel::Channel;
 use crate::position::Position;
@@ -291,9 +291,8 @@ impl Commands<'_> {
         per: usize,
     ) -> Answered<Vec<Answered<Value>>> {
         let begun = Instant::now();
-        let replies = pipeline.try_all::<Value>().await;
         let per = per + usize::from(self.asking);
-        let mut replies = replies_of(replies, items * per);
+        let mut replies = pipeline::send(self.connection, pipeline, items * per).await;
         self.observed(name, begun, replies.is_ok());
         if let (Ok(replies), true) = (&mut replies, self.asking) {
             let mut at = 0..;
@@ -322,7 +321,7 @@ impl Commands<'_> {
 }
 
 /// A command without arguments that fred has no name for in a pipeline.
-fn bare(name: &'static str) -> CustomCommand {
+pub fn bare(name: &'static str) -> CustomCommand {
     CustomCommand::new_static(name, None::<u16>, false)
 }
 
@@ -354,23 +353,6 @@ fn fits(state: Option<&StreamState>, asked: Position, entries: &[Entry]) -> bool
         // Who asks for what follows an entry asks for it, too: where it is, nothing else matters.
         Some(_) => first == Some(asked.after()),
     }
-}
-
-/// fred answers a pipeline that failed as a whole with one error, whatever its length.
-pub fn replies_of(replies: Vec<Result<Value, Error>>, count: usize) -> Answered<Vec<Answered<Value>>> {
-    let complete = replies.len() == count;
-    let mut answers = Vec::with_capacity(count);
-    for reply in replies {
-        match reply.map_err(|e| fault::judge(&e)) {
-            Err(BackplaneError::Down(why)) => return Err(BackplaneError::Down(why)),
-            Err(error) if !complete => return Err(BackplaneError::Down(fault::reason(error))),
-            answer => answers.push(answer),
-        }
-    }
-    if !complete {
-        return Err(BackplaneError::Down(format!("{} replies to {count} commands", answers.len())));
-    }
-    Ok(answers)
 }
 
 /// Indices of asks that may share an `XREAD`: of equal count, and no stream twice.

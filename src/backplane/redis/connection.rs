@@ -13,7 +13,7 @@ use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, TcpConfig
 use parking_lot::Mutex;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
@@ -38,6 +38,7 @@ pub struct Connection {
     /// How long it may bring no answer while one is waited for.
     patience: Duration,
     answers: AtomicU64,
+    may_ping: AtomicBool,
     lost: watch::Sender<Option<BackplaneError>>,
     tasks: [AbortHandle; 2],
 }
@@ -66,7 +67,15 @@ impl Connection {
         });
         // Made before the wait, so that giving up waiting ends the tasks.
         let tasks = [router_task, watcher.abort_handle()];
-        let connection = Connection { client, version, patience, answers: AtomicU64::new(0), lost, tasks };
+        let connection = Connection {
+            client,
+            version,
+            patience,
+            answers: AtomicU64::new(0),
+            may_ping: AtomicBool::new(true),
+            lost,
+            tasks,
+        };
         tokio::select! {
             biased;
             why = connection.lost() => Err(why),
@@ -96,6 +105,15 @@ impl Connection {
     /// The server has answered something.
     pub fn answered(&self) {
         self.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the server takes a `PING` of this user.
+    pub fn may_ping(&self) -> bool {
+        self.may_ping.load(Ordering::Relaxed)
+    }
+
+    pub fn forbid_ping(&self) {
+        self.may_ping.store(false, Ordering::Relaxed);
     }
 
     /// Runs commands; the end of the connection ends them, which fred leaves to a timeout, and so does its silence.

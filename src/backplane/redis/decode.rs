@@ -158,6 +158,12 @@ pub fn time(reply: &Value) -> Option<i64> {
     seconds.as_i64()?.checked_mul(1000)?.checked_add(micros.as_i64()? / 1000)
 }
 
+/// The same of `INFO server` (`server_time_usec`, where the server tells it).
+pub fn info_time(info: &str) -> Option<i64> {
+    let micros = info.lines().find_map(|line| line.strip_prefix("server_time_usec:"))?;
+    Some(micros.trim_end().parse::<i64>().ok()? / 1000)
+}
+
 fn position(value: &Value) -> Option<Position> {
     std::str::from_utf8(value.as_bytes()?).ok()?.parse().ok()
 }
@@ -250,6 +256,10 @@ mod tests {
         }
         for reply in [Value::Null, a([s("1")]), a([s("x"), s("y")]), a([Value::Integer(i64::MAX), s("1")])] {
             assert_eq!(time(&reply), None, "{reply:?}");
+        }
+        assert_eq!(info_time("# Server\r\nserver_time_usec:1700000000123456\r\n"), Some(1_700_000_000_123));
+        for odd in ["", "server_time_usec:", "server_time_usec:-", "server_time_usec:99999999999999999999"] {
+            assert_eq!(info_time(odd), None, "{odd:?}");
         }
     }
 

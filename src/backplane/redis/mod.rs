@@ -15,6 +15,7 @@ pub mod decode;
 pub mod fault;
 pub mod identity;
 pub mod once;
+mod pipeline;
 pub mod probe;
 mod sentinel;
 mod server;

@@ -1,8 +1,8 @@
 //! What a server can do and what this user may do there.
 
-use super::canary::send;
 use super::connection::Connection;
 use super::fault;
+use super::pipeline::one;
 use crate::backplane::BackplaneError;
 use crate::config::Follow;
 use fred::clients::Client;
@@ -80,13 +80,6 @@ fn is_recent(version: Option<&str>) -> bool {
 /// A key under the prefix that no channel can have.
 fn absent(key_prefix: &str) -> String {
     format!("{key_prefix}~check:{:016x}", fastrand::u64(..))
-}
-
-/// One command with its own answer; the outer error is the connection's.
-pub async fn one(client: &Client, words: &[&str]) -> Result<Result<Value, BackplaneError>, BackplaneError> {
-    let words = words.iter().map(|w| w.to_string()).collect();
-    let mut replies = send(client, &[words]).await?;
-    Ok(replies.pop().unwrap_or(Err(BackplaneError::Down("no reply".into()))))
 }
 
 /// What a server and a user's rights there allow.

@@ -6,7 +6,7 @@
 use super::address::{Address, Endpoint, Host};
 use super::connection::{Backoff, Connection};
 use super::server::Shared;
-use super::{decode, fault, probe};
+use super::{decode, fault, pipeline};
 use crate::backplane::BackplaneError;
 use fred::interfaces::{EventInterface, PubsubInterface};
 use fred::types::{RespVersion, Value};
@@ -59,7 +59,7 @@ async fn ask(address: &Address, host: &Host, master: &str) -> Result<Option<Host
 
 async fn look(connection: &Connection, master: &str) -> Result<Option<Host>, BackplaneError> {
     let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", master];
-    match connection.run(probe::one(&connection.client, &words)).await?? {
+    match connection.run(pipeline::one(&connection.client, &words)).await?? {
         Value::Null => Ok(None),
         reply => host(&reply).map(Some).ok_or_else(|| BackplaneError::Refused("an answer that is no address".into())),
     }

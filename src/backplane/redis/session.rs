@@ -9,6 +9,7 @@ use super::{cluster, fault, probe};
 use crate::backplane::{BackplaneError, Changes};
 use crate::channel::Channel;
 use crate::config::Follow;
+use crate::pace;
 use bytes::Bytes;
 use fred::interfaces::TrackingInterface;
 use fred::types::RespVersion;
@@ -20,13 +21,13 @@ use std::time::Duration;
 use tokio::sync::broadcast::{Receiver, error::RecvError, error::TryRecvError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, sleep};
 
 /// Each so manieth pulse is a beat, which asks for more.
-const PULSES_PER_BEAT: u32 = 4;
-const PULSE: Duration = Duration::from_millis(250);
+const PULSES_PER_BEAT: u32 = 2;
+const PULSE: Duration = Duration::from_millis(500);
 /// How much later than the answer the server may send the push of a write; Redis sends it before that.
-const PUSH_LAG: Duration = Duration::from_millis(400);
+const PUSH_LAG: Duration = Duration::from_millis(200);
 /// How long the first push of a new connection may take before tracking is not believed in.
 const FIRST_PUSH: Duration = Duration::from_secs(1);
 
@@ -94,7 +95,7 @@ impl Session {
     /// `Down` where the server cannot be used any more; a replica cannot.
     async fn beat(&mut self, shared: &Shared) -> Result<Beat, BackplaneError> {
         let connection = self.connection.clone();
-        let mut beat = connection.run(self.canary.beat(&connection.client, &shared.observe, false)).await?;
+        let mut beat = connection.run(self.canary.beat(&connection, &shared.observe, false)).await?;
         if beat.identity.replica {
             return Err(BackplaneError::Down("the server is a replica: only a primary is followed".into()));
         }
@@ -140,13 +141,12 @@ impl Session {
     /// A beat without its questions.
     async fn pulse(&mut self, shared: &Shared) -> Result<(), BackplaneError> {
         let connection = self.connection.clone();
-        connection.run(self.canary.beat(&connection.client, &shared.observe, true)).await.map(drop)
+        connection.run(self.canary.beat(&connection, &shared.observe, true)).await.map(drop)
     }
 
     /// Beats until the connection ends, and says why it ended.
     pub async fn live(mut self, shared: &Shared) -> String {
-        let mut tick = interval(PULSE);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = pace::in_step(PULSE);
         let connection = self.connection.clone();
         shared.beaten(&self.first_beat);
         let mut pulse: u32 = 0;

@@ -9,9 +9,9 @@ pub mod topology;
 use self::topology::Topology;
 use super::address::{Address, Host, Place};
 use super::connection::Connection;
-use super::probe::{self, Findings};
+use super::probe::Findings;
 use super::server::{Shared, supervise};
-use super::{Settings, decode, fault};
+use super::{Settings, decode, fault, pipeline};
 use crate::backplane::{BackplaneError, Changes, Facts, Link, Shard};
 use fred::types::{RespVersion, Value};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -281,8 +281,8 @@ impl Cluster {
 
 async fn view(connection: &Connection, asked: &Host) -> Result<View, BackplaneError> {
     let client = &connection.client;
-    let slots = connection.run(probe::one(client, &["CLUSTER", "SLOTS"])).await??;
-    let info = connection.run(probe::one(client, &["CLUSTER", "INFO"])).await?;
+    let slots = connection.run(pipeline::one(client, &["CLUSTER", "SLOTS"])).await??;
+    let info = connection.run(pipeline::one(client, &["CLUSTER", "INFO"])).await?;
     let epoch = info.as_ref().ok().and_then(epoch).unwrap_or(0);
     match Topology::read(&slots, asked) {
         Some(topology) => Ok(View { epoch, topology }),

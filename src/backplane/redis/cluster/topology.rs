@@ -4,7 +4,7 @@
 
 use crate::backplane::BackplaneError;
 use crate::backplane::redis::address::Host;
-use crate::backplane::redis::{decode, probe};
+use crate::backplane::redis::{decode, pipeline};
 use fred::clients::Client;
 use fred::types::Value;
 use fred::util::redis_keyslot;
@@ -111,7 +111,7 @@ fn ranges(reply: &Value) -> Option<Vec<Range>> {
 /// The slots of the server itself.
 pub async fn own_slots(client: &Client) -> Result<Vec<RangeInclusive<u16>>, BackplaneError> {
     let (Ok(id), Ok(slots)) =
-        (probe::one(client, &["CLUSTER", "MYID"]).await?, probe::one(client, &["CLUSTER", "SLOTS"]).await?)
+        (pipeline::one(client, &["CLUSTER", "MYID"]).await?, pipeline::one(client, &["CLUSTER", "SLOTS"]).await?)
     else {
         return Ok(Vec::new());
     };

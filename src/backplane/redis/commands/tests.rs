@@ -1,5 +1,4 @@
 use super::*;
-use fred::error::ErrorKind;
 
 fn ask(name: &str, count: usize) -> Ask {
     Ask { channel: Channel::new(name).unwrap(), after: Position::ZERO, count }
@@ -32,15 +31,4 @@ fn what_was_read_shows_whether_anything_was_removed_before_it() {
     assert!(!fits(held(Some(6), 7), asked, &[7]), "one was trimmed");
     assert!(fits(held(None, 7), asked, &[]) && fits(held(None, 7), asked, &[8]) && !fits(held(None, 7), asked, &[6]));
     assert!(fits(held(Some(3), 4), asked, &[]), "ids went back");
-}
-
-#[test]
-fn a_short_pipeline_reply_is_down() {
-    let error = |text: &str| Err(Error::new(ErrorKind::Unknown, text.to_owned()));
-    assert!(matches!(replies_of(vec![error("Request timed out.")], 2), Err(BackplaneError::Down(_))));
-    assert!(matches!(replies_of(vec![error("ERR x")], 2), Err(BackplaneError::Down(_))));
-    assert!(matches!(replies_of(vec![Ok(Value::Null)], 2), Err(BackplaneError::Down(_))));
-    let answers = replies_of(vec![error("ERR x"), Ok(Value::Null)], 2).unwrap();
-    assert!(matches!((&answers[0], &answers[1]), (Err(BackplaneError::Refused(_)), Ok(Value::Null))));
-    assert!(matches!(replies_of(vec![Ok(Value::Null), error("LOADING")], 2), Err(BackplaneError::Down(_))));
 }
