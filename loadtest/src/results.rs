@@ -109,6 +109,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("publisher_late_ms", "how late events went out, ms, 99th percentile"),
     ("client_us", "CPU of the clients per delivery, µs"),
     ("cpu_share", "share of its core that the server used while events flowed"),
+    ("idle_wakes", "wakes per second of a server's threads while nobody is there"),
     ("syscalls", "system calls of the node per delivery"),
     ("sends", "sends of the node per delivery"),
     ("redis_commands_per_join", "commands of Redis per join"),

@@ -1,5 +1,5 @@
-//! What does not depend on the machine: system calls per delivery, Redis commands per event and per join. Each has a
-//! hard limit here.
+//! What does not depend on the machine: system calls per delivery, Redis commands per event and per join, wakes of an
+//! idle node. Each has a hard limit here.
 
 use super::deliver::{IN_FLIGHT, thousands};
 use crate::lab::{Lab, Load, Stage};
@@ -21,6 +21,9 @@ const MOST_SYSCALLS: f64 = 1.1;
 const MOST_PER_EVENT: f64 = 2.2;
 /// Redis commands per join at the tail of a channel that the node knows.
 const MOST_PER_JOIN: f64 = 0.05;
+/// Times a second that threads of a node without subscribers wake: the couriers' ticks are ten, the lobby's two.
+const MOST_IDLE_WAKES: f64 = 30.0;
+const IDLE: Duration = Duration::from_secs(6);
 
 pub fn run(lab: &mut Lab) -> Result<()> {
     let subscribers = lab.options.subscribers.unwrap_or(1_000);
@@ -32,6 +35,11 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     let one = Schedule { rate: 20.0, burst: 1, size: 200, count: 5, choice: Choice::InTurn(1) };
     stage.publish(&one)?;
     stage.leave()?;
+    lab.progress("counts: nobody there");
+    let before = wakes(&stage)?;
+    std::thread::sleep(IDLE);
+    let idle_wakes = (wakes(&stage)? - before) as f64 / IDLE.as_secs_f64();
+    limit(&mut stage, "idle_wakes", idle_wakes, MOST_IDLE_WAKES);
     let before = lab.redis()?.usage()?;
     stage.connect(0.0, IN_FLIGHT)?;
     let per_join = calls(&before, &lab.redis()?.usage()?) / f64::from(subscribers);
@@ -72,6 +80,18 @@ fn limit(stage: &mut Stage, name: &'static str, value: f64, limit: f64) {
 fn calls(before: &Usage, after: &Usage) -> f64 {
     let sum = |usage: &Usage| usage.calls.iter().filter(|(name, _)| name != "info").map(|(_, n)| n).sum::<u64>();
     sum(after).saturating_sub(sum(before)) as f64
+}
+
+/// How often the server's threads have waited for something.
+fn wakes(stage: &Stage) -> Result<u64> {
+    let pid = *stage.server.pids.first().context("a server's process")?;
+    let mut wakes = 0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let status = std::fs::read_to_string(task?.path().join("status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        wakes += line.context("a thread's switches")?.trim().parse::<u64>()?;
+    }
+    Ok(wakes)
 }
 
 /// Counts the system calls of all threads of the server, from when this returns.
