@@ -123,7 +123,7 @@ pub async fn rights(client: &Client, key_prefix: &str, publishes: bool) -> Resul
         ("XREVRANGE", "reading history", true, vec!["XREVRANGE", key, "+", "-", "COUNT", "1"]),
         ("XINFO STREAM", "telling gaps", true, vec!["XINFO", "STREAM", key]),
         ("CLIENT TRACKING", "following by tracking", false, vec!["CLIENT", "TRACKING", "OFF"]),
-        ("PING", "noticing a dead server where SET is forbidden", false, vec!["PING"]),
+        ("PING", "sending commands together, and noticing a dead server where SET is forbidden", false, vec!["PING"]),
         ("TIME", "measuring delivery lag", false, vec!["TIME"]),
         ("INFO", "noticing a demoted server or another data set", false, vec!["INFO", "server"]),
         ("ROLE", "noticing a demoted server where INFO is forbidden", false, vec!["ROLE"]),
