@@ -5,6 +5,7 @@ import copy
 import json
 import pathlib
 import re
+import shlex
 import sys
 
 import crds
@@ -45,6 +46,41 @@ def every_example_renders_and_lints():
         assert the(render(example(path)), "Deployment"), path.name
         found = helm_python.lint(str(CHART), example(path))
         assert "ERROR" not in json.dumps(found), f"{path.name}: {found}"
+
+
+PAGES = ("README.md", "docs/quickstart.md", "docs/kubernetes.md", "helm/README.md")
+
+
+def settings_of(words):
+    """The values that `-f` and `--set` of a `helm install` give."""
+    values = {}
+    for option, what in zip(words, words[1:]):
+        if option == "-f":
+            values = merged(values, example(ROOT / what))
+        elif option == "--set":
+            path, value = what.split("=", 1)
+            for key in reversed(path.split(".")):
+                value = {key: yaml.safe_load(value) if isinstance(value, str) else value}
+            values = merged(values, value)
+    return values
+
+
+@case
+def what_pages_say_to_install_renders():
+    """Each `helm install` of the documentation is of this chart, and with values that it has."""
+    commands = []
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
+            lines = block.replace("\\\n", " ").splitlines()
+            commands += [each.strip() for line in lines for each in line.split("&&") if "helm install " in each]
+    assert len(commands) >= 4, commands
+    for command in commands:
+        words = shlex.split(command)
+        assert words[:4] == ["helm", "install", "fantail", "./helm"], command
+        assert the(render(settings_of(words)), "Deployment"), command
+    switches = settings_of(re.search(r"`(--set serviceMonitor.*?)`", (ROOT / PAGES[2]).read_text()).group(1).split())
+    kinds = {each["kind"] for each in render(merged(MINIMAL, switches))}
+    assert {"ServiceMonitor", "PrometheusRule", "ConfigMap"} <= kinds, kinds
 
 
 WRONG = [
