@@ -4,9 +4,11 @@ import { test } from "node:test";
 import { promisify } from "node:util";
 import { until } from "./cluster.js";
 import { Example } from "./example.js";
+import { block } from "./snippet.js";
 
 const example = Example.of("frontends");
 
+const run = promisify(execFile);
 const folder = new URL("../../examples/frontends/", import.meta.url).pathname;
 const lines = (page, framework) => page.$$eval(`#${framework} .line`, (all) => all.map((line) => line.textContent));
 const greet = (data) => example.cluster.cli("XADD", "sse:greetings", "*", "data", data);
@@ -16,7 +18,9 @@ const shows = async (page, framework, expected) => {
 };
 
 test("React, Vue and Angular show a channel beyond a node's death, and leave it", async () => {
-  await greet("hello");
+  const { address, port: redis } = example.cluster;
+  const typed = block("examples/frontends/README.md", "sh", "redis-cli XADD");
+  await run("bash", ["-c", typed.replace("redis-cli", `redis-cli -h ${address} -p ${redis}`)]);
   const page = await example.page();
   for (const framework of ["react", "vue", "angular"]) await shows(page, framework, ["hello"]);
   const port = await example.cluster.kill();
@@ -32,6 +36,7 @@ test("React, Vue and Angular show a channel beyond a node's death, and leave it"
 
 test("their own tests pass", async () => {
   const env = { ...process.env, NO_COLOR: "1" };
-  const { stdout } = await promisify(execFile)("npm", ["test"], { cwd: folder, env });
+  const typed = block("examples/frontends/README.md", "sh", "npm test");
+  const { stdout } = await run("bash", ["-c", typed], { cwd: folder, env });
   assert.match(stdout, /Tests +1\d passed/, stdout);
 });

@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { after, test } from "node:test";
+import { promisify } from "node:util";
 import { until } from "./cluster.js";
 import { Example } from "./example.js";
+import { block } from "./snippet.js";
 
+const run = promisify(execFile);
 const folder = mkdtempSync("/tmp/fantail-notifications-");
 const secret = `${folder}/secret.txt`;
 writeFileSync(secret, `${randomBytes(64).toString("hex")}\n`);
@@ -33,6 +37,9 @@ async function signIn(user) {
 
 test("who notifies is told how many were reached", async () => {
   assert.equal((await notify("nobody", "anybody here?")).reached, 0);
+  const typed = block("examples/notifications/README.md", "sh", "/notify");
+  const { stdout } = await run("bash", ["-c", typed.replace("curl", "curl -sf").replace("127.0.0.1", example.cluster.address)]);
+  assert.equal(JSON.parse(stdout).reached, 0);
   const page = await signIn("ann");
   await reaches("ann", 1);
   await example.page("/", page.context());

@@ -1,14 +1,16 @@
 // What the documentation shows of browsers runs in one, on a page of an allowed origin.
 import assert from "node:assert/strict";
-import { createHmac, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { chromium } from "playwright-core";
-import { Cluster, until } from "./cluster.js";
+import { Cluster, answers, until } from "./cluster.js";
 import { block } from "./snippet.js";
+import { signed } from "./token.js";
 
 let browser;
 before(async () => (browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium" })));
@@ -76,11 +78,31 @@ test("README.md: events, types and gaps", async () => {
   });
 });
 
-test("docs/quickstart.md: an EventSource", async () => {
-  await shown(block("docs/quickstart.md", "js", "EventSource"), {}, async ({ say, called, connected }) => {
-    await connected();
-    await called("log", await say("demo", "data", "hello"), "hello");
-  });
+test("docs/quickstart.md: a whole page, served as it says", async () => {
+  const page = "docs/quickstart.md";
+  const cluster = await Cluster.start();
+  const folder = mkdtempSync("/tmp/fantail-page-");
+  const here = (text) => text.replaceAll("127.0.0.1", cluster.address);
+  writeFileSync(`${folder}/index.html`, here(block(page, "html", "EventSource")));
+  const [program, ...words] = here(block(page, "sh", "http.server")).split(" ");
+  const server = spawn(program, words, { cwd: folder, stdio: "ignore" });
+  const context = await browser.newContext();
+  try {
+    const first = await cluster.cli("XADD", "sse:demo", "*", "data", "before");
+    await until("the page is served", () => answers(cluster.address, 3000));
+    const tab = await context.newPage();
+    await tab.goto(`${cluster.app}/`);
+    const shows = (lines) => until(lines.join(), async () => (await tab.locator("li").allTextContents()).join() === lines.join());
+    await shows([`${first}: before`]);
+    await cluster.kill();
+    const second = await cluster.cli("XADD", "sse:demo", "*", "data", "<b>hello</b>");
+    await shows([`${first}: before`, `${second}: <b>hello</b>`]);
+  } finally {
+    await context.close();
+    server.kill();
+    await cluster.stop();
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("docs/console.md: history, and live from there", async () => {
@@ -97,23 +119,39 @@ test("docs/console.md: history, and live from there", async () => {
       await until("all events", () => calls.length >= before + 3);
       const entries = (await cluster.entries("chat")).map(({ id, data }) => [id, data]);
       assert.deepEqual(calls.map(([, event]) => [event.id, event.data]), entries);
+      const answer = await (await fetch(`${cluster.node}/history/chat?limit=1`)).json();
+      const shape = JSON.parse(block("docs/console.md", "json", '"more"'));
+      for (const of of [(page) => page, (page) => page.events[0]]) {
+        assert.deepEqual(Object.keys(of(answer)).sort(), Object.keys(of(shape)).sort());
+      }
     });
   }
+});
+
+test("README.md: a token is about to end", async () => {
+  const secret = randomBytes(64).toString("hex");
+  const file = `/tmp/fantail-secret-${process.pid}`;
+  writeFileSync(file, secret);
+  const token = signed({ exp: Math.floor(Date.now() / 1000) + 300, fantail: { subscribe: ["orders"] } }, secret);
+  const events = `const events = new EventSource("/events/orders?token=${token}");`;
+  const flags = ["--auth", "jwt", "--jwt-key", file, "--token-expiring", "300s"];
+  const functions = { connectAgainWithFreshToken: undefined };
+  const code = `${events}\n${block("README.md", "js", "fantail.expiring")}`;
+  await shown(code, { flags, functions }, ({ called }) => called("connectAgainWithFreshToken"))
+    .finally(() => rmSync(file));
 });
 
 test("docs/authorization.md: a fresh token before the old one ends", async () => {
   const secret = randomBytes(64).toString("hex");
   const file = `/tmp/fantail-secret-${process.pid}`;
   writeFileSync(file, secret);
-  const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
   let tokens = 0;
   const freshToken = async () => {
     // Events come meanwhile, too.
     await wait(300);
     tokens += 1;
-    const claims = { sub: "ann", exp: Math.floor(Date.now() / 1000) + 12, fantail: { subscribe: ["orders"] } };
-    const head = `${encode({ alg: "HS256", typ: "JWT" })}.${encode(claims)}`;
-    return `${head}.${createHmac("sha256", secret).update(head).digest("base64url")}`;
+    const exp = Math.floor(Date.now() / 1000) + 12;
+    return signed({ sub: "ann", exp, fantail: { subscribe: ["orders"] } }, secret);
   };
   const code = `${block("docs/authorization.md", "js", "freshToken")}\nconnect();`;
   const flags = ["--auth", "jwt", "--jwt-key", file, "--jwt-leeway", "0s", "--token-expiring", "10s"];

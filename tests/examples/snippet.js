@@ -15,9 +15,11 @@ export function blocks(page, language, having = "") {
   return found.filter(([, of, code]) => of === language && code.includes(having)).map(([, , code]) => code);
 }
 
-// The one such block.
+// The one such block, or the one that is just that.
 export function block(page, language, having) {
-  const found = blocks(page, language, having);
+  const containing = blocks(page, language, having);
+  const exact = containing.filter((code) => code === having);
+  const found = exact.length > 0 ? exact : containing;
   if (found.length !== 1) throw new Error(`${page} has ${found.length} ${language} blocks with ${having}`);
   return found[0];
 }

@@ -51,6 +51,16 @@ def every_example_renders_and_lints():
 PAGES = ("README.md", "docs/quickstart.md", "docs/kubernetes.md", "helm/README.md")
 
 
+HPA = CHART / "examples" / "hpa-ingress.yaml"
+
+
+def metric_of(path):
+    """What the HPA of an example asks pods for."""
+    metrics = the(render(example(path)), "HorizontalPodAutoscaler")["spec"]["metrics"]
+    (name,) = [each["pods"]["metric"]["name"] for each in metrics if each["type"] == "Pods"]
+    return name
+
+
 def settings_of(words):
     """The values that `-f` and `--set` of a `helm install` give."""
     values = {}
@@ -78,7 +88,12 @@ def what_pages_say_to_install_renders():
         words = shlex.split(command)
         assert words[:4] == ["helm", "install", "fantail", "./helm"], command
         assert the(render(settings_of(words)), "Deployment"), command
-    switches = settings_of(re.search(r"`(--set serviceMonitor.*?)`", (ROOT / PAGES[2]).read_text()).group(1).split())
+    text = (ROOT / "docs/kubernetes.md").read_text()
+    named = re.findall(r"kubectl apply -f (\S+)|docker build -t \S+ ([^\s`]+)", text)
+    assert len(named) >= 3 and all((ROOT / (file or folder)).exists() for file, folder in named), named
+    (rule,) = yaml.safe_load(re.search(r"```yaml\n(.*?seriesQuery.*?)```", text, re.DOTALL).group(1))["rules"]
+    assert rule["seriesQuery"].split("{")[0] == rule["name"]["matches"] == metric_of(HPA), rule
+    switches = settings_of(re.search(r"`(--set serviceMonitor.*?)`", text).group(1).split())
     kinds = {each["kind"] for each in render(merged(MINIMAL, switches))}
     assert {"ServiceMonitor", "PrometheusRule", "ConfigMap"} <= kinds, kinds
 

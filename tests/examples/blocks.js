@@ -1,0 +1,86 @@
+// Where each code block of README.md, docs/ and examples/ is run: [language, what it contains, where]. `where` is a test's
+// file, or why nothing runs it. A block of a page that is not here fails `blocks.test.js`.
+const SHELL = "tests/examples/shell.test.js";
+const PAGES = "tests/examples/pages.test.js";
+const SNIPPETS = "tests/examples/snippets.test.js";
+const CHART = "tests/kubernetes/chart.py";
+const example = (name) => `tests/examples/${name}.test.js`;
+
+export const BLOCKS = {
+  "README.md": [
+    ["sh", "cargo run", SHELL],
+    ["sh", "curl -N", SHELL],
+    ["sh", "fantail tail", SHELL],
+    ["js", "fantail.gap", PAGES],
+    ["js", "fantail.expiring", PAGES],
+    ["js", "xAdd", SNIPPETS],
+    ["python", "import redis", SNIPPETS],
+    ["sh", "redis-cli XADD", SHELL],
+    ["sh", "--listen 0.0.0.0:8080", SHELL],
+    ["sh", "--auth jwt", SHELL],
+    ["json", '"subscribe"', SHELL],
+    ["sh", "helm install", CHART],
+    ["sh", "tests/run core", "not run: tests would run themselves"],
+  ],
+  "docs/authorization.md": [
+    ["js", "freshToken", PAGES],
+    ["sh", "fantail revoke", SHELL],
+  ],
+  "docs/console.md": [
+    ["json", '"more"', PAGES],
+    ["js", "/history/", PAGES],
+  ],
+  "docs/kubernetes.md": [
+    ["sh", "helm install", CHART],
+    ["yaml", "seriesQuery", CHART],
+    ["sh", "kubectl apply -f k6/kubernetes/", CHART],
+  ],
+  "docs/operating.md": [["sh", "somaxconn", SHELL]],
+  "docs/producing.md": [
+    ["sh", "XADD sse:orders MAXLEN", "tests/core/guides.rs"],
+    ["python", "import redis", SNIPPETS],
+    ["js", "xAdd", SNIPPETS],
+    ["go", "XAdd", SNIPPETS],
+    ["java", "xadd", SNIPPETS],
+    ["rust", "xadd_maxlen", SNIPPETS],
+    ["sh", "curl -d", "tests/core/guides.rs"],
+    ["sh", "MINID", "tests/core/guides.rs"],
+    ["sql", "outbox", SNIPPETS],
+    ["python", "def move", SNIPPETS],
+    ["python", "transaction=True", SNIPPETS],
+    ["sh", "final 1", "tests/core/guides.rs"],
+  ],
+  "docs/quickstart.md": [
+    ["sh", "cargo run --release", SHELL],
+    ["sh", "curl -N http", SHELL],
+    ["sh", "curl -d", SHELL],
+    ["sh", "tail=5", SHELL],
+    ["html", "EventSource", PAGES],
+    ["sh", "http.server", PAGES],
+    ["sh", "--cors-origin", SHELL],
+    ["sh", "export PATH", SHELL],
+    ["sh", "redis-server", SHELL],
+    ["sh", "fantail tail", SHELL],
+    ["sh", "redis-cli XADD", SHELL],
+    ["sh", "helm install", CHART],
+  ],
+  "docs/tls.md": [["sh", "--tls-cert", SHELL]],
+  "docs/tracing.md": [["sh", "--otlp-endpoint", SHELL]],
+  "examples/README.md": [["sh", "redis-server", SHELL]],
+  "examples/batching/README.md": [["sh", "cargo run", example("batching")]],
+  "examples/chat/README.md": [["sh", "npm start", example("chat")]],
+  "examples/frontends/README.md": [
+    ["sh", "npm start", example("frontends")],
+    ["sh", "redis-cli XADD", example("frontends")],
+    ["sh", "npm test", example("frontends")],
+  ],
+  "examples/logs/README.md": [["sh", "go run", example("logs")]],
+  "examples/metrics/README.md": [["sh", "go run", example("metrics")]],
+  "examples/notifications/README.md": [
+    ["sh", "flask run", example("notifications")],
+    ["sh", "--auth jwt", SHELL],
+    ["sh", "/notify", example("notifications")],
+  ],
+  "examples/progress/README.md": [["sh", "mvn", example("progress")]],
+  "examples/tokens/README.md": [["sh", "uvicorn", example("tokens")]],
+};

@@ -1,0 +1,66 @@
+// No code block of the documentation goes untested unnoticed.
+import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import { test } from "node:test";
+import { BLOCKS } from "./blocks.js";
+import { ROOT } from "./snippet.js";
+
+// What the examples' own tools install and build.
+const FOREIGN = /(^|\/)(node_modules|\.venv|target|dist)\//;
+
+function pages() {
+  const below = (folder) => readdirSync(ROOT + folder, { recursive: true }).map((name) => `${folder}/${name}`);
+  const found = [...below("docs"), ...below("examples")];
+  return ["README.md", ...found.filter((name) => name.endsWith(".md") && !FOREIGN.test(name))];
+}
+
+// All fenced blocks; what has no language is `text`.
+function fenced(page) {
+  const found = readFileSync(ROOT + page, "utf8").matchAll(/^ *```(\w*)\n([^]*?)\n *```$/gm);
+  return [...found].map(([, language, code]) => ({ language: language || "text", code }));
+}
+
+// As `block` of snippet.js finds it.
+const fits = ([language, having], block, all) =>
+  language === block.language &&
+  (all.some(({ code }) => code === having) ? block.code === having : block.code.includes(having));
+
+test("each block of README.md, docs/ and examples/ is run by one test, or says why not", () => {
+  const all = pages();
+  assert.ok(all.length > 30, String(all));
+  let count = 0;
+  for (const page of all) {
+    const known = BLOCKS[page] ?? [];
+    const blocks = fenced(page);
+    for (const block of blocks) {
+      if (block.language === "text") {
+        // Diagrams and what a stream says; what is typed has its language.
+        const typed = /^\s*(cargo|curl|docker|fantail|go|helm|kubectl|npm|python3|redis-cli|redis-server) /m;
+        assert.doesNotMatch(block.code, typed, page);
+        continue;
+      }
+      const by = known.filter((entry) => fits(entry, block, blocks));
+      assert.equal(by.length, 1, `${page}: ${by.length} tests in blocks.js of\n${block.code}`);
+      count += 1;
+    }
+    for (const entry of known) {
+      assert.equal(blocks.filter((block) => fits(entry, block, blocks)).length, 1, `${page} has not: ${entry}`);
+    }
+  }
+  assert.ok(count > 50, `${count} blocks`);
+  assert.deepEqual(Object.keys(BLOCKS).filter((page) => !all.includes(page)), []);
+});
+
+test("the tests that blocks.js names are of those blocks", () => {
+  for (const [page, entries] of Object.entries(BLOCKS)) {
+    for (const [, having, where] of entries) {
+      if (where.startsWith("not run: ")) continue;
+      const source = readFileSync(ROOT + where, "utf8");
+      const [, name] = /^examples\/(\w+)\/README\.md$/.exec(page) ?? [];
+      // An example is started by its README's first block.
+      const starts = name && source.includes(`Example.of("${name}"`) && entries[0][1] === having;
+      const named = source.includes(page) && (!where.endsWith(".js") || source.includes(having));
+      assert.ok(starts || named || source.includes(`shell_blocks("${page}")`), `${where}: ${page}, ${having}`);
+    }
+  }
+});
