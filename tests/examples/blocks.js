@@ -25,6 +25,7 @@ export const BLOCKS = {
   "docs/authorization.md": [
     ["js", "freshToken", PAGES],
     ["sh", "fantail revoke", SHELL],
+    ["sh", "ACL SETUSER", SHELL],
   ],
   "docs/console.md": [
     ["json", '"more"', PAGES],
@@ -35,7 +36,10 @@ export const BLOCKS = {
     ["yaml", "seriesQuery", CHART],
     ["sh", "kubectl apply -f k6/kubernetes/", CHART],
   ],
-  "docs/operating.md": [["sh", "somaxconn", SHELL]],
+  "docs/operating.md": [
+    ["sh", "somaxconn", SHELL],
+    ["ini", "ExecStart", SHELL],
+  ],
   "docs/producing.md": [
     ["sh", "XADD sse:orders MAXLEN", "tests/core/guides.rs"],
     ["python", "import redis", SNIPPETS],

@@ -1,5 +1,6 @@
 // No code block of the documentation goes untested unnoticed.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { BLOCKS } from "./blocks.js";
@@ -62,5 +63,21 @@ test("the tests that blocks.js names are of those blocks", () => {
       const named = source.includes(page) && (!where.endsWith(".js") || source.includes(having));
       assert.ok(starts || named || source.includes(`shell_blocks("${page}")`), `${where}: ${page}, ${having}`);
     }
+  }
+});
+
+// Of cargo, curl, helm, kubectl, loadtest, python3, redis-cli, redis-server and tests/run.
+const OTHERS = `--against --bind --cluster --from-literal --http2-prior-knowledge --latency --list --logs --port --previous
+  --release --set --timeout --users --wait`.split(/\s+/);
+
+test("flags that pages name exist", () => {
+  const flags = (text) => text.match(/(?<![\w-])--[a-z][a-z0-9-]+/g) ?? [];
+  const commands = [["serve"], ["publish"], ["tail"], ["top"], ["check"], ["revoke"], ["revoke", "subject"]];
+  const help = commands.map((words) => String(execFileSync(process.env.FANTAIL_BIN, [...words, "--help"])));
+  const known = new Set([...OTHERS, ...help.flatMap(flags)]);
+  assert.ok(known.size > 80, String(known.size));
+  for (const page of [...pages(), "SECURITY.md", "ARCHITECTURE.md"]) {
+    const unknown = flags(readFileSync(ROOT + page, "utf8")).filter((flag) => !known.has(flag));
+    assert.deepEqual(unknown, [], page);
   }
 });

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { afterEach, beforeEach, test } from "node:test";
-import { mkdirSync, readFileSync, renameSync } from "node:fs";
-import { block } from "./snippet.js";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { ROOT, block } from "./snippet.js";
 import { Network } from "./shell.js";
 import { signed } from "./token.js";
 import { until } from "./cluster.js";
@@ -125,6 +125,15 @@ test("README.md: tokens, and docs/authorization.md: revocation", async () => {
   assert.equal((await network.type("redis-cli XLEN sse:~control")).trim(), String(orders.length));
 });
 
+test("docs/authorization.md: users of Redis", async () => {
+  await redis();
+  const said = await network.type(block("docs/authorization.md", "sh", "ACL SETUSER"));
+  assert.doesNotMatch(said, /^(?!ok)\w+ +(redis|follow|clock|rights):/m, said);
+  const shop = "redis-cli --no-auth-warning --user shop --pass another XADD";
+  assert.match(await network.type(`${shop} sse:orders '*' data 1`), /^\d+-\d+/);
+  assert.match(await network.type(`${shop} sse:~control '*' disconnect subject name alice`), /^NOPERM/);
+});
+
 test("docs/tls.md: a certificate", async () => {
   const [serve, check] = lines(block("docs/tls.md", "sh", "--tls-cert"));
   const here = (text) => text.replaceAll("/etc/fantail", ".");
@@ -144,6 +153,45 @@ test("docs/operating.md: the kernel", async () => {
   const [queue, tracking] = lines(block("docs/operating.md", "sh", "somaxconn"));
   assert.match(tracking, /conntrack/);
   assert.match(await network.type(`${queue}\nsysctl -n net.core.somaxconn`), /\n4096\n$/);
+});
+
+test("docs/operating.md: a service", async () => {
+  const unit = block("docs/operating.md", "ini", "ExecStart");
+  const value = (name) => new RegExp(`^${name}=(.*)$`, "m").exec(unit)[1];
+  const help = await network.type("fantail serve --help");
+  const drain = ["drain-delay", "drain"].map((flag) =>
+    Number(new RegExp(`--${flag} <[^]*?\\[default: (\\d+)s\\]`).exec(help)[1]));
+  assert.ok(Number(value("TimeoutStopSec")) >= drain[0] + drain[1] + 10, `${drain}`);
+  await redis();
+  const [program, ...words] = value("ExecStart").split(" ");
+  assert.equal(program, "/usr/local/bin/fantail");
+  const page = readFileSync(`${ROOT}docs/operating.md`, "utf8");
+  const line = /`(FANTAIL_REDIS=\S+)`/.exec(page)[1];
+  network.begin(`env ${line} fantail ${words.join(" ")}`);
+  await network.answers(READY);
+  // Where there is a systemd, it knows all of these words.
+  const check = "command -v systemd-analyze >/dev/null || exit 0; systemd-analyze verify ./fantail.service 2>&1 || true";
+  writeFileSync(`${network.folder}/fantail.service`, unit.replace("/usr/local/bin/fantail", `${network.folder}/fantail`));
+  assert.doesNotMatch(await network.type(check), /fantail\.service:\d+/);
+});
+
+test("docs/troubleshooting.md: where the event is", async () => {
+  await redis();
+  network.begin("fantail --redis redis://127.0.0.1:6379");
+  await network.answers(READY);
+  const page = readFileSync(`${ROOT}docs/troubleshooting.md`, "utf8");
+  const said = (command) => {
+    assert.ok(page.includes(`\`${command}\``), command);
+    return network.type(command);
+  };
+  await network.type("redis-cli XADD sse:orders '*' data 1");
+  assert.match(await said("redis-cli XINFO STREAM sse:orders"), /last-generated-id/);
+  assert.match(await said("redis-cli TYPE sse:orders"), /^stream$/m);
+  const command = "curl -N http://127.0.0.1:8080/events/orders";
+  assert.ok(page.includes(`\`${command}\` must show \`retry:\` and \`id:\` at once`));
+  const stream = network.begin(command);
+  await network.says(stream, "retry: ");
+  await network.says(stream, "id: ");
 });
 
 test("docs/tracing.md: collectors", async () => {
