@@ -1,5 +1,5 @@
-// Where each code block of README.md, docs/ and examples/ is run: [language, what it contains, where]. `where` is a test's
-// file, or why nothing runs it. A block of a page that is not here fails `blocks.test.js`.
+// Where each code block of README.md, docs/ and examples/ is run: [language, what it contains, where]. `where` is a
+// test's file, or why nothing runs it. A block of a page that is not here fails `blocks.test.js`.
 const SHELL = "tests/examples/shell.test.js";
 const PAGES = "tests/examples/pages.test.js";
 const SNIPPETS = "tests/examples/snippets.test.js";

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync, readdirSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { BLOCKS } from "./blocks.js";
 import { ROOT } from "./snippet.js";
@@ -66,9 +67,26 @@ test("the tests that blocks.js names are of those blocks", () => {
   }
 });
 
+// As repositories are shown: words of a heading with `-` between them.
+const slug = (heading) => heading.toLowerCase().replace(/[^\w\- ]/g, "").replaceAll(" ", "-");
+const anchors = (text) => [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => slug(heading));
+
+test("links to headings lead to them", () => {
+  let count = 0;
+  for (const page of [...pages(), "SECURITY.md", "helm/README.md"]) {
+    const prose = readFileSync(ROOT + page, "utf8").replace(/^ *```[^]*?^ *```$/gm, "");
+    for (const [, file, anchor] of prose.matchAll(/\]\(([\w./-]*)#([\w-]+)\)/g)) {
+      const target = file ? join(dirname(page), file) : page;
+      assert.ok(anchors(readFileSync(ROOT + target, "utf8")).includes(anchor), `${page}: ${file}#${anchor}`);
+      count += 1;
+    }
+  }
+  assert.ok(count > 10, `${count} links`);
+});
+
 // Of cargo, curl, helm, kubectl, loadtest, python3, redis-cli, redis-server and tests/run.
-const OTHERS = `--against --bind --cluster --from-literal --http2-prior-knowledge --latency --list --logs --port --previous
-  --release --set --timeout --users --wait`.split(/\s+/);
+const OTHERS = `--against --bind --cluster --from-literal --http2-prior-knowledge --latency --list --logs --port
+  --previous --release --set --timeout --users --wait`.split(/\s+/);
 
 test("flags that pages name exist", () => {
   const flags = (text) => text.match(/(?<![\w-])--[a-z][a-z0-9-]+/g) ?? [];

@@ -1,4 +1,4 @@
-// The figures that the documentation quotes are those of loadtest/RESULTS.md: newer results that differ want newer words.
+// The figures that the documentation quotes are those of loadtest/RESULTS.md: other results want other words.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";

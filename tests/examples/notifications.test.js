@@ -38,7 +38,8 @@ async function signIn(user) {
 test("who notifies is told how many were reached", async () => {
   assert.equal((await notify("nobody", "anybody here?")).reached, 0);
   const typed = block("examples/notifications/README.md", "sh", "/notify");
-  const { stdout } = await run("bash", ["-c", typed.replace("curl", "curl -sf").replace("127.0.0.1", example.cluster.address)]);
+  const here = typed.replace("curl", "curl -sf").replace("127.0.0.1", example.cluster.address);
+  const { stdout } = await run("bash", ["-c", here]);
   assert.equal(JSON.parse(stdout).reached, 0);
   const page = await signIn("ann");
   await reaches("ann", 1);

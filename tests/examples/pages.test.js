@@ -92,7 +92,8 @@ test("docs/quickstart.md: a whole page, served as it says", async () => {
     await until("the page is served", () => answers(cluster.address, 3000));
     const tab = await context.newPage();
     await tab.goto(`${cluster.app}/`);
-    const shows = (lines) => until(lines.join(), async () => (await tab.locator("li").allTextContents()).join() === lines.join());
+    const shows = (lines) =>
+      until(lines.join(), async () => (await tab.locator("li").allTextContents()).join() === lines.join());
     await shows([`${first}: before`]);
     await cluster.kill();
     const second = await cluster.cli("XADD", "sse:demo", "*", "data", "<b>hello</b>");

@@ -170,9 +170,10 @@ test("docs/operating.md: a service", async () => {
   network.begin(`env ${line} fantail ${words.join(" ")}`);
   await network.answers(READY);
   // Where there is a systemd, it knows all of these words.
-  const check = "command -v systemd-analyze >/dev/null || exit 0; systemd-analyze verify ./fantail.service 2>&1 || true";
-  writeFileSync(`${network.folder}/fantail.service`, unit.replace("/usr/local/bin/fantail", `${network.folder}/fantail`));
-  assert.doesNotMatch(await network.type(check), /fantail\.service:\d+/);
+  writeFileSync(`${network.folder}/fantail.service`, unit.replace(program, `${network.folder}/fantail`));
+  const check = "systemd-analyze verify ./fantail.service 2>&1 || true";
+  const found = await network.type(`command -v systemd-analyze >/dev/null || exit 0; ${check}`);
+  assert.doesNotMatch(found, /fantail\.service:\d+/);
 });
 
 test("docs/troubleshooting.md: where the event is", async () => {
