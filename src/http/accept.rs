@@ -11,7 +11,7 @@ use super::lobby::{Door, Guest};
 use super::proxy_header;
 use super::route::{Admitted, route};
 use super::subscribe;
-use super::tls::{self, Tls};
+use super::tls::{self, Secure, Tls};
 use super::wire::Wire;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -21,7 +21,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -30,14 +30,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
 use tracing::Instrument as _;
 
 /// For the whole head, once its first byte is there; and for a proxy's header before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a head may stand in a door before it must make do with a side door.
 const DOOR_TIME: Duration = Duration::from_millis(100);
-/// Slow heads and handshakes and kept-alive publishers at once; the next one is closed.
+/// Slow heads and kept-alive publishers at once; the next one is closed.
 const SIDE_DOORS: usize = 4096;
 /// Joins of HTTP/2 streams that are worked on at once.
 const JOINS: usize = 64;
@@ -80,8 +79,11 @@ enum Arrival {
     /// It subscribes by HTTP/1.
     Subscriber(Box<(Wire, Admitted)>),
     Http2(TcpStream, IpAddr),
-    TlsHttp2(Box<TlsStream<TcpStream>>, IpAddr),
+    TlsHttp2(Secure, IpAddr),
 }
+
+/// Where a connection is, and the door it came by, unless it was slow.
+type Arrived = Option<(Arrival, Option<Door>)>;
 
 impl Reception {
     pub fn new(context: Arc<Context>, tls: Option<Tls>) -> Arc<Reception> {
@@ -97,36 +99,41 @@ impl Reception {
         (door, guest): (Door, Guest),
     ) {
         let Ok(socket) = TcpStream::from_std(socket) else { return };
-        // Boxed one after the other, so that the task is as large as its larger half, not as both.
-        let mut arriving = Box::pin(self.arrive(socket, peer));
-        let (arrival, door) = match timeout(DOOR_TIME, arriving.as_mut()).await {
-            Ok(arrival) => (arrival, Some(door)),
-            Err(_) => {
-                drop(door);
-                let Ok(_side_door) = self.side.try_acquire() else { return self.context.refused("slow_head", peer) };
-                (arriving.as_mut().await, None)
-            }
+        // Boxed one after the other, so that the task is as small as can be while its client is waited for.
+        let arrived = match &self.tls {
+            None => Box::pin(self.hurried(self.arrive(socket, peer), door, peer)).await.and_then(whole),
+            Some(tls) => Box::pin(self.arrive_secure(tls, socket, peer, (door, &guest))).await,
         };
-        drop(arriving);
-        match arrival {
+        match arrived {
             None => {}
-            Some(Arrival::Subscriber(subscriber)) => {
-                let (wire, admitted) = *subscriber;
-                self.begin(wire, admitted, door).await;
-            }
-            Some(Arrival::Http2(socket, peer)) => {
+            Some((Arrival::Subscriber(subscriber), door)) => Box::pin(self.begin(*subscriber, door)).await,
+            Some((Arrival::Http2(socket, peer), door)) => {
                 drop(door);
                 Box::pin(http2::serve(socket, peer, self, guest)).await;
             }
-            Some(Arrival::TlsHttp2(stream, peer)) => {
+            Some((Arrival::TlsHttp2(stream, peer), door)) => {
                 drop(door);
-                Box::pin(http2::serve(*stream, peer, self, guest)).await;
+                Box::pin(http2::serve(stream, peer, self, guest)).await;
             }
         }
     }
 
+    /// Does work that has a door for a moment, and must make do with a side door after it.
+    async fn hurried<F: Future>(&self, work: F, door: Door, peer: IpAddr) -> Option<(F::Output, Option<Door>)> {
+        let mut work = pin!(work);
+        if let Ok(done) = timeout(DOOR_TIME, work.as_mut()).await {
+            return Some((done, Some(door)));
+        }
+        drop(door);
+        let Ok(_side_door) = self.side.try_acquire() else {
+            self.context.refused("slow_head", peer);
+            return None;
+        };
+        Some((work.await, None))
+    }
+
     /// Most joins are done at once; in a storm their number, too, is bounded by the doors.
-    async fn begin(&self, wire: Wire, admitted: Admitted, door: Option<Door>) {
+    async fn begin(&self, (wire, admitted): (Wire, Admitted), door: Option<Door>) {
         let trace = admitted.trace.clone();
         let mut beginning = Box::pin(subscribe::begin(wire, admitted, self.context.clone()).instrument(trace));
         if door.is_none() || timeout(DOOR_TIME, beginning.as_mut()).await.is_err() {
@@ -138,20 +145,41 @@ impl Reception {
     /// Reads what comes before a request, and finds out what is spoken.
     async fn arrive(&self, mut socket: TcpStream, peer: IpAddr) -> Option<Arrival> {
         let peer = self.client(&mut socket, peer).await?;
-        if let Some(tls) = &self.tls {
-            // Boxed, for its size would be that of every connection's task.
-            let stream = Box::pin(tls.accept(socket, peer, &self.context)).await?;
-            if stream.get_ref().1.alpn_protocol() == Some(tls::H2) {
-                return Some(Arrival::TlsHttp2(Box::new(stream), peer));
-            }
-            let (stream, admitted) = Box::pin(serve(stream, peer, &self.context)).await?;
-            return Some(Arrival::Subscriber(Box::new((Wire::Tls(Box::new(stream)), admitted))));
-        }
-        if speaks_http2(&socket).await {
+        // Behind a proxy's header nothing may come.
+        let Ok(speaks_http2) = timeout(HEAD_TIMEOUT, speaks_http2(&socket)).await else {
+            self.context.refused("slow_head", peer);
+            return None;
+        };
+        if speaks_http2 {
             return Some(Arrival::Http2(socket, peer));
         }
         let (socket, admitted) = serve(socket, peer, &self.context).await?;
         Some(Arrival::Subscriber(Box::new((Wire::Tcp(socket), admitted))))
+    }
+
+    /// The same under TLS, whose handshake needs a door only while the node works on it.
+    async fn arrive_secure(
+        &self,
+        tls: &Tls,
+        mut socket: TcpStream,
+        peer: IpAddr,
+        (door, guest): (Door, &Guest),
+    ) -> Arrived {
+        let (client, door) = Box::pin(self.hurried(self.client(&mut socket, peer), door, peer)).await?;
+        let peer = client?;
+        let door = match door {
+            Some(door) => door,
+            None => guest.door().await?,
+        };
+        let stream = Box::pin(tls.accept(socket, peer, door, &self.context)).await?;
+        let door = guest.door().await?;
+        if stream.get_ref().1.alpn_protocol() == Some(tls::H2) {
+            return Some((Arrival::TlsHttp2(stream, peer), Some(door)));
+        }
+        let serving = Box::pin(self.hurried(serve(stream, peer, &self.context), door, peer));
+        let (served, door) = serving.await?;
+        let (stream, admitted) = served?;
+        Some((Arrival::Subscriber(Box::new((Wire::Tls(stream), admitted))), door))
     }
 
     /// Who is at the other end: whom a trusted proxy speaks for, or whose socket it is.
@@ -173,6 +201,10 @@ impl Reception {
             }
         }
     }
+}
+
+fn whole((arrival, door): (Option<Arrival>, Option<Door>)) -> Arrived {
+    Some((arrival?, door))
 }
 
 /// Whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4); no method of HTTP/1 begins like it.

@@ -44,7 +44,8 @@ const HEADER_LIST_BYTES: u32 = 64 << 10;
 /// send (CVE-2025-8671): beyond these the connection ends.
 const PENDING_RESETS: usize = 20;
 const ERROR_RESETS: usize = 128;
-/// A peer that has gone without a word is found by a ping.
+/// A peer that has gone without a word is found by a ping. One that reads slowly finds it behind all that it has not read,
+/// and has as long for that as `--stall-timeout` gives it.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// For the first request, and between requests where no stream is open.
@@ -122,7 +123,7 @@ where
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(ERROR_RESETS)
         .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT);
+        .keep_alive_timeout(PING_TIMEOUT.max(context.settings.stall_timeout));
     let flooded = context.clone();
     let io = Gate::new(io, move || flooded.refused("http2_flood", peer));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));

@@ -13,9 +13,9 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// For a request's head.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -39,8 +39,10 @@ const LISTENERS: usize = usize::MAX / 2;
 pub struct Porter {
     waker: Waker,
     stopped: watch::Sender<bool>,
-    /// Requests that are being read by right.
-    inside: AtomicUsize,
+    /// For requests that are read at once.
+    doors: Arc<Semaphore>,
+    /// The lobby has somebody who waits for a door.
+    wants: AtomicBool,
     /// Connections that were let in and are no subscribers yet, slow ones and kept-alive ones among them.
     guests: AtomicUsize,
 }
@@ -56,6 +58,13 @@ impl Guest {
             std::future::pending().await
         }
     }
+
+    /// A door for a connection that had left its own while its client was waited for. These come before those who wait
+    /// in the lobby.
+    pub async fn door(&self) -> Option<Door> {
+        let permit = self.0.doors.clone().acquire_owned().await.ok()?;
+        Some(Door { permit: Some(permit), porter: self.0.clone() })
+    }
 }
 
 impl Drop for Guest {
@@ -65,13 +74,18 @@ impl Drop for Guest {
 }
 
 /// A place among the requests that are read at once; dropping it lets the next one in.
-pub struct Door(Arc<Porter>);
+pub struct Door {
+    permit: Option<OwnedSemaphorePermit>,
+    porter: Arc<Porter>,
+}
 
 impl Drop for Door {
     fn drop(&mut self) {
-        // Only who leaves a full room must call the next one.
-        if self.0.inside.fetch_sub(1, Ordering::AcqRel) >= DOORS {
-            let _ = self.0.waker.wake();
+        drop(self.permit.take());
+        // Either this sees that the lobby wants a door, or the lobby sees the one that was given back.
+        fence(Ordering::SeqCst);
+        if self.porter.wants.load(Ordering::Relaxed) {
+            let _ = self.porter.waker.wake();
         }
     }
 }
@@ -118,7 +132,8 @@ pub fn open(
     let porter = Arc::new(Porter {
         waker,
         stopped: watch::Sender::new(false),
-        inside: AtomicUsize::new(0),
+        doors: Arc::new(Semaphore::new(DOORS)),
+        wants: AtomicBool::new(false),
         guests: AtomicUsize::new(0),
     });
     let mut listeners: Vec<TcpListener> = listeners.into_iter().map(TcpListener::from_std).collect();
@@ -247,16 +262,17 @@ impl Lobby {
     }
 
     fn let_in(&mut self, enter: impl Fn(std::net::TcpStream, IpAddr, Door, Guest)) {
+        // Said first, so that a door that is given back from now on wakes us.
+        self.porter.wants.store(!self.speaking.is_empty(), Ordering::Relaxed);
+        fence(Ordering::SeqCst);
         while !self.speaking.is_empty() {
-            // Taken first, so that a door that closes now wakes us.
-            if self.porter.inside.fetch_add(1, Ordering::AcqRel) >= DOORS {
-                self.porter.inside.fetch_sub(1, Ordering::AcqRel);
-                return;
-            }
+            let Ok(permit) = self.porter.doors.clone().try_acquire_owned() else { return };
             let Some((socket, peer)) = self.speaking.pop_front() else { return };
             self.porter.guests.fetch_add(1, Ordering::Relaxed);
-            enter(socket.into(), peer, Door(self.porter.clone()), Guest(self.porter.clone()));
+            let door = Door { permit: Some(permit), porter: self.porter.clone() };
+            enter(socket.into(), peer, door, Guest(self.porter.clone()));
         }
+        self.porter.wants.store(false, Ordering::Relaxed);
     }
 
     /// Closes who has been silent too long.

@@ -4,22 +4,33 @@
 pub mod certificate;
 
 use super::Context;
+use super::lobby::Door;
 use certificate::{Certificate, CertificateError, Files};
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::server::ServerSessionMemoryCache;
 use rustls::{HandshakeKind, ServerConfig};
+use std::future::{Future, poll_fn};
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// For a whole handshake, once its first byte is there.
+/// For a whole handshake, once its first message is there; and for the first byte of a request after it.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Clients that are waited for at once, in a handshake or right after it. Each takes some 8 KB, of which rustls' buffer
+/// is the half; and with a round trip of 200 ms this many make 5,000 handshakes a second.
+const HANDSHAKES: usize = 1024;
+/// Whoever takes longer goes on only while there is a place left for others.
+const GRACE: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Plaintext and ciphertext that a session keeps where a socket takes nothing.
 const SESSION_BYTES: usize = 32 << 10;
 /// Sessions kept for clients that resume without a ticket, which is rare: TLS 1.2 without RFC 5077.
@@ -38,7 +49,11 @@ const HTTP_1: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
 pub struct Tls {
     acceptor: TlsAcceptor,
     pub certificate: Arc<Certificate>,
+    places: Semaphore,
 }
+
+/// A connection whose handshake is done and whose request has begun to come.
+pub type Secure = Box<TlsStream<TcpStream>>;
 
 impl Tls {
     /// Reads the certificate and its key.
@@ -55,36 +70,78 @@ impl Tls {
         config.ticketer = Ticketer::new().map_err(|error| CertificateError::unusable(cert, error))?;
         config.session_storage = ServerSessionMemoryCache::new(CACHED_SESSIONS);
         config.send_tls13_tickets = TICKETS;
-        Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), certificate })
+        let places = Semaphore::new(HANDSHAKES);
+        Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), certificate, places })
     }
 
-    /// Shakes hands, or counts why not.
-    pub async fn accept(&self, socket: TcpStream, peer: IpAddr, context: &Context) -> Option<TlsStream<TcpStream>> {
-        let mut first = [0];
-        if matches!(socket.peek(&mut first).await, Ok(1)) && first[0] != HANDSHAKE_RECORD {
-            context.metrics.tls_handshakes.with_label_values(&["plain"]).inc();
-            refuse_plain(socket).await;
-            return None;
-        }
-        let shaking = self.acceptor.accept_with(socket, |session| session.set_buffer_limit(Some(SESSION_BYTES)));
-        let (outcome, stream) = match timeout(HANDSHAKE_TIMEOUT, shaking).await {
-            Ok(Ok(stream)) => match stream.get_ref().1.handshake_kind() {
+    /// Shakes hands and waits for the first byte behind that, or counts why not. The client's messages are answered
+    /// within the door; it is waited for without one.
+    pub async fn accept(&self, socket: TcpStream, peer: IpAddr, door: Door, context: &Context) -> Option<Secure> {
+        let _place = self.places.acquire().await.ok()?;
+        let mut door = Some(door);
+        let mut shaking = Box::pin(self.shake(socket));
+        let shaken = poll_fn(|cx| {
+            let polled = shaking.as_mut().poll(cx);
+            door.take();
+            polled
+        });
+        let (outcome, stream) = match self.in_time(shaken).await {
+            Some(Ok(Some(stream))) => match stream.get_ref().1.handshake_kind() {
                 Some(HandshakeKind::Resumed) => ("resumed", Some(stream)),
                 _ => ("full", Some(stream)),
             },
-            Ok(Err(error)) => {
+            Some(Ok(None)) => ("plain", None),
+            Some(Err(error)) => {
                 if let Some(suppressed) = context.seldom.turn("tls") {
                     tracing::info!(%peer, %error, suppressed, "TLS handshake failed");
                 }
                 ("failed", None)
             }
-            Err(_) => {
+            None => {
                 context.refused("slow_handshake", peer);
                 ("slow", None)
             }
         };
+        drop(shaking);
         context.metrics.tls_handshakes.with_label_values(&[outcome]).inc();
-        stream
+        self.spoken(stream?, peer, context).await
+    }
+
+    /// Nothing comes of who speaks plain HTTP.
+    async fn shake(&self, socket: TcpStream) -> io::Result<Option<Secure>> {
+        let mut first = [0];
+        if matches!(socket.peek(&mut first).await, Ok(1)) && first[0] != HANDSHAKE_RECORD {
+            refuse_plain(socket).await;
+            return Ok(None);
+        }
+        let accepting = self.acceptor.accept_with(socket, |session| session.set_buffer_limit(Some(SESSION_BYTES)));
+        Ok(Some(Box::new(accepting.await?)))
+    }
+
+    /// Waits for the first byte of a request: before it, nothing of HTTP need be there.
+    async fn spoken(&self, mut stream: Secure, peer: IpAddr, context: &Context) -> Option<Secure> {
+        let (socket, session) = stream.get_mut();
+        // It may have come with the client's last message.
+        let has_come = session.process_new_packets().map_or(true, |state| state.plaintext_bytes_to_read() > 0);
+        if !has_come && self.in_time(socket.readable()).await.is_none() {
+            context.refused("slow_head", peer);
+            return None;
+        }
+        Some(stream)
+    }
+
+    /// Waits for a client; `None` where it takes too long, or longer than others can wait for its place.
+    async fn in_time<F: Future>(&self, work: F) -> Option<F::Output> {
+        let mut work = pin!(work);
+        let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+        let mut patience = GRACE;
+        loop {
+            match timeout(patience, work.as_mut()).await {
+                Ok(done) => return Some(done),
+                Err(_) if Instant::now() >= deadline || self.places.available_permits() == 0 => return None,
+                Err(_) => patience = LOOK_EVERY,
+            }
+        }
     }
 }
 
