@@ -9,8 +9,11 @@ mod slow;
 mod smuggling;
 
 use crate::support::authority::Authority;
+use crate::support::client::Connection;
 use crate::support::node::{Node, eventually};
+use crate::support::raw::trusting;
 use crate::support::stream::Stream;
+use rustls::ProtocolVersion::TLSv1_3;
 
 /// Memory that may stay after an attack: what an allocator keeps of its largest moment, generously.
 const MEMORY_KEPT: f64 = 24e6;
@@ -38,7 +41,7 @@ impl Target {
 
     fn of(node: Node, tls: Option<Authority>) -> Target {
         let connection = match &tls {
-            None => crate::support::client::Connection::open(node.listen),
+            None => Connection::open(node.listen),
             Some(authority) => super::transport::secure(node.listen, authority),
         };
         let witness = Stream::on(connection, "/events/witness", &[]).begun();
@@ -49,6 +52,23 @@ impl Target {
         target
     }
 
+    /// A connection such as its other clients have.
+    fn open(&self) -> Connection {
+        match &self.tls {
+            None => Connection::open(self.node.listen),
+            Some(authority) => super::transport::secure(self.node.listen, authority),
+        }
+    }
+
+    /// A connection for HTTP/2, of which nothing has been sent yet.
+    fn open_for_http2(&self) -> Connection {
+        let connection = Connection::open(self.node.listen);
+        match &self.tls {
+            None => connection,
+            Some(authority) => connection.secure(trusting(authority, &["h2"], &[TLSv1_3])),
+        }
+    }
+
     fn rss(&self) -> f64 {
         self.node.metric("process_resident_memory_bytes")
     }
@@ -56,14 +76,10 @@ impl Target {
     /// An event reaches the witness, and a newcomer is served.
     fn is_unharmed(&mut self) {
         self.published += 1;
-        let open = || match &self.tls {
-            None => crate::support::client::Connection::open(self.node.listen),
-            Some(authority) => super::transport::secure(self.node.listen, authority),
-        };
         let number = self.published.to_string();
-        assert_eq!(open().ask("POST", "/events/witness", &[], number.as_bytes()).head.status, 201);
+        assert_eq!(self.open().ask("POST", "/events/witness", &[], number.as_bytes()).head.status, 201);
         assert_eq!(self.witness.numbers(1), [self.published]);
-        drop(Stream::on(open(), "/events/witness", &[]).begun());
+        drop(Stream::on(self.open(), "/events/witness", &[]).begun());
         assert_eq!(self.node.page("/livez").head.status, 200);
     }
 

@@ -1,4 +1,4 @@
-//! Ten thousand connections that say nothing, or one byte, as far as the limit of files allows both ends.
+//! Ten thousand connections that say nothing, or not enough, as far as the limit of files allows both ends.
 
 use super::Target;
 use crate::support::client::Connection;
@@ -6,14 +6,21 @@ use crate::support::node::PATIENCE;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// As many as the file limit of this process leaves room for beside the other tests.
-pub fn number() -> usize {
+/// One such crowd at a time in this process.
+static ROOM: Mutex<()> = Mutex::new(());
+
+/// As many connections as the file limit of this process leaves room for beside the other tests, and the right to them.
+pub fn crowd() -> (usize, MutexGuard<'static, ()>) {
+    let right = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let files = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20) as usize;
-    files.saturating_sub(2_000).min(10_000)
+    let count = files.saturating_sub(2_000).min(10_000);
+    assert!(count >= 5_000, "the limit of files is too low for this test: {count}");
+    (count, right)
 }
 
 pub fn open(address: SocketAddr, count: usize) -> Vec<TcpStream> {
@@ -23,8 +30,7 @@ pub fn open(address: SocketAddr, count: usize) -> Vec<TcpStream> {
 
 #[test]
 fn silent_or_begun_they_cost_little_and_go() {
-    let count = number();
-    assert!(count >= 2_000, "the limit of files is too low for this test: {count}");
+    let (count, _right) = crowd();
     let mut target = Target::new(&[]);
     let mut sockets = open(target.node.listen, count);
     target.is_unharmed();
@@ -41,6 +47,30 @@ fn silent_or_begun_they_cost_little_and_go() {
         while matches!(socket.read(&mut bytes), Ok(n) if n > 0) {}
     }
     assert!(begun.elapsed() < PATIENCE * 8);
+    drop(sockets);
+    target.ends_as_before();
+}
+
+#[test]
+fn on_a_node_that_speaks_tls() {
+    let (count, _right) = crowd();
+    let mut target = Target::secure("half-open");
+    let mut sockets = open(target.node.listen, count);
+    target.is_unharmed();
+    // A third says nothing, a third begins a message, a third stops behind the first one.
+    let hello = super::slow::hello();
+    for (number, socket) in sockets.iter_mut().enumerate() {
+        let said = [0, 7, hello.len()][number % 3];
+        // One that the node has closed meanwhile takes nothing.
+        let _ = socket.write_all(&hello[..said]);
+    }
+    target.is_unharmed();
+    let grown = target.rss() - target.memory;
+    assert!(grown < count as f64 * 1_000.0 + 22e6, "{grown} bytes for {count} half-open connections");
+    for socket in &mut sockets {
+        socket.set_read_timeout(Some(PATIENCE * 4)).expect("an option");
+        while matches!(socket.read(&mut [0; 4096]), Ok(n) if n > 0) {}
+    }
     drop(sockets);
     target.ends_as_before();
 }
