@@ -4,6 +4,9 @@
 //! piece of an event stands unchanged in everybody's body, wherever it comes there. What is one subscriber's alone (a
 //! cursor over several channels, a comment) is a stored block. Only the checksum at the end is each stream's own.
 //!
+//! What a client is to see at once ends with an empty stored block, as zlib's flush does: some decoders (Go's
+//! `compress/flate`, which `net/http` uses unasked) keep what they have until they come to such a one.
+//!
 //! No piece refers to an earlier one: what one event contains never shows in the size of another. Within an event it
 //! does, as with any compression.
 
@@ -16,6 +19,8 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 const STORED: u8 = 0;
 /// The header of a stored block: that byte, the length and its complement.
 const STORED_HEADER: usize = 5;
+/// A stored block of nothing.
+const FLUSH: [u8; STORED_HEADER] = [STORED, 0, 0, 0xff, 0xff];
 /// The most that one stored block holds.
 const STORED_MOST: usize = u16::MAX as usize;
 /// What a flush to the edge of a byte adds at most, and room for blocks that do not compress.
@@ -33,9 +38,10 @@ pub fn pack(plain: &[u8]) -> Box<[u8]> {
         deflate.reset();
         deflate_into(deflate, plain, &mut packed)
     });
-    if !done || packed.len() >= plain.len() + STORED_HEADER {
+    if !done || packed.len() >= plain.len() + STORED_HEADER + FLUSH.len() {
         packed.clear();
         store(plain, &mut packed);
+        packed.extend_from_slice(&FLUSH);
     }
     packed.into_boxed_slice()
 }
@@ -95,9 +101,10 @@ impl Gzip {
     pub fn stored(&mut self, plain: &[u8], into: &mut Vec<u8>) {
         self.count(plain);
         store(plain, into);
+        into.extend_from_slice(&FLUSH);
     }
 
-    /// Makes a stored block of all that follows `mark`, where [`Gzip::room`] was called.
+    /// Makes a stored block of all that follows `mark`, where [`Gzip::room`] was called. Another piece has to follow.
     pub fn stored_from(&mut self, mark: usize, into: &mut Vec<u8>) {
         let plain = &into[mark + STORED_HEADER..];
         self.count(plain);
@@ -191,6 +198,17 @@ mod tests {
     fn text_shrinks() {
         let text = r#"{"id":17,"name":"a name","state":"open"},"#.repeat(50);
         assert!(pack(text.as_bytes()).len() < text.len() / 5);
+    }
+
+    #[test]
+    fn each_piece_ends_with_an_empty_block_that_makes_decoders_give_out_what_they_have() {
+        let noise: Vec<u8> = (0..2_000).map(|_| fastrand::u8(..)).collect();
+        for plain in [&b"data: 1\n\n"[..], &[b'x'; 2_000], &noise, b""] {
+            assert!(pack(plain).ends_with(&FLUSH), "{} bytes", plain.len());
+            let mut body = Vec::new();
+            Gzip::begin(&mut body).stored(plain, &mut body);
+            assert!(body.ends_with(&FLUSH), "{} bytes", plain.len());
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ import threading
 import time
 
 import jwt
+from relay import REQUEST
 from servers import LIMIT, Node, eventually
 from session import Ended
 
@@ -261,6 +262,51 @@ def gap(world):
     told = [json.loads(each["data"]) for each in session.events("fantail.gap")]
     right = len(told) == 1 and told[0]["reason"] == "trimmed" and told[0]["channel"] == world.channel
     return "told" if right and numbers(session) == [0, 5] else f"other: {told}"
+
+
+@case("compressed")
+def compressed(world):
+    """Nodes with `--compress on`: whether it asks for gzip, has each event before the next is there, and goes on after a kill."""
+    count, first, second = 20, world.node("--compress", "on"), world.node("--compress", "on")
+    world.relay.target = first.port
+    session = world.session()
+    session.by_hand = world.client.by_hand
+    # The option is curl's; the others ask by themselves, or not at all.
+    session.start(world.path(), options=["--compressed"])
+    session.wait_open()
+    # Large ones become smaller; small ones are only wrapped, and may be what a decoder sits on.
+    sent = [f"{number}" + " again and again" * 1000 * (number % 2) for number in range(count)]
+    got = lambda: [each["data"] for each in session.events()]
+    for data in sent[:10]:
+        world.publish(data=data)
+        session.wait("an event of a stream that goes on", lambda: data in got())
+    world.relay.hold()
+    world.relay.target = second.port
+    first.kill()
+    world.relay.cut()
+    for data in sent[10:]:
+        world.publish(data=data)
+    world.relay.release()
+    try:
+        session.wait("the last event", lambda: sent[-1] in got())
+    except Ended:
+        return f"{coding(world, session, sent)}, ends"
+    assert all(data in sent for data in got()), "data is changed"
+    return f"{coding(world, session, sent)}, {judged([sent.index(data) for data in got()], count)}"
+
+
+def coding(world, session, sent):
+    """What the streams were coded in, as their heads say, or, under TLS, their size."""
+    if world.tls():
+        passed = sum(len(each.down) for each in world.relay.connections)
+        told = {each["coding"] for each in session.of("answer")}
+        gzip = passed < len("".join(sent)) / 5
+        assert told <= ({"gzip"} if gzip else {""}), f"{passed} bytes of {told}"
+        return "gzip" if gzip else "plain"
+    streams = [bytes(each.down).lower() for each in world.relay.connections if REQUEST.search(bytes(each.up))]
+    found = {b"\r\ncontent-encoding: gzip\r\n" in each for each in streams if each}
+    assert len(found) == 1, [each[:500] for each in streams]
+    return "gzip" if found.pop() else "plain"
 
 
 @case("token")

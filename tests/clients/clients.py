@@ -49,6 +49,7 @@ USUAL = {
     "drained": "exact",
     "several": "exact",
     "gap": "told",
+    "compressed": "gzip, exact",
     "token": "header",
     "unauthorized": "stops",
     "too_many": "stops",
@@ -156,7 +157,7 @@ CLIENTS = [
         "aiohttp-sse-client",
         differs=TELLS | {
             "lines": "changed", "large": "fails", "killed": "ends", "early": "ends", "several": "ends", "gap": "ends",
-            "retry": "ends",
+            "compressed": "gzip, ends", "retry": "ends",
         },
         notes=["It connects again only after a stream that the server has ended; a broken one raises out of the iteration. Make a "
                "new one, with the last id in its headers.",
@@ -190,7 +191,8 @@ CLIENTS = [
          notes=["A line above 256 KiB raises `DataBufferLimitException`: `codecs().maxInMemorySize(…)`.",
                 "Every block becomes an event, heartbeats and the bare `id:` as well: pass over those without data."]),
     Client("reqwest-eventsource", "Rust `reqwest-eventsource`", "cargo reqwest-eventsource",
-           [BUILT / "rust" / "debug" / "fantail-clients"], differs=TELLS | {"early": "loses"},
-           notes=["It forgets an id that came without data: begin with `since=` and an id."]),
-    python("curl", by_hand=True, order={"options": []}, notes=["`-N`, or its output waits in a buffer."]),
+           [BUILT / "rust" / "debug" / "fantail-clients"], differs=TELLS | {"early": "loses", "compressed": "plain, exact"},
+           notes=["It forgets an id that came without data: begin with `since=` and an id.",
+                  "It asks for gzip with reqwest's feature `gzip`."]),
+    python("curl", by_hand=True, order={"options": []}, notes=["`-N`, or its output waits in a buffer.", "`--compressed` asks for gzip."]),
 ]

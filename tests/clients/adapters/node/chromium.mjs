@@ -21,7 +21,9 @@ await page.exposeFunction("say", say);
 const network = await context.newCDPSession(page);
 await network.send("Network.enable");
 network.on("Network.responseReceived", ({ response }) => {
-  if (response.url.includes("/events")) say("answer", { status: response.status, protocol: response.protocol });
+  if (!response.url.includes("/events")) return;
+  const coding = Object.entries(response.headers).find(([name]) => name.toLowerCase() === "content-encoding")?.[1] ?? "";
+  say("answer", { status: response.status, protocol: response.protocol, coding });
 });
 await page.goto(origin + "/page", { timeout: 150_000 });
 await page.evaluate(page_[order.program], order);
