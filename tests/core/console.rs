@@ -293,7 +293,7 @@ fn top_prints_the_cluster_where_there_is_no_terminal() {
         let output = top(&format!("http://{}", node.admin));
         let text = String::from_utf8(output.stdout).expect("text");
         output.status.success()
-            && text.starts_with("1 nodes  1 of ")
+            && text.starts_with("1 node  1 of ")
             && text.lines().any(|line| line.starts_with("orders"))
     });
     let wrong = top(&format!("http://{}", node.listen));

@@ -115,8 +115,9 @@ fn table(head: &[&str], mut rows: Vec<Vec<String>>) -> String {
 fn summary(cluster: &Cluster) -> String {
     let sum = |of: fn(&Record) -> f64| cluster.nodes.iter().map(of).sum::<f64>();
     format!(
-        "{} nodes  {} of {} connections  {} events in/s  {} deliveries/s",
+        "{} {}  {} of {} connections  {} events in/s  {} deliveries/s",
         cluster.nodes.len(),
+        if cluster.nodes.len() == 1 { "node" } else { "nodes" },
         sum(|node| node.connections as f64),
         sum(|node| node.connection_limit as f64),
         sum(|node| node.events_in),
@@ -142,8 +143,14 @@ fn node_cells(node: &Record, own: &str) -> [String; 10] {
         format!("{:.0} %", node.cpu * 100.0),
         format!("{:.1} MiB", node.memory_bytes as f64 / 1_048_576.0),
         format!("{} {}", if link.up { "up" } else { "DOWN" }, plain(follow)),
-        humantime::format_duration(std::time::Duration::from_secs(node.uptime_seconds / 60 * 60)).to_string(),
+        uptime(node.uptime_seconds),
     ]
+}
+
+/// Whole minutes from the first one on.
+fn uptime(seconds: u64) -> String {
+    let shown = if seconds < 60 { seconds } else { seconds / 60 * 60 };
+    humantime::format_duration(std::time::Duration::from_secs(shown)).to_string()
 }
 
 fn channel_cells(row: &super::Row) -> [String; 4] {
@@ -183,6 +190,11 @@ mod tests {
         terminal.draw(|frame| view.draw(frame)).unwrap();
         let shown = terminal.backend().to_string();
         assert!(shown.contains("http://n: connection refused") && shown.contains("orders"), "{shown}");
+    }
+
+    #[test]
+    fn a_young_node_has_an_age() {
+        assert_eq!([0, 59, 60, 7_259].map(uptime), ["0s", "59s", "1m", "2h"]);
     }
 
     #[test]

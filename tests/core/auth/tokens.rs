@@ -31,6 +31,24 @@ fn a_token_opens_what_its_patterns_cover() {
 }
 
 #[test]
+fn past_events_are_for_whoever_may_subscribe() {
+    let folder = Folder::new();
+    let node = node(&folder, &[]);
+    let token = |rights: serde_json::Value| bearer(&signed(json!({"sub": "alice", "fantail": rights}))).1;
+    let reader = token(json!({"subscribe": ["user.{sub}.**"], "publish": ["user.{sub}.**"]}));
+    let writer = token(json!({"publish": ["**"]}));
+    let ask = |method, target, token: &str| node.ask(method, target, &[("Authorization", token)], "1");
+    assert_eq!(ask("POST", "/events/user.alice.inbox", &reader).head.status, 201);
+    let page = ask("GET", "/history/user.alice.inbox", &reader);
+    assert_eq!((page.head.status, &page.json()["events"][0]["data"]), (200, &"1".into()));
+    ask("GET", "/history/user.bob.inbox", &reader).problem(403, "forbidden");
+    ask("GET", "/history/user.alice.inbox", &writer).problem(403, "forbidden");
+    assert_eq!(ask("HEAD", "/history/user.bob.inbox", &reader).head.status, 403);
+    ask("GET", "/history/user.alice.inbox", "Bearer x.y.z").problem(401, "bad_token");
+    node.get("/history/user.alice.inbox").problem(401, "unauthorized");
+}
+
+#[test]
 fn claims_may_have_other_names() {
     let folder = Folder::new();
     let names = [
