@@ -12,7 +12,7 @@ pub use redis_access::RedisAccess;
 pub use transport::Transport;
 pub use values::{Compress, Follow, RedisUrl, RetryRange, Switch, UnreadyAfter, WhenFull, without_credentials};
 pub(crate) use values::{DAY, HOUR, MINUTE, SECOND, SHORTEST, bytes, duration, duration_or_never, key_prefix, number};
-pub(crate) use values::{origin, redis_url, retry_range, truth, unready_after};
+pub(crate) use values::{node_url, origin, redis_url, retry_range, truth, unready_after};
 
 use clap::Args;
 use ipnet::IpNet;

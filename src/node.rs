@@ -22,7 +22,7 @@ use crate::hub::{self, Hub, Idle, catch_up};
 use crate::limits::{Caps, Limits, Rate, connection_limit, raise_descriptor_limit};
 use crate::metrics::Metrics;
 use crate::pace;
-use crate::roster::{Roster, Sources};
+use crate::roster::{Entrance, Roster, Sources};
 use crate::telemetry::Seldom;
 use crate::telemetry::trace::Deliveries;
 use bytes::Bytes;
@@ -65,6 +65,14 @@ pub enum StartError {
     Tls(#[from] CertificateError),
     #[error("the node does not start: {0}")]
     System(#[from] std::io::Error),
+}
+
+/// How clients come in: by the URL that is given for them, else by the first address that the node listens on.
+fn entrance(settings: &Serve, listen: &[SocketAddr]) -> Entrance {
+    let first = listen.first().copied().unwrap_or(settings.listen[0]);
+    let scheme = if settings.transport.tls().is_some() { "https" } else { "http" };
+    let address = settings.transport.public_url.clone().unwrap_or_else(|| format!("{scheme}://{first}"));
+    Entrance { port: first.port(), address, auth: settings.auth.mode.name().into() }
 }
 
 /// A running node.
@@ -229,7 +237,7 @@ impl Node {
         let tell = move |order| tell.disconnect(&order);
         runtime.spawn(control::follow(backplane.clone(), auth.revocations.clone(), metrics.clone(), tell));
         runtime.spawn(catch_up::run(hub.clone(), couriers, desk_requests));
-        runtime.spawn(roster.run(listen.first().map_or(0, SocketAddr::port)));
+        runtime.spawn(roster.run(entrance(&context.settings, &listen)));
         runtime.spawn(tidy(hub.clone()));
         if context.settings.demo {
             runtime.spawn(demo(backplane.clone()));

@@ -199,16 +199,6 @@ fn channel(name: &str) -> Result<Channel, String> {
     Ok(channel)
 }
 
-/// The base URL of a node, without a slash at its end.
-fn node_url(text: &str) -> Result<String, String> {
-    let uri: hyper::Uri = text.parse().map_err(|_| "not a URL such as http://127.0.0.1:8080".to_owned())?;
-    match uri.scheme_str() {
-        Some("http" | "https") if uri.query().is_some() => Err("the URL of a node has no query".into()),
-        Some("http" | "https") => Ok(text.trim_end_matches('/').to_owned()),
-        _ => Err("not a URL such as http://127.0.0.1:8080".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,7 +43,7 @@ pub struct Publish {
     #[arg(long, value_name = "MS", value_parser = config::number(0..=86_400_000_u64))]
     retry: Option<u64>,
     /// The node to publish to.
-    #[arg(long, env = "FANTAIL_URL", value_name = "URL", value_parser = super::node_url)]
+    #[arg(long, env = "FANTAIL_URL", value_name = "URL", value_parser = crate::config::node_url)]
     #[arg(default_value = "http://127.0.0.1:8080")]
     url: String,
     #[command(flatten)]

@@ -38,7 +38,7 @@ pub struct Tail {
     #[arg(value_name = "CHANNELS", required = true, value_delimiter = ',', value_parser = super::channel)]
     channels: Vec<crate::channel::Channel>,
     /// Nodes, tried in turn; repeat it, or separate them by commas.
-    #[arg(long, env = "FANTAIL_URL", value_name = "URL", value_delimiter = ',', value_parser = super::node_url)]
+    #[arg(long, env = "FANTAIL_URL", value_name = "URL", value_delimiter = ',', value_parser = crate::config::node_url)]
     #[arg(default_value = "http://127.0.0.1:8080")]
     url: Vec<String>,
     #[command(flatten)]

@@ -33,7 +33,7 @@ const CHANNELS: usize = 200;
 #[derive(Args, Clone, Debug)]
 pub struct Top {
     /// The operators' listener of any node.
-    #[arg(long, env = "FANTAIL_ADMIN_URL", value_name = "URL", value_parser = super::node_url)]
+    #[arg(long, env = "FANTAIL_ADMIN_URL", value_name = "URL", value_parser = crate::config::node_url)]
     #[arg(default_value = "http://127.0.0.1:9090")]
     url: String,
     #[command(flatten)]

@@ -21,6 +21,17 @@ pub enum AuthMode {
     Forward,
 }
 
+impl AuthMode {
+    /// As the flag has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            AuthMode::None => "none",
+            AuthMode::Jwt => "jwt",
+            AuthMode::Forward => "forward",
+        }
+    }
+}
+
 /// Which header trusted proxies write the client's address into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ForwardedHeader {

@@ -1,13 +1,17 @@
 //! Settings of how clients reach a node: TLS, HTTP/2, proxies in front.
 
 use super::Contradiction;
-use super::values::{number, truth};
+use super::values::{node_url, number, truth};
 use clap::Args;
 use std::path::PathBuf;
 
 /// See the module.
 #[derive(Args, Clone, Debug)]
 pub struct Transport {
+    /// Where clients reach the cluster, such as https://events.example.org: shown by the console, which cannot know of
+    /// proxies in front.
+    #[arg(long, env = "FANTAIL_PUBLIC_URL", value_name = "URL", value_parser = node_url)]
+    pub public_url: Option<String>,
     /// File with the certificate and its chain, PEM: all of --listen then speaks TLS. Read again when it changes.
     #[arg(long, env = "FANTAIL_TLS_CERT", value_name = "PATH")]
     pub tls_cert: Option<PathBuf>,

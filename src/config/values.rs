@@ -226,6 +226,16 @@ pub fn without_credentials(url: &str) -> String {
     }
 }
 
+/// The base URL of a node, without a slash at its end.
+pub(crate) fn node_url(text: &str) -> Result<String, String> {
+    let uri: hyper::Uri = text.parse().map_err(|_| "not a URL such as http://127.0.0.1:8080".to_owned())?;
+    match uri.scheme_str() {
+        Some("http" | "https") if uri.query().is_some() => Err("the URL of a node has no query".into()),
+        Some("http" | "https") => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err("not a URL such as http://127.0.0.1:8080".into()),
+    }
+}
+
 /// `*`, `null` or an origin as browsers write it (RFC 6454, section 6.2): scheme and host in lower case, no path.
 pub(crate) fn origin(text: &str) -> Result<String, String> {
     if text == "*" || text == "null" {

@@ -55,6 +55,16 @@ pub struct Roster {
     gone: Mutex<Vec<String>>,
 }
 
+/// How clients come in, for the record.
+pub struct Entrance {
+    /// For the node's name.
+    pub port: u16,
+    /// A URL without a slash at its end.
+    pub address: String,
+    /// The name of the way to authorize.
+    pub auth: String,
+}
+
 /// How many subscribers a channel has, as far as nodes have said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Audience {
@@ -89,10 +99,10 @@ impl Roster {
         self.name.get().unwrap_or(&self.id)
     }
 
-    /// Makes records and writes them until the node ends. `port`: where clients connect, for the name.
-    pub async fn run(self: Arc<Roster>, port: u16) {
+    /// Makes records and writes them until the node ends.
+    pub async fn run(self: Arc<Roster>, entrance: Entrance) {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let _ = self.name.set(format!("{host}:{port}"));
+        let _ = self.name.set(format!("{host}:{}", entrance.port));
         let mut sampler = Sampler::new(&self.sources);
         let mut counts = Counts::new(&self.id);
         let mut every = pace::in_step(BEAT);
@@ -101,6 +111,8 @@ impl Roster {
             let mut record = sampler.sample(&self.sources);
             record.id.clone_from(&self.id);
             self.name().clone_into(&mut record.name);
+            record.address.clone_from(&entrance.address);
+            record.auth.clone_from(&entrance.auth);
             record.at_ms = self.now_ms();
             self.own.send_replace(Arc::new(record.clone()));
             let shared = self.sources.hub.backplane.keeps_notes();

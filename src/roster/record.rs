@@ -13,6 +13,10 @@ pub struct Record {
     pub id: String,
     /// For people: host and port.
     pub name: String,
+    /// Where clients connect, a URL: `--public-url`, else the address that it listens on.
+    pub address: String,
+    /// What clients need: `none`, `jwt` or `forward`.
+    pub auth: String,
     pub version: String,
     /// When it was made, in Unix milliseconds by the backplane's clock.
     pub at_ms: u64,

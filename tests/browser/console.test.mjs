@@ -1,8 +1,10 @@
 // The console as operators use it: the cluster, channels, the viewer, what may be changed.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { launch, open, picture, shows } from "./browser.mjs";
-import { eventually, Node, Place, Redis } from "./servers.mjs";
+import { eventually, LIMIT, Node, Place, Redis } from "./servers.mjs";
 
 const place = new Place();
 let browser, redis, first, second;
@@ -131,7 +133,33 @@ test("copy as curl gives a command that a shell takes as it is meant", async () 
   await page.getByRole("button", { name: "Copy as curl" }).click();
   await shows(page, "#viewer", "copied");
   const line = await page.evaluate(() => navigator.clipboard.readText());
-  assert.equal(line, "curl -N 'http://NODE/events/user.42?events=it'\\''s%2Cb'");
+  assert.equal(line, `curl -N 'http://${first.clients}/events/user.42?events=it'\\''s%2Cb'`);
+
+  // A shell gets events with it; the final one ends the command.
+  await page.getByLabel("Only types").fill("");
+  await page.getByRole("button", { name: "Copy as curl" }).click();
+  await shows(page, "#viewer", "user.42'");
+  redis.add("user.42", { data: "x", final: "1" });
+  const command = (await page.evaluate(() => navigator.clipboard.readText())).replace(/'$/, "?since=earliest'");
+  const got = execFileSync("sh", ["-c", command], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], timeout: LIMIT });
+  assert.match(got, /\ndata: x\n/);
+  assert.deepEqual(page.noted, []);
+});
+
+test("copy as curl has the address that clients use, and says who has to show what", async () => {
+  const copied = async (url) => {
+    const page = await open(browser, `${url}#/channel/a`, { permissions: ["clipboard-read", "clipboard-write"] });
+    await shows(page, "#viewer", "live");
+    await page.getByRole("button", { name: "Copy as curl" }).click();
+    await shows(page, "#viewer", "copied");
+    return page.evaluate(() => navigator.clipboard.readText());
+  };
+  const everywhere = await Node.start(place, redis, "--listen", "0.0.0.0:0");
+  assert.equal(await copied(everywhere.url), `curl -N 'http://127.0.0.1:${everywhere.clients.split(":")[1]}/events/a'`);
+  writeFileSync(`${place.folder}/key`, "0123456789abcdef0123456789abcdef");
+  const known = await Node.start(place, redis, "--public-url", "https://events.example.org/sse/",
+    "--auth", "jwt", "--jwt-key", `${place.folder}/key`);
+  assert.equal(await copied(known.url), "curl -N -H 'Authorization: Bearer TOKEN' 'https://events.example.org/sse/events/a'");
 });
 
 test("publishing and draining are for nodes that allow it", async () => {

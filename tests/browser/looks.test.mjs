@@ -114,6 +114,6 @@ test("a screen reader is told what changes", async () => {
   const roles = await page.locator("[role=status]").evaluateAll((all) => all.map((each) => each.id));
   assert.deepEqual(roles.sort(), ["p-said", "state", "viewer"]);
   await eventually("headings in order", async () =>
-    (await page.getByRole("heading").evaluateAll((all) => all.map((each) => each.tagName).join())) === "H1,H2");
+    (await page.getByRole("heading").evaluateAll((all) => all.map((each) => each.tagName).join())) === "H1,H2,H2");
   assert.equal(await page.locator("html").getAttribute("lang"), "en");
 });

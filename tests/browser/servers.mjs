@@ -68,8 +68,9 @@ export class Node {
   /** Starts it, again on the ports that it had. */
   async begin() {
     const store = this.redis ? ["--redis", "unix:" + this.redis.socket] : [];
+    const listen = this.flags.includes("--listen") ? [] : ["--listen", this.clients];
     this.process = this.place.start(process.env.FANTAIL_BIN, [
-      "serve", ...store, "--listen", this.clients, "--admin-listen", this.admin, ...this.flags,
+      "serve", ...store, ...listen, "--admin-listen", this.admin, ...this.flags,
     ]);
     const banner = await eventually("a node starts", () => {
       const log = this.process.log();
