@@ -121,6 +121,16 @@ impl Subscription {
         })
     }
 
+    /// Whether it resumes at an id that is no position in these channels.
+    pub fn is_foreign(&self) -> bool {
+        match &self.resume {
+            Resume::None => false,
+            Resume::Foreign => true,
+            // It says where, but not in which of these channels.
+            Resume::Cursor(cursor) => matches!(cursor, Cursor::Single(_)) && self.channels.len() > 1,
+        }
+    }
+
     /// The position that this client resumes `channel` at.
     pub fn resume_at(&self, channel: &Channel) -> Option<Position> {
         match &self.resume {

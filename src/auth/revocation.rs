@@ -180,6 +180,11 @@ impl Revocations {
         self.known.send_replace(true);
     }
 
+    /// Whether the history has been read.
+    pub fn is_known(&self) -> bool {
+        *self.known.borrow()
+    }
+
     /// Waits until the history has been read once.
     pub async fn known(&self) {
         if *self.known.borrow() {

@@ -6,7 +6,7 @@ use super::mirror::Mirror;
 use super::post::{CatchUp, Framing, Page, Terms};
 use super::run::Courier;
 use super::subscriber::{Arrival, Behind, Composed, Leg, Plain, Rest, Route};
-use crate::cursor::{Place, write_cursor, write_position};
+use crate::cursor::{Place, name_hash, write_cursor, write_position};
 use crate::frame::{Frame, Standing};
 use crate::gzip::Gzip;
 use std::io::{self, Write};
@@ -315,7 +315,7 @@ fn write_frame(composed: &mut Composed, index: usize, frame: &Frame, into: &mut 
 }
 
 impl Composed {
-    /// The `id:` line of where all legs are.
+    /// The `id:` line of where all legs are, and of where it stands in channels whose legs are still to come.
     pub fn write_id(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(b"id: ");
         match self.terms.ids {
@@ -326,14 +326,16 @@ impl Composed {
                     hash: leg.feed.hash,
                     at: leg.position,
                 });
-                write_cursor(into, form, places);
+                let owed = self.ticket().map_or(&[][..], |ticket| &ticket.owed);
+                let late = owed.iter().map(|(channel, at)| Place { channel, hash: name_hash(channel), at: *at });
+                write_cursor(into, form, places.chain(late));
             }
         }
         into.push(b'\n');
     }
 
     /// The same as a part of the body.
-    fn write_own_id(&mut self, into: &mut Vec<u8>) {
+    pub fn write_own_id(&mut self, into: &mut Vec<u8>) {
         let mark = self.gzip().map(|_| Gzip::room(into));
         self.write_id(into);
         if let (Some(mark), Some(gzip)) = (mark, gzip_of(&mut self.rest)) {

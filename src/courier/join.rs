@@ -5,7 +5,7 @@ use super::leave::Reason;
 use super::mirror::{Member, Mirror};
 use super::post::{LegStart, Newcomer, Opening, Waiting};
 use super::run::{Courier, TICK};
-use super::subscriber::{Behind, Composed, Leg, Rest, Route, Subscriber, Ticket};
+use super::subscriber::{Behind, Composed, Leg, Rest, Route, Subscriber};
 use crate::frame::Standing;
 
 impl Courier {
@@ -38,48 +38,76 @@ impl Courier {
         }
         let admitted = self.admit(key, stay, seen, &start);
         match start {
-            Waiting::Ready(opening) if !admitted => opening.legs.into_iter().for_each(|leg| self.give_up(&leg.feed)),
-            Waiting::Ready(opening) => self.seat(key, opening),
-            Waiting::Held(ticket, here) => {
+            Waiting::Ready(opening) | Waiting::Held(_, opening) if !admitted => {
+                opening.legs.into_iter().for_each(|leg| self.give_up(&leg.feed));
+            }
+            Waiting::Ready(opening) => {
+                self.seat(key, opening.legs);
+                self.begin(key);
+            }
+            Waiting::Held(ticket, opening) => {
+                self.tickets.insert(ticket.number, key);
                 if let Route::Composed(composed) = &mut self.subscribers[key as usize].route {
-                    composed.rest().ticket = Some(Ticket { number: ticket, here });
+                    composed.rest().ticket = Some(ticket);
                 }
-                self.tickets.insert(ticket, key);
+                if !opening.legs.is_empty() {
+                    self.seat(key, opening.legs);
+                    self.begin(key);
+                }
             }
         }
     }
 
-    /// The legs of a subscriber that had to wait for them.
-    pub fn seat_held(&mut self, ticket: u64, opening: Opening) {
-        match self.tickets.remove(&ticket) {
-            Some(key) => self.seat(key, opening),
+    /// Legs of a subscriber that had to wait for them. `more`: others will follow.
+    pub fn seat_held(&mut self, ticket: u64, opening: Opening, more: bool) {
+        let key = match more {
+            true => self.tickets.get(&ticket).copied(),
+            false => self.tickets.remove(&ticket),
+        };
+        let Some(key) = key else {
             // It left meanwhile.
-            None => opening.legs.into_iter().for_each(|leg| self.give_up(&leg.feed)),
+            return opening.legs.into_iter().for_each(|leg| self.give_up(&leg.feed));
+        };
+        self.seat(key, opening.legs);
+        let Route::Composed(composed) = &mut self.subscribers[key as usize].route else { return };
+        if !more {
+            composed.rest().ticket = None;
         }
+        begin_blocks(&mut self.scratch);
+        composed.write_own_id(&mut self.scratch);
+        composed.skipped = false;
+        composed.write_own(&[b"\n", &opening.preamble[..]].concat(), &mut self.scratch);
+        // Behind what may be left of a comment or of events: those have moved the id already.
+        let bytes = framed(&mut self.scratch, composed.framing);
+        composed.rest().leftover.extend_from_slice(bytes);
+        self.begin(key);
     }
 
-    /// Gives a subscriber its legs, and what is due on them already.
-    fn seat(&mut self, key: u32, opening: Opening) {
+    /// Gives a subscriber legs, behind those that it has.
+    fn seat(&mut self, key: u32, starts: Vec<LegStart>) {
         let Route::Composed(composed) = &mut self.subscribers[key as usize].route else { return };
         let mut rest = composed.rest.take().unwrap_or_default();
-        rest.ticket = None;
+        let there = std::mem::take(&mut composed.legs).into_vec();
+        self.around.metrics.subscriptions.add(starts.len() as i64);
         // Not collected: that would keep the letter's larger allocation, and holes behind what is cut off.
-        let mut legs = Vec::with_capacity(opening.legs.len());
-        for (index, leg) in opening.legs.into_iter().enumerate() {
-            legs.push(self.take_place(key, index, leg, &mut rest));
+        let mut legs = Vec::with_capacity(there.len() + starts.len());
+        legs.extend(there);
+        for start in starts {
+            if let Some(ticket) = &mut rest.ticket {
+                ticket.owed.retain(|(channel, _)| *channel != start.feed.channel);
+            }
+            legs.push(self.take_place(key, legs.len(), start, &mut rest));
         }
-        self.around.metrics.subscriptions.add(legs.len() as i64);
         let Route::Composed(composed) = &mut self.subscribers[key as usize].route else { return };
         composed.legs = legs.into_boxed_slice();
         composed.rest = Some(rest);
-        if !opening.preamble.is_empty() {
-            begin_blocks(&mut self.scratch);
-            composed.write_own(&opening.preamble, &mut self.scratch);
-            // Behind what may be left of a comment.
-            let bytes = framed(&mut self.scratch, composed.framing);
-            composed.rest().leftover.extend_from_slice(bytes);
+    }
+
+    /// Writes what is due on new legs already.
+    fn begin(&mut self, key: u32) {
+        if let Route::Composed(composed) = &mut self.subscribers[key as usize].route {
+            composed.tidy();
         }
-        composed.tidy();
         self.settle(key);
         if !self.subscribers[key as usize].blocked && self.flow(key, None) {
             self.settle(key);

@@ -25,6 +25,7 @@ pub use passes::Stay;
 pub use pipe::Cutter;
 pub use post::{CatchUp, Framing, LegStart, Letter, Newcomer, Opening, Page, Post, Terms, Waiting};
 pub use socket::Socket;
+pub use subscriber::Ticket;
 
 use crate::auth::revocation::{Disconnect, Revocations};
 use crate::config::RetryRange;

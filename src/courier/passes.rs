@@ -63,7 +63,7 @@ impl Courier {
     /// Notes what a newcomer brings. False where a revocation meant it on its way here: it is to get no event.
     pub fn admit(&mut self, key: u32, stay: Option<Box<Stay>>, seen: u64, start: &Waiting) -> bool {
         let channels: Vec<Channel> = match start {
-            Waiting::Ready(opening) if self.around.revocations.count() != seen => {
+            Waiting::Ready(opening) | Waiting::Held(_, opening) if self.around.revocations.count() != seen => {
                 opening.legs.iter().map(|leg| leg.feed.channel.clone()).collect()
             }
             _ => Vec::new(),

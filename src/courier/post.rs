@@ -2,6 +2,7 @@
 
 use super::passes::Stay;
 use super::socket::Socket;
+use super::subscriber::Ticket;
 use crate::auth::revocation::Disconnect;
 use crate::channel::Channel;
 use crate::cursor::Form;
@@ -14,7 +15,6 @@ use parking_lot::Mutex;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use tokio::sync::oneshot;
 
 /// Letters that wait for the courier. A mutex and one flag: one wake covers many letters.
 pub struct Post {
@@ -37,8 +37,8 @@ pub struct Mail {
 pub enum Letter {
     /// A new subscriber, its response head written.
     Join(Box<Newcomer>),
-    /// The legs of a subscriber that came while the backplane was away.
-    Legs { ticket: u64, start: Opening },
+    /// Legs of a subscriber that came while their part of the backplane was away; `more`: others will follow.
+    Legs { ticket: u64, start: Opening, more: bool },
     /// That subscriber cannot be given what it asked for: end it.
     Dismiss { ticket: u64 },
     /// History that a leg behind the tail asked for.
@@ -76,15 +76,14 @@ pub struct Newcomer {
 pub enum Waiting {
     /// It does.
     Ready(Opening),
-    /// Not yet: its legs come with a later letter of this ticket. The sender is dropped when it leaves, so that
-    /// nobody goes on looking for them.
-    Held(u64, oneshot::Sender<()>),
+    /// Not in all of its channels: legs come with later letters of this ticket.
+    Held(Ticket, Opening),
 }
 
 /// Where a subscription begins.
 pub struct Opening {
     pub legs: Vec<LegStart>,
-    /// Written before the first event, in event-stream format; empty where the head carried it already.
+    /// Written behind the `id:` of legs that come by letter, in event-stream format; empty where the head carried all.
     pub preamble: Vec<u8>,
 }
 

@@ -163,7 +163,7 @@ impl Courier {
     fn open(&mut self, letter: Letter) {
         match letter {
             Letter::Join(newcomer) => self.join(*newcomer),
-            Letter::Legs { ticket, start } => self.seat_held(ticket, start),
+            Letter::Legs { ticket, start, more } => self.seat_held(ticket, start, more),
             Letter::Dismiss { ticket } => {
                 if let Some(key) = self.tickets.get(&ticket) {
                     self.dead.push((*key, Reason::Drain));

@@ -2,6 +2,7 @@
 
 use super::post::{Framing, Terms};
 use super::socket::Socket;
+use crate::channel::Channel;
 use crate::frame::{Frame, Rank, Standing};
 use crate::gzip::Gzip;
 use crate::hub::feed::Feed;
@@ -64,7 +65,7 @@ pub struct Rest {
     pub leftover: Vec<u8>,
     /// Legs that are behind the tail.
     pub behind: Vec<(u16, Behind)>,
-    /// Set while no legs have come.
+    /// Set while legs are still to come.
     pub ticket: Option<Ticket>,
 }
 
@@ -99,11 +100,12 @@ pub struct Behind {
     pub given: u32,
 }
 
-/// Names the letter that brings the legs, and tells who looks for them that the subscriber is still here.
+/// Names the letters that bring legs, and tells who looks for them that the subscriber is still here.
 pub struct Ticket {
     pub number: u64,
-    #[expect(dead_code, reason = "it tells by being dropped with the subscriber")]
     pub here: oneshot::Sender<()>,
+    /// Where it stands in channels without a leg: as it came, so that no `id:` forgets them.
+    pub owed: Vec<(Channel, Position)>,
 }
 
 /// Where a page leads to.

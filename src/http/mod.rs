@@ -14,6 +14,7 @@ pub mod flood;
 pub mod head;
 pub mod history;
 pub mod http2;
+mod joining;
 pub mod lobby;
 pub mod proxy_header;
 pub mod publish;

@@ -1,22 +1,24 @@
 //! Subscribing: from an admitted request to a subscriber on a courier.
 //!
 //! The socket has left hyper. Here its channels are joined, its head is written, and it is handed over. Where the
-//! backplane does not answer, the head goes out anyway and the legs follow when it does.
+//! backplane, or a part of it, does not answer, the head goes out anyway, with the legs that there are, and the others
+//! follow when it does.
 
 use super::Context;
+use super::joining::{Joined, Joins, Refused, joins};
 use super::reject::{Code, Problem};
 use super::route::Admitted;
 use super::wire::Wire;
-use crate::auth::{Pass, now_ms};
+use crate::auth::now_ms;
 use crate::backplane::{BackplaneError, Link};
-use crate::courier::{LegStart, Letter, Newcomer, Opening, Stay, Terms, Waiting};
+use crate::channel::Channel;
+use crate::courier::{LegStart, Letter, Newcomer, Opening, Stay, Terms, Ticket, Waiting};
 use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
 use crate::gzip::Gzip;
-use crate::hub::join::{JoinError, Outcome, Start, Want};
+use crate::hub::join::{JoinError, Outcome, Start, foreign_gap};
 use crate::position::Position;
-use crate::subscription::{Resume, Since, Subscription};
+use crate::subscription::{Resume, Subscription};
 use crate::telemetry::trace::spans;
-use futures_util::future::try_join_all;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,87 +30,22 @@ use tokio::time::timeout;
 const HOLD_AFTER: Duration = Duration::from_secs(1);
 /// The same while the backplane is known to be down: only what is in memory can be joined.
 const HOLD_SOON: Duration = Duration::from_millis(5);
-/// Between tries while the backplane is down.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// Joins, answers and hands over; ends the connection where that fails.
 pub async fn begin(wire: Wire, admitted: Admitted, context: Arc<Context>) {
     let peer = admitted.client;
     let subscription = Arc::new(admitted.subscription.clone());
     let pass = admitted.access.pass();
-    let mut joining = Box::pin(join_all(subscription.clone(), (pass, admitted.access.seen), context.clone()));
+    let mut joins = joins(subscription, (pass, admitted.access.seen), context.clone());
     let down = *context.hub.backplane.link().borrow() == Link::Down;
-    match timeout(if down { HOLD_SOON } else { HOLD_AFTER }, joining.as_mut()).await {
+    match timeout(if down { HOLD_SOON } else { HOLD_AFTER }, joins.all()).await {
         Ok(Ok(starts)) => {
-            drop(joining);
+            drop(joins);
             start(wire, peer, admitted, &context, starts).await;
         }
         Ok(Err(error)) => refuse(wire, peer, &admitted, &context, error).await,
-        Err(_) => hold(wire, peer, admitted, &context, joining).await,
+        Err(_) => hold(wire, peer, admitted, &context, joins).await,
     }
-}
-
-/// Why somebody who was admitted gets no stream after all.
-enum Refused {
-    Join(JoinError),
-    /// Meant by a revocation that came meanwhile.
-    Revoked,
-}
-
-/// Joins every channel; tries again for as long as the backplane is down. What was revoked by then is refused.
-async fn join_all(
-    subscription: Arc<Subscription>,
-    (pass, seen): (Option<Box<Pass>>, u64),
-    context: Arc<Context>,
-) -> Result<Vec<Start>, Refused> {
-    let revocations = &context.auth.revocations;
-    loop {
-        let joins = subscription.channels.iter().map(|channel| {
-            let (want, newest) = want(&subscription, channel);
-            let hub = context.hub.clone();
-            async move { hub.join(channel, want, newest).await }
-        });
-        match try_join_all(joins).await {
-            Err(JoinError::Backplane(BackplaneError::Down(_))) => tokio::time::sleep(PAUSE).await,
-            Err(error) => return Err(Refused::Join(error)),
-            Ok(starts) => {
-                if let Some(pass) = &pass {
-                    revocations.known().await;
-                    if revocations.bars(pass.subject.as_ref(), pass.token_id.as_ref(), now_ms()) {
-                        return Err(Refused::Revoked);
-                    }
-                }
-                return match revocations.missed(seen, pass.as_deref(), &subscription.channels) {
-                    None => Ok(starts),
-                    Some(_) => Err(Refused::Revoked),
-                };
-            }
-        }
-    }
-}
-
-/// Where a subscription wants to begin in one of its channels.
-fn want(subscription: &Subscription, channel: &crate::channel::Channel) -> (Want, Option<usize>) {
-    match &subscription.resume {
-        Resume::Foreign => return (Want::Foreign, None),
-        Resume::Cursor(crate::cursor::Cursor::Single(_)) if subscription.channels.len() > 1 => {
-            // It says where, but not in which of these channels.
-            return (Want::Foreign, None);
-        }
-        Resume::Cursor(_) => {
-            return (subscription.resume_at(channel).map_or(Want::End, Want::Resume), None);
-        }
-        Resume::None => {}
-    }
-    let want = match subscription.since {
-        Since::Latest => Want::End,
-        Since::Earliest => Want::After(Position::ZERO),
-        // Of several channels at most one has the entry.
-        Since::After(position) if subscription.channels.len() > 1 => Want::After(position),
-        Since::After(position) => Want::Resume(position),
-        Since::From(ms) => Want::After(Position::new(ms, 0).before()),
-    };
-    (want, subscription.tail)
 }
 
 /// Writes the head and hands over.
@@ -120,7 +57,8 @@ async fn start(mut wire: Wire, peer: IpAddr, admitted: Admitted, context: &Conte
     }
     count_resumes(&admitted.subscription, &starts, context, peer);
     let mut blocks = retry(context);
-    write_beginning(&mut blocks, &starts);
+    write_id(&mut blocks, &admitted.subscription, &starts, &[]);
+    write_gaps(&mut blocks, &starts);
     if let Some(gzip) = wire.open(&admitted, &blocks).await {
         let legs = legs(starts);
         let waiting = Waiting::Ready(Opening { legs, preamble: Vec::new() });
@@ -128,38 +66,96 @@ async fn start(mut wire: Wire, peer: IpAddr, admitted: Admitted, context: &Conte
     }
 }
 
-/// Writes the head without a position, hands over, and sends the legs after it.
+/// Writes the head, hands over with the channels that can begin, and sends the others after them.
 async fn hold(
     mut wire: Wire,
     peer: IpAddr,
     admitted: Admitted,
     context: &Context,
-    joining: std::pin::Pin<Box<impl Future<Output = Result<Vec<Start>, Refused>>>>,
+    mut joins: Joins<impl Future<Output = Joined>>,
 ) {
     let subscription = admitted.subscription.clone();
-    let Some(gzip) = wire.open(&admitted, &retry(context)).await else { return };
-    let ticket = context.tickets.fetch_add(1, Ordering::Relaxed);
-    let (here, gone) = oneshot::channel();
-    let Some(courier) = hand_over(wire, peer, admitted, context, (gzip, Waiting::Held(ticket, here))) else { return };
-    let joined = tokio::select! {
-        joined = joining => joined,
-        _ = gone => return,
-    };
-    let letter = match joined {
-        Ok(starts) => {
-            count_resumes(&subscription, &starts, context, peer);
-            let mut preamble = Vec::new();
-            write_beginning(&mut preamble, &starts);
-            Letter::Legs { ticket, start: Opening { legs: legs(starts), preamble } }
+    let starts = joins.hold();
+    count_resumes(&subscription, &starts, context, peer);
+    let late: Vec<&Channel> = subscription.channels.iter().filter(|channel| !has(&starts, channel)).collect();
+    let owed = |channel: &&Channel| Some(((*channel).clone(), subscription.resume_at(channel)?));
+    let owed: Vec<(Channel, Position)> = late.iter().filter_map(owed).collect();
+    let mut blocks = retry(context);
+    if !starts.is_empty() {
+        write_id(&mut blocks, &subscription, &starts, &owed);
+        write_gaps(&mut blocks, &starts);
+    }
+    // An outage of all is no news of some channels.
+    let mut told = joins.more() && *context.hub.backplane.link().borrow() == Link::Up;
+    if told {
+        announce(&mut blocks, "held", &late);
+    }
+    // Who begins with some has its foreign id replaced: what it lost elsewhere is told now or never.
+    let mut foreign = !starts.is_empty() && subscription.is_foreign();
+    if foreign {
+        write_foreign(&mut blocks, &late);
+    }
+    let Some(gzip) = wire.open(&admitted, &blocks).await else { return };
+    let number = context.tickets.fetch_add(1, Ordering::Relaxed);
+    let (here, mut gone) = oneshot::channel();
+    let opening = Opening { legs: legs(starts), preamble: Vec::new() };
+    let waiting = Waiting::Held(Ticket { number, here, owed }, opening);
+    let Some(courier) = hand_over(wire, peer, admitted, context, (gzip, waiting)) else { return };
+    loop {
+        let batch = tokio::select! {
+            batch = joins.batch() => batch,
+            _ = &mut gone => return,
+        };
+        let mut starts = match batch {
+            Ok(starts) => starts,
+            Err(error) => {
+                let code = problem(&error).code.as_str();
+                spans::refused(code);
+                context.refused(code, peer);
+                return context.couriers.send(courier, Letter::Dismiss { ticket: number });
+            }
+        };
+        if foreign {
+            starts.iter_mut().for_each(|start| start.gap = None);
         }
-        Err(error) => {
-            let code = problem(&error).code.as_str();
-            spans::refused(code);
-            context.refused(code, peer);
-            Letter::Dismiss { ticket }
+        count_resumes(&subscription, &starts, context, peer);
+        let (mut preamble, more) = (Vec::new(), joins.more());
+        write_gaps(&mut preamble, &starts);
+        if more && !foreign && subscription.is_foreign() {
+            write_foreign(&mut preamble, &joins.late());
+            foreign = true;
         }
-    };
-    context.couriers.send(courier, letter);
+        if told {
+            announce(&mut preamble, "joined", &channels_of(&starts));
+        } else if more {
+            announce(&mut preamble, "held", &joins.late());
+            told = true;
+        }
+        let start = Opening { legs: legs(starts), preamble };
+        context.couriers.send(courier, Letter::Legs { ticket: number, start, more });
+        if !more {
+            return;
+        }
+    }
+}
+
+/// `fantail.held` or `fantail.joined`, without id. Names of channels need no escapes.
+fn announce(into: &mut Vec<u8>, what: &str, channels: &[&Channel]) {
+    let names: Vec<&str> = channels.iter().map(|channel| channel.as_str()).collect();
+    let json = serde_json::json!({ "channels": names });
+    into.extend_from_slice(format!("event: fantail.{what}\ndata: {json}\n\n").as_bytes());
+}
+
+fn write_foreign(into: &mut Vec<u8>, channels: &[&Channel]) {
+    channels.iter().for_each(|channel| into.extend_from_slice(foreign_gap(channel, None).block().as_bytes()));
+}
+
+fn channels_of(starts: &[Start]) -> Vec<&Channel> {
+    starts.iter().map(|start| &start.leg.feed().channel).collect()
+}
+
+fn has(starts: &[Start], channel: &Channel) -> bool {
+    starts.iter().any(|start| start.leg.feed().channel == *channel)
 }
 
 async fn refuse(mut wire: Wire, peer: IpAddr, admitted: &Admitted, context: &Context, error: Refused) {
@@ -192,21 +188,26 @@ fn retry(context: &Context) -> Vec<u8> {
     format!("retry: {}\n\n", context.settings.retry.pick_ms()).into_bytes()
 }
 
-/// The bare `id:` of where it begins, and what it has lost.
-fn write_beginning(into: &mut Vec<u8>, starts: &[Start]) {
+/// The bare `id:` of where it begins; `owed`: and where it stands in channels that are not joined yet.
+fn write_id(into: &mut Vec<u8>, subscription: &Subscription, starts: &[Start], owed: &[(Channel, Position)]) {
     into.extend_from_slice(b"id: ");
-    match starts {
-        [only] => write_position(into, only.standing.position),
-        _ => {
-            let form = Form::of(starts.iter().map(|start| name_hash(&start.leg.feed().channel)));
+    match (&subscription.channels[..], starts) {
+        ([_], [only]) => write_position(into, only.standing.position),
+        (channels, _) => {
+            let form = Form::of(channels.iter().map(name_hash));
             let places = starts.iter().map(|start| {
                 let feed = start.leg.feed();
                 Place { channel: &feed.channel, hash: feed.hash, at: start.standing.position }
             });
-            write_cursor(into, form, places);
+            let late = owed.iter().map(|(channel, at)| Place { channel, hash: name_hash(channel), at: *at });
+            write_cursor(into, form, places.chain(late));
         }
     }
     into.extend_from_slice(b"\n\n");
+}
+
+/// What has been lost.
+fn write_gaps(into: &mut Vec<u8>, starts: &[Start]) {
     for gap in starts.iter().filter_map(|start| start.gap.as_ref()) {
         into.extend_from_slice(gap.block().as_bytes());
     }
@@ -233,11 +234,8 @@ fn hand_over(
 ) -> Option<usize> {
     let framing = wire.framing(admitted.chunked);
     let Some(socket) = wire.into_socket() else {
-        if let Waiting::Ready(opening) = start {
-            for leg in &opening.legs {
-                context.hub.leave(&leg.feed);
-            }
-        }
+        let (Waiting::Ready(opening) | Waiting::Held(_, opening)) = start;
+        opening.legs.iter().for_each(|leg| context.hub.leave(&leg.feed));
         return None;
     };
     let subscription = admitted.subscription;

@@ -7,6 +7,7 @@
 use super::feed::{Feed, Life};
 use super::follower::Request;
 use super::log::{Gone, Log};
+pub use super::outcome::Outcome;
 use super::{ChannelFull, EXTENSIONS, Hub, LegGuard};
 use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, StreamState, Toward};
@@ -47,31 +48,11 @@ pub struct Start {
     pub outcome: Outcome,
 }
 
-/// How a subscription with a position began, best first: the label of `fantail_resumes_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
-    /// It had missed nothing.
-    Live,
-    /// What it missed was in memory.
-    Tail,
-    /// What it missed was read from the backplane.
-    History,
-    Gap,
-    Reset,
-}
-
-impl Outcome {
-    pub const ALL: [Outcome; 5] = [Outcome::Live, Outcome::Tail, Outcome::History, Outcome::Gap, Outcome::Reset];
-
-    pub const fn label(self) -> &'static str {
-        match self {
-            Outcome::Live => "live",
-            Outcome::Tail => "tail",
-            Outcome::History => "history",
-            Outcome::Gap => "gap",
-            Outcome::Reset => "reset",
-        }
-    }
+/// A leg in a feed that is live.
+pub struct Attached {
+    leg: LegGuard,
+    /// The feed has just been read.
+    anew: bool,
 }
 
 /// Why a channel cannot be joined.
@@ -92,25 +73,33 @@ const AHEAD_TRIES: u32 = 50;
 const AHEAD_PAUSE: Duration = Duration::from_millis(20);
 
 impl Hub {
-    /// Joins one channel. `newest`: of what `want` gives, only the last so many events.
-    ///
-    /// Waits for the backplane while it is down and the feed is not live.
+    /// The first step of a join: takes a leg, and waits for the backplane while it is down and the feed is not live.
+    pub async fn attached(self: &Arc<Hub>, channel: &Channel) -> Result<Attached, JoinError> {
+        let leg = self.enter(channel).map_err(JoinError::Full)?;
+        let anew = self.attach(&leg.feed().clone()).await?;
+        Ok(Attached { leg, anew })
+    }
+
+    /// The second: finds where to begin. `newest`: of what `want` gives, only the last so many events.
     pub async fn join(
         self: &Arc<Hub>,
-        channel: &Channel,
+        Attached { leg, anew }: Attached,
         want: Want,
         newest: Option<usize>,
     ) -> Result<Start, JoinError> {
-        let leg = self.enter(channel).map_err(JoinError::Full)?;
         let feed = leg.feed().clone();
-        let attached = self.attach(&feed).await?;
         let start = match (want, newest) {
             (Want::Resume(position), _) => self.resume(&feed, position).await?,
             (Want::Foreign, _) => foreign(&feed),
             (Want::End, None) => Found::at_end(&feed),
             (Want::End, Some(count)) => self.last(&feed, Position::ZERO, count).await?,
-            (Want::After(position), Some(count)) => self.last(&feed, position, count).await?,
-            (Want::After(position), None) => self.after(&feed, position, attached).await?,
+            (Want::After(position), newest) => {
+                self.reached(&feed, position, anew).await?;
+                match newest {
+                    Some(count) => self.last(&feed, position, count).await?,
+                    None => self.after(&feed, position).await?,
+                }
+            }
         };
         let seems_finished = {
             let state = feed.lock();
@@ -276,22 +265,32 @@ impl Hub {
         self.looks.get(feed, position, look).await
     }
 
-    /// Everything after a position in time. `attached`: the feed has just been read.
-    async fn after(&self, feed: &Arc<Feed>, position: Position, attached: bool) -> Result<Found, BackplaneError> {
-        match feed.locate(position) {
-            Err(Gone::Older) => drop(self.extend(feed, position, self.replay_limit).await?),
-            Err(Gone::Ahead) if !attached => {
-                // Not a shared answer, which may be older than the time that is asked for.
-                let newest = feed.lock().log.position();
-                let examined = self.look(feed, newest).await?;
-                let newest = feed.lock().log.position();
-                if examined.entries.iter().any(|entry| entry.position > newest) {
-                    // What this node has not read yet may be of before that time.
-                    self.request(Request::Refresh(feed.clone()));
-                    return Err(BackplaneError::Down("this node lags behind the stream".into()));
-                }
+    /// Waits until a feed has read what its stream holds now, unless a position in time is one that it has passed: what
+    /// is not read yet may be of before it. `anew`: the feed has just been read.
+    async fn reached(&self, feed: &Arc<Feed>, position: Position, anew: bool) -> Result<(), BackplaneError> {
+        if anew || feed.locate(position) != Err(Gone::Ahead) {
+            return Ok(());
+        }
+        // Not a shared answer, which may be older than the time that is asked for.
+        let newest = feed.lock().log.position();
+        let examined = self.look(feed, newest).await?;
+        let last = examined.state.map_or(Position::ZERO, |state| state.last);
+        // What comes after the look need not be waited for: it might never end.
+        let awaited = |position: Position| position < last && examined.entries.iter().any(|e| e.position > position);
+        for _ in 0..AHEAD_TRIES {
+            if !awaited(feed.lock().log.position()) || feed.locate(position) != Err(Gone::Ahead) {
+                return Ok(());
             }
-            _ => {}
+            self.request(Request::Refresh(feed.clone()));
+            tokio::time::sleep(AHEAD_PAUSE).await;
+        }
+        Err(BackplaneError::Down("this node lags behind the stream".into()))
+    }
+
+    /// Everything after a position in time that the feed has reached.
+    async fn after(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
+        if feed.locate(position) == Err(Gone::Older) {
+            self.extend(feed, position, self.replay_limit).await?;
         }
         Ok(place(feed, position))
     }
@@ -459,14 +458,13 @@ impl Found {
 
 fn foreign(feed: &Arc<Feed>) -> Found {
     let found = Found::at_end(feed);
-    let gap = Gap {
-        channel: feed.channel.to_string(),
-        reason: GapReason::Reset,
-        resume_from: None,
-        continues_at: Some(found.standing.position),
-        lost: None,
-    };
+    let gap = foreign_gap(&feed.channel, Some(found.standing.position));
     Found { gap: Some(gap), outcome: Outcome::Reset, ..found }
+}
+
+/// What a client is told whose last event id is no position.
+pub fn foreign_gap(channel: &Channel, continues_at: Option<Position>) -> Gap {
+    Gap { channel: channel.to_string(), reason: GapReason::Reset, resume_from: None, continues_at, lost: None }
 }
 
 fn locate(feed: &Arc<Feed>, position: Position) -> Result<u64, Gone> {

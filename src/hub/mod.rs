@@ -10,6 +10,7 @@ mod fresh;
 mod index;
 pub mod join;
 pub mod log;
+mod outcome;
 pub mod stretch;
 
 use crate::backplane::{Backplane, Examined};
@@ -150,6 +151,11 @@ impl Hub {
         state.legs += 1;
         drop(state);
         Ok(LegGuard { hub: self.clone(), feed: Some(feed) })
+    }
+
+    /// Backplane clock minus this node's clock, in milliseconds.
+    pub fn clock_offset_ms(&self) -> i64 {
+        self.backplane.facts().clock_offset_ms
     }
 
     /// One leg less, of one that no courier took.

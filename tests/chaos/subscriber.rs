@@ -141,7 +141,9 @@ impl Client {
                 Ok(None) => return,
                 Ok(Some(messages)) => {
                     let mut journal = self.journal();
-                    messages.iter().for_each(|message| self.note(&mut journal, message));
+                    // That channels wait for their shard says nothing of events.
+                    let waits = |m: &&Message| ["fantail.held", "fantail.joined"].contains(&m.event.as_str());
+                    messages.iter().filter(|m| !waits(m)).for_each(|message| self.note(&mut journal, message));
                     let id = stream.last_event_id();
                     if !id.is_empty() {
                         id.clone_into(&mut journal.last_event_id);

@@ -3,10 +3,12 @@
 use crate::redis::{NOTICED, PATIENCE, ask, channel, linked, node, read, told, told_of};
 use crate::support::node::{Node, eventually, within};
 use crate::support::redis::Reply;
+use crate::support::stream::Stream;
 use crate::support::topology::Cluster;
 use fantail::backplane::redis::{Redis, Settings, survey};
 use fantail::backplane::{Backplane, BackplaneError, Link, Publication, Span, Toward};
 use fantail::config::Follow;
+use fantail::cursor::Cursor;
 use fantail::position::Position;
 use std::sync::Arc;
 use std::time::Duration;
@@ -219,8 +221,9 @@ fn subscribers_of_a_lost_shard_wait_and_others_do_not() {
     node.metric_becomes("fantail_backplane_shards_down", 1.0);
     assert_eq!(node.metric("fantail_backplane_up"), 1.0);
     let mut of_kept = node.subscribe(&format!("/events/{kept}")).begun();
-    // Held: it has its head and is joined later.
+    // Held: it has its head, is told so, and is joined later.
     let mut held = node.subscribe(&format!("/events/{other}?since=earliest"));
+    assert_eq!(announced(&mut held, "fantail.held"), [other.as_str()]);
     node.publish(&format!("/events/{kept}"), "kept");
     assert_eq!(of_kept.next().data, "kept");
     assert_eq!(node.ask("POST", &format!("/events/{lost}"), &[], "x").head.status, 503);
@@ -231,7 +234,100 @@ fn subscribers_of_a_lost_shard_wait_and_others_do_not() {
     node.publish(&format!("/events/{lost}"), "2");
     node.publish(&format!("/events/{other}"), "3");
     assert_eq!(of_lost.next().data, "2");
+    assert_eq!(announced(&mut held, "fantail.joined"), [other.as_str()]);
     assert_eq!(held.next().data, "3");
+}
+
+/// The channels of the next message, which must be an announcement of this kind.
+fn announced(stream: &mut Stream, kind: &str) -> Vec<String> {
+    let message = stream.next();
+    assert_eq!(message.event, kind, "{message:?}");
+    let told: serde_json::Value = serde_json::from_str(&message.data).expect("JSON");
+    serde_json::from_value(told["channels"].clone()).expect("names")
+}
+
+/// Numbered events of a channel; their ids.
+fn add(cluster: &Cluster, name: &str, numbers: impl IntoIterator<Item = u64>) -> Vec<String> {
+    let key = format!("sse:{name}");
+    let add = |n: u64| cluster.of(&key).command(&["XADD", &key, "*", "data", &n.to_string()]).text().to_owned();
+    numbers.into_iter().map(add).collect()
+}
+
+/// Where a cursor of several channels says that one of them is.
+fn position(cursor: &str, name: &str) -> Option<String> {
+    let cursor = Cursor::parse(cursor).expect("a cursor");
+    cursor.position_of(&channel(name), false).map(|position| position.to_string())
+}
+
+#[test]
+fn a_subscription_begins_with_what_can_be_joined_and_the_rest_follows_exactly() {
+    let durable = |_| ["--appendonly", "yes", "--appendfsync", "always"].map(str::to_owned).to_vec();
+    let cluster = Cluster::start_from(3, 0, durable);
+    let of_first = names().into_iter().filter(|name| cluster.owner(&format!("sse:{name}")) == 0);
+    let lost: Vec<String> = of_first.take(5).collect();
+    let (kept, [resumed, fresh, latest, ..]) = (&channel_of(&cluster, 1), &lost[..]) else { panic!("{lost:?}") };
+    let ids = add(&cluster, resumed, 1..=3);
+    add(&cluster, fresh, 11..=12);
+    add(&cluster, latest, 21..=22);
+    let mut newest = add(&cluster, kept, [31]).remove(0);
+    // The cursor's plain form, and with two channels more its compact one; a node each, which has none of it in memory.
+    let more = format!(",{},{}", lost[3], lost[4]);
+    let nodes = ["", &more].map(|more| (Node::start(&["--redis", &cluster.url()]), format!("{resumed},{fresh}{more}")));
+    nodes.iter().for_each(|(node, _)| node.metric_becomes("fantail_backplane_shards_down", 0.0));
+    // What is up is in memory, so that no busy machine makes it late.
+    let _live = nodes.each_ref().map(|(node, _)| node.subscribe(&format!("/events/{kept}")).begun());
+    cluster.servers[0].stop();
+    nodes.iter().for_each(|(node, _)| node.metric_becomes("fantail_backplane_shards_down", 1.0));
+    let mut held: Vec<Stream> = nodes
+        .iter()
+        .map(|(node, waits)| {
+            let target = format!("/events?channels={kept},{waits}&since=earliest");
+            let mut first = node.resume(&target, &format!("{kept}={newest},{resumed}={}", ids[0])).begun();
+            assert_eq!(announced(&mut first, "fantail.held").join(","), *waits);
+            newest = add(&cluster, kept, [32]).remove(0);
+            let message = first.take(1).remove(0);
+            assert_eq!(message.data, "32", "what is up is not kept waiting");
+            let told = [kept, resumed, fresh].map(|name| position(&message.id, name));
+            assert_eq!(
+                told,
+                [Some(newest.clone()), Some(ids[0].clone()), None],
+                "nothing is forgotten, nothing invented"
+            );
+            // Who goes and comes back meanwhile is where it was.
+            drop(first);
+            let mut second = node.resume(&target, &message.id).begun();
+            assert_eq!(announced(&mut second, "fantail.held").join(","), *waits);
+            second
+        })
+        .collect();
+    let node = &nodes[0].0;
+    let mut from_now = node.subscribe(&format!("/events?channels={kept},{latest}")).begun();
+    let mut alone = node.resume(&format!("/events/{resumed}"), &ids[1]);
+    assert_eq!(announced(&mut from_now, "fantail.held"), [latest.as_str()]);
+    assert_eq!(announced(&mut alone, "fantail.held"), [resumed.as_str()]);
+    let mut foreign = node.resume(&format!("/events?channels={kept},{resumed}"), "nonsense").begun();
+    // Of both at once, for its id is replaced now.
+    let resets = [foreign.gap(), foreign.gap()].map(|gap| gap["channel"].as_str().map(str::to_owned));
+    assert_eq!(resets, [Some(kept.clone()), Some(resumed.clone())]);
+
+    cluster.servers[0].run();
+    for (stream, (_, waits)) in held.iter_mut().zip(&nodes) {
+        // Beside those for the other node.
+        let mut seen: Vec<u64> = (0..).map(|_| stream.numbers(1)[0]).filter(|n| *n != 32).take(4).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [2, 3, 11, 12]);
+        let all = |id: &str| waits.split(',').chain([kept.as_str()]).all(|name| position(id, name).is_some());
+        stream.read_until("all are joined", |stream| all(stream.parser.last_event_id()));
+    }
+    assert_eq!(announced(&mut alone, "fantail.joined"), [resumed.as_str()]);
+    assert_eq!(alone.numbers(1), [3]);
+    assert_eq!(announced(&mut from_now, "fantail.joined"), [latest.as_str()]);
+    foreign.read_until("it is joined", |stream| position(stream.parser.last_event_id(), resumed).is_some());
+    // What is new comes to all, and nothing of what was.
+    add(&cluster, resumed, [4]);
+    add(&cluster, latest, [23]);
+    held.iter_mut().chain([&mut alone, &mut foreign]).for_each(|stream| assert_eq!(stream.numbers(1), [4]));
+    assert_eq!(from_now.numbers(1), [23]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

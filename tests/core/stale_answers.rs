@@ -1,5 +1,7 @@
-//! Answers that come after a stream was given up and followed anew are not believed: they are of before.
+//! Answers that are late: those that come after a stream was given up and followed anew are not believed, for they are of
+//! before; and while a feed lags behind its stream nobody begins too early.
 
+use crate::support::client::Connection;
 use crate::support::node::eventually;
 use crate::support::stream::Stream;
 use fantail::backplane::memory::{Memory, Settings};
@@ -14,18 +16,36 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::watch;
 
-/// The backplane in memory, whose first examination is made at once and answered when the test says so.
+/// The backplane in memory, whose first examination is made at once and answered when the test says so; the same for
+/// all reads.
 struct Slow {
     memory: Arc<Memory>,
     examinations: AtomicUsize,
     released: watch::Sender<bool>,
     answered: AtomicBool,
+    reads: watch::Sender<bool>,
     unfollowed: AtomicUsize,
+}
+
+impl Slow {
+    fn new(memory: Arc<Memory>) -> Arc<Slow> {
+        Arc::new(Slow {
+            memory,
+            examinations: AtomicUsize::new(0),
+            released: watch::Sender::new(false),
+            answered: AtomicBool::new(false),
+            reads: watch::Sender::new(true),
+            unfollowed: AtomicUsize::new(0),
+        })
+    }
 }
 
 impl Backplane for Slow {
     fn read(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>> {
-        self.memory.read(asks)
+        Box::pin(async move {
+            let _ = self.reads.subscribe().wait_for(|released| *released).await;
+            self.memory.read(asks).await
+        })
     }
 
     fn inspect(&self, channels: Vec<Channel>) -> Answer<'_, Vec<Result<Option<StreamState>, BackplaneError>>> {
@@ -78,13 +98,7 @@ impl Backplane for Slow {
 fn an_answer_of_before_the_channel_was_followed_anew_is_no_reset() {
     let flags = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     let memory = Memory::new(Settings { maxlen: 0, ..Settings::default() });
-    let slow = Arc::new(Slow {
-        memory: memory.clone(),
-        examinations: AtomicUsize::new(0),
-        released: watch::Sender::new(false),
-        answered: AtomicBool::new(false),
-        unfollowed: AtomicUsize::new(0),
-    });
+    let slow = Slow::new(memory.clone());
     let node = Node::start_with(settings_of(&flags).expect("good flags"), slow.clone()).expect("a node");
     let a = Channel::new("a").expect("a name");
     let add = |n: u64| drop(memory.append_at(&a, Position::new(n, 0), &[("data".into(), n.to_string().into())]));
@@ -108,4 +122,44 @@ fn an_answer_of_before_the_channel_was_followed_anew_is_no_reset() {
         add(n);
         assert_eq!(second.numbers(1), [n], "and no gap");
     }
+}
+
+#[test]
+fn who_asks_for_a_time_gets_nothing_of_before_it_from_a_feed_that_lags() {
+    let flags = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let memory = Memory::new(Settings { maxlen: 0, ..Settings::default() });
+    let slow = Slow::new(memory.clone());
+    slow.released.send_replace(true);
+    let node = Node::start_with(settings_of(&flags).expect("good flags"), slow.clone()).expect("a node");
+    let a = Channel::new("a").expect("a name");
+    let add = |n: u64| drop(memory.append_at(&a, Position::new(n, 0), &[("data".into(), n.to_string().into())]));
+    let open = |query: &str| {
+        let mut connection = Connection::open(node.listen()[0]);
+        connection.send_request("GET", &format!("/events{query}"), &[], b"");
+        connection
+    };
+
+    add(10);
+    let mut live = Stream::answered(open("/a?since=earliest"));
+    assert_eq!(live.numbers(1), [10]);
+    slow.reads.send_replace(false);
+    (20..=50).step_by(10).for_each(add);
+    let late: Vec<Connection> = [
+        "/a?since=35",
+        "/a?since=35&tail=9",
+        "?channels=a,b&since=35",
+        "?channels=a,b&since=35&tail=9",
+        "/a?since=9999&tail=2",
+    ]
+    .map(open)
+    .into();
+    // They wait for what the stream held when they asked, however long that takes.
+    let looks = || slow.examinations.load(Ordering::SeqCst);
+    eventually("each has looked", || looks() >= late.len());
+    slow.reads.send_replace(true);
+    assert_eq!(live.numbers(4), [20, 30, 40, 50]);
+    let mut late: Vec<Stream> = late.into_iter().map(Stream::answered).collect();
+    add(60);
+    late[..4].iter_mut().for_each(|stream| assert_eq!(stream.numbers(3), [40, 50, 60]));
+    assert_eq!(late[4].numbers(1), [60], "a time to come is now");
 }

@@ -181,6 +181,10 @@ impl Client {
         if message.event == "fantail.gap" {
             return self.take_gap(&message.data);
         }
+        // That channels wait says nothing of events.
+        if ["fantail.held", "fantail.joined"].contains(&message.event.as_str()) {
+            return Ok(());
+        }
         let mut words = message.data.split(' ').map(|word| word.parse::<usize>());
         let (Some(Ok(channel)), Some(Ok(index))) = (words.next(), words.next()) else {
             return Err(format!("not as it was published: {message:?}"));

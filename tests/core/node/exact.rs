@@ -3,6 +3,7 @@
 use super::{add, add_at};
 use crate::support::node::{Node, eventually};
 use crate::support::redis::Redis;
+use crate::support::relay::Relay;
 use crate::support::stream::Stream;
 use rustix::process::Signal;
 use serde_json::json;
@@ -42,6 +43,24 @@ fn joins_are_served_while_redis_is_at_its_maxmemory() {
     redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
     add_at(&redis, "a", "70-0", 7);
     assert_eq!([gap.numbers(1), ahead.numbers(1), fresh.numbers(1)], [[7], [7], [7]]);
+}
+
+#[test]
+fn who_subscribes_during_an_outage_gets_what_is_published_from_then_on() {
+    let redis = Redis::start();
+    let relay = Relay::start(redis.port());
+    add_at(&redis, "a", "1000-0", 1);
+    add_at(&redis, "b", "1000-0", 11);
+    relay.spoil(|_, _| Some(b"-LOADING not yet\r\n".to_vec()));
+    let node = Node::start(&["--redis", &relay.url()]);
+    node.metric_becomes("fantail_backplane_up", 0.0);
+    let mut streams = ["/events/a", "/events?channels=a,b", "/events/a?tail=0"].map(|target| node.subscribe(target));
+    // Others reach Redis all the time.
+    add(&redis, "a", [2, 3]);
+    relay.heal();
+    streams.iter_mut().for_each(|stream| assert_eq!(stream.numbers(2), [2, 3]));
+    add(&redis, "a", [4]);
+    streams.iter_mut().for_each(|stream| assert_eq!(stream.numbers(1), [4]));
 }
 
 #[test]

@@ -104,7 +104,9 @@ fn a_changed_set_of_channels_finds_its_positions() {
         let id = node.subscribe(&target).begun().last_event_id();
         publish(&redis, &names, 1..=2);
         add(&redis, "c99", [99_001]);
-        // One is dropped and a new one added: the new one begins at its end.
+        // One is dropped and a new one added: the new one begins at its end, or where `since` says.
+        let mut earlier = node.resume("/events?channels=c2,c99&since=earliest", &id);
+        assert_eq!(by_channel(&earlier.take(3)), BTreeMap::from([(2, vec![1, 2]), (99, vec![1])]), "{prefix}");
         let mut changed = node.resume("/events?channels=c2,c99", &id).begun();
         add(&redis, "c99", [99_002]);
         let seen = by_channel(&changed.take(3));

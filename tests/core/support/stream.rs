@@ -89,7 +89,17 @@ impl Stream {
         let number = |message: Message| {
             message.data.parse().unwrap_or_else(|_| panic!("a numbered event was expected: {message:?}"))
         };
-        self.take(count).into_iter().map(number).collect()
+        (0..count).map(|_| number(self.next_told())).collect()
+    }
+
+    /// The next message that is about events, not about channels that a busy machine makes wait.
+    fn next_told(&mut self) -> Message {
+        loop {
+            let message = self.next();
+            if !["fantail.held", "fantail.joined"].contains(&message.event.as_str()) {
+                return message;
+            }
+        }
     }
 
     /// Messages up to one whose data is this, itself left out.
@@ -105,7 +115,7 @@ impl Stream {
 
     /// The next message, which must be a gap; its JSON.
     pub fn gap(&mut self) -> serde_json::Value {
-        let message = self.next();
+        let message = self.next_told();
         assert_eq!(message.event, "fantail.gap", "{message:?}");
         let raw = String::from_utf8_lossy(&self.raw);
         let block = raw.split("\n\n").find(|block| block.contains(&message.data)).expect("its block");

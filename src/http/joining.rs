@@ -1,0 +1,205 @@
+//! Joining a subscription's channels, each for itself: what cannot be joined yet holds up nobody else.
+//!
+//! A join waits for as long as its part of the backplane is down. What has been joined is taken in batches; who asked
+//! for it, and how it is written, is not known here.
+
+use super::Context;
+use crate::auth::{Pass, now_ms};
+use crate::backplane::{BackplaneError, Link};
+use crate::channel::Channel;
+use crate::hub::join::{JoinError, Start, Want};
+use crate::position::Position;
+use crate::subscription::{Since, Subscription};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::time::{sleep, timeout};
+
+/// Between tries while the backplane is down.
+const PAUSE: Duration = Duration::from_millis(200);
+/// What is joined so soon after another channel begins with it.
+const GATHER: Duration = Duration::from_millis(100);
+/// By how much the backplane's clock may be mistaken at first: what comes in addition does no harm, what lacks would.
+const CLOCK_ERROR: Duration = Duration::from_secs(1);
+
+/// Why somebody who was admitted gets no stream after all.
+pub enum Refused {
+    Join(JoinError),
+    /// Meant by a revocation that came meanwhile.
+    Revoked,
+}
+
+/// The joins of one subscription.
+pub struct Joins<F> {
+    subscription: Arc<Subscription>,
+    pass: Option<Box<Pass>>,
+    /// How many revocations there had been when it was admitted.
+    seen: u64,
+    context: Arc<Context>,
+    pending: FuturesUnordered<F>,
+    /// Places of their channels in the subscription, in its order.
+    late: Vec<usize>,
+    arrived: Vec<(usize, Start)>,
+    held: Arc<AtomicBool>,
+}
+
+/// A channel's place in its subscription, and where it begins.
+pub type Joined = (usize, Result<Start, JoinError>);
+
+/// Begins to join every channel, as soon as it is awaited. `pass`, `seen`: whom a revocation may mean.
+pub fn joins(
+    subscription: Arc<Subscription>,
+    (pass, seen): (Option<Box<Pass>>, u64),
+    context: Arc<Context>,
+) -> Joins<impl Future<Output = Joined>> {
+    let (held, asked) = (Arc::new(AtomicBool::new(false)), Instant::now());
+    let one = |place: usize| {
+        let joining = Joining { asked, held: held.clone(), context: context.clone() };
+        let subscription = subscription.clone();
+        async move { (place, joining.join(&subscription, place).await) }
+    };
+    let late: Vec<usize> = (0..subscription.channels.len()).collect();
+    let pending = late.iter().copied().map(one).collect();
+    Joins { subscription, pass, seen, context, pending, late, arrived: Vec::new(), held }
+}
+
+/// What the join of one channel needs.
+struct Joining {
+    asked: Instant,
+    held: Arc<AtomicBool>,
+    context: Arc<Context>,
+}
+
+impl Joining {
+    async fn join(&self, subscription: &Subscription, place: usize) -> Result<Start, JoinError> {
+        let (channel, hub) = (&subscription.channels[place], &self.context.hub);
+        let (want, newest) = want(subscription, channel);
+        loop {
+            let joined = match hub.attached(channel).await {
+                Ok(attached) => match want {
+                    Want::End if self.held.load(Ordering::Relaxed) && newest.is_none_or(|newest| newest == 0) => {
+                        hub.join(attached, Want::After(self.asked()), None).await
+                    }
+                    want => hub.join(attached, want, newest).await,
+                },
+                Err(error) => Err(error),
+            };
+            match joined {
+                Err(JoinError::Backplane(BackplaneError::Down(_))) => sleep(PAUSE).await,
+                joined => return joined,
+            }
+        }
+    }
+
+    /// The time of asking by the backplane's clock, which may not have been known then: a client that has had its head
+    /// since is owed what is published from there on.
+    fn asked(&self) -> Position {
+        let offset = self.context.hub.clock_offset_ms();
+        let ago = self.asked.elapsed() + CLOCK_ERROR;
+        let asked = now_ms() as i64 + offset - ago.as_millis() as i64;
+        Position::new(asked.max(0) as u64, 0).before()
+    }
+}
+
+impl<F: Future<Output = Joined>> Joins<F> {
+    /// All channels. Cancel safe: what has been joined is kept.
+    pub async fn all(&mut self) -> Result<Vec<Start>, Refused> {
+        self.gather().await?;
+        if self.pass.is_some() {
+            self.context.auth.revocations.known().await;
+        }
+        self.check()?;
+        Ok(self.take())
+    }
+
+    async fn gather(&mut self) -> Result<(), Refused> {
+        while let Some(joined) = self.pending.next().await {
+            self.arrive(joined)?;
+        }
+        Ok(())
+    }
+
+    fn arrive(&mut self, (place, joined): Joined) -> Result<(), Refused> {
+        self.arrived.push((place, joined.map_err(Refused::Join)?));
+        self.late.retain(|late| *late != place);
+        Ok(())
+    }
+
+    /// What was revoked by now is refused.
+    fn check(&self) -> Result<(), Refused> {
+        let revocations = &self.context.auth.revocations;
+        let pass = self.pass.as_deref();
+        let barred = pass.is_some_and(|p| revocations.bars(p.subject.as_ref(), p.token_id.as_ref(), now_ms()));
+        match barred || revocations.missed(self.seen, pass, &self.subscription.channels).is_some() {
+            true => Err(Refused::Revoked),
+            false => Ok(()),
+        }
+    }
+
+    /// What has been joined, in the order in which it was asked for.
+    fn take(&mut self) -> Vec<Start> {
+        self.arrived.sort_unstable_by_key(|(place, _)| *place);
+        std::mem::take(&mut self.arrived).into_iter().map(|(_, start)| start).collect()
+    }
+
+    /// The head goes out before all is joined. What can begin already: nothing while the whole backplane is down, whose
+    /// return all wait for together.
+    pub fn hold(&mut self) -> Vec<Start> {
+        self.held.store(true, Ordering::Relaxed);
+        let down = *self.context.hub.backplane.link().borrow() == Link::Down;
+        let unknown = self.pass.is_some() && !self.context.auth.revocations.is_known();
+        if down || unknown || self.check().is_err() {
+            return Vec::new();
+        }
+        self.take()
+    }
+
+    /// What can begin next, with what comes soon after it. Not cancel safe.
+    pub async fn batch(&mut self) -> Result<Vec<Start>, Refused> {
+        // Its sender goes with the node.
+        let _ = self.context.hub.backplane.link().wait_for(|link| *link == Link::Up).await;
+        if self.arrived.is_empty()
+            && let Some(joined) = self.pending.next().await
+        {
+            self.arrive(joined)?;
+        }
+        timeout(GATHER, self.gather()).await.unwrap_or(Ok(()))?;
+        if self.pass.is_some() {
+            self.context.auth.revocations.known().await;
+        }
+        self.check()?;
+        Ok(self.take())
+    }
+
+    /// Channels that are still to be joined.
+    pub fn late(&self) -> Vec<&Channel> {
+        self.late.iter().map(|place| &self.subscription.channels[*place]).collect()
+    }
+
+    /// Whether channels are still to be joined.
+    pub fn more(&self) -> bool {
+        !self.pending.is_empty()
+    }
+}
+
+/// Where a subscription wants to begin in one of its channels.
+fn want(subscription: &Subscription, channel: &Channel) -> (Want, Option<usize>) {
+    if subscription.is_foreign() {
+        return (Want::Foreign, None);
+    }
+    // A channel that a cursor does not name has had nothing yet.
+    if let Some(position) = subscription.resume_at(channel) {
+        return (Want::Resume(position), None);
+    }
+    let want = match subscription.since {
+        Since::Latest => Want::End,
+        Since::Earliest => Want::After(Position::ZERO),
+        // Of several channels at most one has the entry.
+        Since::After(position) if subscription.channels.len() > 1 => Want::After(position),
+        Since::After(position) => Want::Resume(position),
+        Since::From(ms) => Want::After(Position::new(ms, 0).before()),
+    };
+    (want, subscription.tail)
+}
