@@ -138,6 +138,9 @@ pub struct Facts {
     pub follow: Option<&'static str>,
     /// Backplane clock minus this node's clock, in milliseconds.
     pub clock_offset_ms: i64,
+    /// What that is at least, of every server, as answers take their time.
+    #[serde(skip)]
+    pub clock_least_ms: i64,
     /// Connections made after the first.
     pub reconnects: u64,
     /// The server behind the name now, where it is one.

@@ -21,8 +21,8 @@ use tokio::time::{sleep, timeout};
 const PAUSE: Duration = Duration::from_millis(200);
 /// What is joined so soon after another channel begins with it.
 const GATHER: Duration = Duration::from_millis(100);
-/// By how much the backplane's clock may be mistaken at first: what comes in addition does no harm, what lacks would.
-const CLOCK_ERROR: Duration = Duration::from_secs(1);
+/// Between two looks whether a part of the backplane is down.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Why somebody who was admitted gets no stream after all.
 pub enum Refused {
@@ -93,12 +93,11 @@ impl Joining {
         }
     }
 
-    /// The time of asking by the backplane's clock, which may not have been known then: a client that has had its head
-    /// since is owed what is published from there on.
+    /// The time of asking by the backplane's clock, which may not have been known then, or a little before: a client that
+    /// has had its head since is owed what is published from there on.
     fn asked(&self) -> Position {
-        let offset = self.context.hub.clock_offset_ms();
-        let ago = self.asked.elapsed() + CLOCK_ERROR;
-        let asked = now_ms() as i64 + offset - ago.as_millis() as i64;
+        let ago = self.asked.elapsed().as_millis() as i64;
+        let asked = now_ms() as i64 + self.context.hub.clock_least_ms() - ago - 1;
         Position::new(asked.max(0) as u64, 0).before()
     }
 }
@@ -144,28 +143,40 @@ impl<F: Future<Output = Joined>> Joins<F> {
         std::mem::take(&mut self.arrived).into_iter().map(|(_, start)| start).collect()
     }
 
-    /// The head goes out before all is joined. What can begin already: nothing while the whole backplane is down, whose
-    /// return all wait for together.
+    /// The head goes out before all is joined. What can begin already: where no part of the backplane is down, nothing, for
+    /// the others will not be long, or the whole is down.
     pub fn hold(&mut self) -> Vec<Start> {
         self.held.store(true, Ordering::Relaxed);
-        let down = *self.context.hub.backplane.link().borrow() == Link::Down;
-        let unknown = self.pass.is_some() && !self.context.auth.revocations.is_known();
-        if down || unknown || self.check().is_err() {
-            return Vec::new();
+        let known = self.pass.is_none() || self.context.auth.revocations.is_known();
+        match self.in_parts() && known && self.check().is_ok() {
+            true => self.take(),
+            false => Vec::new(),
         }
-        self.take()
     }
 
-    /// What can begin next, with what comes soon after it. Not cancel safe.
+    /// Whether a part of the backplane is down, and the rest works.
+    pub fn in_parts(&self) -> bool {
+        let backplane = &self.context.hub.backplane;
+        *backplane.link().borrow() == Link::Up && backplane.facts().shards.iter().any(|shard| !shard.up)
+    }
+
+    /// What can begin next: all that is left, or while a part of the backplane is down, what comes together.
     pub async fn batch(&mut self) -> Result<Vec<Start>, Refused> {
-        // Its sender goes with the node.
-        let _ = self.context.hub.backplane.link().wait_for(|link| *link == Link::Up).await;
-        if self.arrived.is_empty()
-            && let Some(joined) = self.pending.next().await
-        {
-            self.arrive(joined)?;
+        loop {
+            // Its sender goes with the node.
+            let _ = self.context.hub.backplane.link().wait_for(|link| *link == Link::Up).await;
+            if self.arrived.is_empty()
+                && let Some(joined) = self.pending.next().await
+            {
+                self.arrive(joined)?;
+            }
+            let in_parts = self.in_parts();
+            match timeout(if in_parts { GATHER } else { LOOK }, self.gather()).await {
+                Ok(gathered) => break gathered?,
+                Err(_) if in_parts => break,
+                Err(_) => {}
+            }
         }
-        timeout(GATHER, self.gather()).await.unwrap_or(Ok(()))?;
         if self.pass.is_some() {
             self.context.auth.revocations.known().await;
         }

@@ -85,8 +85,7 @@ async fn hold(
         write_id(&mut blocks, &subscription, &starts, &owed);
         write_gaps(&mut blocks, &starts);
     }
-    // An outage of all is no news of some channels.
-    let mut told = joins.more() && *context.hub.backplane.link().borrow() == Link::Up;
+    let mut told = joins.more() && joins.in_parts();
     if told {
         announce(&mut blocks, "held", &late);
     }

@@ -153,9 +153,9 @@ impl Hub {
         Ok(LegGuard { hub: self.clone(), feed: Some(feed) })
     }
 
-    /// Backplane clock minus this node's clock, in milliseconds.
-    pub fn clock_offset_ms(&self) -> i64 {
-        self.backplane.facts().clock_offset_ms
+    /// Backplane clock minus this node's clock, in milliseconds, at least.
+    pub fn clock_least_ms(&self) -> i64 {
+        self.backplane.facts().clock_least_ms
     }
 
     /// One leg less, of one that no courier took.

@@ -284,11 +284,11 @@ impl Arena {
         }
     }
 
-    /// Delivery in these channels goes on though others wait, for clients that follow no others.
+    /// Delivery in these channels goes on though others wait, also for clients that follow those.
     pub fn goes_on_in(&mut self, channels: &[usize]) {
         let at = Instant::now();
-        let follows_others = |client: usize| self.clients[client].channels.iter().any(|c| !channels.contains(c));
-        let waits = || self.behind(at).into_iter().filter(|(client, ..)| !follows_others(*client)).collect::<Vec<_>>();
+        let waits =
+            || self.behind(at).into_iter().filter(|(_, channel, _)| channels.contains(channel)).collect::<Vec<_>>();
         if !within(PATIENCE, || waits().is_empty()) {
             let late = waits();
             self.complaints.push(format!("delivery does not go on in sound channels: {late:?}"));

@@ -85,6 +85,11 @@ pub fn is_redirect(why: &str) -> bool {
     why.starts_with("MOVED ") || why.starts_with("ASK ")
 }
 
+/// Whether the other side said nothing at all.
+pub fn is_silence(why: &str) -> bool {
+    why.contains("timed out") || why.contains("in time")
+}
+
 /// Whether the other side ended the connection.
 pub fn is_hang_up(why: &str) -> bool {
     ["closed", "reset by peer", "Broken pipe", "end of file", "EOF"].iter().any(|part| why.contains(part))

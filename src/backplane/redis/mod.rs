@@ -14,6 +14,7 @@ mod connection;
 pub mod decode;
 pub mod fault;
 pub mod identity;
+mod knock;
 pub mod once;
 mod pipeline;
 pub mod probe;

@@ -8,6 +8,7 @@ use super::block::Blocks;
 use super::canary::Beat;
 use super::commands::Commands;
 use super::connection::{Backoff, Connection, Lane, Target};
+use super::knock::knock;
 use super::probe::{self, Findings};
 use super::session::Session;
 use super::{Observe, Settings, fault, sentinel};
@@ -65,7 +66,7 @@ pub(crate) async fn supervise(shared: Arc<Shared>) {
     let mut backoff = Backoff::default();
     let mut lives = 0;
     loop {
-        match Session::open(&shared).await {
+        let why = match Session::open(&shared).await {
             Ok(session) => {
                 let begun = Instant::now();
                 shared.came_up(&session, lives);
@@ -76,14 +77,27 @@ pub(crate) async fn supervise(shared: Arc<Shared>) {
                 if begun.elapsed() > GOOD_LIFE {
                     backoff.reset();
                 }
+                why
             }
             Err(error) => {
                 let why = fault::explain(&fault::reason(error));
                 shared.facts.lock().trouble = Some(why.clone());
                 shared.complain("no usable connection", &why);
+                why
             }
+        };
+        // Behind a sentinel the next attempt may lead elsewhere.
+        match shared
+            .target
+            .get()
+            .filter(|_| fault::is_silence(&why) && !matches!(shared.address.place, Place::Sentinel(..)))
+        {
+            Some(endpoint) => {
+                knock(&endpoint).await;
+                sleep(Backoff::default().next()).await;
+            }
+            None => sleep(backoff.next()).await,
         }
-        sleep(backoff.next()).await;
     }
 }
 
@@ -181,9 +195,10 @@ impl Shared {
         self.turned.notify_one();
     }
 
-    pub fn beaten(&self, beat: &Beat) {
-        if let Some(offset) = beat.clock_offset_ms {
-            self.facts.lock().clock_offset_ms = offset;
+    pub fn beaten(&self, beat: &Beat, clock_least_ms: Option<i64>) {
+        if let (Some(offset), Some(least)) = (beat.clock_offset_ms, clock_least_ms) {
+            let mut facts = self.facts.lock();
+            (facts.clock_offset_ms, facts.clock_least_ms) = (offset, least);
         }
         if let Some(why) = beat.refused.as_ref().filter(|_| !self.cluster) {
             let consequence = "without its canary, a flushed server is noticed late";

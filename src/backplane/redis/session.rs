@@ -38,6 +38,8 @@ pub struct Session {
     pub tracking: bool,
     pub version: Option<String>,
     pub first_beat: Beat,
+    /// See [`Facts::clock_least_ms`](crate::backplane::Facts::clock_least_ms); the best of all beats.
+    pub clock_least_ms: Option<i64>,
     identity: Identity,
     canary: Canary,
     drain: AbortHandle,
@@ -63,7 +65,9 @@ impl Session {
         let (drain, first_beat) = (drain.abort_handle(), Beat::default());
         let identity = Identity::default();
         let (tracking, version) = (false, None);
-        let mut session = Session { connection, tracking, version, first_beat, identity, canary, drain, checks };
+        let clock_least_ms = None;
+        let mut session =
+            Session { connection, tracking, version, first_beat, clock_least_ms, identity, canary, drain, checks };
         let connection = session.connection.clone();
         if shared.follow != Follow::Block {
             session.tracking = connection.run(probe::start_tracking(&connection, shared.follow)).await?;
@@ -94,8 +98,13 @@ impl Session {
 
     /// `Down` where the server cannot be used any more; a replica cannot.
     async fn beat(&mut self, shared: &Shared) -> Result<Beat, BackplaneError> {
-        let connection = self.connection.clone();
+        let (connection, begun) = (self.connection.clone(), Instant::now());
         let mut beat = connection.run(self.canary.beat(&connection, &shared.observe, false)).await?;
+        if let Some(offset) = beat.clock_offset_ms {
+            // The clock was read somewhere on the way, and both are rounded.
+            let least = offset - begun.elapsed().as_millis() as i64 / 2 - 2;
+            self.clock_least_ms = Some(self.clock_least_ms.map_or(least, |known| known.max(least)));
+        }
         if beat.identity.replica {
             return Err(BackplaneError::Down("the server is a replica: only a primary is followed".into()));
         }
@@ -148,7 +157,7 @@ impl Session {
     pub async fn live(mut self, shared: &Shared) -> String {
         let mut tick = pace::in_step(PULSE);
         let connection = self.connection.clone();
-        shared.beaten(&self.first_beat);
+        shared.beaten(&self.first_beat, self.clock_least_ms);
         let mut pulse: u32 = 0;
         loop {
             pulse = pulse.wrapping_add(1);
@@ -157,7 +166,7 @@ impl Session {
                 _ = tick.tick() => {}
             }
             let done = match pulse % PULSES_PER_BEAT {
-                0 => self.beat(shared).await.map(|beat| shared.beaten(&beat)),
+                0 => self.beat(shared).await.map(|beat| shared.beaten(&beat, self.clock_least_ms)),
                 _ if self.tracking => self.pulse(shared).await,
                 _ => Ok(()),
             };

@@ -143,11 +143,13 @@ impl Cluster {
             let down: Vec<&str> = shards.iter().filter(|shard| !shard.up).map(|shard| shard.name.as_str()).collect();
             (!down.is_empty()).then(|| format!("down: {}", down.join(", ")))
         });
+        let of_live = members.iter().filter(|facts| facts.version.is_some()).map(|facts| facts.clock_least_ms);
         Facts {
             name: self.address.to_string(),
             version: known.version,
             follow: known.follow,
             clock_offset_ms: known.clock_offset_ms,
+            clock_least_ms: of_live.min().unwrap_or_default(),
             reconnects: map.reconnects + members.iter().map(|facts| facts.reconnects).sum::<u64>(),
             server: None,
             trouble,
