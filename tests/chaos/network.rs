@@ -2,9 +2,13 @@
 
 use crate::arena::{Arena, Case, SECOND, runtime, turn};
 use crate::proxy::{Network, Proxy};
-use crate::publisher::Servers;
+use crate::publisher::{IMPATIENCE, Servers};
+use crate::support::node::eventually;
 use crate::support::redis::Redis;
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 const NODES: usize = 3;
@@ -62,6 +66,41 @@ fn one_node_cut_off() {
             arena.expect_up(healed);
         }
     });
+}
+
+/// A service, or an address that moves, leads new connections to the new primary. Those that there are stay with the old
+/// one, which goes on answering reads.
+#[test]
+fn a_failover_behind_one_address() {
+    let turn = turn();
+    let (old, new, runtime) = (Redis::start(), Redis::start(), runtime());
+    let address = |redis: &Redis| SocketAddr::from(([127, 0, 0, 1], redis.port()));
+    let port = new.port().to_string();
+    new.command(&["REPLICAOF", "127.0.0.1", &old.port().to_string()]);
+    eventually("a replica in step", || old.command(&["INFO", "replication"]).text().contains("state=online"));
+    let proxies: Vec<Proxy> = (0..NODES).map(|_| Proxy::start(runtime.handle(), address(&old))).collect();
+    let urls = proxies.iter().map(|proxy| format!("redis://{}", proxy.address)).collect();
+    let primary = Arc::new(AtomicU16::new(old.port()));
+    let written = primary.clone();
+    let publisher = Servers { route: Box::new(move |_| Some(written.load(Ordering::Relaxed))), patience: IMPATIENCE };
+    // The old primary's role is asked for once a second.
+    let case = Case { bound: 3 * SECOND, ..Case::exact("FAILOVER behind one address") };
+    let mut arena = Arena::open(case, turn, runtime, urls, publisher);
+    old.command(&["FAILOVER", "TO", "127.0.0.1", &port]);
+    eventually("the promotion", || new.command(&["ROLE"]).list()[0].text() == "master");
+    let healed = Instant::now();
+    primary.store(new.port(), Ordering::Relaxed);
+    proxies.iter().for_each(|proxy| proxy.lead_to(address(&new)));
+    arena.healed(healed);
+    arena.expect_up(healed);
+    // As a replica it goes on telling of every event, so that only its list of clients shows who is still there.
+    eventually("that nobody stays with the replica", || {
+        let clients = old.command(&["CLIENT", "LIST"]);
+        clients.text().lines().all(|client| client.contains("cmd=client") || client.contains("flags=M"))
+    });
+    arena.storm();
+    arena.healed(Instant::now());
+    arena.close(|_| BTreeSet::new());
 }
 
 #[test]

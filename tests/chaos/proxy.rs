@@ -32,6 +32,7 @@ pub enum Tamper {
 pub struct Proxy {
     pub address: SocketAddr,
     network: watch::Sender<Network>,
+    to: watch::Sender<SocketAddr>,
 }
 
 impl Proxy {
@@ -50,13 +51,19 @@ impl Proxy {
         listener.set_nonblocking(true).expect("an option");
         let address = listener.local_addr().expect("bound");
         let (network, state) = watch::channel(Network::Sound);
+        let (to, target) = watch::channel(to);
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).expect("a listener");
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connection(client, to, state.clone(), tamper));
+                tokio::spawn(connection(client, *target.borrow(), state.clone(), tamper));
             }
         });
-        Proxy { address, network }
+        Proxy { address, network, to }
+    }
+
+    /// New connections go there; those that there are stay where they are.
+    pub fn lead_to(&self, to: SocketAddr) {
+        self.to.send_replace(to);
     }
 
     pub fn set(&self, network: Network) {
