@@ -8,8 +8,8 @@ use std::path::PathBuf;
 /// See the module.
 #[derive(Args, Clone, Debug)]
 pub struct Transport {
-    /// Where clients reach the cluster, such as https://events.example.org: shown by the console, which cannot know of
-    /// proxies in front.
+    /// Where clients reach the cluster, http:// or https:// and a host: shown by the console, which cannot know of proxies
+    /// in front.
     #[arg(long, env = "FANTAIL_PUBLIC_URL", value_name = "URL", value_parser = node_url)]
     pub public_url: Option<String>,
     /// File with the certificate and its chain, PEM: all of --listen then speaks TLS. Read again when it changes.

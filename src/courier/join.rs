@@ -68,6 +68,10 @@ impl Courier {
             // It left meanwhile.
             return opening.legs.into_iter().for_each(|leg| self.give_up(&leg.feed));
         };
+        if self.is_revoked(key, &opening.legs) {
+            self.dead.push((key, Reason::Revoked));
+            return opening.legs.into_iter().for_each(|leg| self.give_up(&leg.feed));
+        }
         self.seat(key, opening.legs);
         let Route::Composed(composed) = &mut self.subscribers[key as usize].route else { return };
         if !more {

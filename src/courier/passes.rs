@@ -5,7 +5,7 @@
 
 use super::compose::{begin_blocks, framed};
 use super::leave::Reason;
-use super::post::{Framing, Waiting};
+use super::post::{Framing, LegStart, Waiting};
 use super::run::{Courier, TICK};
 use super::subscriber::Route;
 use crate::auth::revocation::Disconnect;
@@ -88,6 +88,17 @@ impl Courier {
         }
         self.passes.by_key.insert(key, stay);
         missed.is_none()
+    }
+
+    /// Whether a revocation meant a subscriber for channels whose legs were on their way here.
+    pub fn is_revoked(&self, key: u32, starts: &[LegStart]) -> bool {
+        let Route::Composed(composed) = &self.subscribers[key as usize].route else { return false };
+        let Some(ticket) = composed.ticket().filter(|ticket| ticket.seen != self.around.revocations.count()) else {
+            return false;
+        };
+        let channels: Vec<Channel> = starts.iter().map(|start| start.feed.channel.clone()).collect();
+        let pass = self.passes.by_key.get(&key).map(|stay| &stay.pass);
+        self.around.revocations.missed(ticket.seen, pass, &channels).is_some()
     }
 
     /// Forgets a subscriber that goes; whether that gave its place back.

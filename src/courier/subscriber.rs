@@ -104,6 +104,8 @@ pub struct Behind {
 pub struct Ticket {
     pub number: u64,
     pub here: oneshot::Sender<()>,
+    /// How many revocations there had been when it was admitted.
+    pub seen: u64,
     /// Where it stands in channels without a leg: as it came, so that no `id:` forgets them.
     pub owed: Vec<(Channel, Position)>,
 }

@@ -98,7 +98,7 @@ async fn hold(
     let number = context.tickets.fetch_add(1, Ordering::Relaxed);
     let (here, mut gone) = oneshot::channel();
     let opening = Opening { legs: legs(starts), preamble: Vec::new() };
-    let waiting = Waiting::Held(Ticket { number, here, owed }, opening);
+    let waiting = Waiting::Held(Ticket { number, here, seen: admitted.access.seen, owed }, opening);
     let Some(courier) = hand_over(wire, peer, admitted, context, (gzip, waiting)) else { return };
     loop {
         let batch = tokio::select! {
