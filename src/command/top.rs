@@ -41,9 +41,20 @@ pub struct Top {
     /// Time between looks; 1s to 1m.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration(SECOND..=MINUTE))]
     every: Duration,
+    /// The order of channels.
+    #[arg(long, value_enum, default_value = "subscribers")]
+    sort: Sort,
     /// Prints one look as text and ends; so it does where stdout is no terminal.
     #[arg(long)]
     once: bool,
+}
+
+/// What channels are sorted by.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Sort {
+    Subscribers,
+    /// Events per second.
+    Rate,
 }
 
 /// What a node's console tells.
@@ -137,7 +148,11 @@ async fn watch(
 
 async fn look(client: &NodeClient<Empty<Bytes>>, settings: &Top) -> Result<Cluster, String> {
     let nodes = format!("{}/api/nodes", settings.url);
-    let channels = format!("{}/api/channels?limit={CHANNELS}", settings.url);
+    let sort = match settings.sort {
+        Sort::Subscribers => "subscribers",
+        Sort::Rate => "rate",
+    };
+    let channels = format!("{}/api/channels?limit={CHANNELS}&sort={sort}", settings.url);
     let (nodes, channels) = tokio::try_join!(get(client, &nodes), get(client, &channels))?;
     let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap_or_default();
     let mut all = read(&nodes);

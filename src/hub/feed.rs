@@ -10,6 +10,7 @@ use crate::cursor::name_hash;
 use crate::frame::{Frame, Standing};
 use crate::position::Position;
 use parking_lot::{Mutex, MutexGuard};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -51,6 +52,9 @@ pub struct State {
     pub told: u32,
     /// Mean size of an entry, for choosing how many to ask for; see [`State::learn`].
     pub mean_bytes: u32,
+    /// Events per second, as of the last [`State::measure`], and the log's rank then.
+    pub rate: f32,
+    measured: Option<NonZeroU64>,
 }
 
 /// Taken for the size of entries before any was seen: a first answer of large ones must not be huge.
@@ -68,6 +72,15 @@ impl State {
     /// A read failed, perhaps because its answer was too large for the server: the next one asks for less.
     pub fn ask_for_less(&mut self) {
         self.mean_bytes = self.mean_bytes.saturating_mul(4).clamp(1, LARGEST_GUESS.max(self.mean_bytes));
+    }
+
+    /// The rate since the last time, `seconds` ago. What a feed that was not live missed is no rate.
+    pub fn measure(&mut self, seconds: f64) -> f32 {
+        let rank = self.log.rank().filter(|_| self.life == Life::Live).and_then(|rank| NonZeroU64::new(rank + 1));
+        let before = std::mem::replace(&mut self.measured, rank);
+        let grown = rank.zip(before).map_or(0, |(now, before)| now.get().saturating_sub(before.get()));
+        self.rate = (grown as f64 / seconds) as f32;
+        self.rate
     }
 }
 
@@ -91,6 +104,8 @@ impl Feed {
                 legs: 0,
                 told: 0,
                 mean_bytes: UNKNOWN_BYTES,
+                rate: 0.0,
+                measured: None,
             }),
             couriers: AtomicU64::new(0),
             rung: AtomicU64::new(0),
@@ -192,6 +207,25 @@ pub struct Extent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rate_is_of_events_that_came_while_the_feed_was_live() {
+        let feed = Feed::new(7, Channel::new("a").unwrap());
+        let mut state = feed.lock();
+        let mut at = |life, rank| {
+            state.life = life;
+            state.log.set_rank(rank);
+            state.measure(2.0)
+        };
+        assert_eq!(at(Life::Live, Some(100)), 0.0, "what was there before");
+        assert_eq!(at(Life::Live, Some(105)), 2.5);
+        assert_eq!(at(Life::Live, Some(3)), 0.0, "begun anew");
+        assert_eq!(at(Life::Dormant, Some(3)), 0.0);
+        assert_eq!(at(Life::Live, Some(1000)), 0.0, "missed meanwhile");
+        assert_eq!(at(Life::Live, None), 0.0);
+        assert_eq!(at(Life::Live, Some(2000)), 0.0);
+        assert_eq!(at(Life::Live, Some(2001)), 0.5);
+    }
 
     /// A ring that was between its two steps when the last member left marks the courier as told, and nobody looks.
     #[test]

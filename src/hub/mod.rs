@@ -19,7 +19,7 @@ use crate::courier::Post;
 use crate::metrics::Metrics;
 use crate::position::Position;
 use crate::telemetry::trace::Deliveries;
-use feed::{Feed, Life, Reach};
+use feed::{Feed, Life, Reach, State};
 use follower::Request;
 use fresh::{Frames, Fresh};
 use hashbrown::HashMap;
@@ -259,13 +259,13 @@ impl Hub {
         }
     }
 
-    /// Every channel with subscribers here, and how many.
-    pub fn audience(&self) -> Vec<(Channel, u32)> {
+    /// Every channel with subscribers here, how many, and its events per second as [`Hub::fastest`] measured them.
+    pub fn audience(&self) -> Vec<(Channel, u32, f32)> {
         let mut audience = Vec::new();
         self.walk(|feed| {
-            let legs = feed.lock().legs;
-            if legs > 0 {
-                audience.push((feed.channel.clone(), legs));
+            let state = feed.lock();
+            if state.legs > 0 {
+                audience.push((feed.channel.clone(), state.legs, state.rate));
             }
         });
         audience
@@ -299,47 +299,62 @@ impl Hub {
 
     /// The most subscribed channels, at most `count`.
     pub fn overview(&self, count: usize) -> Vec<Row> {
-        let mut rows: Vec<(u32, Arc<Feed>)> = Vec::new();
+        self.best(count, |state| Some(u64::from(state.legs)))
+    }
+
+    /// The channels with most events per second among those with subscribers, at most `count`. Measures all feeds'
+    /// rates since the last time, which was `seconds` ago.
+    pub fn fastest(&self, count: usize, seconds: f64) -> Vec<Row> {
+        self.best(count, |state| {
+            let rate = state.measure(seconds);
+            (rate > 0.0 && state.legs > 0).then_some((f64::from(rate) * 1000.0) as u64)
+        })
+    }
+
+    /// The feeds of which `worth` says most, at most `count`; those of which it says nothing are left out.
+    fn best(&self, count: usize, mut worth: impl FnMut(&mut State) -> Option<u64>) -> Vec<Row> {
+        let mut rows: Vec<(u64, Arc<Feed>)> = Vec::new();
         let mut least = 0;
-        let best = |rows: &mut Vec<(u32, Arc<Feed>)>| {
+        let best = |rows: &mut Vec<(u64, Arc<Feed>)>| {
             rows.sort_unstable_by(|(a, x), (b, y)| b.cmp(a).then_with(|| x.channel.cmp(&y.channel)));
             rows.truncate(count);
         };
         self.walk(|feed| {
-            let legs = feed.lock().legs;
-            if legs >= least {
-                rows.push((legs, feed.clone()));
+            let Some(worth) = worth(&mut feed.lock()) else { return };
+            if worth >= least {
+                rows.push((worth, feed.clone()));
             }
             if rows.len() >= 4 * count.max(STEPS) {
                 best(&mut rows);
-                least = rows.last().map_or(0, |(legs, _)| *legs);
+                least = rows.last().map_or(0, |(worth, _)| *worth);
             }
         });
         best(&mut rows);
-        let row = |(legs, feed): (u32, Arc<Feed>)| {
-            let state = feed.lock();
-            let log = &state.log;
-            Row {
-                channel: feed.channel.clone(),
-                legs,
-                position: log.position(),
-                rank: log.rank(),
-                events: log.events(),
-                bytes: log.bytes(),
-                reach: self.reaches.lock().get(&feed.channel).copied(),
-            }
-        };
-        rows.into_iter().map(row).collect()
+        rows.into_iter().map(|(_, feed)| self.row(&feed)).collect()
+    }
+
+    fn row(&self, feed: &Feed) -> Row {
+        let state = feed.lock();
+        let log = &state.log;
+        Row {
+            channel: feed.channel.clone(),
+            legs: state.legs,
+            rate: state.rate,
+            position: log.position(),
+            events: log.events(),
+            bytes: log.bytes(),
+            reach: self.reaches.lock().get(&feed.channel).copied(),
+        }
     }
 }
 
-/// A channel on this node, for `/status`.
+/// A channel on this node, for `/status` and the node's record.
 pub struct Row {
     pub channel: Channel,
     pub legs: u32,
+    /// Events per second; see [`Hub::fastest`].
+    pub rate: f32,
     pub position: Position,
-    /// How many entries the stream ever had, where that is known.
-    pub rank: Option<u64>,
     /// Events and bytes in memory.
     pub events: usize,
     pub bytes: usize,

@@ -12,11 +12,12 @@
 //! Both expire half a minute after the last node, or that node, has written.
 
 mod counts;
+mod past;
 pub mod record;
 mod sample;
 
 pub use record::Record;
-pub use sample::Sources;
+pub use sample::{Sources, tenths};
 
 use crate::backplane::{BackplaneError, Lookup, Note};
 use crate::channel::Channel;

@@ -44,7 +44,9 @@ pub struct Record {
     pub resumes: BTreeMap<String, u64>,
     pub gaps: BTreeMap<String, u64>,
     pub backplane: Link,
-    /// The channels with most subscribers here.
+    /// The last minutes.
+    pub past: Past,
+    /// The channels with most subscribers here, and those with most events.
     pub top: Vec<Busy>,
 }
 
@@ -54,6 +56,22 @@ pub struct Record {
 pub struct Lag {
     pub p50: f64,
     pub p99: f64,
+}
+
+/// The last minutes, oldest first: each array has one number for every ten seconds, and at most thirty.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Past {
+    pub connections: Vec<u64>,
+    pub subscriptions: Vec<u64>,
+    /// Means of the rates.
+    pub events_in: Vec<u64>,
+    pub deliveries: Vec<u64>,
+    pub bytes_out: Vec<u64>,
+    /// The worst 99th percentile of two seconds, in seconds; 0 where nothing was delivered.
+    pub lag: Vec<f64>,
+    /// The worst of the backplane's mean times of a command, in seconds.
+    pub command: Vec<f64>,
 }
 
 /// How the node finds its backplane.
@@ -92,6 +110,7 @@ mod tests {
     fn records_of_other_releases_are_understood() {
         let record: Record = serde_json::from_str(r#"{"id":"a","connections":3,"new_member":[1]}"#).unwrap();
         assert_eq!((&*record.id, record.connections, record.lag), ("a", 3, None));
+        assert_eq!(record.past, Past::default());
         let text = serde_json::to_string(&Record { lag: Some(Lag { p50: 0.1, p99: 1.0 }), ..record.clone() }).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap().lag.unwrap().p99, 1.0);
     }

@@ -1,17 +1,20 @@
 //! Making this node's record: reads counters, and turns what they grew by into rates.
 
+use super::past::Ring;
 use super::record::{Busy, Lag, Link, Record};
+use crate::channel::Channel;
 use crate::health::Health;
 use crate::hub::{Hub, Row};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Spread};
 use prometheus::core::Collector as _;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Channels that a record names.
+/// Channels that a record names for their subscribers, and for their rate.
 pub const TOP: usize = 50;
+const FASTEST: usize = 25;
 
 /// What a record is made of.
 pub struct Sources {
@@ -32,7 +35,7 @@ pub struct Sampler {
     cpu_seconds: f64,
     lags: Vec<u64>,
     commands: (u64, f64),
-    ranks: HashMap<String, u64>,
+    past: Ring,
 }
 
 impl Sampler {
@@ -45,7 +48,7 @@ impl Sampler {
             cpu_seconds: 0.0,
             lags: Vec::new(),
             commands: (0, 0.0),
-            ranks: HashMap::new(),
+            past: Ring::default(),
         };
         sampler.sample(sources);
         sampler
@@ -61,7 +64,7 @@ impl Sampler {
         };
         let (cpu_seconds, memory_bytes) = process();
         let cpu = (cpu_seconds - std::mem::replace(&mut self.cpu_seconds, cpu_seconds)) / seconds;
-        Record {
+        let mut record = Record {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_seconds: sources.started.elapsed().as_secs(),
             state: sources.health.state().into(),
@@ -82,9 +85,11 @@ impl Sampler {
             resumes: totals(&metrics.resumes),
             gaps: totals(&metrics.gaps),
             backplane: self.link(sources),
-            top: self.top(sources.hub.overview(TOP), seconds),
+            top: top(&sources.hub, seconds),
             ..Record::default()
-        }
+        };
+        record.past = self.past.take(&record);
+        record
     }
 
     fn link(&mut self, sources: &Sources) -> Link {
@@ -117,25 +122,31 @@ impl Sampler {
             counts.iter().zip(before.iter().chain(std::iter::repeat(&0))).map(|(a, b)| a - b).collect();
         Some(Lag { p50: quantile(&grown, spread.bounds(), 0.5)?, p99: quantile(&grown, spread.bounds(), 0.99)? })
     }
+}
 
-    fn top(&mut self, rows: Vec<Row>, seconds: f64) -> Vec<Busy> {
-        let ranks: HashMap<String, u64> =
-            rows.iter().filter_map(|row| Some((row.channel.to_string(), row.rank?))).collect();
-        let before = std::mem::replace(&mut self.ranks, ranks);
-        let busy = |row: Row| {
-            let name = row.channel.to_string();
-            let grown = before.get(&name).zip(row.rank).map_or(0, |(before, now)| now.saturating_sub(*before));
-            Busy {
-                rate: (grown as f64 / seconds * 10.0).round() / 10.0,
-                channel: name,
-                subscribers: u64::from(row.legs),
-                position: row.position.to_string(),
-                history_entries: row.reach.map(|reach| reach.entries),
-                history_seconds: row.reach.map(|reach| reach.seconds),
-            }
-        };
-        rows.into_iter().map(busy).collect()
+/// The most subscribed channels, and behind them the fastest that are not among them.
+fn top(hub: &Hub, seconds: f64) -> Vec<Busy> {
+    let fastest = hub.fastest(FASTEST, seconds);
+    let mut rows = hub.overview(TOP);
+    let known: HashSet<Channel> = rows.iter().map(|row| row.channel.clone()).collect();
+    rows.extend(fastest.into_iter().filter(|row| !known.contains(&row.channel)));
+    rows.into_iter().map(busy).collect()
+}
+
+fn busy(row: Row) -> Busy {
+    Busy {
+        rate: tenths(row.rate),
+        channel: row.channel.to_string(),
+        subscribers: u64::from(row.legs),
+        position: row.position.to_string(),
+        history_entries: row.reach.map(|reach| reach.entries),
+        history_seconds: row.reach.map(|reach| reach.seconds),
     }
+}
+
+/// A rate as records and answers have it.
+pub fn tenths(rate: f32) -> f64 {
+    (f64::from(rate) * 10.0).round() / 10.0
 }
 
 /// The upper bound of the bucket that holds a quantile; of the last bucket the greatest bound.

@@ -55,6 +55,59 @@ test("the whole cluster is shown and channels are found", async () => {
   assert.deepEqual(page.noted, []);
 });
 
+test("channels are sorted by subscribers or by rate", async () => {
+  const ends = await Promise.all([1, 2, 3].map(() => first.subscribe("crowded")));
+  ends.push(await second.subscribe("fast"));
+  const publisher = setInterval(() => { for (let n = 0; n < 5; n += 1) redis.add("fast", { data: "x" }); }, 500);
+  const page = await open(browser, first.url);
+  const [bySubscribers, byRate] = ["subscribers", "events /s"].map((name) => page.getByRole("button", { name, exact: true }));
+  const sorted = () => page.locator("th[aria-sort=descending]").allTextContents();
+  const head = async () => (await texts(page, "#channels th"))[0];
+  try {
+    await eventually("the crowded first", async () => (await head()) === "crowded");
+    assert.deepEqual(await sorted(), ["subscribers"]);
+    await byRate.focus();
+    await page.keyboard.press("Enter");
+    assert.deepEqual(await sorted(), ["events /s"]);
+    await eventually("the fast first", async () => (await head()) === "fast");
+    // Updates and a search leave it so.
+    await page.evaluate(() => new Promise((done) => updates.addEventListener("nodes", done, { once: true })));
+    await eventually("the fast first, again", async () => (await head()) === "fast");
+    await page.getByLabel("Search").fill("D"); // crowded, orders
+    await eventually("those found alone", async () => (await texts(page, "#channels th")).sort().join() === "crowded,orders");
+    await page.getByLabel("Search").fill("A");
+    await eventually("by rate", async () => (await head()) === "fast");
+    await page.getByLabel("Search").fill("");
+    await bySubscribers.focus();
+    await page.keyboard.press("Space");
+    await eventually("the crowded first, again", async () => (await head()) === "crowded");
+    assert.deepEqual(await sorted(), ["subscribers"]);
+    assert.deepEqual(page.noted, []);
+  } finally {
+    clearInterval(publisher);
+    ends.forEach((end) => end());
+  }
+});
+
+test("sparklines begin with what nodes know of the last minutes", async () => {
+  const records = async () => (await (await fetch(first.url + "api/nodes")).json()).nodes;
+  // Two points of both nodes: twenty seconds, which the page shows as ten beats.
+  await eventually("a past", async () => (await records()).filter((node) => node.past.connections.length >= 2).length >= 2);
+  const page = await open(browser, first.url);
+  // The first update alone, so that nothing else can have filled them.
+  const [tiles, rows] = await page.evaluate(() => new Promise((done) => {
+    const beats = (line) => (line.getAttribute("points") ?? "").split(" ").length;
+    const all = (selector) => [...document.querySelectorAll(selector)].map(beats);
+    const look = () => done([all("#tiles polyline"), all("#nodes polyline")]);
+    if (nodes.length > 0) look(); else updates.addEventListener("nodes", look, { once: true });
+  }));
+  assert.equal(tiles.length, 7);
+  assert.ok(tiles.every((beats) => beats > 10 && beats <= 150), `of the cluster: ${tiles}`);
+  assert.ok(rows.length % 4 === 0 && rows.filter((beats) => beats > 10).length >= 8, `of nodes: ${rows}`);
+  await picture(page, "sparklines");
+  assert.deepEqual(page.noted, []);
+});
+
 test("the viewer is an EventSource with filter and pause", async () => {
   for (let n = 0; n < 25; n += 1) redis.add("viewed", { data: `old ${n}` });
   const streams = [];

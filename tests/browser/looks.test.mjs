@@ -88,7 +88,7 @@ test("the keyboard reaches everything and focus is seen and stays", async () => 
     const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
     assert.notEqual(outline, "none", `no focus ring: ${reached.at(-1)}`);
   }
-  for (const each of ["drain", "search", "open", "Open", "orders"]) assert.ok(reached.includes(each), `${each}: ${reached}`);
+  for (const each of ["drain", "search", "open", "Open", "by-subscribers", "by-rate", "orders"]) assert.ok(reached.includes(each), `${each}: ${reached}`);
   // Rows are refreshed twice in the meantime.
   const updates = await page.evaluate(() => new Promise((done) => {
     let seen = 0;

@@ -59,6 +59,66 @@ fn nodes_of_a_cluster_know_of_each_other_and_of_channels() {
     assert_eq!(count("/api/channels/a"), Some(2));
 }
 
+/// Each name of `/api/channels`, in its order.
+fn listed(node: &Node, query: &str) -> Vec<String> {
+    let answer = api(node, &format!("/api/channels?{query}"));
+    let name = |row: &Value| row["channel"].as_str().expect("a name").to_owned();
+    answer["channels"].as_array().expect("channels").iter().map(name).collect()
+}
+
+#[test]
+fn channels_are_listed_by_rate_though_many_have_more_subscribers() {
+    let redis = Redis::start();
+    let [node, other] = [(); 2].map(|()| Node::on(&redis, &[]));
+    // More than a record names by subscribers, and one with fewer.
+    let crowded: Vec<String> = (0..60).map(|n| format!("crowded{n}")).collect();
+    let crowd = format!("/events?channels={}", crowded.join(","));
+    let _crowds = [&node, &node, &other, &other].map(|node| node.subscribe(&crowd).begun());
+    let _few = [node.subscribe("/events/here").begun(), other.subscribe("/events/there").begun()];
+    // A rate is that of the last two seconds.
+    let fast = |what: &str, asked: &dyn Fn() -> bool| {
+        eventually(what, || {
+            (0..40).for_each(|_| drop(redis.command(&["XADD", "sse:there", "*", "data", "x"])));
+            (0..4).for_each(|_| drop(redis.command(&["XADD", "sse:here", "*", "data", "x"])));
+            asked()
+        });
+    };
+    fast("a fast channel of another node before crowded ones", &|| {
+        listed(&node, "sort=rate&limit=2") == ["there", "here"]
+    });
+    fast("those found, the fast one first", &|| listed(&node, "sort=rate&search=ERE") == ["there", "here"]);
+    let url = format!("http://{}", node.admin);
+    fast("the same in the terminal", &|| {
+        let mut top = std::process::Command::new(env!("CARGO_BIN_EXE_fantail"));
+        let output = top.args(["top", "--sort", "rate", "--url", &url]).output().expect("the binary");
+        let text = String::from_utf8(output.stdout).expect("text");
+        text.lines().skip_while(|line| !line.starts_with("CHANNEL")).nth(1).is_some_and(|row| row.starts_with("there"))
+    });
+    let usual = listed(&node, "limit=500");
+    assert!(usual.len() >= 61, "{usual:?}");
+    assert!(usual[..60].iter().all(|name| name.starts_with("crowded")), "{usual:?}");
+    assert_eq!(listed(&node, "sort=subscribers&limit=60"), usual[..60]);
+    let said = node.page("/api/channels?sort=name").problem(400, "bad_parameter");
+    assert!(said.contains("sort") && said.contains("neither subscribers nor rate"), "{said}");
+}
+
+#[test]
+fn a_record_has_the_last_minutes() {
+    let redis = Redis::start();
+    let nodes = [(); 2].map(|()| Node::on(&redis, &[]));
+    let _stream = nodes[1].subscribe("/events/a").begun();
+    // A point is of ten seconds.
+    assert!(
+        within(Duration::from_secs(90), || {
+            let past = api(&nodes[0], "/api/nodes")["nodes"][1]["past"].clone();
+            past["connections"].as_array().is_some_and(|points| points.last() == Some(&1.into()))
+                && past["lag"].as_array().map(Vec::len) == past["connections"].as_array().map(Vec::len)
+        }),
+        "{}",
+        api(&nodes[0], "/api/nodes")
+    );
+}
+
 #[test]
 fn counts_that_redis_lost_are_written_again() {
     let redis = Redis::start();

@@ -5,7 +5,7 @@ use crate::backplane::{BackplaneError, StreamState};
 use crate::channel::Channel;
 use crate::http::history::{Page, event, refusal};
 use crate::http::reject::Problem;
-use crate::roster::Record;
+use crate::roster::{Record, tenths};
 use crate::subscription::{decode_segment, parse_channel};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -26,23 +26,13 @@ impl Console {
         })
     }
 
-    /// Channels by subscribers: all of this node, and the busiest of the others. `search` is a part of the name.
+    /// Channels by subscribers or by events per second: all of this node, and the busiest of the others. `search` is a
+    /// part of the name.
     pub async fn channels(&self, query: &str) -> Result<Value, Problem> {
-        let (mut search, mut limit) = (String::new(), USUAL);
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            match &*name {
-                "search" => search = value.to_ascii_lowercase(),
-                "limit" => {
-                    let number = value.parse().ok().filter(|number| (1..=MOST).contains(number));
-                    limit =
-                        number.ok_or_else(|| Problem::bad_parameter(&name, &value, "not a number from 1 to 500"))?;
-                }
-                _ => {}
-            }
-        }
+        let wanted = Wanted::parse(query)?;
         let nodes = self.roster.nodes().await;
         let own = self.hub.audience();
-        Ok(json!({ "channels": merged(&nodes, own, &search, limit) }))
+        Ok(json!({ "channels": merged(&nodes, own, &wanted) }))
     }
 
     /// One channel: who has subscribed where, what its stream holds, and its newest entries.
@@ -74,8 +64,40 @@ impl Console {
     }
 }
 
-/// One row per channel, most subscribers first.
-fn merged(nodes: &[Record], own: Vec<(Channel, u32)>, search: &str, limit: usize) -> Vec<Value> {
+/// Which channels, and in what order.
+struct Wanted {
+    search: String,
+    limit: usize,
+    by_rate: bool,
+}
+
+impl Wanted {
+    fn parse(query: &str) -> Result<Wanted, Problem> {
+        let mut wanted = Wanted { search: String::new(), limit: USUAL, by_rate: false };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let bad = |why| Problem::bad_parameter(&name, &value, why);
+            match &*name {
+                "search" => wanted.search = value.to_ascii_lowercase(),
+                "limit" => {
+                    let number = value.parse().ok().filter(|number| (1..=MOST).contains(number));
+                    wanted.limit = number.ok_or_else(|| bad("not a number from 1 to 500"))?;
+                }
+                "sort" => {
+                    wanted.by_rate = match &*value {
+                        "subscribers" => false,
+                        "rate" => true,
+                        _ => return Err(bad("neither subscribers nor rate")),
+                    };
+                }
+                _ => {}
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+/// One row per channel, the greatest first.
+fn merged(nodes: &[Record], own: Vec<(Channel, u32, f32)>, wanted: &Wanted) -> Vec<Value> {
     #[derive(Default)]
     struct Row {
         subscribers: u64,
@@ -85,9 +107,10 @@ fn merged(nodes: &[Record], own: Vec<(Channel, u32)>, search: &str, limit: usize
         seconds: Option<f64>,
     }
     let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
-    let fits = |name: &str| search.is_empty() || name.to_ascii_lowercase().contains(search);
-    for (channel, legs) in own.iter().filter(|(channel, _)| fits(channel.as_str())) {
-        rows.insert(channel.as_str(), Row { subscribers: u64::from(*legs), nodes: 1, ..Row::default() });
+    let fits = |name: &str| wanted.search.is_empty() || name.to_ascii_lowercase().contains(&wanted.search);
+    for (channel, legs, rate) in own.iter().filter(|(channel, ..)| fits(channel.as_str())) {
+        let row = Row { subscribers: u64::from(*legs), nodes: 1, rate: tenths(*rate), ..Row::default() };
+        rows.insert(channel.as_str(), row);
     }
     for (number, node) in nodes.iter().enumerate() {
         for busy in node.top.iter().filter(|busy| fits(&busy.channel)) {
@@ -103,8 +126,11 @@ fn merged(nodes: &[Record], own: Vec<(Channel, u32)>, search: &str, limit: usize
         }
     }
     let mut rows: Vec<_> = rows.into_iter().filter(|(_, row)| row.subscribers > 0).collect();
-    rows.sort_by(|(a, x), (b, y)| y.subscribers.cmp(&x.subscribers).then_with(|| a.cmp(b)));
-    rows.truncate(limit);
+    let rate = |row: &Row| if wanted.by_rate { row.rate } else { 0.0 };
+    rows.sort_by(|(a, x), (b, y)| {
+        rate(y).total_cmp(&rate(x)).then_with(|| y.subscribers.cmp(&x.subscribers)).then_with(|| a.cmp(b))
+    });
+    rows.truncate(wanted.limit);
     let row = |(channel, row): (&str, Row)| {
         json!({
             "channel": channel, "subscribers": row.subscribers, "nodes": row.nodes, "rate": row.rate,
@@ -124,13 +150,19 @@ mod tests {
         let busy = |name: &str, subscribers, rate| Busy { channel: name.into(), subscribers, rate, ..Busy::default() };
         let own = Record { top: vec![busy("a", 3, 1.0)], ..Record::default() };
         let other = Record { top: vec![busy("a", 2, 5.0), busy("b", 9, 0.0)], ..Record::default() };
-        let here = || vec![(Channel::new("a").unwrap(), 3), (Channel::new("c").unwrap(), 1)];
+        let here = || vec![(Channel::new("a").unwrap(), 3, 1.0), (Channel::new("c").unwrap(), 1, 2.04)];
+        let wanted = |query| Wanted::parse(query).unwrap();
         let nodes = [own, other];
-        let rows = merged(&nodes, here(), "", 10);
-        let names: Vec<_> = rows.iter().map(|row| row["channel"].as_str().unwrap()).collect();
-        assert_eq!(names, ["b", "a", "c"]);
+        let rows = merged(&nodes, here(), &wanted(""));
+        let names =
+            |rows: &[Value]| rows.iter().map(|row| row["channel"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(&rows), ["b", "a", "c"]);
         assert_eq!((&rows[1]["subscribers"], &rows[1]["rate"], &rows[1]["nodes"]), (&5.into(), &5.0.into(), &2.into()));
-        assert_eq!(merged(&nodes, here(), "c", 10).len(), 1);
-        assert_eq!(merged(&nodes, here(), "", 1).len(), 1);
+        assert_eq!(names(&merged(&nodes, here(), &wanted("search=C"))), ["c"]);
+        assert_eq!(names(&merged(&nodes, here(), &wanted("limit=1&sort=subscribers"))), ["b"]);
+        let rows = merged(&nodes, here(), &wanted("sort=rate"));
+        assert_eq!(names(&rows), ["a", "c", "b"]);
+        assert_eq!(rows[1]["rate"], 2.0);
+        assert_eq!(names(&merged(&nodes, here(), &wanted("sort=rate&limit=1"))), ["a"]);
     }
 }
