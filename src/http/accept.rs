@@ -42,7 +42,7 @@ const SIDE_DOORS: usize = 4096;
 const JOINS: usize = 64;
 /// The largest request head; EventSource cannot send bodies, so URLs carry all.
 const HEAD_BYTES: usize = 64 << 10;
-/// Kernel memory for what a subscriber has not read.
+/// Kernel memory for what a subscriber has not read; Linux doubles it for its own bookkeeping (socket(7)).
 const SEND_BUFFER: usize = 128 << 10;
 const BACKLOG: i32 = 4096;
 
