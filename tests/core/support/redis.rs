@@ -82,7 +82,9 @@ impl Redis {
     /// A node of a cluster that has not met others yet.
     pub fn start_cluster_node(more: &[&str]) -> Redis {
         let own = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-config-file", "nodes.conf"];
-        let all: Vec<String> = own.iter().chain(more).map(|a| a.to_string()).collect();
+        // On a busy machine the first elections may fail, and half a minute later a replica would not stand again.
+        let stands = ["--cluster-replica-validity-factor", "0"];
+        let all: Vec<String> = own.iter().chain(&stands).chain(more).map(|a| a.to_string()).collect();
         Redis::start_as(&|_| all.clone())
     }
 
