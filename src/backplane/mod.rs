@@ -234,10 +234,10 @@ pub struct Pending {
 impl Changes {
     /// These streams changed.
     pub fn changed(&self, channels: impl IntoIterator<Item = Channel>) {
-        let listener = self.listener.lock().clone();
+        let listener = self.listener.lock();
         let mut pending = self.pending.lock();
         for channel in channels {
-            match &listener {
+            match &*listener {
                 Some((listened, bell)) if *listened == channel => bell.notify_one(),
                 _ => drop(pending.channels.insert(channel)),
             }

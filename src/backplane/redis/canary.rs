@@ -202,14 +202,13 @@ impl Canary {
     }
 
     async fn queue(&self, pipeline: &Pipeline<Client>, question: Question) -> Result<(), Error> {
-        let keys = || {
-            let key = self.key.lock().clone();
-            let other = [&key, OTHER].concat();
-            if self.turn { (key, other) } else { (other, key) }
-        };
+        let key = |other: bool| [self.key.lock().as_str(), if other { OTHER } else { "" }].concat();
         match question {
-            Question::Read => pipeline.get(keys().0).await,
-            Question::Write => pipeline.set(keys().1, "1", Some(Expiration::PX(LIFETIME_MS)), None, false).await,
+            Question::Read => pipeline.get(key(!self.turn)).await,
+            Question::Write => {
+                let expire = Some(Expiration::PX(LIFETIME_MS));
+                pipeline.set(key(self.turn), "1", expire, None, false).await
+            }
             Question::Alive => pipeline.ping(None).await,
             // Several sections at once are for Redis 7.0 and later.
             Question::Replication => pipeline.info(Some(InfoKind::Replication)).await,

@@ -87,16 +87,12 @@ pub(crate) async fn supervise(shared: Arc<Shared>) {
             }
         };
         // Behind a sentinel the next attempt may lead elsewhere.
-        match shared
-            .target
-            .get()
-            .filter(|_| fault::is_silence(&why) && !matches!(shared.address.place, Place::Sentinel(..)))
-        {
-            Some(endpoint) => {
-                knock(&endpoint).await;
-                sleep(Backoff::default().next()).await;
-            }
-            None => sleep(backoff.next()).await,
+        let may_knock = fault::is_silence(&why) && !matches!(shared.address.place, Place::Sentinel(..));
+        if let Some(endpoint) = shared.target.get().filter(|_| may_knock) {
+            knock(&endpoint).await;
+            sleep(Backoff::default().next()).await;
+        } else {
+            sleep(backoff.next()).await;
         }
     }
 }
