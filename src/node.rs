@@ -415,7 +415,8 @@ fn listen(
     let mut listeners = Vec::new();
     let mut bound = Vec::new();
     for address in &settings.listen {
-        let listener = bind(*address, settings.stall_timeout).map_err(|error| StartError::Listen(*address, error))?;
+        let listener = bind(*address, settings.stall_timeout, settings.heartbeat)
+            .map_err(|error| StartError::Listen(*address, error))?;
         bound.push(listener.local_addr()?);
         listeners.push(listener);
     }

@@ -39,6 +39,7 @@ const GOALS: &[(&str, &str, &str, Rule)] = &[
     ("storm", "own", "joins_per_s", Rule::Least(5_000.0)),
     ("storm", "", "joins_per_s", Rule::Least(15_000.0)),
     ("storm", "shared", "redis_reads_per_client", Rule::Most(0.01)),
+    ("cluster", "1,000,000", "connect_s", Rule::MostRatio(1.3)),
     ("cluster", "", "livez_p99_ms", Rule::Most(100.0)),
 ];
 

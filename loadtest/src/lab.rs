@@ -3,7 +3,7 @@
 use crate::clients::Fleet;
 use crate::clients::protocol::{Clients, Paths, Stats};
 use crate::clock;
-use crate::measure::{self, Memory};
+use crate::measure::{self, Memory, Ticks};
 use crate::options::{Against, Options};
 use crate::plan::{Plan, lot};
 use crate::process;
@@ -28,6 +28,8 @@ const GATHERED: usize = 4_000;
 pub struct Lab {
     pub options: Options,
     pub runs: Vec<Run>,
+    /// Seconds that disturbed rounds may take again, over all.
+    pub spare: f64,
     redis: Option<Redis>,
     stages: u32,
     started: u64,
@@ -71,7 +73,7 @@ impl Load {
 
 impl Lab {
     pub fn new(options: Options) -> Lab {
-        Lab { options, runs: Vec::new(), redis: None, stages: 0, started: clock::now() }
+        Lab { options, runs: Vec::new(), spare: f64::INFINITY, redis: None, stages: 0, started: clock::now() }
     }
 
     /// The core of the server under test, and that of everything else.
@@ -120,7 +122,8 @@ impl Lab {
         self.progress("");
         let seconds = clock::seconds(self.started, clock::now());
         let exact = if run.tally.is_exact() && run.faults.is_empty() { "exact" } else { "NOT EXACT" };
-        let shown = ["cpu_us", "last_ms", "p50_ms", "p99_ms", "memory_kib", "joins_per_s", "events_per_cpu_s"];
+        let shown =
+            ["cpu_us", "last_ms", "p50_ms", "p99_ms", "beat_us", "memory_kib", "joins_per_s", "events_per_cpu_s"];
         let figures = shown.iter().filter_map(|name| Some(format!("{name} {:.2}", run.figures.get(name)?)));
         let figures = figures.collect::<Vec<_>>().join(", ");
         eprintln!("\r{seconds:6.1} s  {} / {} / {}: {figures}, {exact}", run.scenario, run.case, run.server);
@@ -132,7 +135,7 @@ impl Lab {
         if let (true, Some(url)) = (kind.is_node(), &self.options.url) {
             return Ok(Server::given(servers::address(url)?, self.options.pid));
         }
-        let needs_redis = kind.is_node() || (kind == Kind::Nchan && load.ids);
+        let needs_redis = kind.reads_redis() || (kind == Kind::Nchan && load.ids);
         let redis = if needs_redis { Some(self.redis()?.address) } else { None };
         let binary: Option<PathBuf> =
             if kind.is_node() { Some(node::binary(self.options.node.as_deref())?) } else { None };
@@ -175,13 +178,14 @@ impl Lab {
             slow: load.slow,
         };
         let fleet = Fleet::start(&setup, self.options.workers.unwrap_or(1), self.core(1))?;
-        let redis = if kind.is_node() { Some(self.redis()?.address) } else { None };
+        let redis = if kind.reads_redis() { Some(self.redis()?.address) } else { None };
         let publisher = Some(Publisher::new(vec![server.sink(redis, 10_000)?], &prefix));
         let run = Run::new(load.scenario, &load.case, kind);
         let sampler = Sampler { started: clock::now(), pids: server.pids.clone(), samples: Vec::new(), last: 0 };
         let below = |limit: u32| (0..load.clients).filter(|&client| lot(client) < limit).count() as u64;
         let stalled = below(load.stalled);
         Ok(Stage {
+            began: Ticks::now()?,
             stalled,
             slow: below(load.stalled + load.slow) - stalled,
             server,
@@ -195,7 +199,7 @@ impl Lab {
 
     /// What Redis has done so far, for kinds that use it.
     pub fn usage(&mut self, kind: Kind) -> Result<Option<Usage>> {
-        if kind.is_node() { Ok(Some(self.redis()?.usage()?)) } else { Ok(None) }
+        if kind.reads_redis() { Ok(Some(self.redis()?.usage()?)) } else { Ok(None) }
     }
 }
 
@@ -225,6 +229,7 @@ pub struct Stage {
     pub stalled: u64,
     /// Who read slowly.
     pub slow: u64,
+    began: Ticks,
 }
 
 /// Looks at the server now and then.
@@ -368,6 +373,7 @@ impl Stage {
         if self.run.latency.pairs.is_empty() {
             self.run.latency = self.fleet.collect()?.latency;
         }
+        self.run.figure("stolen_percent", Ticks::now()?.stolen_percent(&self.began));
         self.run.samples = std::mem::take(&mut self.sampler.samples);
         if let Err(error) = self.server.check_alive() {
             self.run.faults.push(format!("{error:#}"));

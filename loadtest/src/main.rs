@@ -17,6 +17,7 @@ mod publisher;
 mod redis;
 mod report;
 mod results;
+mod rounds;
 mod scenarios;
 mod servers;
 

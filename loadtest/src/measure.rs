@@ -53,6 +53,32 @@ pub fn machine_used_kib() -> Result<u64> {
     Ok(value("MemTotal:").saturating_sub(value("MemFree:") + value("Buffers:") + value("Cached:")))
 }
 
+/// Ticks of all cores since the machine started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ticks {
+    all: u64,
+    stolen: u64,
+}
+
+impl Ticks {
+    pub fn now() -> Result<Ticks> {
+        Ok(Ticks::of(&fs::read_to_string("/proc/stat")?))
+    }
+
+    /// Of the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal (proc(5)).
+    fn of(stat: &str) -> Ticks {
+        let line = stat.lines().next().unwrap_or_default();
+        let ticks: Vec<u64> = line.split_whitespace().skip(1).take(8).filter_map(|n| n.parse().ok()).collect();
+        Ticks { all: ticks.iter().sum(), stolen: ticks.get(7).copied().unwrap_or(0) }
+    }
+
+    /// Which share the host gave to other machines since an earlier reading, in percent.
+    pub fn stolen_percent(&self, earlier: &Ticks) -> f64 {
+        let all = self.all.saturating_sub(earlier.all).max(1);
+        self.stolen.saturating_sub(earlier.stolen) as f64 / all as f64 * 100.0
+    }
+}
+
 /// `name:   123 kB` in a /proc file.
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
@@ -128,6 +154,15 @@ mod tests {
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0]), Some(2.5));
+    }
+
+    #[test]
+    fn what_the_host_took() {
+        let before = Ticks::of("cpu  10 0 10 60 0 0 10 10 5 0\ncpu0 1 1 1 1 1 1 1 1\n");
+        let after = Ticks::of("cpu  20 0 10 140 0 0 10 20 5 0\n");
+        assert_eq!(after.stolen_percent(&before), 10.0);
+        assert_eq!(before.stolen_percent(&after), 0.0);
+        assert!(Ticks::now().unwrap().all > 0);
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Run {
     pub samples: Vec<Sample>,
     /// What went wrong besides the tally.
     pub faults: Vec<String>,
+    /// Its figures do not count: the host took time away, and it was measured again.
+    pub set_aside: bool,
 }
 
 impl Run {
@@ -45,6 +47,7 @@ impl Run {
             latency: Distribution::default(),
             samples: Vec::new(),
             faults: Vec::new(),
+            set_aside: false,
         }
     }
 
@@ -62,6 +65,8 @@ pub struct Row {
     pub case: String,
     pub server: String,
     pub runs: usize,
+    /// Runs whose figures do not count.
+    pub set_aside: usize,
     /// Minimum and median.
     pub figures: BTreeMap<&'static str, (f64, f64)>,
     /// Median over the floor's median in the same case.
@@ -70,7 +75,7 @@ pub struct Row {
 }
 
 /// Figures of which the ratio to the floor says something.
-pub const COMPARED: &[&str] = &["cpu_us", "last_ms", "beat_us", "events_per_cpu_s"];
+pub const COMPARED: &[&str] = &["cpu_us", "last_ms", "beat_us", "events_per_cpu_s", "connect_s"];
 
 /// The unit and meaning of every figure.
 pub const MEANINGS: &[(&str, &str)] = &[
@@ -108,6 +113,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("growth_kib_per_min", "growth of the server's memory in the second half, KiB per minute"),
     ("publisher_late_ms", "how late events went out, ms, 99th percentile"),
     ("client_us", "CPU of the clients per delivery, µs"),
+    ("stolen_percent", "share of the machine's time that its host gave to other machines, %"),
     ("cpu_share", "share of its core that the server used while events flowed"),
     ("idle_wakes", "wakes per second of a server's threads while nobody is there"),
     ("syscalls", "system calls of the node per delivery"),
@@ -146,6 +152,9 @@ fn row((scenario, case, server): (&'static str, &str, &str), runs: &[Run]) -> Ro
     let mut tally = Tally::default();
     for run in &runs {
         tally.add(&run.tally);
+        if run.set_aside {
+            continue;
+        }
         run.figures.iter().for_each(|(name, value)| values.entry(name).or_default().push(*value));
     }
     let figures = values.into_iter().filter_map(|(name, values)| {
@@ -153,11 +162,13 @@ fn row((scenario, case, server): (&'static str, &str, &str), runs: &[Run]) -> Ro
         Some((name, (least, median(&values)?)))
     });
     let figures = figures.collect();
+    let set_aside = runs.iter().filter(|run| run.set_aside).count();
     Row {
         scenario,
         case: case.into(),
         server: server.into(),
-        runs: runs.len(),
+        runs: runs.len() - set_aside,
+        set_aside,
         figures,
         ratios: BTreeMap::new(),
         tally,
@@ -239,6 +250,16 @@ mod tests {
         let limits = |max| Limits { max_ratio: Some(max), ..Limits::default() };
         assert_eq!(broken(&runs, &rows, &limits(1.08)), Vec::<String>::new());
         assert_eq!(broken(&runs, &rows, &limits(1.04)).len(), 1);
+    }
+
+    #[test]
+    fn runs_set_aside_count_for_exactness_alone() {
+        let mut disturbed = run(Kind::Node, 99.0, 1);
+        disturbed.set_aside = true;
+        let runs = [disturbed, run(Kind::Node, 9.0, 0)];
+        let rows = rows(&runs);
+        assert_eq!((rows[0].figures["cpu_us"], rows[0].runs, rows[0].set_aside), ((9.0, 9.0), 1, 1));
+        assert_eq!(broken(&runs, &rows, &Limits::default()).len(), 1);
     }
 
     #[test]

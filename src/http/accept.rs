@@ -45,15 +45,21 @@ const HEAD_BYTES: usize = 64 << 10;
 /// Kernel memory for what a subscriber has not read; Linux doubles it for its own bookkeeping (socket(7)).
 const SEND_BUFFER: usize = 128 << 10;
 const BACKLOG: i32 = 4096;
+/// When a connection that nobody writes to is probed.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Binds a listening socket whose options accepted sockets inherit, so that none costs a call per connection.
-pub fn bind(address: SocketAddr, stall_timeout: Duration) -> io::Result<TcpListener> {
+pub fn bind(address: SocketAddr, stall_timeout: Duration, heartbeat: Duration) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_send_buffer_size(SEND_BUFFER)?;
-    let keepalive =
-        TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
+    // Never for subscribers, whose heartbeats say as much: an event to all of them lets all their timers end in one
+    // moment, and that many probes at once overrun the kernel's queues, whose losses would pass for dead peers.
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE.max(heartbeat * 2))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4);
     socket.set_tcp_keepalive(&keepalive)?;
     // A peer that has gone without a word is found when it does not acknowledge a heartbeat. Later than the stall timeout:
     // the kernel counts a closed window as silence, too, and who does not read is to be evicted as such.
@@ -246,5 +252,24 @@ where
 impl Context {
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::SockRef;
+
+    #[test]
+    fn heartbeats_come_before_probes() {
+        for (heartbeat, probe) in [(15, 60), (30, 60), (200, 400)] {
+            let local = SocketAddr::from(([127, 0, 0, 1], 0));
+            let (stall, heartbeat) = (Duration::from_secs(30), Duration::from_secs(heartbeat));
+            let listener = bind(local, stall, heartbeat).expect("a port");
+            let _client = std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("a listener");
+            listener.set_nonblocking(false).expect("a socket");
+            let (accepted, _) = listener.accept().expect("a client");
+            assert_eq!(SockRef::from(&accepted).tcp_keepalive_time().expect("inherited"), Duration::from_secs(probe));
+        }
     }
 }

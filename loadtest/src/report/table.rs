@@ -64,6 +64,11 @@ pub fn markdown(case: &[&Row]) -> String {
     for (name, cells) in lines(case) {
         let _ = writeln!(out, "| {name} | {} |", cells.join(" | "));
     }
+    let set_aside: usize = case.iter().map(|row| row.set_aside).sum();
+    if set_aside > 0 {
+        let _ =
+            writeln!(out, "\n{set_aside} runs were set aside and measured again: the machine's host took time away.");
+    }
     out
 }
 

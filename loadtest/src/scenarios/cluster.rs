@@ -1,11 +1,12 @@
-//! Many nodes on one machine and one Redis, up to a million connections; and one node with more than it can do.
+//! Many nodes on one machine and one Redis, up to a million connections, beside as many floors; and one node with more than it can do.
 
 use super::deliver::{IN_FLIGHT, thousands};
 use crate::clock;
-use crate::lab::{Lab, Load};
+use crate::lab::{Lab, Load, Stage};
 use crate::measure::{self, Distribution, median};
 use crate::plan::Plan;
 use crate::publisher::{Choice, Schedule};
+use crate::rounds::rounds;
 use crate::servers::{Kind, Server, get};
 use anyhow::{Context as _, Result};
 use std::net::SocketAddr;
@@ -27,13 +28,26 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     let case = format!("{} subscribers on {nodes} nodes", thousands(subscribers));
     // Heartbeats at 15 s to a million would be 67,000 sends a second: more than these cores do besides.
     let heartbeat = Some(u64::from(subscribers / HEARTBEATS).clamp(15, 300));
-    let load = Load { ids: true, heartbeat, ..Load::new("cluster", case, Plan::One, subscribers) };
+    let load = Load { heartbeat, ..Load::new("cluster", case, Plan::One, subscribers) };
+    let kinds: Vec<Kind> = lab.kinds(true).into_iter().filter(|k| matches!(k, Kind::Floor | Kind::Node)).collect();
+    let runs = lab.options.runs.unwrap_or(1);
+    rounds(lab, &kinds, runs, |lab, kind| once(lab, kind, &Load { ids: kind.is_node(), ..load.clone() }, nodes))
+}
+
+/// As many floors as nodes stand for what this machine can do at best.
+fn once(lab: &mut Lab, kind: Kind, load: &Load, nodes: u32) -> Result<()> {
     let machine = measure::machine_used_kib()?;
-    let mut stage = lab.stage(Kind::Node, &load)?;
+    let mut stage = lab.stage(kind, load)?;
     let mut others = Vec::new();
     for number in 2..=nodes {
-        lab.progress(&format!("cluster: starting node {number} of {nodes}"));
-        others.push(lab.server(Kind::Node, &load, None, 15)?);
+        lab.progress(&format!("cluster / {kind}: starting {number} of {nodes}"));
+        others.push(lab.server(kind, load, None, 15)?);
+    }
+    if kind == Kind::Floor {
+        let sinks = &mut stage.publisher.as_mut().context("a publisher at rest")?.sinks;
+        for floor in &others {
+            sinks.push(floor.sink(None, 0)?);
+        }
     }
     let targets: Vec<SocketAddr> = [stage.server.listen].into_iter().chain(others.iter().map(|s| s.listen)).collect();
     let pids: Vec<u32> = stage.server.pids.iter().chain(others.iter().flat_map(|s| &s.pids)).copied().collect();
@@ -41,30 +55,32 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     stage.sampler.pids = pids;
     stage.fleet.target(targets, false)?;
     let empty = stage.memory()?.rss;
-    lab.progress("cluster: connecting");
+    lab.progress(&format!("cluster / {kind}: connecting"));
     let workers = stage.fleet.pids().len();
     let joined = stage.connect(0.0, 64 * workers)?;
-    let clients = f64::from(subscribers);
+    let clients = f64::from(load.clients);
     let seconds = clock::seconds(joined.first_connect, joined.last_live);
     stage.run.figure("connect_s", seconds);
     stage.run.figure("joins_per_s", clients / seconds);
     stage.run.figure("memory_kib", stage.memory()?.rss.saturating_sub(empty) as f64 / clients);
-    broadcasts(lab, &mut stage)?;
+    broadcasts(lab, kind, &mut stage)?;
     stage.run.figure("machine_kib", measure::machine_used_kib()?.saturating_sub(machine) as f64 / clients);
     others.iter_mut().try_for_each(Server::check_alive)?;
     lab.keep(stage.finish()?);
     Ok(())
 }
 
-fn broadcasts(lab: &mut Lab, stage: &mut crate::lab::Stage) -> Result<()> {
+fn broadcasts(lab: &mut Lab, kind: Kind, stage: &mut Stage) -> Result<()> {
     let size = lab.options.size.unwrap_or(200);
     let (mut last, mut first, mut cpu, mut redis) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for number in 1..=BROADCASTS {
-        lab.progress(&format!("cluster: broadcast {number} of {BROADCASTS}"));
-        let before = lab.redis()?.usage()?;
+        lab.progress(&format!("cluster / {kind}: broadcast {number} of {BROADCASTS}"));
+        let before = lab.usage(kind)?;
         let one = Schedule { rate: 10.0, burst: 1, size, count: 1, choice: Choice::InTurn(1) };
         let delivery = stage.publish(&one)?;
-        redis.push((lab.redis()?.usage()?.cpu - before.cpu) * 1e6);
+        if let (Some(before), Some(after)) = (before, lab.usage(kind)?) {
+            redis.push((after.cpu - before.cpu) * 1e6);
+        }
         cpu.push(delivery.cpu as f64 / 1e3 / delivery.delivered as f64);
         for event in stage.fleet.collect()?.events {
             first.push(event.first.saturating_sub(event.intended) as f64 / 1e6);

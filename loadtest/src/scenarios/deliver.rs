@@ -5,6 +5,7 @@ use crate::measure::median;
 use crate::plan::Plan;
 use crate::publisher::{Choice, Schedule};
 use crate::redis::Usage;
+use crate::rounds::rounds;
 use crate::servers::Kind;
 use anyhow::Result;
 
@@ -15,16 +16,11 @@ const WARM: u64 = 3;
 
 /// Runs a load on each kind of server in turn, several times.
 pub fn alternate(lab: &mut Lab, kinds: &[Kind], load: &Load, schedule: &Schedule, runs: u32) -> Result<()> {
-    for number in 1..=runs {
-        for &kind in kinds {
-            lab.progress(&format!("{} / {} / {kind}, run {number} of {runs}", load.scenario, load.case));
-            once(lab, kind, load, schedule)?;
-        }
-    }
-    Ok(())
+    rounds(lab, kinds, runs, |lab, kind| once(lab, kind, load, schedule))
 }
 
 fn once(lab: &mut Lab, kind: Kind, load: &Load, schedule: &Schedule) -> Result<()> {
+    lab.progress(&format!("{} / {} / {kind}", load.scenario, load.case));
     let mut stage = lab.stage(kind, load)?;
     let empty = stage.memory()?;
     let cpu = stage.cpu()?;
@@ -192,7 +188,10 @@ pub fn lag(lab: &mut Lab) -> Result<()> {
     let schedule = schedule(lab, 100.0, 1, 10.0, Choice::InTurn(1));
     let case = format!("{} subscribers, {}/s", thousands(subscribers), schedule.rate);
     let load = Load::new("lag", case, Plan::One, subscribers);
-    let (kinds, runs) = (lab.kinds(true), lab.options.runs.unwrap_or(3));
+    let (mut kinds, runs) = (lab.kinds(true), lab.options.runs.unwrap_or(3));
+    if kinds.contains(&Kind::Floor) {
+        kinds.insert(1, Kind::FloorRedis);
+    }
     alternate(lab, &kinds, &load, &schedule, runs)
 }
 

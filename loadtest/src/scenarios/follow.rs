@@ -6,6 +6,7 @@ use crate::lab::{Lab, Load, Stage};
 use crate::plan::Plan;
 use crate::publisher::{Choice, Schedule};
 use crate::results::Run;
+use crate::rounds::rounds;
 use crate::servers::Kind;
 use anyhow::Result;
 
@@ -19,16 +20,15 @@ pub fn run(lab: &mut Lab) -> Result<()> {
         let schedule = deliver::schedule(lab, 1_000.0, 1, 8.0, Choice::InTurn(channels));
         let case = format!("{} channels, {}/s", thousands(channels), schedule.rate);
         let load = Load { ids: true, ..Load::new("follow", case, Plan::Apart { each }, channels / each) };
-        for _ in 0..lab.options.runs.unwrap_or(1) {
-            lab.progress(&format!("follow / {}", load.case));
-            once(lab, &load, channels, &schedule)?;
-        }
+        let runs = lab.options.runs.unwrap_or(1);
+        rounds(lab, &[Kind::Node], runs, |lab, _| once(lab, &load, channels, &schedule))?;
     }
     compare(&mut lab.runs);
     Ok(())
 }
 
 fn once(lab: &mut Lab, load: &Load, channels: u32, schedule: &Schedule) -> Result<()> {
+    lab.progress(&format!("follow / {}", load.case));
     let mut stage = lab.stage(Kind::Node, load)?;
     let empty = stage.memory()?;
     stage.connect(0.0, IN_FLIGHT)?;
@@ -56,7 +56,7 @@ fn publish(lab: &mut Lab, stage: &mut Stage, schedule: &Schedule) -> Result<f64>
 /// Says what more channels cost beside the fewest.
 fn compare(runs: &mut [Run]) {
     let cost = |run: &Run| run.figures.get("redis_us").copied();
-    let fewest = runs.iter().find(|run| run.scenario == "follow").and_then(cost);
+    let fewest = runs.iter().find(|run| run.scenario == "follow" && !run.set_aside).and_then(cost);
     for run in runs.iter_mut().filter(|run| run.scenario == "follow") {
         if let (Some(cost), Some(fewest)) = (cost(run), fewest) {
             run.figure("redis_us_ratio", cost / fewest);

@@ -5,6 +5,7 @@ use crate::clock;
 use crate::lab::{Lab, Load, Stage};
 use crate::measure;
 use crate::plan::Plan;
+use crate::rounds::rounds;
 use crate::servers::Kind;
 use anyhow::Result;
 use std::time::Duration;
@@ -18,10 +19,8 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     let subscribers = lab.options.subscribers.unwrap_or(15_000);
     let case = format!("{} idle subscribers", thousands(subscribers));
     let load = Load { heartbeat: Some(HEARTBEAT), ..Load::new("hold", case, Plan::One, subscribers) };
-    for kind in (0..lab.options.runs.unwrap_or(1)).flat_map(|_| lab.kinds(true)).collect::<Vec<_>>() {
-        once(lab, kind, &load)?;
-    }
-    Ok(())
+    let (kinds, runs) = (lab.kinds(true), lab.options.runs.unwrap_or(1));
+    rounds(lab, &kinds, runs, |lab, kind| once(lab, kind, &load))
 }
 
 fn once(lab: &mut Lab, kind: Kind, load: &Load) -> Result<()> {

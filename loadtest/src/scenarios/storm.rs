@@ -7,6 +7,7 @@ use crate::lab::{Lab, Load};
 use crate::plan::Plan;
 use crate::publisher::{Choice, Schedule};
 use crate::redis::{READS, Usage};
+use crate::rounds::rounds;
 use crate::servers::Kind;
 use anyhow::{Context as _, Result};
 use std::time::Duration;
@@ -23,16 +24,15 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     if !lab.options.users {
         let case = format!("shared: {} subscribers of one channel", thousands(subscribers));
         let load = Load { ids: true, ..Load::new("storm", case, Plan::One, subscribers) };
-        for kind in (0..runs).flat_map(|_| lab.kinds(false)).collect::<Vec<_>>() {
-            once(lab, kind, &load, size)?;
-        }
+        let kinds = lab.kinds(false);
+        rounds(lab, &kinds, runs, |lab, kind| once(lab, kind, &load, size))?;
     }
     if lab.options.without_node {
         return Ok(());
     }
     let case = format!("own: {} subscribers, one own and 3 shared channels", thousands(subscribers));
     let load = Load { ids: true, ..Load::new("storm", case, Plan::Users { shared: SHARED }, subscribers) };
-    (0..runs).try_for_each(|_| once(lab, Kind::Node, &load, size))
+    rounds(lab, &[Kind::Node], runs, |lab, kind| once(lab, kind, &load, size))
 }
 
 fn once(lab: &mut Lab, kind: Kind, load: &Load, size: usize) -> Result<()> {

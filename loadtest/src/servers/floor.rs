@@ -1,9 +1,11 @@
 //! The bare limit: one loop that sends the same bytes to all sockets. No HTTP server, no history, no limits.
 //!
 //! It reads a request's head, answers with the head of a stream, keeps the socket in epoll for hang-ups, and for each
-//! line of the feed calls `send` once per socket; lines that arrive together go out together.
+//! line of the feed calls `send` once per socket; lines that arrive together go out together. Events may come from Redis
+//! instead.
 
 use super::fault::Fault;
+use super::redis_feed::RedisFeed;
 use crate::clock;
 use anyhow::Result;
 use mio::net::{TcpListener, TcpStream};
@@ -16,6 +18,7 @@ use std::time::Duration;
 const LISTENER: Token = Token(usize::MAX - 1);
 const FEED_LISTENER: Token = Token(usize::MAX - 2);
 const FEED: Token = Token(usize::MAX - 3);
+const REDIS: Token = Token(usize::MAX - 4);
 /// A time slice of heartbeats.
 const TICK: Duration = Duration::from_millis(100);
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n\
@@ -31,6 +34,9 @@ pub struct Floor {
     /// Where lines of data are taken.
     #[arg(long)]
     pub feed: SocketAddr,
+    /// A Redis whose streams are followed besides.
+    #[arg(long)]
+    pub redis: Option<SocketAddr>,
     /// Bytes of an id, so that frames are as long as those of the server that is compared.
     #[arg(long, default_value_t = 15)]
     pub id_length: usize,
@@ -71,6 +77,10 @@ pub fn run(floor: &Floor) -> Result<()> {
     let fault = floor.fault.map(|kind| Fault::new(kind, floor.every));
     let mut state = Loop { poll, sockets: Slab::new(), fault, id_length: floor.id_length, sent: 0, dead: Vec::new() };
     let mut feed: Option<(TcpStream, Vec<u8>)> = None;
+    let mut redis = floor.redis.map(RedisFeed::open).transpose()?;
+    if let Some(redis) = &mut redis {
+        state.poll.registry().register(&mut redis.stream, REDIS, Interest::READABLE)?;
+    }
     let mut events = Events::with_capacity(1024);
     let mut beats = Beats { every: floor.heartbeat, last: clock::now(), due: 0.0, next: 0 };
     loop {
@@ -86,6 +96,12 @@ pub fn run(floor: &Floor) -> Result<()> {
                 FEED => {
                     if let Some((stream, rest)) = &mut feed {
                         state.take_lines(stream, rest)?;
+                    }
+                }
+                REDIS => {
+                    if let Some(redis) = &mut redis {
+                        let frames: Vec<_> = redis.take()?.iter().map(|data| state.frame(data)).collect();
+                        state.send_together(&frames);
                     }
                 }
                 Token(key) => state.ready(key, event.is_readable(), event.is_writable()),
@@ -153,12 +169,16 @@ impl Loop {
             frames.push(self.frame(line));
         }
         rest.drain(..end);
+        self.send_together(&frames);
+        Ok(())
+    }
+
+    fn send_together(&mut self, frames: &[Vec<u8>]) {
         if self.fault.is_some() {
             frames.iter().for_each(|frame| self.send_all(frame));
         } else if !frames.is_empty() {
             self.send_all(&frames.concat());
         }
-        Ok(())
     }
 
     fn frame(&mut self, data: &[u8]) -> Vec<u8> {

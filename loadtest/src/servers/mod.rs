@@ -5,6 +5,7 @@ pub mod floor;
 pub mod hyper_body;
 mod nchan;
 pub mod node;
+mod redis_feed;
 
 use crate::clients::protocol::Paths;
 use crate::clients::way::Way;
@@ -22,6 +23,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Floor,
+    /// The floor that takes its events from Redis as the node does: a push, then a read.
+    FloorRedis,
     Node,
     /// The node, its clients asking for gzip.
     NodeGzip,
@@ -40,6 +43,11 @@ pub enum Kind {
 impl Kind {
     pub fn is_node(self) -> bool {
         self == Kind::NodeGzip || self.way() != Way::Plain || self == Kind::Node
+    }
+
+    /// Whether its events are published to Redis.
+    pub fn reads_redis(self) -> bool {
+        self.is_node() || self == Kind::FloorRedis
     }
 
     /// How its clients speak.
@@ -62,6 +70,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Kind::Floor => "floor",
+            Kind::FloorRedis => "floor behind Redis",
             Kind::Node => "fantail",
             Kind::NodeGzip => "fantail gzip",
             Kind::NodeTls => "fantail TLS",
@@ -106,7 +115,7 @@ pub struct Server {
 impl Server {
     pub fn start(kind: Kind, start: &Start<'_>) -> Result<Server> {
         match kind {
-            Kind::Floor => own(kind, "serve-floor", start),
+            Kind::Floor | Kind::FloorRedis => own(kind, "serve-floor", start),
             Kind::HyperBody | Kind::HyperBodyGzip => own(kind, "serve-hyper-body", start),
             Kind::Nchan => nchan::start(start),
             _ => node::start(kind, start),
@@ -176,7 +185,12 @@ fn own(kind: Kind, subcommand: &str, start: &Start<'_>) -> Result<Server> {
     if kind.is_packed() {
         command.arg("--gzip");
     }
-    if kind == Kind::Floor {
+    if kind == Kind::FloorRedis
+        && let Some(redis) = start.redis
+    {
+        command.arg("--redis").arg(redis.to_string());
+    }
+    if matches!(kind, Kind::Floor | Kind::FloorRedis) {
         command.arg("--id-length").arg(start.id_length.to_string());
         if let Some((fault, every)) = start.fault {
             let name = format!("{fault:?}").to_lowercase();
