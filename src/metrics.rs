@@ -22,6 +22,8 @@ use std::sync::Arc;
 /// Lag from a tenth of a millisecond to a minute.
 const LAG_SECONDS: &[f64] =
     &[0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0];
+/// Dense where a turn should end: a join waits for one at most.
+const TURN_SECONDS: &[f64] = &[0.0001, 0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.007, 0.01, 0.02, 0.05, 0.1, 1.0];
 const LAG_EVENTS: &[f64] = &[0.0, 1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 10_000.0, 100_000.0];
 const COMMAND_SECONDS: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
@@ -46,6 +48,7 @@ pub struct Metrics {
     pub delivery_lag: Spread,
     pub follower_lag: Histogram,
     pub subscriber_lag: Spread,
+    pub courier_turn: Spread,
     pub resumes: IntCounterVec,
     pub gaps: IntCounterVec,
     pub catch_ups: IntCounter,
@@ -130,6 +133,11 @@ impl Metrics {
                 "fantail_subscriber_lag_events",
                 "How many events a subscriber is behind, sampled by the sweep.",
                 LAG_EVENTS,
+            ),
+            courier_turn: r.spread(
+                "fantail_courier_turn_seconds",
+                "How long a delivery thread worked before it looked at joins and hang-ups again.",
+                TURN_SECONDS,
             ),
             resumes: r.counters("fantail_resumes_total", "How subscriptions with a position began.", "outcome"),
             gaps: r.counters("fantail_gaps_total", "Gaps announced, by reason.", "reason"),

@@ -93,6 +93,13 @@ def node():
         most=1,
     )
     board.graph(
+        "Couriers' turns",
+        "s",
+        "How long delivery threads work before they look at joins and hang-ups again: 5 ms at most where cores are free.",
+        (quantile(0.5, "fantail_courier_turn_seconds"), "p50"),
+        (quantile(0.99, "fantail_courier_turn_seconds"), "p99"),
+    )
+    board.graph(
         "Memory",
         "bytes",
         "Resident memory of the process; the kernel's socket buffers are not in it.",

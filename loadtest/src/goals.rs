@@ -27,6 +27,7 @@ const GOALS: &[(&str, &str, &str, Rule)] = &[
     ("fanout", "19,000", "cpu_us", Rule::MostRatio(1.10)),
     ("fanout", "", "cpu_us", Rule::MostRatio(1.08)),
     ("fanout", "", "last_ms", Rule::MostRatio(1.10)),
+    ("fanout", "", "turn_p99_ms", Rule::Most(5.0)),
     ("channels", "users", "cpu_us", Rule::MostRatio(1.25)),
     ("channels", "users", "memory_kib", Rule::Most(1.0)),
     ("follow", "", "redis_us_ratio", Rule::Most(1.3)),

@@ -115,6 +115,10 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("client_us", "CPU of the clients per delivery, µs"),
     ("stolen_percent", "share of the machine's time that its host gave to other machines, %"),
     ("cpu_share", "share of its core that the server used while events flowed"),
+    (
+        "turn_p99_ms",
+        "how long a delivery thread is away from joins and hang-ups, ms, 99th percentile (a bucket's bound)",
+    ),
     ("idle_wakes", "wakes per second of a server's threads while nobody is there"),
     ("syscalls", "system calls of the node per delivery"),
     ("sends", "sends of the node per delivery"),

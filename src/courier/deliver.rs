@@ -10,10 +10,12 @@ use crate::telemetry::trace::Delivery;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Writes between two looks at sockets and letters: about two milliseconds.
-const WRITES_PER_TURN: usize = 500;
+/// A turn ends after this, and sockets and letters are looked at: joins and hang-ups wait for one turn at most.
+const TURN: Duration = Duration::from_millis(2);
+/// Writes between two looks at the clock.
+const WRITES_PER_LOOK: usize = 100;
 /// Members whose memory is asked for at once, before it is needed: they lie apart, and the waits overlap.
 const TOUCHED: usize = 16;
 /// What is copied together at most for one write of a subscriber that is behind the others.
@@ -109,10 +111,16 @@ impl Courier {
 
     /// Delivers for one turn.
     pub fn deliver(&mut self) {
-        let mut left = WRITES_PER_TURN;
-        while left > 0 {
-            let Some(broadcast) = self.broadcast.take().or_else(|| self.next_broadcast()) else { return };
+        let begun = Instant::now();
+        let mut left = WRITES_PER_LOOK;
+        while let Some(broadcast) = self.broadcast.take().or_else(|| self.next_broadcast()) {
             left = self.walk(broadcast, left);
+            if left == 0 {
+                if begun.elapsed() >= TURN {
+                    return;
+                }
+                left = WRITES_PER_LOOK;
+            }
         }
     }
 
@@ -153,7 +161,7 @@ impl Courier {
         }
     }
 
-    /// Goes on with a broadcast; returns how many writes are left of the turn.
+    /// Goes on with a broadcast for so many writes at most; returns how many are left.
     fn walk(&mut self, mut broadcast: Broadcast, mut left: usize) -> usize {
         let mut whole = 0;
         let mut touched = 0;

@@ -146,7 +146,9 @@ impl Courier {
                 self.bury();
                 self.tally.publish();
             }
-            self.tally.busy += woken.elapsed();
+            let turn = woken.elapsed();
+            self.tally.busy += turn;
+            self.around.metrics.courier_turn.observe(turn.as_secs_f64(), 1);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use crate::publisher::{Choice, Schedule};
 use crate::redis::Usage;
 use crate::rounds::rounds;
-use crate::servers::Kind;
+use crate::servers::{Kind, node};
 use anyhow::Result;
 
 /// Connects at once, where nothing else is asked for.
@@ -32,15 +32,33 @@ fn once(lab: &mut Lab, kind: Kind, load: &Load, schedule: &Schedule) -> Result<(
     let count = WARM * u64::from(schedule.burst) * channels_of(schedule.choice);
     stage.publish(&Schedule { count, rate: schedule.rate.max(count as f64 / 3.0), ..*schedule })?;
     let before = lab.usage(kind)?;
+    let turns_before = turns(&stage)?;
     let delivery = stage.publish(schedule)?;
     let after = lab.usage(kind)?;
+    let turns_after = turns(&stage)?;
     let memory = stage.memory()?;
     stage.run.figure("memory_kib", memory.rss.saturating_sub(empty.rss) as f64 / clients);
     costs(&mut stage, &delivery);
     redis_costs(&mut stage, &delivery, before.zip(after));
     times(&mut stage)?;
+    stage.run.figure("turn_p99_ms", 1e3 * percentile_between(&turns_before, &turns_after, 0.99));
     lab.keep(stage.finish()?);
     Ok(())
+}
+
+fn turns(stage: &Stage) -> Result<Vec<(f64, u64)>> {
+    if !stage.run.server.starts_with("fantail") {
+        return Ok(Vec::new());
+    }
+    stage.server.admin.map_or(Ok(Vec::new()), node::turns)
+}
+
+/// The bucket's bound below which a share of what came between two readings lies; NaN where nothing did.
+fn percentile_between(before: &[(f64, u64)], after: &[(f64, u64)], share: f64) -> f64 {
+    let came = |place: usize| after[place].1 - before.get(place).map_or(0, |bucket| bucket.1);
+    let all = after.len().checked_sub(1).map_or(0, came);
+    let due = (all as f64 * share).ceil() as u64;
+    (0..after.len()).find(|&place| all > 0 && came(place) >= due).map_or(f64::NAN, |place| after[place].0)
 }
 
 fn channels_of(choice: Choice) -> u64 {
@@ -210,6 +228,17 @@ pub fn thousands(number: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn percentiles_of_what_came_between() {
+        let before = [(0.001, 10), (0.005, 20), (f64::INFINITY, 20)];
+        let after = [(0.001, 11), (0.005, 119), (f64::INFINITY, 120)];
+        let percentile = |share| super::percentile_between(&before, &after, share);
+        assert_eq!((percentile(0.01), percentile(0.99)), (0.001, 0.005));
+        assert!(percentile(1.0).is_infinite());
+        assert!(super::percentile_between(&after, &after, 0.99).is_nan());
+        assert!(super::percentile_between(&[], &[], 0.99).is_nan());
+    }
+
     #[test]
     fn thousands() {
         let texts = [7, 999, 1_000, 15_000, 1_000_000].map(super::thousands);

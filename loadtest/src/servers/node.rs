@@ -5,6 +5,7 @@ use crate::clients::protocol::Paths;
 use crate::process::{Process, free_address, wait_until};
 use anyhow::{Context as _, Result, ensure};
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -17,6 +18,14 @@ pub fn binary(given: Option<&Path>) -> Result<PathBuf> {
     };
     ensure!(path.is_file(), "no node binary at {}: cargo build --release, or --node PATH", path.display());
     Ok(path)
+}
+
+/// Turns of its couriers so far: upper bounds in seconds, each with how many turns were no longer.
+pub fn turns(admin: SocketAddr) -> Result<Vec<(f64, u64)>> {
+    let text = get(admin, "/metrics")?;
+    let buckets = text.lines().filter_map(|line| line.strip_prefix("fantail_courier_turn_seconds_bucket{le=\""));
+    let parts = buckets.filter_map(|rest| rest.split_once("\"} "));
+    parts.map(|(bound, count)| Ok((bound.parse()?, count.trim().parse()?))).collect()
 }
 
 /// Starts one and waits until it is ready.

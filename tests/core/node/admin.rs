@@ -24,6 +24,7 @@ fn every_metric_and_label_is_there_before_anything_happens() {
         "fantail_delivery_lag_seconds_bucket{le=\"+Inf\"}",
         "fantail_follower_lag_seconds_count",
         "fantail_subscriber_lag_events_count",
+        "fantail_courier_turn_seconds_count",
         "fantail_catch_ups_total",
         "fantail_backplane_up",
         "fantail_backplane_reconnects_total",
