@@ -136,6 +136,10 @@ fn sentinels_behind_tls_with_a_user_of_their_own() {
     assert!(!works && said.contains("the sentinels want a password of their own"), "{said}");
     let (works, said) = check(&[&flags[..4], &flags[6..]].concat());
     assert!(!works && said.contains("the server wants a password"), "{said}");
+    eventually("the event on the replica, which may follow later", || {
+        let replies = watched.replica.pipeline(&[&["AUTH", "data"], &["EXISTS", "sse:a"]]);
+        replies[1].number() == 1
+    });
     watched.primary.stop();
     node.logs(&["redis: connected", "at 127.0.0.1:"]);
     node.metric_becomes("fantail_backplane_up", 0.0);
