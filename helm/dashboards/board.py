@@ -22,6 +22,11 @@ def quantile(q, histogram, by=""):
     return f"histogram_quantile({q}, sum by ({labels}) (rate({metric(histogram + '_bucket')}[{RATE}])))"
 
 
+def median_and_p99(histogram):
+    """Both as lines of a graph."""
+    return (quantile(0.5, histogram), "p50"), (quantile(0.99, histogram), "p99")
+
+
 class Board:
     """One dashboard: rows of panels, 24 columns wide."""
 

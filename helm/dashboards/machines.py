@@ -1,6 +1,6 @@
 """What operators keep running: Redis, nodes, rollouts, access."""
 
-from board import CLUSTER, RATE, Board, metric, quantile, rate
+from board import CLUSTER, RATE, Board, median_and_p99, metric, quantile, rate
 
 
 def redis():
@@ -96,8 +96,7 @@ def node():
         "Couriers' turns",
         "s",
         "How long delivery threads work before they look at joins and hang-ups again: 5 ms at most where cores are free.",
-        (quantile(0.5, "fantail_courier_turn_seconds"), "p50"),
-        (quantile(0.99, "fantail_courier_turn_seconds"), "p99"),
+        *median_and_p99("fantail_courier_turn_seconds"),
     )
     board.graph(
         "Memory",
@@ -243,8 +242,7 @@ def access():
         "The application's time",
         "s",
         "How long it takes to decide.",
-        (quantile(0.5, "fantail_auth_forward_seconds"), "p50"),
-        (quantile(0.99, "fantail_auth_forward_seconds"), "p99"),
+        *median_and_p99("fantail_auth_forward_seconds"),
     )
     board.graph(
         "Application left alone",

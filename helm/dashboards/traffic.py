@@ -1,6 +1,6 @@
 """What clients notice: overview, delivery, resume."""
 
-from board import CLUSTER, RATE, Board, metric, quantile, rate
+from board import CLUSTER, RATE, Board, median_and_p99, metric, quantile, rate
 
 
 def overview():
@@ -70,8 +70,7 @@ def overview():
         "Delivery lag",
         "s",
         "From the entry's time by the Redis clock to the write on the socket.",
-        (quantile(0.5, "fantail_delivery_lag_seconds"), "p50"),
-        (quantile(0.99, "fantail_delivery_lag_seconds"), "p99"),
+        *median_and_p99("fantail_delivery_lag_seconds"),
         ("max(job:fantail_delivery_lag_seconds:p99_5m{" + CLUSTER + "})", "p99 over 5 minutes, of the whole job"),
     )
     board.graph(
@@ -143,15 +142,13 @@ def delivery():
         "Follower lag",
         "s",
         "From the entry's time to the node's read of it: Redis and the network, without the sockets.",
-        (quantile(0.5, "fantail_follower_lag_seconds"), "p50"),
-        (quantile(0.99, "fantail_follower_lag_seconds"), "p99"),
+        *median_and_p99("fantail_follower_lag_seconds"),
     )
     board.graph(
         "Subscribers behind",
         "short",
         "Events that subscribers are behind, sampled: 0 is everything written to the socket.",
-        (quantile(0.5, "fantail_subscriber_lag_events"), "p50"),
-        (quantile(0.99, "fantail_subscriber_lag_events"), "p99"),
+        *median_and_p99("fantail_subscriber_lag_events"),
         (quantile(0.999, "fantail_subscriber_lag_events"), "p99.9"),
     )
     board.graph(

@@ -97,6 +97,11 @@ impl Lab {
         kinds
     }
 
+    /// Those two, where no other server can do what is asked.
+    pub fn floor_and_node(&self) -> Vec<Kind> {
+        self.kinds(true).into_iter().filter(|kind| matches!(kind, Kind::Floor | Kind::Node)).collect()
+    }
+
     /// The run's Redis, started when first asked for.
     pub fn redis(&mut self) -> Result<&Redis> {
         if self.redis.is_none() {

@@ -22,8 +22,6 @@ pub struct Sweep {
     idle: u32,
     hand: usize,
     mirror_hand: usize,
-    /// Of those visited, who had everything: most, and counted together.
-    up_to_date: u64,
     drain: Option<Drain>,
 }
 
@@ -48,7 +46,6 @@ impl Sweep {
             idle: ticks(around.idle_timeout),
             hand: 0,
             mirror_hand: 0,
-            up_to_date: 0,
             drain: None,
         }
     }
@@ -79,7 +76,6 @@ impl Courier {
             self.sweep.hand += 1;
             self.visit(key);
         }
-        self.around.metrics.subscriber_lag.observe(0.0, std::mem::take(&mut self.sweep.up_to_date));
         self.see_off();
         self.follow_trims(passed);
         self.drain_some();
@@ -106,10 +102,7 @@ impl Courier {
             self.dead.push((key, reason));
             return;
         }
-        match self.behind_by(key) {
-            0 => self.sweep.up_to_date += 1,
-            behind => self.around.metrics.subscriber_lag.observe(behind as f64, 1),
-        }
+        self.around.metrics.subscriber_lag.observe(self.behind_by(key) as f64, 1);
         let beat = self.sweep.beat;
         if !self.subscribers[key as usize].blocked && quiet >= beat - beat / ROUNDS_PER_BEAT {
             self.beat(key);

@@ -1,4 +1,5 @@
-//! Many nodes on one machine and one Redis, up to a million connections, beside as many floors; and one node with more than it can do.
+//! Many nodes on one machine and one Redis, up to a million connections, beside as many floors; and one node with more
+//! than it can do.
 
 use super::deliver::{IN_FLIGHT, thousands};
 use crate::clock;
@@ -29,7 +30,7 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     // Heartbeats at 15 s to a million would be 67,000 sends a second: more than these cores do besides.
     let heartbeat = Some(u64::from(subscribers / HEARTBEATS).clamp(15, 300));
     let load = Load { heartbeat, ..Load::new("cluster", case, Plan::One, subscribers) };
-    let kinds: Vec<Kind> = lab.kinds(true).into_iter().filter(|k| matches!(k, Kind::Floor | Kind::Node)).collect();
+    let kinds = lab.floor_and_node();
     let runs = lab.options.runs.unwrap_or(1);
     rounds(lab, &kinds, runs, |lab, kind| once(lab, kind, &Load { ids: kind.is_node(), ..load.clone() }, nodes))
 }

@@ -47,9 +47,6 @@ fn once(lab: &mut Lab, kind: Kind, load: &Load, schedule: &Schedule) -> Result<(
 }
 
 fn turns(stage: &Stage) -> Result<Vec<(f64, u64)>> {
-    if !stage.run.server.starts_with("fantail") {
-        return Ok(Vec::new());
-    }
     stage.server.admin.map_or(Ok(Vec::new()), node::turns)
 }
 
@@ -151,7 +148,8 @@ pub fn channels(lab: &mut Lab) -> Result<()> {
         let case = format!("users: {} subscribers, one own and 3 shared channels", thousands(subscribers));
         let load = Load::new("channels", case, Plan::Users { shared: 3 }, subscribers);
         // The floor sends to all what the node sends to all: its one channel stands for the shared ones.
-        return alternate_users(lab, &load, &schedule, runs);
+        let kinds = lab.floor_and_node();
+        return alternate(lab, &kinds, &load, &schedule, runs);
     }
     let subscribers = lab.options.subscribers.unwrap_or(5_000);
     let channels = lab.options.channels.unwrap_or(1_000);
@@ -160,12 +158,6 @@ pub fn channels(lab: &mut Lab) -> Result<()> {
     let mut load = Load::new("channels", case, Plan::Zipf { channels, most: 20 }, subscribers);
     load.ids = true;
     alternate(lab, &[Kind::Node], &load, &schedule, runs)
-}
-
-fn alternate_users(lab: &mut Lab, load: &Load, schedule: &Schedule, runs: u32) -> Result<()> {
-    let kinds: Vec<Kind> =
-        lab.kinds(true).into_iter().filter(|kind| matches!(kind, Kind::Floor | Kind::Node)).collect();
-    alternate(lab, &kinds, load, schedule, runs)
 }
 
 /// Bursts: the events of one go out together if the server knows how.
