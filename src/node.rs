@@ -425,9 +425,7 @@ fn listen(
         runtime.spawn(tls.certificate.clone().follow(context.metrics.clone()));
     }
     let (handle, reception) = (runtime.handle().clone(), Reception::new(context.clone(), tls));
-    let porter = lobby::open(listeners, context.clone(), move |socket, peer, door, guest| {
-        handle.spawn(reception.clone().receive(socket, peer, (door, guest)));
-    })?;
+    let porter = lobby::open(listeners, context.clone(), move |caller| reception.enter(&handle, caller))?;
     Ok((bound, porter))
 }
 

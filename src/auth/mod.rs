@@ -116,6 +116,11 @@ impl Auth {
         matches!(self.judge, Judge::Forward(_))
     }
 
+    /// Whether a decision is neither waited for nor worth a thread's time.
+    pub fn decides_at_once(&self) -> bool {
+        matches!(self.judge, Judge::Nobody)
+    }
+
     /// Why nobody can be let in now; `None`: it can decide.
     pub fn trouble(&self) -> Option<&'static str> {
         match &self.judge {

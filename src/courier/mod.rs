@@ -64,6 +64,15 @@ pub struct Couriers {
     posts: Arc<[Arc<Post>]>,
 }
 
+/// Newcomers who come while it lives wait for each other, so that one wake covers them all. It must not live long.
+pub struct Gathering(Couriers);
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        self.0.posts.iter().for_each(|post| post.gathered());
+    }
+}
+
 /// Couriers whose threads are not running yet: feeds are made with their posts first.
 pub struct Idlers(Vec<run::Prepared>, Couriers);
 
@@ -89,6 +98,12 @@ impl Couriers {
             .expect("at least one courier");
         post.send(Letter::Join(Box::new(newcomer)));
         number
+    }
+
+    /// For newcomers who came together.
+    pub fn gather(&self) -> Gathering {
+        self.posts.iter().for_each(|post| post.gather());
+        Gathering(self.clone())
     }
 
     /// Sends a letter to one courier.

@@ -21,6 +21,8 @@ pub struct Post {
     waker: Waker,
     woken: AtomicBool,
     mail: Mutex<Mail>,
+    /// Newcomers of so many batches are on their way, and their letters wait for each other.
+    gathering: AtomicUsize,
     /// Subscribers there or on their way.
     pub load: AtomicUsize,
 }
@@ -156,16 +158,40 @@ impl CatchUp {
 
 impl Post {
     pub fn new(waker: Waker) -> Post {
-        Post { waker, woken: AtomicBool::new(false), mail: Mutex::default(), load: AtomicUsize::new(0) }
+        Post {
+            waker,
+            woken: AtomicBool::new(false),
+            mail: Mutex::default(),
+            gathering: AtomicUsize::new(0),
+            load: AtomicUsize::new(0),
+        }
     }
 
     /// Puts a letter into the box. A newcomer counts as load from here on.
     pub fn send(&self, letter: Letter) {
-        if matches!(letter, Letter::Join(_)) {
+        let joins = matches!(letter, Letter::Join(_));
+        if joins {
             self.load.fetch_add(1, Ordering::Relaxed);
         }
         self.mail.lock().letters.push(letter);
-        self.wake();
+        // Looked at behind the push: either this sees that a batch is complete, or the batch's end sees the letter.
+        if !joins || self.gathering.load(Ordering::SeqCst) == 0 {
+            self.wake();
+        }
+    }
+
+    /// Newcomers who came together are on their way; [`gathered`](Post::gathered) must follow.
+    pub fn gather(&self) {
+        self.gathering.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A batch of newcomers is complete.
+    pub fn gathered(&self) {
+        self.gathering.fetch_sub(1, Ordering::SeqCst);
+        let any = !self.mail.lock().letters.is_empty();
+        if any {
+            self.wake();
+        }
     }
 
     /// A feed has new frames.

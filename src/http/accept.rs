@@ -6,33 +6,32 @@
 //! by hyper.
 
 use super::Context;
+use super::client_socket::ClientSocket;
+use super::http1::serve;
 use super::http2;
-use super::lobby::{Door, Guest};
+use super::lobby::{Caller, Door, Guest};
 use super::proxy_header;
-use super::route::{Admitted, route};
+use super::route::Admitted;
 use super::subscribe;
 use super::tls::{self, Secure, Tls};
 use super::wire::Wire;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{self, Waker};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
-/// For the whole head, once its first byte is there; and for a proxy's header before it.
+/// For a proxy's header, and for the first bytes behind it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a head may stand in a door before it must make do with a side door.
 const DOOR_TIME: Duration = Duration::from_millis(100);
@@ -40,8 +39,6 @@ const DOOR_TIME: Duration = Duration::from_millis(100);
 const SIDE_DOORS: usize = 4096;
 /// Joins of HTTP/2 streams that are worked on at once.
 const JOINS: usize = 64;
-/// The largest request head; EventSource cannot send bodies, so URLs carry all.
-const HEAD_BYTES: usize = 64 << 10;
 /// Kernel memory for what a subscriber has not read; Linux doubles it for its own bookkeeping (socket(7)).
 const SEND_BUFFER: usize = 128 << 10;
 const BACKLOG: i32 = 4096;
@@ -84,7 +81,7 @@ pub struct Reception {
 enum Arrival {
     /// It subscribes by HTTP/1.
     Subscriber(Box<(Wire, Admitted)>),
-    Http2(TcpStream, IpAddr),
+    Http2(ClientSocket, IpAddr),
     TlsHttp2(Secure, IpAddr),
 }
 
@@ -97,18 +94,33 @@ impl Reception {
         Arc::new(Reception { context, tls, side, joins })
     }
 
-    /// Reads requests of a connection that has begun to speak; one that subscribes leaves for a courier.
-    pub async fn receive(
-        self: Arc<Reception>,
-        socket: std::net::TcpStream,
-        peer: IpAddr,
-        (door, guest): (Door, Guest),
-    ) {
-        let Ok(socket) = TcpStream::from_std(socket) else { return };
+    /// Receives a connection that has begun to speak. A plain `GET` is answered here and now, as far as it needs to wait
+    /// for nobody: waking another thread costs more than that. All else is work of the runtime's.
+    pub fn enter(self: &Arc<Reception>, runtime: &Handle, caller: Caller) {
+        let at_once = caller.gets && self.tls.is_none() && self.context.auth.decides_at_once();
+        let mut receiving = Box::pin(self.clone().receive(caller));
+        if at_once {
+            let _inside = runtime.enter();
+            // Who waits is polled again, and then says where to be found.
+            if receiving.as_mut().poll(&mut task::Context::from_waker(Waker::noop())).is_ready() {
+                return;
+            }
+        }
+        runtime.spawn(receiving);
+    }
+
+    /// Reads requests of a connection; one that subscribes leaves for a courier.
+    async fn receive(self: Arc<Reception>, Caller { socket, peer, door, guest, gets }: Caller) {
         // Boxed one after the other, so that the task is as small as can be while its client is waited for.
         let arrived = match &self.tls {
-            None => Box::pin(self.hurried(self.arrive(socket, peer), door, peer)).await.and_then(whole),
-            Some(tls) => Box::pin(self.arrive_secure(tls, socket, peer, (door, &guest))).await,
+            None => {
+                let arriving = self.arrive(ClientSocket::new(socket), peer, gets);
+                Box::pin(self.hurried(arriving, door, peer)).await.and_then(whole)
+            }
+            Some(tls) => {
+                let Ok(socket) = TcpStream::from_std(socket) else { return };
+                Box::pin(self.arrive_secure(tls, socket, peer, (door, &guest))).await
+            }
         };
         match arrived {
             None => {}
@@ -148,16 +160,18 @@ impl Reception {
         }
     }
 
-    /// Reads what comes before a request, and finds out what is spoken.
-    async fn arrive(&self, mut socket: TcpStream, peer: IpAddr) -> Option<Arrival> {
+    /// Reads what comes before a request, and finds out what is spoken, unless it is known to be a `GET` of HTTP/1.
+    async fn arrive(&self, mut socket: ClientSocket, peer: IpAddr, gets: bool) -> Option<Arrival> {
         let peer = self.client(&mut socket, peer).await?;
-        // Behind a proxy's header nothing may come.
-        let Ok(speaks_http2) = timeout(HEAD_TIMEOUT, speaks_http2(&socket)).await else {
-            self.context.refused("slow_head", peer);
-            return None;
-        };
-        if speaks_http2 {
-            return Some(Arrival::Http2(socket, peer));
+        if !gets {
+            // Behind a proxy's header nothing may come.
+            let Ok(speaks_http2) = timeout(HEAD_TIMEOUT, speaks_http2(&mut socket)).await else {
+                self.context.refused("slow_head", peer);
+                return None;
+            };
+            if speaks_http2 {
+                return Some(Arrival::Http2(socket, peer));
+            }
         }
         let (socket, admitted) = serve(socket, peer, &self.context).await?;
         Some(Arrival::Subscriber(Box::new((Wire::Tcp(socket), admitted))))
@@ -189,7 +203,7 @@ impl Reception {
     }
 
     /// Who is at the other end: whom a trusted proxy speaks for, or whose socket it is.
-    async fn client(&self, socket: &mut TcpStream, peer: IpAddr) -> Option<IpAddr> {
+    async fn client(&self, socket: &mut (impl AsyncRead + Unpin), peer: IpAddr) -> Option<IpAddr> {
         let settings = &self.context.settings;
         if !settings.transport.proxy_protocol || !settings.trusts(peer) {
             return Some(peer);
@@ -214,39 +228,9 @@ fn whole((arrival, door): (Option<Arrival>, Option<Door>)) -> Arrived {
 }
 
 /// Whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4); no method of HTTP/1 begins like it.
-async fn speaks_http2(socket: &TcpStream) -> bool {
+async fn speaks_http2(socket: &mut ClientSocket) -> bool {
     let mut first = [0; 3];
     matches!(socket.peek(&mut first).await, Ok(n) if n > 1 && b"PRI".starts_with(&first[..n]))
-}
-
-/// Runs hyper until the connection ends or a request subscribes.
-async fn serve<I>(io: I, peer: IpAddr, context: &Arc<Context>) -> Option<(I, Admitted)>
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send,
-{
-    let decision: Mutex<Option<Admitted>> = Mutex::new(None);
-    let service = service_fn(|request| route(request, peer, context, &decision));
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(io), service);
-    let admitted = poll_fn(|cx| {
-        let polled = Pin::new(&mut connection).poll(cx);
-        if let Some(admitted) = decision.lock().take() {
-            return Poll::Ready(Some(admitted));
-        }
-        if let Poll::Ready(Err(error)) = &polled
-            && error.is_timeout()
-        {
-            context.refused("slow_head", peer);
-        }
-        polled.map(|_| None)
-    })
-    .await?;
-    // The service is still pending, so hyper has written nothing of its answer.
-    let io = connection.into_parts().io.into_inner();
-    Some((io, admitted))
 }
 
 impl Context {

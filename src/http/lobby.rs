@@ -3,7 +3,8 @@
 //!
 //! One thread and one mio poll. A connection that has sent nothing costs a few dozen bytes here, while a task and
 //! hyper's buffers cost kilobytes; so a storm of connects leaves no memory behind, and silent clients hold nothing
-//! that others need; nor do those who speak slowly, whose bytes stay in the kernel. Connections that have spoken go to [`accept`](super::accept), a bounded number at once.
+//! that others need; nor do those who speak slowly, whose bytes stay in the kernel. Connections that have spoken go to
+//! [`accept`](super::accept), a bounded number at once.
 
 use super::Context;
 use mio::net::{TcpListener, TcpStream};
@@ -21,6 +22,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 const SILENCE: Duration = Duration::from_secs(10);
 /// Requests that are being read at once; most need a single poll of their task.
 const DOORS: usize = 64;
+/// Requests that are read one after the other before couriers are woken for their subscribers.
+const TOGETHER: usize = 64;
 /// Connections accepted before those that speak have their turn.
 const ACCEPTS_PER_TURN: usize = 256;
 /// After an accept that failed, most likely for want of descriptors.
@@ -73,6 +76,16 @@ impl Drop for Guest {
     }
 }
 
+/// A connection that speaks, and the door that it is let in by.
+pub struct Caller {
+    pub socket: std::net::TcpStream,
+    pub peer: IpAddr,
+    pub door: Door,
+    pub guest: Guest,
+    /// It begins with a `GET` of HTTP/1, whose head is there.
+    pub gets: bool,
+}
+
 /// A place among the requests that are read at once; dropping it lets the next one in.
 pub struct Door {
     permit: Option<OwnedSemaphorePermit>,
@@ -105,6 +118,13 @@ struct Silent {
     since: Instant,
 }
 
+/// A connection that has said enough.
+struct Speaking {
+    socket: TcpStream,
+    peer: IpAddr,
+    gets: bool,
+}
+
 struct Lobby {
     poll: Poll,
     porter: Arc<Porter>,
@@ -114,18 +134,18 @@ struct Lobby {
     pending: bool,
     silent: Slab<Silent>,
     /// They speak, and wait for a door.
-    speaking: VecDeque<(TcpStream, IpAddr)>,
+    speaking: VecDeque<Speaking>,
     pace: Pace,
     swept: Instant,
     /// Where first bytes are looked at.
     glance: Box<[u8]>,
 }
 
-/// Starts the lobby's thread. `enter` is called for every connection that speaks.
+/// Starts the lobby's thread. `enter` is called on it for every connection that speaks.
 pub fn open(
     listeners: Vec<std::net::TcpListener>,
     context: Arc<Context>,
-    enter: impl Fn(std::net::TcpStream, IpAddr, Door, Guest) + Send + 'static,
+    enter: impl Fn(Caller) + Send + 'static,
 ) -> io::Result<Arc<Porter>> {
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WAKE)?;
@@ -158,7 +178,7 @@ pub fn open(
 }
 
 impl Lobby {
-    fn run(mut self, enter: impl Fn(std::net::TcpStream, IpAddr, Door, Guest)) {
+    fn run(mut self, enter: impl Fn(Caller)) {
         let mut events = Events::with_capacity(1024);
         loop {
             let wait = self.wait();
@@ -223,12 +243,14 @@ impl Lobby {
     /// From any listener; `None` where none has more.
     fn accept_one(&self) -> Option<io::Result<(TcpStream, IpAddr)>> {
         for listener in &self.listeners {
-            match listener.accept() {
-                Ok((socket, peer)) => return Some(Ok((socket, peer.ip().to_canonical()))),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                // The client gave up between its SYN and here.
-                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
-                Err(error) => return Some(Err(error)),
+            loop {
+                match listener.accept() {
+                    Ok((socket, peer)) => return Some(Ok((socket, peer.ip().to_canonical()))),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    // The client gave up between its SYN and here; others may wait behind it.
+                    Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+                    Err(error) => return Some(Err(error)),
+                }
             }
         }
         None
@@ -242,6 +264,11 @@ impl Lobby {
             // Nothing can be said before the request is read; a closed connection makes EventSource come back.
             return self.context.refused("descriptors", peer);
         }
+        // In a storm its request is here before its turn.
+        match Seen::of(socket.peek(&mut self.glance), &self.glance) {
+            Seen::Little => {}
+            seen => return self.speaking.push_back(Speaking { socket, peer, gets: seen == Seen::Get }),
+        }
         let entry = self.silent.vacant_entry();
         // Registering looks once: what came before it is reported too.
         if self.poll.registry().register(&mut socket, Token(entry.key()), Interest::READABLE).is_ok() {
@@ -252,27 +279,50 @@ impl Lobby {
     /// Something came. What is not enough yet waits in the kernel, and each further piece is reported.
     fn speaks(&mut self, key: usize, ended: bool) {
         let Some(silent) = self.silent.get(key) else { return };
-        if !ended && !is_enough(silent.socket.peek(&mut self.glance), &self.glance) {
+        let seen = Seen::of(silent.socket.peek(&mut self.glance), &self.glance);
+        if seen == Seen::Little && !ended {
             return;
         }
         let Some(Silent { mut socket, peer, .. }) = self.silent.try_remove(key) else { return };
         if self.poll.registry().deregister(&mut socket).is_ok() {
-            self.speaking.push_back((socket, peer));
+            self.speaking.push_back(Speaking { socket, peer, gets: seen == Seen::Get });
         }
     }
 
-    fn let_in(&mut self, enter: impl Fn(std::net::TcpStream, IpAddr, Door, Guest)) {
-        // Said first, so that a door that is given back from now on wakes us.
-        self.porter.wants.store(!self.speaking.is_empty(), Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        while !self.speaking.is_empty() {
-            let Ok(permit) = self.porter.doors.clone().try_acquire_owned() else { return };
-            let Some((socket, peer)) = self.speaking.pop_front() else { return };
-            self.porter.guests.fetch_add(1, Ordering::Relaxed);
-            let door = Door { permit: Some(permit), porter: self.porter.clone() };
-            enter(socket.into(), peer, door, Guest(self.porter.clone()));
-        }
+    fn let_in(&mut self, enter: impl Fn(Caller)) {
         self.porter.wants.store(false, Ordering::Relaxed);
+        while !self.speaking.is_empty() {
+            let _together = self.context.couriers.gather();
+            for _ in 0..TOGETHER {
+                let Some(caller) = self.next_caller() else { return };
+                enter(caller);
+            }
+        }
+    }
+
+    /// Who is next, if there is a door.
+    fn next_caller(&mut self) -> Option<Caller> {
+        if self.speaking.is_empty() {
+            return None;
+        }
+        let permit = self.permit()?;
+        let Speaking { socket, peer, gets } = self.speaking.pop_front()?;
+        self.porter.guests.fetch_add(1, Ordering::Relaxed);
+        let door = Door { permit: Some(permit), porter: self.porter.clone() };
+        Some(Caller { socket: socket.into(), peer, door, guest: Guest(self.porter.clone()), gets })
+    }
+
+    fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        let free = || self.porter.doors.clone().try_acquire_owned().ok();
+        if let Some(permit) = free() {
+            return Some(permit);
+        }
+        // Said before the second look, so that a door that is given back from now on wakes us.
+        self.porter.wants.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let permit = free()?;
+        self.porter.wants.store(false, Ordering::Relaxed);
+        Some(permit)
     }
 
     /// Closes who has been silent too long.
@@ -296,20 +346,39 @@ impl Lobby {
     }
 }
 
-/// Whether what was seen of a connection is worth a reader; an end and an error are his to find.
-fn is_enough(seen: io::Result<usize>, bytes: &[u8]) -> bool {
-    let seen = match seen {
-        Ok(n) if n < bytes.len() => &bytes[..n],
-        Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-        _ => return true,
-    };
-    match seen {
-        // A TLS record, with its length (RFC 8446, section 5.1).
-        [22, _, _, high, low, rest @ ..] => rest.len() >= usize::from(u16::from_be_bytes([*high, *low])),
-        [22, ..] => false,
-        // A proxy's header: the head comes behind it.
-        [b'P', b'R', b'O', ..] | [b'\r', b'\n', ..] => true,
-        _ => HEAD_ENDS.iter().any(|end| memchr::memmem::find(seen, end).is_some()),
+/// What a glance at a connection's first bytes says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// Not worth a reader yet.
+    Little,
+    /// A `GET` of HTTP/1, with its whole head.
+    Get,
+    /// Something else that is worth one; an end and an error are his to find.
+    Enough,
+}
+
+impl Seen {
+    fn of(seen: io::Result<usize>, bytes: &[u8]) -> Seen {
+        let seen = match seen {
+            Ok(n) if n < bytes.len() => &bytes[..n],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Seen::Little,
+            _ => return Seen::Enough,
+        };
+        let enough = match seen {
+            // Its end.
+            [] => true,
+            // A TLS record, with its length (RFC 8446, section 5.1).
+            [22, _, _, high, low, rest @ ..] => rest.len() >= usize::from(u16::from_be_bytes([*high, *low])),
+            [22, ..] => false,
+            // A proxy's header: the head comes behind it.
+            [b'P', b'R', b'O', ..] | [b'\r', b'\n', ..] => true,
+            _ => HEAD_ENDS.iter().any(|end| memchr::memmem::find(seen, end).is_some()),
+        };
+        match enough {
+            true if seen.starts_with(b"GET ") => Seen::Get,
+            true => Seen::Enough,
+            false => Seen::Little,
+        }
     }
 }
 
@@ -354,29 +423,31 @@ mod tests {
 
     #[test]
     fn what_is_enough_to_read() {
-        let enough = |seen: &[u8]| {
+        let seen = |seen: &[u8]| {
             let mut bytes = vec![0; GLANCE_BYTES];
             bytes[..seen.len()].copy_from_slice(seen);
-            is_enough(Ok(seen.len()), &bytes)
+            Seen::of(Ok(seen.len()), &bytes)
         };
         for whole in [
-            &b"GET / HTTP/1.1\r\n\r\n"[..],
-            b"POST / HTTP/1.1\r\n\r\nhalf a body",
-            b"GET / HTTP/1.0\n\n",
+            &b"POST / HTTP/1.1\r\n\r\nhalf a body"[..],
+            b"GETS / HTTP/1.1\r\n\r\n",
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             b"PROXY TCP4 ",
             b"\r\n\r\n\0\r\nQUIT\n",
             b"\x16\x03\x01\0\x02hi",
+            b"",
+            &[b'x'; GLANCE_BYTES],
         ] {
-            assert!(enough(whole), "{whole:?}");
+            assert_eq!(seen(whole), Seen::Enough, "{whole:?}");
+        }
+        for get in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"GET / HTTP/1.0\n\n"] {
+            assert_eq!(seen(get), Seen::Get);
         }
         for part in [&b"GET / HTTP/1.1\r\nHost: n\r\n"[..], b"G", b"PRI * HTTP/2", b"\x16\x03", b"\x16\x03\x01\0\x02h"]
         {
-            assert!(!enough(part), "{part:?}");
+            assert_eq!(seen(part), Seen::Little, "{part:?}");
         }
-        assert!(enough(&[b'x'; GLANCE_BYTES][..]) && is_enough(Ok(0), &[]));
-        assert!(
-            !is_enough(Err(ErrorKind::WouldBlock.into()), &[]) && is_enough(Err(ErrorKind::BrokenPipe.into()), &[])
-        );
+        let failed = |kind: ErrorKind| Seen::of(Err(kind.into()), &[]);
+        assert_eq!([failed(ErrorKind::WouldBlock), failed(ErrorKind::BrokenPipe)], [Seen::Little, Seen::Enough]);
     }
 }

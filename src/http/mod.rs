@@ -1,18 +1,20 @@
 //! The HTTP side of a node: the only part that knows hyper.
 //!
-//! [`lobby`] takes connections, [`accept`] reads their requests ([`proxy_header`] and [`tls`] come before, [`http2`]
-//! has many on a connection), [`route`] tells requests apart, [`subscribe`] turns a request into a subscriber and hands
+//! [`lobby`] takes connections, [`accept`] reads their requests ([`proxy_header`] and [`tls`] come before, [`http1`]
+//! and [`http2`] are behind it), [`route`] tells requests apart, [`subscribe`] turns a request into a subscriber and hands
 //! its [`wire`] to a courier, [`publish`] takes events, [`reject`] says no, [`admin`] is for operators.
 
 pub mod accept;
 pub mod admin;
 pub mod client_address;
+mod client_socket;
 pub mod console;
 pub mod cors;
 mod encoding;
 pub mod flood;
 pub mod head;
 pub mod history;
+mod http1;
 pub mod http2;
 mod joining;
 pub mod lobby;

@@ -1,6 +1,7 @@
 //! The way back to a client whose subscription was admitted: its socket, bare or under TLS, or an HTTP/2 stream. Here
 //! an answer is written in the form that the way asks for.
 
+use super::client_socket::ClientSocket;
 use super::cors::Grant;
 use super::encoding;
 use super::head;
@@ -26,7 +27,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// See the module.
 pub enum Wire {
     /// HTTP/1 on a socket that has left hyper.
-    Tcp(TcpStream),
+    Tcp(ClientSocket),
     /// The same under TLS.
     Tls(Box<TlsStream<TcpStream>>),
     /// HTTP/2, where hyper writes.
