@@ -122,6 +122,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("idle_wakes", "wakes per second of a server's threads while nobody is there"),
     ("syscalls", "system calls of the node per delivery"),
     ("sends", "sends of the node per delivery"),
+    ("join_syscalls", "system calls of the node per join"),
     ("redis_commands_per_join", "commands of Redis per join"),
     ("connect_s", "time to connect all, s"),
     ("livez_p99_ms", "answer of /livez under load, ms, 99th percentile"),

@@ -1,5 +1,5 @@
-//! What does not depend on the machine: system calls per delivery, Redis commands per event and per join, wakes of an
-//! idle node. Each has a hard limit here.
+//! What does not depend on the machine: system calls per delivery and per join, Redis commands per event and per join,
+//! wakes of an idle node. Each has a hard limit here.
 
 use super::deliver::{IN_FLIGHT, thousands};
 use crate::lab::{Lab, Load, Stage};
@@ -17,6 +17,9 @@ use std::time::Duration;
 const MOST_SENDS: f64 = 1.0;
 /// All system calls per delivery, with 1,000 subscribers who share each event's fixed part.
 const MOST_SYSCALLS: f64 = 1.1;
+/// All system calls per join of many at once: accept, look, read, answer, watch, and three more for a request that comes
+/// later than its connection; wakes are shared.
+const MOST_JOIN_SYSCALLS: f64 = 9.0;
 /// Redis commands per event: the `XADD` and the node's read, and the canary's three a second.
 const MOST_PER_EVENT: f64 = 2.2;
 /// Redis commands per join at the tail of a channel that the node knows.
@@ -53,18 +56,14 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     limit(&mut stage, "redis_commands", per_event, MOST_PER_EVENT);
     // Slow enough that a traced node is done with an event before the next.
     let schedule = Schedule { rate: 5.0, burst: 1, size: 200, count: 50, choice: Choice::InTurn(1) };
-    let directory = tempfile::tempdir()?;
-    let file = directory.path().join("strace");
-    let mut tracer = trace(&stage, &file)?;
-    let delivery = stage.publish(&schedule)?;
-    tracer.signal(Signal::SIGINT)?;
-    // strace ends by the same signal, so its status says nothing.
-    let _ = tracer.wait(Duration::from_secs(10));
-    let table = std::fs::read_to_string(&file)?;
+    let (delivery, all, sends) = traced(&mut stage, |stage| stage.publish(&schedule))?;
     let delivered = delivery.delivered as f64;
-    let (all, sends) = totals(&table).context("strace wrote no table")?;
     limit(&mut stage, "syscalls", all as f64 / delivered, MOST_SYSCALLS);
     limit(&mut stage, "sends", sends as f64 / delivered, MOST_SENDS * 1.02);
+    stage.leave()?;
+    lab.progress("counts: joins under trace");
+    let (_, all, _) = traced(&mut stage, |stage| stage.connect(0.0, IN_FLIGHT))?;
+    limit(&mut stage, "join_syscalls", all as f64 / f64::from(subscribers), MOST_JOIN_SYSCALLS);
     lab.keep(stage.finish()?);
     Ok(())
 }
@@ -92,6 +91,19 @@ fn wakes(stage: &Stage) -> Result<u64> {
         wakes += line.context("a thread's switches")?.trim().parse::<u64>()?;
     }
     Ok(wakes)
+}
+
+/// Does something, and counts the system calls of the server's threads meanwhile: all, and those that send.
+fn traced<T>(stage: &mut Stage, work: impl FnOnce(&mut Stage) -> Result<T>) -> Result<(T, u64, u64)> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("strace");
+    let mut tracer = trace(stage, &file)?;
+    let done = work(stage)?;
+    tracer.signal(Signal::SIGINT)?;
+    // strace ends by the same signal, so its status says nothing.
+    let _ = tracer.wait(Duration::from_secs(10));
+    let (all, sends) = totals(&std::fs::read_to_string(&file)?).context("strace wrote no table")?;
+    Ok((done, all, sends))
 }
 
 /// Counts the system calls of all threads of the server, from when this returns.
