@@ -113,3 +113,50 @@ impl AsyncWrite for ClientSocket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream as Client};
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::timeout;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn pair() -> (Client, ClientSocket) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client = Client::connect(listener.local_addr().expect("bound")).expect("a listener");
+        let (socket, _) = listener.accept().expect("a client");
+        socket.set_nonblocking(true).expect("a socket");
+        (client, ClientSocket::new(socket))
+    }
+
+    #[tokio::test]
+    async fn the_runtime_learns_of_a_socket_when_it_must_be_waited_for() {
+        let (mut client, mut socket) = pair();
+        client.write_all(b"one").expect("room");
+        let mut seen = [0; 3];
+        assert_eq!((socket.peek(&mut seen).await.expect("bytes"), &seen), (3, b"one"));
+        socket.read_exact(&mut seen).await.expect("bytes");
+        socket.write_all(b"answer").await.expect("room");
+        assert!(matches!(socket.0, State::Unwatched(_)), "nothing was waited for");
+
+        let waiting = tokio::spawn(async move {
+            let read = socket.read_exact(&mut seen).await;
+            (read.map(|_| seen), socket)
+        });
+        tokio::task::yield_now().await;
+        client.write_all(b"two").expect("room");
+        let (read, mut socket) = timeout(PATIENCE, waiting).await.expect("a wake").expect("no panic");
+        assert!(matches!(socket.0, State::Watched(_)) && read.expect("bytes") == *b"two");
+
+        socket.shutdown().await.expect("a socket");
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).expect("an end");
+        assert_eq!(answer, b"answer");
+        drop(client);
+        assert_eq!(socket.peek(&mut seen).await.expect("an end"), 0);
+        assert!(socket.into_std().is_ok());
+    }
+}
