@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 /// Channels that are written down; further ones are missing in answers of other nodes.
 const CHANNELS: usize = 50_000;
-/// Fields that are written or removed at once; the rest follows with the next beats.
-pub const CHANGES: usize = 5_000;
+/// Fields that are written or removed at once: what is put together for them weighs some 400 bytes each.
+pub const CHANGES: usize = 1_000;
+/// Such changes with one beat; the rest follows with the next ones.
+pub const ROUNDS: usize = 5;
 
 /// The change that is on its way.
 pub struct Counts {

@@ -142,15 +142,23 @@ impl Roster {
             keep: KEEP,
         };
         let hub = &self.sources.hub;
-        let (changed, gone) = hub.recounted(counts::CHANGES, counts.room());
-        let change = counts.change(changed, gone);
-        let mut answers = backplane.note(vec![nodes, change]).await?.into_iter();
-        answers.next().transpose()?;
-        if !answers.next().transpose()?.unwrap_or(false) {
-            counts.lost();
-            hub.recount_all();
+        let mut notes = vec![nodes];
+        for _ in 0..counts::ROUNDS {
+            let (changed, gone) = hub.recounted(counts::CHANGES, counts.room());
+            let more = changed.len() == counts::CHANGES;
+            notes.push(counts.change(changed, gone));
+            let mut answers = backplane.note(std::mem::take(&mut notes)).await?;
+            let known = answers.pop().transpose();
+            answers.pop().transpose()?;
+            if !known?.unwrap_or(false) {
+                counts.lost();
+                hub.recount_all();
+            }
+            counts.written();
+            if !more {
+                break;
+            }
         }
-        counts.written();
         Ok(())
     }
 
