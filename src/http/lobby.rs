@@ -18,8 +18,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// For a request's head.
-const SILENCE: Duration = Duration::from_secs(10);
+/// For a request's head, as often as silent connections are looked through: ten seconds. Looks are counted, for a
+/// machine that stands still for a while does so for clients, too.
+const LOOKS: u32 = 20;
 /// Requests that are being read at once; most need a single poll of their task.
 const DOORS: usize = 64;
 /// Requests that are read one after the other before couriers are woken for their subscribers.
@@ -115,7 +116,8 @@ impl Porter {
 struct Silent {
     socket: TcpStream,
     peer: IpAddr,
-    since: Instant,
+    /// The look before it came.
+    since: u32,
 }
 
 /// A connection that has said enough.
@@ -137,6 +139,8 @@ struct Lobby {
     speaking: VecDeque<Speaking>,
     pace: Pace,
     swept: Instant,
+    /// How often silent connections were looked through.
+    looks: u32,
     /// Where first bytes are looked at.
     glance: Box<[u8]>,
 }
@@ -171,6 +175,7 @@ pub fn open(
         speaking: VecDeque::new(),
         pace,
         swept: Instant::now(),
+        looks: 0,
         glance: vec![0; GLANCE_BYTES].into(),
     };
     std::thread::Builder::new().name("lobby".into()).spawn(move || lobby.run(enter))?;
@@ -272,7 +277,7 @@ impl Lobby {
         let entry = self.silent.vacant_entry();
         // Registering looks once: what came before it is reported too.
         if self.poll.registry().register(&mut socket, Token(entry.key()), Interest::READABLE).is_ok() {
-            entry.insert(Silent { socket, peer, since: Instant::now() });
+            entry.insert(Silent { socket, peer, since: self.looks });
         }
     }
 
@@ -331,9 +336,11 @@ impl Lobby {
             return;
         }
         self.swept = Instant::now();
+        self.looks = self.looks.wrapping_add(1);
+        let looks = self.looks;
         let context = &self.context;
         self.silent.retain(|_, silent| {
-            let stays = silent.since.elapsed() < SILENCE;
+            let stays = looks.wrapping_sub(silent.since) <= LOOKS;
             if !stays {
                 context.refused("slow_head", silent.peer);
             }

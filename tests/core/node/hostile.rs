@@ -3,6 +3,8 @@
 use crate::support::client::Connection;
 use crate::support::node::{Node, eventually};
 use crate::support::stream::Stream;
+use rustix::process::Signal;
+use std::time::Duration;
 
 /// A subscriber from before goes on, and a new one comes in.
 fn unharmed(node: &Node, witness: &mut Stream, number: u64) {
@@ -102,6 +104,22 @@ fn slow_heads_have_a_deadline() {
     assert!(node.metric("fantail_connections_refused_total{reason=\"slow_head\"}") >= 200.0);
     node.logs(&["refused", "slow_head"]);
     unharmed(&node, &mut witness, 2);
+}
+
+#[test]
+fn a_machine_that_stood_still_gives_clients_their_time() {
+    let node = Node::start(&[]);
+    let mut slow = Connection::open(node.listen);
+    node.metric_becomes("fantail_connections_waiting", 1.0);
+    node.signal(Signal::STOP);
+    // The deadline of a head passes meanwhile.
+    std::thread::sleep(Duration::from_secs(11));
+    node.signal(Signal::CONT);
+    // The second is let in behind the first one's round, in which silent connections were looked through.
+    drop([(); 2].map(|()| node.subscribe("/events/a").begun()));
+    slow.send("GET /events/a HTTP/1.1\r\nHost: n\r\n\r\n");
+    assert_eq!(slow.head().status, 200);
+    assert_eq!(node.metric("fantail_connections_refused_total{reason=\"slow_head\"}"), 0.0);
 }
 
 #[test]
