@@ -14,7 +14,7 @@ mod encoding;
 pub mod flood;
 pub mod head;
 pub mod history;
-mod http1;
+pub mod http1;
 pub mod http2;
 mod joining;
 pub mod lobby;
