@@ -68,6 +68,11 @@ impl Counts {
         self.written = self.written.saturating_sub(std::mem::take(&mut self.going));
     }
 
+    /// Whether channels are still to be removed.
+    pub fn owes_removals(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
     /// What was written before the change on its way is not there any more.
     pub fn lost(&mut self) {
         self.written = 0;
@@ -99,5 +104,16 @@ mod tests {
         assert_eq!(note.remove.len(), 2, "it was not written");
         counts.written();
         assert_eq!((a.lock().told, counts.room(), counts.change(vec![], vec![]).remove), (0, CHANNELS, vec![]));
+    }
+
+    #[test]
+    fn what_is_too_much_for_one_change_is_owed() {
+        let mut counts = Counts::new("x");
+        let gone = (0..=CHANGES).map(|number| Channel::new(&format!("c{number}")).unwrap()).collect();
+        for (gone, removed, owes) in [(gone, CHANGES, true), (vec![], 1, false)] {
+            assert_eq!(counts.change(vec![], gone).remove.len(), removed);
+            counts.written();
+            assert_eq!(counts.owes_removals(), owes);
+        }
     }
 }

@@ -145,7 +145,7 @@ impl Roster {
         let mut notes = vec![nodes];
         for _ in 0..counts::ROUNDS {
             let (changed, gone) = hub.recounted(counts::CHANGES, counts.room());
-            let more = changed.len() == counts::CHANGES;
+            let full = changed.len() == counts::CHANGES;
             notes.push(counts.change(changed, gone));
             let mut answers = backplane.note(std::mem::take(&mut notes)).await?;
             let known = answers.pop().transpose();
@@ -155,7 +155,7 @@ impl Roster {
                 hub.recount_all();
             }
             counts.written();
-            if !more {
+            if !full && !counts.owes_removals() {
                 break;
             }
         }
