@@ -78,6 +78,7 @@ pub struct Metrics {
     pub tls_reloads: IntCounterVec,
     pub drain_end: IntGauge,
     pub follower_stalled: Gauge,
+    pub hot_streams: IntGauge,
     courier_busy: CounterVec,
     pub trace_spans: IntCounterVec,
 }
@@ -225,6 +226,10 @@ impl Metrics {
             follower_stalled: r.gauge_of_seconds(
                 "fantail_follower_stalled_seconds",
                 "Time for which the follower has had something to read and got no answer.",
+            ),
+            hot_streams: r.gauge(
+                "fantail_hot_streams",
+                "Streams whose next entry is waited for at the backplane, as they had several lately.",
             ),
             courier_busy: r.seconds(
                 "fantail_courier_busy_seconds_total",

@@ -56,6 +56,12 @@ def redis():
         (metric("fantail_follower_stalled_seconds"), "{{instance}}"),
     )
     board.graph(
+        "Hot streams",
+        "short",
+        "Busy streams whose next entry the node waits for at Redis; four at most.",
+        (metric("fantail_hot_streams"), "{{instance}}"),
+    )
+    board.graph(
         "Follower lag p99",
         "s",
         "From an entry's time by the Redis clock to the node's read of it.",

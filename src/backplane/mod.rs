@@ -168,6 +168,17 @@ pub trait Backplane: Send + Sync + 'static {
     /// through [`Changes`], each at least once until the next read of it.
     fn read(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>>;
 
+    /// Whether `read_next` can be asked now; it may be so later.
+    fn waits(&self) -> bool {
+        false
+    }
+
+    /// Reads one stream as `read` does, but waits, for a second at most, until something follows the entry after the asked
+    /// position. Promises no reports.
+    fn read_next(&self, _: Ask) -> Answer<'_, Vec<Entry>> {
+        Box::pin(async { Err(BackplaneError::Refused("not waited at".into())) })
+    }
+
     /// What each stream tells of itself; `None` where there is no such stream. Reports later changes as `read` does.
     fn inspect(&self, channels: Vec<Channel>) -> Answer<'_, Vec<Result<Option<StreamState>, BackplaneError>>>;
 

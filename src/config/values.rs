@@ -13,7 +13,7 @@ use std::time::Duration;
 /// How the node learns of new entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Follow {
-    /// Tracking where the server allows it, else block.
+    /// Tracking where the server allows it, with blocking reads of the busiest streams; else block.
     Auto,
     /// Invalidation pushes (`CLIENT TRACKING`).
     Tracking,

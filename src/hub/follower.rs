@@ -6,6 +6,7 @@
 //! reports that never came. The queue holds each followed feed at most once.
 
 mod absorb;
+mod hot;
 mod reach;
 
 use super::Hub;
@@ -18,6 +19,7 @@ use crate::position::Position;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hashbrown::{HashMap, HashSet};
+use hot::Hot;
 use reach::Reaches;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -107,6 +109,7 @@ pub struct Follower {
     parked: HashSet<Channel>,
     reaches: Reaches,
     batches: FuturesUnordered<Batch>,
+    hot: Hot,
     /// Since when there has been something to read and no answer.
     unanswered: Option<Instant>,
     clock_offset_ms: Arc<std::sync::atomic::AtomicI64>,
@@ -127,6 +130,7 @@ impl Follower {
             parked: HashSet::new(),
             reaches: Reaches::new(needed),
             batches: FuturesUnordered::new(),
+            hot: Hot::default(),
             unanswered: None,
             clock_offset_ms,
         }
@@ -143,6 +147,9 @@ impl Follower {
         loop {
             // Copied first: whoever changes the link waits while it is borrowed.
             let now = *link.borrow_and_update();
+            if now != Link::Up {
+                self.cool_all();
+            }
             self.start_batches(now);
             tokio::select! {
                 biased;
@@ -154,6 +161,7 @@ impl Follower {
                         tokio::time::sleep(PAUSE).await;
                     }
                 }
+                Some(waited) = self.hot.next() => self.waited(waited),
                 count = requests.recv_many(&mut letters, BATCH_STREAMS) => {
                     if count == 0 {
                         return;
@@ -163,6 +171,7 @@ impl Follower {
                 () = changes.wait() => {
                     let pending = changes.take();
                     if pending.doubt {
+                        self.cool_all();
                         self.unpark();
                         self.mark_all();
                     }
@@ -407,9 +416,14 @@ fn take_batch(queue: &mut VecDeque<Turn>, followed: &mut Index<Followed>) -> (Ve
             break;
         }
     }
-    let count = (BATCH_BYTES / bytes.max(1)).clamp(*ENTRIES.start(), *ENTRIES.end());
+    let count = entries_of(bytes);
     asks.iter_mut().for_each(|ask| ask.count = count);
     (turns, asks)
+}
+
+/// How many entries to ask for of each stream, where one of each weighs so much.
+fn entries_of(bytes: usize) -> usize {
+    (BATCH_BYTES / bytes.max(1)).clamp(*ENTRIES.start(), *ENTRIES.end())
 }
 
 /// Never ends where the backplane has gone: then the node ends too.

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-/// Two nodes follow by tracking, one by blocking reads.
-const FOLLOW: [&str; 3] = ["tracking", "block", "tracking"];
+/// One node follows as well as it can, one by blocking reads, one by pushes alone.
+const FOLLOW: [&str; 3] = ["auto", "block", "tracking"];
 const CLIENTS: usize = 24;
 /// A busy machine may take so many times what is promised.
 pub const SLACK: u32 = 3;

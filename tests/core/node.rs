@@ -12,6 +12,7 @@ mod filter_envelope;
 mod finish;
 mod gaps;
 mod hostile;
+mod hot;
 mod limits;
 mod outage;
 mod publish;

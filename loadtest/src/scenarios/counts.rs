@@ -20,8 +20,9 @@ const MOST_SYSCALLS: f64 = 1.1;
 /// All system calls per join of many at once: accept, look, read, answer, watch, and three more for a request that comes
 /// later than its connection; wakes are shared.
 const MOST_JOIN_SYSCALLS: f64 = 9.0;
-/// Redis commands per event: the `XADD` and the node's read, and the canary's three a second.
-const MOST_PER_EVENT: f64 = 2.2;
+/// Redis commands per event of a busy stream: the `XADD`, the read that waits and the one that proves, and the canary's
+/// three a second. One less where the stream is not waited for, and then a push, which is no command.
+const MOST_PER_EVENT: f64 = 3.2;
 /// Redis commands per join at the tail of a channel that the node knows.
 const MOST_PER_JOIN: f64 = 0.05;
 /// Times a second that threads of a node without subscribers wake: the couriers' ticks are ten, the lobby's two.

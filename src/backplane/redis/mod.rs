@@ -13,6 +13,7 @@ mod commands;
 mod connection;
 pub mod decode;
 pub mod fault;
+mod hot;
 pub mod identity;
 mod knock;
 pub mod once;
@@ -156,6 +157,23 @@ impl Backplane for Redis {
             match &self.servers {
                 Servers::One(shared) => shared.read(&asks, false).await,
                 Servers::Many(cluster) => Ok(cluster.read(asks).await),
+            }
+        })
+    }
+
+    fn waits(&self) -> bool {
+        match &self.servers {
+            Servers::One(shared) => shared.hot.is_ready(shared, &self.runtime),
+            // A connection would be needed for each server and stream, and told of every move of a slot.
+            Servers::Many(_) => false,
+        }
+    }
+
+    fn read_next(&self, ask: Ask) -> Answer<'_, Vec<Entry>> {
+        Box::pin(async move {
+            match &self.servers {
+                Servers::One(shared) => shared.hot.next(shared, &ask).await,
+                Servers::Many(_) => Err(BackplaneError::Refused("a cluster is not waited at".into())),
             }
         })
     }

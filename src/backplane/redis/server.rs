@@ -8,6 +8,7 @@ use super::block::Blocks;
 use super::canary::Beat;
 use super::commands::Commands;
 use super::connection::{Backoff, Connection, Lane, Target};
+use super::hot::Hot;
 use super::knock::knock;
 use super::probe::{self, Findings};
 use super::session::Session;
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub history: Lane,
     pub publish: Lane,
     pub blocks: Blocks,
+    pub hot: Hot,
     facts: Mutex<Facts>,
     complaints: Mutex<Vec<(String, Instant)>>,
 }
@@ -120,6 +122,7 @@ impl Shared {
             live: Mutex::new(None),
             calls: Semaphore::new(LIVE_CALLS),
             blocks: Blocks::new(),
+            hot: Hot::default(),
             facts: Mutex::new(facts),
             complaints: Mutex::default(),
         }
@@ -134,6 +137,7 @@ impl Shared {
         if self.target.set(endpoint.clone()) {
             self.history.leave();
             self.publish.leave();
+            self.hot.leave();
         }
         Ok(endpoint)
     }
@@ -167,6 +171,7 @@ impl Shared {
         }
         self.complaints.lock().clear();
         self.blocks.start(!session.tracking);
+        self.hot.start(session.tracking && self.follow == Follow::Auto);
         *self.live.lock() = Some(session.connection.clone());
         self.link.send_replace(Link::Up);
         self.turned.notify_one();
@@ -181,6 +186,7 @@ impl Shared {
         // Behind the same name there may be another server next, so nothing that is read of this one counts any more;
         // what is being appended finishes.
         self.history.leave();
+        self.hot.leave();
         self.publish.renew();
     }
 

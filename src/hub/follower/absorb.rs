@@ -32,7 +32,11 @@ impl Follower {
                 for (turn, answer) in turns.into_iter().zip(answers) {
                     match answer {
                         _ if self.current(&turn).is_none() => {}
-                        Ok(entries) => self.read(turn.0, count, entries),
+                        Ok(entries) => {
+                            if self.read(turn.0.clone(), count, entries) {
+                                self.heat(turn);
+                            }
+                        }
                         Err(error) => self.refused(turn.0, error),
                     }
                 }
@@ -88,26 +92,29 @@ impl Follower {
         self.settled(&channel, false);
     }
 
-    /// Entries from the known one on.
-    fn read(&mut self, channel: Channel, count: usize, mut entries: Vec<Entry>) {
-        let Some(followed) = self.followed.get_mut(&channel) else { return };
+    /// Entries from the known one on; whether there were any behind it.
+    pub(super) fn read(&mut self, channel: Channel, count: usize, mut entries: Vec<Entry>) -> bool {
+        let Some(followed) = self.followed.get_mut(&channel) else { return false };
         let position = followed.feed.lock().log.position();
         if std::mem::take(&mut followed.swept) && entries.is_empty() {
-            return self.settled(&channel, false);
+            self.settled(&channel, false);
+            return false;
         }
         if entries.first().is_none_or(|entry| entry.position != position) {
             followed.absent = true;
             followed.busy = false;
             self.mark(&channel);
-            return;
+            return false;
         }
         let more = entries.len() == count;
         let known = entries.remove(0);
-        if entries.is_empty() {
+        let grown = !entries.is_empty();
+        if !grown {
             followed.feed.lock().learn(size(&known));
         }
         self.append(&channel, entries);
         self.settled(&channel, more);
+        grown
     }
 
     fn examined(&mut self, channel: Channel, count: usize, examined: Examined) {
