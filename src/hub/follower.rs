@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Batches on their way at once.
+/// Batches on their way at once; after one that failed it is one, and with each answer one more.
 const BATCHES: usize = 4;
 /// Streams of one batch.
 const BATCH_STREAMS: usize = 1_000;
@@ -109,6 +109,7 @@ pub struct Follower {
     parked: HashSet<Channel>,
     reaches: Reaches,
     batches: FuturesUnordered<Batch>,
+    most_batches: usize,
     hot: Hot,
     /// Since when there has been something to read and no answer.
     unanswered: Option<Instant>,
@@ -130,6 +131,7 @@ impl Follower {
             parked: HashSet::new(),
             reaches: Reaches::new(needed),
             batches: FuturesUnordered::new(),
+            most_batches: BATCHES,
             hot: Hot::default(),
             unanswered: None,
             clock_offset_ms,
@@ -157,7 +159,10 @@ impl Follower {
                     let answered = done.is_none_or(|done| self.finish(done));
                     if answered {
                         self.unanswered = None;
+                        self.most_batches = (self.most_batches + 1).min(BATCHES);
                     } else {
+                        // What the server may keep for this node's connection can be less than several answers.
+                        self.most_batches = 1;
                         tokio::time::sleep(PAUSE).await;
                     }
                 }
@@ -344,7 +349,7 @@ impl Follower {
     }
 
     fn start_batches(&mut self, link: Link) {
-        while link == Link::Up && self.batches.len() < BATCHES {
+        while link == Link::Up && self.batches.len() < self.most_batches {
             if !self.fresh.is_empty() {
                 self.start_attach();
             } else if !self.doubtful.is_empty() {
