@@ -33,9 +33,8 @@ impl Follower {
                     match answer {
                         _ if self.current(&turn).is_none() => {}
                         Ok(entries) => {
-                            if self.read(turn.0.clone(), count, entries) {
-                                self.heat(turn);
-                            }
+                            let grown = self.read(turn.0.clone(), count, entries);
+                            self.heat(turn, grown);
                         }
                         Err(error) => self.refused(turn.0, error),
                     }
@@ -92,24 +91,24 @@ impl Follower {
         self.settled(&channel, false);
     }
 
-    /// Entries from the known one on; whether there were any behind it.
-    pub(super) fn read(&mut self, channel: Channel, count: usize, mut entries: Vec<Entry>) -> bool {
-        let Some(followed) = self.followed.get_mut(&channel) else { return false };
+    /// Entries from the known one on; how many were behind it.
+    pub(super) fn read(&mut self, channel: Channel, count: usize, mut entries: Vec<Entry>) -> usize {
+        let Some(followed) = self.followed.get_mut(&channel) else { return 0 };
         let position = followed.feed.lock().log.position();
         if std::mem::take(&mut followed.swept) && entries.is_empty() {
             self.settled(&channel, false);
-            return false;
+            return 0;
         }
         if entries.first().is_none_or(|entry| entry.position != position) {
             followed.absent = true;
             followed.busy = false;
             self.mark(&channel);
-            return false;
+            return 0;
         }
         let more = entries.len() == count;
         let known = entries.remove(0);
-        let grown = !entries.is_empty();
-        if !grown {
+        let grown = entries.len();
+        if grown == 0 {
             followed.feed.lock().learn(size(&known));
         }
         self.append(&channel, entries);

@@ -2,7 +2,7 @@
 //! the way of a report, and that of the question after it.
 //!
 //! A hot stream is busy, as one with any other read on its way is; a report of it meanwhile says what the read will. It
-//! cools when it was waited for in vain, and is then read once more, so that its changes are reported again.
+//! cools when it was waited for in vain or has a burst, and is then read once more, so that its changes are reported again.
 
 use super::{Follower, Turn, entries_of};
 use crate::backplane::{Ask, BackplaneError, Entry};
@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 const MOST: usize = 4;
 /// Two entries so close to each other are expected to be followed by a third.
 const CLOSE: Duration = Duration::from_millis(500);
+/// More entries at once are a burst. Waiting ends at the first of them, and then with as many as Redis had read by then; a
+/// push and a read bring all, and so each subscriber has them in one send.
+const FEW: usize = 4;
 /// Mean bytes of an event: each is sent here three times, twice while it is waited for and once as the next one's witness.
 const LIGHT: usize = 4 << 10;
 
@@ -52,9 +55,9 @@ impl Hot {
 }
 
 impl Follower {
-    /// A stream has had something, and what it had is appended.
-    pub(super) fn heat(&mut self, turn: Turn) {
-        if self.hot.again(turn.1, Instant::now()) {
+    /// A stream was read, and what it had is appended.
+    pub(super) fn heat(&mut self, turn: Turn, grown: usize) {
+        if (1..=FEW).contains(&grown) && self.hot.again(turn.1, Instant::now()) {
             self.wait_for(turn);
         }
     }
@@ -94,7 +97,7 @@ impl Follower {
                 // Reported was what is here.
                 followed.dirty = false;
             }
-            if !entries.is_empty() && self.read(turn.0.clone(), count, entries) {
+            if !entries.is_empty() && (1..=FEW).contains(&self.read(turn.0.clone(), count, entries)) {
                 self.wait_for(turn.clone());
             }
             if self.current(&turn).is_some_and(|followed| !followed.busy) {

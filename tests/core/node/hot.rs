@@ -96,6 +96,23 @@ fn a_busy_stream_is_waited_for_until_it_falls_quiet() {
 }
 
 #[test]
+fn bursts_are_read_whole_and_not_waited_for() {
+    let redis = Redis::start();
+    let node = Node::on(&redis, &[]);
+    let mut reader = Reader::of(&redis, &node);
+    reader.heat();
+    for burst in 0..20 {
+        add(&redis, "a", reader.next..reader.next + 100);
+        reader.expect(100);
+        if burst == 0 {
+            // It ends the wait that it met.
+            node.metric_becomes(HOT, 0.0);
+        }
+        assert_eq!(blocked(&redis.command(&["CLIENT", "LIST"])), Vec::<String>::new(), "burst {burst}");
+    }
+}
+
+#[test]
 fn a_hot_stream_that_begins_anew_is_a_reset() {
     let redis = Redis::start();
     let node = Node::on(&redis, &[]);
