@@ -10,7 +10,7 @@ use crate::backplane::{BackplaneError, Link};
 use crate::channel::Channel;
 use crate::position::Position;
 use fred::interfaces::StreamsInterface;
-use fred::types::{Key, RespVersion, Value};
+use fred::types::{Key, Value};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -260,8 +260,7 @@ async fn wait(
 
 impl Waiter {
     async fn open(shared: &Shared) -> Result<Waiter, BackplaneError> {
-        let Some(endpoint) = shared.target.get() else { return Err(BackplaneError::Down("no server is known".into())) };
-        let connection = Connection::open(&endpoint, RespVersion::RESP2, BLOCK + GRACE).await?;
+        let connection = shared.target.connect(BLOCK + GRACE).await?;
         let id = connection.run(pipeline::one(&connection.client, &["CLIENT", "ID"])).await?;
         Ok(Waiter { id: id.ok().and_then(|id| id.into_string()), connection })
     }

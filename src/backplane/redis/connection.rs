@@ -228,6 +228,14 @@ impl Target {
         self.0.lock().clone()
     }
 
+    /// A further connection to it, which is pushed nothing.
+    pub async fn connect(&self, patience: Duration) -> Result<Connection, BackplaneError> {
+        match self.get() {
+            Some(endpoint) => Connection::open(&endpoint, RespVersion::RESP2, patience).await,
+            None => Err(BackplaneError::Down("the primary is not known yet".into())),
+        }
+    }
+
     /// Whether it is another one.
     pub fn set(&self, endpoint: Endpoint) -> bool {
         let mut target = self.0.lock();
@@ -317,11 +325,7 @@ impl Lane {
             _ => {}
         }
         let era = self.current.lock().era;
-        let opened = match self.target.get() {
-            Some(endpoint) => Connection::open(&endpoint, RespVersion::RESP2, self.patience).await,
-            None => Err(BackplaneError::Down("the primary is not known yet".into())),
-        };
-        match opened {
+        match self.target.connect(self.patience).await {
             Ok(connection) => {
                 let connection = Arc::new(connection);
                 *state = LaneState::default();

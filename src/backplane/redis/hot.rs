@@ -9,7 +9,7 @@ use super::server::Shared;
 use super::{decode, fault};
 use crate::backplane::{Ask, BackplaneError, Entry};
 use fred::interfaces::StreamsInterface;
-use fred::types::{RespVersion, Value};
+use fred::types::Value;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,10 +91,7 @@ impl Hot {
 }
 
 async fn open(shared: Arc<Shared>, era: u64) {
-    let opened = match shared.target.get() {
-        Some(endpoint) => Connection::open(&endpoint, RespVersion::RESP2, BLOCK + GRACE).await,
-        None => Err(BackplaneError::Down("no server is known".into())),
-    };
+    let opened = shared.target.connect(BLOCK + GRACE).await;
     let mut state = shared.hot.0.lock();
     if state.era != era {
         return;

@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 const MOST: usize = 4;
 /// Two entries so close to each other are expected to be followed by a third.
 const CLOSE: Duration = Duration::from_millis(500);
-/// More entries at once are a burst. Waiting ends at the first of them, and then with as many as Redis had read by then; a
+/// Entries at once. More are a burst: waiting ends at the first of them, and then with as many as Redis had read by then; a
 /// push and a read bring all, and so each subscriber has them in one send.
-const FEW: usize = 4;
+const FEW: std::ops::RangeInclusive<usize> = 1..=4;
 /// Mean bytes of an event: each is sent here three times, twice while it is waited for and once as the next one's witness.
 const LIGHT: usize = 4 << 10;
 
@@ -57,7 +57,7 @@ impl Hot {
 impl Follower {
     /// A stream was read, and what it had is appended.
     pub(super) fn heat(&mut self, turn: Turn, grown: usize) {
-        if (1..=FEW).contains(&grown) && self.hot.again(turn.1, Instant::now()) {
+        if FEW.contains(&grown) && self.hot.again(turn.1, Instant::now()) {
             self.wait_for(turn);
         }
     }
@@ -97,7 +97,7 @@ impl Follower {
                 // Reported was what is here.
                 followed.dirty = false;
             }
-            if !entries.is_empty() && (1..=FEW).contains(&self.read(turn.0.clone(), count, entries)) {
+            if !entries.is_empty() && FEW.contains(&self.read(turn.0.clone(), count, entries)) {
                 self.wait_for(turn.clone());
             }
             if self.current(&turn).is_some_and(|followed| !followed.busy) {
