@@ -12,21 +12,23 @@ const HOT: &str = "fantail_hot_streams";
 const TRIES: usize = 50;
 
 /// A client that has had everything, and the number of the next event.
-struct Reader<'a> {
-    redis: &'a Redis,
-    node: &'a Node,
+struct Reader {
     stream: Stream,
+    node: Node,
+    redis: Redis,
     next: u64,
 }
 
-impl<'a> Reader<'a> {
-    fn of(redis: &'a Redis, node: &'a Node) -> Reader<'a> {
-        Reader { redis, node, stream: node.subscribe("/events/a").begun(), next: 1 }
+impl Reader {
+    fn start() -> Reader {
+        let redis = Redis::start();
+        let node = Node::on(&redis, &[]);
+        Reader { stream: node.subscribe("/events/a").begun(), node, redis, next: 1 }
     }
 
     /// One event more, published and read.
     fn step(&mut self) {
-        add(self.redis, "a", [self.next]);
+        add(&self.redis, "a", [self.next]);
         self.expect(1);
     }
 
@@ -75,48 +77,42 @@ fn words(line: &str) -> Vec<String> {
 
 #[test]
 fn a_busy_stream_is_waited_for_until_it_falls_quiet() {
-    let redis = Redis::start();
-    let node = Node::on(&redis, &[]);
+    let mut reader = Reader::start();
     // So many that the sweep has its turn with each but once in thirty seconds.
     let others: Vec<String> = (0..90).map(|n| format!("quiet.{n}")).collect();
-    let _others = node.subscribe(&format!("/events?channels={}", others.join(","))).begun();
-    let mut reader = Reader::of(&redis, &node);
+    let _others = reader.node.subscribe(&format!("/events?channels={}", others.join(","))).begun();
     for _ in 0..3 {
         reader.heat();
         (0..20).for_each(|_| reader.step());
-        add(&redis, "a", reader.next..reader.next + 500);
+        add(&reader.redis, "a", reader.next..reader.next + 500);
         reader.expect(500);
-        node.metric_becomes(HOT, 0.0);
-        assert_eq!(blocked(&redis.command(&["CLIENT", "LIST"])), Vec::<String>::new());
+        reader.node.metric_becomes(HOT, 0.0);
+        assert_eq!(blocked(&reader.redis.command(&["CLIENT", "LIST"])), Vec::<String>::new());
         let begun = Instant::now();
         reader.step();
         assert!(begun.elapsed() < Duration::from_secs(5), "not by a push");
     }
-    assert_eq!(node.metric("fantail_backplane_up"), 1.0);
+    assert_eq!(reader.node.metric("fantail_backplane_up"), 1.0);
 }
 
 #[test]
 fn bursts_are_read_whole_and_not_waited_for() {
-    let redis = Redis::start();
-    let node = Node::on(&redis, &[]);
-    let mut reader = Reader::of(&redis, &node);
+    let mut reader = Reader::start();
     reader.heat();
     for burst in 0..20 {
-        add(&redis, "a", reader.next..reader.next + 100);
+        add(&reader.redis, "a", reader.next..reader.next + 100);
         reader.expect(100);
         if burst == 0 {
             // It ends the wait that it met.
-            node.metric_becomes(HOT, 0.0);
+            reader.node.metric_becomes(HOT, 0.0);
         }
-        assert_eq!(blocked(&redis.command(&["CLIENT", "LIST"])), Vec::<String>::new(), "burst {burst}");
+        assert_eq!(blocked(&reader.redis.command(&["CLIENT", "LIST"])), Vec::<String>::new(), "burst {burst}");
     }
 }
 
 #[test]
 fn a_hot_stream_that_begins_anew_is_a_reset() {
-    let redis = Redis::start();
-    let node = Node::on(&redis, &[]);
-    let mut reader = Reader::of(&redis, &node);
+    let mut reader = Reader::start();
     let anew = |reader: &mut Reader| {
         vec![words("DEL sse:a"), words(&format!("XADD sse:a 5-{} data {}", reader.next, reader.next))]
     };
@@ -128,9 +124,7 @@ fn a_hot_stream_that_begins_anew_is_a_reset() {
 
 #[test]
 fn what_a_script_adds_and_trims_at_once_is_a_gap() {
-    let redis = Redis::start();
-    let node = Node::on(&redis, &[]);
-    let mut reader = Reader::of(&redis, &node);
+    let mut reader = Reader::start();
     let script = "for n = 1, 5 do redis.call('XADD', KEYS[1], 'MAXLEN', 2, '*', 'data', ARGV[1] + n - 1) end";
     let flood = |reader: &mut Reader| {
         vec![[words("EVAL"), vec![script.to_owned()], words(&format!("1 sse:a {}", reader.next))].concat()]
@@ -145,9 +139,7 @@ fn what_a_script_adds_and_trims_at_once_is_a_gap() {
 
 #[test]
 fn a_connection_that_waits_may_be_cut() {
-    let redis = Redis::start();
-    let node = Node::on(&redis, &[]);
-    let mut reader = Reader::of(&redis, &node);
+    let mut reader = Reader::start();
     let cut = |reader: &mut Reader| {
         let ids = blocked(&reader.redis.command(&["CLIENT", "LIST"]));
         let kills = ids.iter().map(|id| words(&format!("CLIENT KILL ID {id}")));
@@ -155,31 +147,28 @@ fn a_connection_that_waits_may_be_cut() {
     };
     while_hot(&mut reader, cut, |reader| reader.expect(1));
     // The live connection has nothing to do with it.
-    assert_eq!(node.metric("fantail_backplane_reconnects_total"), 0.0);
+    assert_eq!(reader.node.metric("fantail_backplane_reconnects_total"), 0.0);
 }
 
 #[test]
 fn a_server_that_is_another_one_is_told_from_the_old_one() {
-    let redis = Redis::start();
-    let node = Node::on(&redis, &[]);
-    let mut reader = Reader::of(&redis, &node);
+    let mut reader = Reader::start();
     reader.heat();
-    redis.restart();
+    reader.redis.restart();
     let told = reader.stream.gap();
     assert_eq!(told["reason"], "missing", "{told}");
-    node.metric_becomes("fantail_backplane_up", 1.0);
+    reader.node.metric_becomes("fantail_backplane_up", 1.0);
     reader.heat();
 }
 
 #[test]
 fn nobody_is_waited_for_who_has_left_or_where_it_is_not_wanted() {
-    let redis = Redis::start();
-    let node = Node::on(&redis, &[]);
-    let pushed = Node::on(&redis, &["--follow", "tracking"]);
+    let mut reader = Reader::start();
+    let pushed = Node::on(&reader.redis, &["--follow", "tracking"]);
     let mut other = pushed.subscribe("/events/a").begun();
-    let mut reader = Reader::of(&redis, &node);
     reader.heat();
-    drop(reader.stream);
+    let Reader { stream, node, redis, .. } = reader;
+    drop(stream);
     node.metric_becomes("fantail_connections", 0.0);
     node.metric_becomes(HOT, 0.0);
     assert_eq!(other.numbers(1), [1]);
