@@ -320,6 +320,7 @@ impl Courier {
             return;
         }
         subscriber.blocked = false;
+        self.sweep.hasten(key);
         if let Route::Plain(plain) = &subscriber.route
             && let Some(Some(mirror)) = self.mirrors.get_mut(plain.feed as usize)
         {
@@ -346,6 +347,7 @@ impl Courier {
     pub fn block(&mut self, key: u32) {
         let Some(subscriber) = self.subscribers.get_mut(key as usize).filter(|s| !s.blocked) else { return };
         subscriber.blocked = true;
+        self.sweep.hasten(key);
         if let Route::Plain(plain) = &subscriber.route
             && let Some(Some(mirror)) = self.mirrors.get_mut(plain.feed as usize)
         {

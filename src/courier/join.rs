@@ -31,6 +31,7 @@ impl Courier {
         let key = entry.key() as u32;
         let registered = subscriber.socket.register(self.poll.registry(), &self.post, key, self.serial);
         entry.insert(subscriber);
+        self.sweep.hasten(key);
         self.around.metrics.connections.inc();
         self.around.metrics.connections_opened.inc();
         if registered.is_err() {

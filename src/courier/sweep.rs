@@ -1,5 +1,5 @@
-//! What is due to time: heartbeats, stalled and idle and old subscribers, the pace of a drain. A slice of the slab
-//! each tick, so nobody has a timer.
+//! What is due to time: heartbeats, stalled and idle and old subscribers, the pace of a drain. Nobody has a timer: each
+//! block of the slab has one, and a bounded number of its subscribers is looked at each tick.
 
 use super::Surroundings;
 use super::compose::{begin_blocks, framed};
@@ -10,8 +10,10 @@ use std::io::{ErrorKind, Write};
 
 /// A comment as one chunk.
 const BEAT_CHUNK: &[u8] = b"3\r\n:\n\n\r\n";
-/// A round over the slab takes a heartbeat divided by this; a heartbeat is early by as much.
+/// Where all have something due, a round over them takes a heartbeat divided by this; a heartbeat is early by as much.
 const ROUNDS_PER_BEAT: u32 = 8;
+/// Slots of the slab that are looked at together.
+const BLOCK: usize = 64;
 
 /// Where the sweep stands.
 pub struct Sweep {
@@ -20,7 +22,13 @@ pub struct Sweep {
     stall: u32,
     /// 0: never.
     idle: u32,
+    /// Of each block the first tick at which one of its subscribers may have something due. What they do in between
+    /// puts that off; where it does not, the block is [hastened](Sweep::hasten).
+    due: Vec<u32>,
+    /// The block that was looked at last.
     hand: usize,
+    /// Subscribers that were looked at and have all there is.
+    abreast: u64,
     mirror_hand: usize,
     drain: Option<Drain>,
 }
@@ -44,7 +52,9 @@ impl Sweep {
             beat: ticks(around.heartbeat).max(1),
             stall: ticks(around.stall_timeout).max(1),
             idle: ticks(around.idle_timeout),
+            due: Vec::new(),
             hand: 0,
+            abreast: 0,
             mirror_hand: 0,
             drain: None,
         }
@@ -52,6 +62,13 @@ impl Sweep {
 
     pub fn is_due(&self, now: u32) -> bool {
         now != self.last
+    }
+
+    /// Something of a subscriber may be due earlier than it was when its block was looked at.
+    pub fn hasten(&mut self, key: u32) {
+        if let Some(due) = self.due.get_mut(key as usize / BLOCK) {
+            *due = 0;
+        }
     }
 
     /// From now on `total` subscribers are ended evenly; a second call may hurry.
@@ -66,16 +83,20 @@ impl Courier {
         let passed = self.now.wrapping_sub(self.sweep.last).max(1);
         self.sweep.last = self.now;
         let rounds = (self.sweep.beat / ROUNDS_PER_BEAT).max(1);
-        let slots = self.subscribers.capacity().min(self.slots());
-        let visits = (slots * passed as usize).div_ceil(rounds as usize).min(slots);
-        for _ in 0..visits {
-            if self.sweep.hand >= slots {
-                self.sweep.hand = 0;
+        let slots = self.slots();
+        self.sweep.due.resize(slots.div_ceil(BLOCK), 0);
+        let mut visits = (slots * passed as usize).div_ceil(rounds as usize);
+        for _ in 0..self.sweep.due.len() {
+            if visits == 0 {
+                break;
             }
-            let key = self.sweep.hand as u32;
-            self.sweep.hand += 1;
-            self.visit(key);
+            self.sweep.hand = (self.sweep.hand + 1) % self.sweep.due.len();
+            if self.now >= self.sweep.due[self.sweep.hand] {
+                self.look_at(self.sweep.hand);
+                visits = visits.saturating_sub(BLOCK);
+            }
         }
+        self.around.metrics.subscriber_lag.observe(0.0, std::mem::take(&mut self.sweep.abreast));
         self.see_off();
         self.follow_trims(passed);
         self.drain_some();
@@ -86,8 +107,14 @@ impl Courier {
         self.subscribers.iter().next_back().map_or(0, |(key, _)| key + 1)
     }
 
-    fn visit(&mut self, key: u32) {
-        let Some(subscriber) = self.subscribers.get(key as usize) else { return };
+    fn look_at(&mut self, block: usize) {
+        let keys = block * BLOCK..(block + 1) * BLOCK;
+        self.sweep.due[block] = keys.map(|key| self.visit(key as u32)).min().unwrap_or(u32::MAX);
+    }
+
+    /// Does what is due to one subscriber; returns the tick before which nothing will be.
+    fn visit(&mut self, key: u32) -> u32 {
+        let Some(subscriber) = self.subscribers.get(key as usize) else { return u32::MAX };
         let quiet = self.now.wrapping_sub(subscriber.wrote);
         let reason = if self.now >= subscriber.expires {
             Some(Reason::MaxAge)
@@ -100,13 +127,20 @@ impl Courier {
         };
         if let Some(reason) = reason {
             self.dead.push((key, reason));
-            return;
+            return self.now;
         }
-        self.around.metrics.subscriber_lag.observe(self.behind_by(key) as f64, 1);
-        let beat = self.sweep.beat;
-        if !self.subscribers[key as usize].blocked && quiet >= beat - beat / ROUNDS_PER_BEAT {
+        let (blocked, beat) = (subscriber.blocked, self.sweep.beat - self.sweep.beat / ROUNDS_PER_BEAT);
+        match self.behind_by(key) {
+            0 => self.sweep.abreast += 1,
+            events => self.around.metrics.subscriber_lag.observe(events as f64, 1),
+        }
+        if !blocked && quiet >= beat {
             self.beat(key);
         }
+        let subscriber = &self.subscribers[key as usize];
+        let quiet = if subscriber.blocked { self.sweep.stall + 1 } else { beat };
+        let idle = if self.sweep.idle > 0 { subscriber.event.saturating_add(self.sweep.idle + 1) } else { u32::MAX };
+        subscriber.wrote.saturating_add(quiet).min(subscriber.expires).min(idle)
     }
 
     /// Events that a subscriber has still to get, of those in memory.

@@ -78,6 +78,36 @@ fn a_reader_that_takes_nothing_is_evicted_and_resumes_by_id() {
 }
 
 #[test]
+fn a_stalled_reader_is_evicted_long_before_a_heartbeat_would_be_due() {
+    let redis = Redis::start();
+    let node = Node::on(&redis, &["--stall-timeout", "2s", "--heartbeat", "2m"]);
+    let _stalled = Stream::on(Connection::narrow(node.listen), "/events/a", &[]).begun();
+    let mut quick = node.subscribe("/events/a");
+    // Both have been looked at, and will not be for nearly two minutes if nothing happens.
+    crate::support::node::eventually("a look", || node.metric("fantail_subscriber_lag_events_count") >= 2.0);
+    add(&redis, 0..1000);
+    expect(&mut quick, 0..1000);
+    node.metric_becomes("fantail_connections_closed_total{reason=\"stalled\"}", 1.0);
+}
+
+#[test]
+fn heartbeats_go_on_as_soon_as_a_full_socket_has_been_read() {
+    let redis = Redis::start();
+    let node = Node::on(&redis, &["--stall-timeout", "10m", "--heartbeat", "1s"]);
+    let mut stream = Stream::on(Connection::narrow(node.listen), "/events/a", &[]).begun();
+    // Until the node has looked at it while its socket was full; then little is left, which goes out at once.
+    let mut added = 0;
+    crate::support::node::eventually("the socket is full", || {
+        add(&redis, added..added + 5);
+        added += 5;
+        node.metric("fantail_subscriber_lag_events_sum") > 0.0
+    });
+    expect(&mut stream, 0..added);
+    let before = stream.parser.comments();
+    stream.read_until("heartbeats", |stream| stream.parser.comments() > before + 1);
+}
+
+#[test]
 fn a_reader_that_takes_little_at_a_time_is_not_evicted() {
     let redis = Redis::start();
     let node = Node::on(&redis, &["--stall-timeout", "2s", "--heartbeat", "1s", "--tail-bytes", "1MiB"]);
