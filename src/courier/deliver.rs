@@ -1,14 +1,12 @@
 //! Delivery: walks the members of feeds that advanced and writes what is due.
 
+use super::broadcast::Broadcast;
 use super::compose::Kept;
 use super::leave::Reason;
 use super::mirror::{Member, Mirror};
 use super::run::Courier;
 use super::subscriber::{Plain, Route, Subscriber};
-use crate::frame::{Frame, Standing};
-use crate::telemetry::trace::Delivery;
 use std::io::{self, ErrorKind, Write};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,53 +18,6 @@ const WRITES_PER_LOOK: usize = 100;
 const TOUCHED: usize = 16;
 /// What is copied together at most for one write of a subscriber that is behind the others.
 pub const WRITE_BYTES: usize = 64 << 10;
-/// Frames of one broadcast whose lag is measured one by one.
-const LAGS_PER_BROADCAST: usize = 64;
-
-/// A walk over one feed's members, continued over several turns.
-pub struct Broadcast {
-    feed: u32,
-    /// Offsets of the feed's log that `bytes` holds.
-    from: u64,
-    to: u64,
-    bytes: Bytes,
-    /// How many events that is, and the ids' milliseconds of some of them.
-    events: u64,
-    times: Vec<u64>,
-    /// Of its events those that are traced.
-    traced: Vec<Arc<Delivery>>,
-    /// Where a subscriber is who has all of it.
-    newest: Standing,
-    /// It ends with the channel's last event: who has it is done.
-    finale: bool,
-    /// Other feeds advanced with it, so a subscriber of several may have more due.
-    several: bool,
-    next: usize,
-}
-
-impl Broadcast {
-    /// Where it stands and what it begins with, if it is of this feed.
-    pub fn still_serves(&self, feed: u32) -> Option<(usize, u64, u64)> {
-        (self.feed == feed).then_some((self.next, self.from, self.to))
-    }
-}
-
-/// New frames as one run of bytes.
-enum Bytes {
-    /// One frame: nothing is copied.
-    Shared(Arc<Frame>),
-    /// Several frames, copied together once for all members.
-    Glued(Vec<u8>),
-}
-
-impl Bytes {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Bytes::Shared(frame) => frame.chunk(),
-            Bytes::Glued(bytes) => bytes,
-        }
-    }
-}
 
 /// What became of a write.
 pub enum Wrote {
@@ -141,23 +92,7 @@ impl Courier {
                 self.due.push_back(number);
             }
             mirror.offered = to;
-            let (bytes, events, times) = glue(mirror, from, to);
-            let finale = finale.is_some();
-            let newest = mirror.standing_at(to);
-            let traced = traced(mirror, from, to);
-            return Some(Broadcast {
-                feed: number,
-                from,
-                to,
-                bytes,
-                events,
-                times,
-                traced,
-                newest,
-                finale,
-                several,
-                next: 0,
-            });
+            return Some(Broadcast::new(number, mirror, from..to, finale.is_some(), several));
         }
     }
 
@@ -215,12 +150,10 @@ impl Courier {
             self.flow(member.key, None);
             return false;
         }
-        let due = &broadcast.bytes.as_slice()[(plain.at - broadcast.from) as usize..];
-        let result = subscriber.socket.write(due);
-        match result {
+        match broadcast.write(&mut subscriber.socket, plain.at) {
             Ok(n) => {
                 plain.at += n as u64;
-                let all = n == due.len();
+                let all = plain.at == broadcast.to;
                 subscriber.wrote = self.now;
                 subscriber.event = self.now;
                 self.tally.bytes += n as u64;
@@ -253,9 +186,8 @@ impl Courier {
             _ => None,
         };
         if let Some(at) = gone {
-            let rest = &broadcast.bytes.as_slice()[(at - broadcast.from) as usize..];
-            let (at, standing, last) = (broadcast.to, broadcast.newest, broadcast.finale);
-            self.enrich_with(key, Kept { leftover: rest.to_vec(), at, standing, last });
+            let (at, leftover) = (broadcast.to, broadcast.after(at).to_vec());
+            self.enrich_with(key, Kept { leftover, at, standing: broadcast.newest, last: broadcast.finale });
         }
         self.block(key);
     }
@@ -383,31 +315,6 @@ fn collect(mirror: &Mirror, plain: &Plain, end: u64, into: &mut Vec<u8>) {
             break;
         }
     }
-}
-
-/// The frames between two offsets as one run of bytes, how many events that is, and some of their times.
-fn glue(mirror: &Mirror, from: u64, to: u64) -> (Bytes, u64, Vec<u64>) {
-    let frames: Vec<&Arc<Frame>> = mirror.after(from).take_while(|(offset, _)| *offset < to).map(|(_, f)| f).collect();
-    let events = frames.iter().filter(|frame| frame.is_event());
-    let count = events.clone().count() as u64;
-    let times = events.rev().take(LAGS_PER_BROADCAST).map(|frame| frame.position.ms).collect();
-    let bytes = match frames[..] {
-        [frame] => Bytes::Shared(frame.clone()),
-        _ => {
-            let mut glued = Vec::with_capacity((to - from) as usize);
-            frames.iter().for_each(|frame| glued.extend_from_slice(frame.chunk()));
-            Bytes::Glued(glued)
-        }
-    };
-    (bytes, count, times)
-}
-
-/// The traced events between two offsets, which are on their way from now on.
-fn traced(mirror: &Mirror, from: u64, to: u64) -> Vec<Arc<Delivery>> {
-    let frames = mirror.after(from).take_while(|(offset, _)| *offset < to);
-    let traced: Vec<_> = frames.filter_map(|(_, frame)| frame.delivery.clone()).collect();
-    traced.iter().for_each(|delivery| delivery.begins());
-    traced
 }
 
 fn wall_ms() -> i64 {

@@ -6,11 +6,13 @@
 //! [`post`] is what others may touch; [`run`](self) is the loop; `deliver` and `compose` write; `sweep` does all
 //! that is due to time; `passes` keeps who has a grant with an end; `leave` ends subscribers.
 
+mod broadcast;
 mod compose;
 mod deliver;
 mod join;
 mod leave;
 mod mirror;
+mod pages;
 mod passes;
 pub mod pipe;
 pub mod post;

@@ -1,7 +1,7 @@
 //! A courier's thread and loop.
 
 use super::Surroundings;
-use super::deliver::Broadcast;
+use super::broadcast::Broadcast;
 use super::leave::Reason;
 use super::mirror::Mirror;
 use super::passes::Passes;

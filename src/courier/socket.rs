@@ -103,6 +103,14 @@ impl Socket {
         }
     }
 
+    /// The socket that takes bytes as they are, if it is one.
+    pub(super) fn bare(&self) -> Option<&TcpStream> {
+        match self {
+            Socket::Tcp(socket) => Some(socket),
+            Socket::Tls(_) | Socket::Pipe(_) => None,
+        }
+    }
+
     /// There is room: writes what was left over below; whether none is.
     pub(super) fn push(&mut self) -> io::Result<bool> {
         match self {

@@ -13,6 +13,7 @@ mod finish;
 mod gaps;
 mod hostile;
 mod hot;
+mod large_broadcasts;
 mod limits;
 mod outage;
 mod publish;

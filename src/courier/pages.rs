@@ -1,0 +1,37 @@
+//! Bytes for many sockets, in pages of memory that all of them share.
+//!
+//! `send` copies what it is given for each socket anew. A file in memory is written once, and `sendfile` puts its own
+//! pages into the sockets, which keep them until their clients have acknowledged them: less to do per socket, and
+//! whoever reads slowly holds no copy. So the file is never written again. Its pages are gone with the last socket
+//! that holds them.
+
+use mio::net::TcpStream;
+use rustix::fs::{MemfdFlags, memfd_create, sendfile};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Write as _};
+
+/// See the module.
+pub struct Pages {
+    file: File,
+    bytes: usize,
+}
+
+impl Pages {
+    /// `None` where the system makes no such file: an old one, or one that forbids it.
+    pub fn of(bytes: &[u8]) -> Option<Pages> {
+        let mut file = File::from(memfd_create("broadcast", MemfdFlags::CLOEXEC).ok()?);
+        file.write_all(bytes).ok()?;
+        Some(Pages { file, bytes: bytes.len() })
+    }
+
+    /// Sends what follows an offset, as far as the socket takes it. `None`: this must be written in another way.
+    pub fn send(&self, socket: &TcpStream, offset: u64) -> Option<io::Result<usize>> {
+        let count = self.bytes - offset as usize;
+        match sendfile(socket, &self.file, Some(&mut { offset }), count) {
+            // What a sandbox says that does not know the call, or not for such files.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::OPNOTSUPP) => None,
+            sent => Some(sent.map_err(io::Error::from)),
+        }
+    }
+}
