@@ -211,6 +211,20 @@ pub fn raise_descriptor_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
+/// Open files that the kernel's table has room for from the start, at most: half a mebibyte of it.
+const ROOM: u64 = 64 << 10;
+
+/// Lets the kernel make its table of open files as large as it will be. It doubles it as files come, and where there are
+/// several threads waits each time until every processor has been through its kernel's quiet state (`expand_fdtable`): for
+/// whoever accepts these are milliseconds, and seconds on a machine that is busy.
+pub fn make_room_for_files(count: u64) {
+    let last = count.clamp(1, ROOM) as i32 - 1;
+    if let Ok(null) = std::fs::File::open("/dev/null") {
+        // What it gives back is closed at once; the room stays.
+        drop(rustix::io::fcntl_dupfd_cloexec(&null, last));
+    }
+}
+
 /// Subscribers that a node takes: what was asked for (0: as many as possible), never more than descriptors allow.
 pub fn connection_limit(asked: usize, descriptors: u64) -> usize {
     let possible =

@@ -19,7 +19,9 @@ use crate::http::tls::Tls;
 use crate::http::tls::certificate::CertificateError;
 use crate::hub::follower::Follower;
 use crate::hub::{self, Hub, Idle, catch_up};
-use crate::limits::{Caps, Limits, Rate, connection_limit, raise_descriptor_limit};
+use crate::limits::{
+    Caps, Limits, RESERVED_DESCRIPTORS, Rate, connection_limit, make_room_for_files, raise_descriptor_limit,
+};
 use crate::metrics::Metrics;
 use crate::pace;
 use crate::roster::{Entrance, Roster, Sources};
@@ -126,8 +128,10 @@ impl Node {
         backplane_runtime: Runtime,
     ) -> Result<Node, StartError> {
         let descriptors = raise_descriptor_limit();
+        let connections = connection_limit(settings.max_connections, descriptors);
+        make_room_for_files(descriptors.min(connections as u64 + RESERVED_DESCRIPTORS));
         let limits = Limits::new(
-            connection_limit(settings.max_connections, descriptors),
+            connections,
             Caps {
                 connections: settings.max_connections_per_address,
                 channels: settings.auth.max_channels_per_address,

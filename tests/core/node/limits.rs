@@ -33,6 +33,12 @@ fn a_full_node_refuses_and_has_room_again() {
 }
 
 #[test]
+fn the_table_of_files_has_room_for_all_connections_from_the_start() {
+    let node = Node::start(&["--max-connections", "3000"]);
+    assert!(node.room_for_files() >= 3000, "{}", node.room_for_files());
+}
+
+#[test]
 fn a_full_node_may_say_it_in_a_way_that_event_source_survives() {
     let node = Node::start(&["--max-connections", "1", "--when-full", "retry", "--retry", "1s..2s"]);
     let _stream = node.subscribe("/events/a");

@@ -71,9 +71,18 @@ impl Node {
 
     /// Memory that the process holds now, in bytes.
     pub fn resident(&self) -> u64 {
+        self.of_process("VmRSS:").trim_end_matches(" kB").parse::<u64>().expect("kB") << 10
+    }
+
+    /// How many open files its table has room for now.
+    pub fn room_for_files(&self) -> u64 {
+        self.of_process("FDSize:").parse().expect("a number")
+    }
+
+    /// What the kernel says of the process.
+    fn of_process(&self, field: &str) -> String {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("an own child");
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("kB") << 10
+        text.lines().find_map(|line| line.strip_prefix(field)).expect(field).trim().to_owned()
     }
 
     /// What the node has logged so far.
