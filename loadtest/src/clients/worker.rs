@@ -24,6 +24,12 @@ const READ_BYTES: usize = 64 * 1024;
 /// How often slow readers read, in nanoseconds.
 const SLOW_TICK: u64 = 100_000_000;
 
+/// Live clients from which a worker that has read something lets more come before it looks again, as a network card
+/// gathers interrupts. Otherwise it falls asleep between two sends, and the server pays for waking it: the same server
+/// took 4.7 to 7 us per delivery, by how often that happened.
+const MANY: u64 = 1_000;
+const GATHER: Duration = Duration::from_micros(250);
+
 /// Runs until standard input ends.
 pub fn run() -> Result<()> {
     let poll = Poll::new()?;
@@ -126,6 +132,9 @@ impl Worker {
                 }
             }
             self.tick(clock::now());
+            if !busy && self.live >= MANY && !events.is_empty() {
+                std::thread::sleep(GATHER);
+            }
         }
     }
 

@@ -35,7 +35,7 @@ pub fn all(lab: &mut Lab) -> Result<()> {
         (once.clone(), deliver::channels),
         (thrice.clone(), deliver::burst),
         (once.clone(), slow::run),
-        (once.clone(), follow::run),
+        (Options { seconds: Some(4.0), ..thrice.clone() }, follow::run),
         (Options { seconds: Some(6.0), ..thrice }, deliver::lag),
         (once.clone(), deliver::compress),
         (once.clone(), deliver::ways),

@@ -14,6 +14,9 @@ use std::time::Duration;
 const ROUNDS: u32 = 3;
 /// Seconds between heartbeats.
 const HEARTBEAT: u64 = 15;
+/// Heartbeats that everybody gets while their cost is measured, and how many seconds that may take.
+const BEATS: u64 = 2;
+const LONGEST: f64 = 40.0;
 
 pub fn run(lab: &mut Lab) -> Result<()> {
     let subscribers = lab.options.subscribers.unwrap_or(15_000);
@@ -56,20 +59,25 @@ fn once(lab: &mut Lab, kind: Kind, load: &Load) -> Result<()> {
     Ok(())
 }
 
-/// CPU while nothing but heartbeats happens.
+/// CPU while nothing but heartbeats happens: over whole rounds of them, since a server may send those of clients that came
+/// together together, and works besides.
 fn heartbeats(lab: &Lab, stage: &mut Stage) -> Result<()> {
     let before = (stage.fleet.stats()?, stage.cpu()?, clock::now());
-    let end = before.2 + (lab.options.seconds.unwrap_or(31.0) * 1e9) as u64;
-    while clock::now() < end {
+    let limit = before.2 + (lab.options.seconds.unwrap_or(LONGEST) * 1e9) as u64;
+    let due = u64::from(stage.fleet.clients) * BEATS;
+    let (stats, now) = loop {
         lab.progress(&format!("hold / {}: heartbeats", stage.run.server));
-        let stats = stage.fleet.stats()?;
+        std::thread::sleep(Duration::from_millis(250));
+        let (stats, now) = (stage.fleet.stats()?, clock::now());
         stage.sampler.see(&stats);
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    let (stats, cpu, now) = (stage.fleet.stats()?, stage.cpu()?, clock::now());
-    let (beats, used) = ((stats.comments - before.0.comments) as f64, (cpu - before.1) as f64 / 1e3);
+        if stats.comments - before.0.comments >= due || now > limit {
+            break (stats, now);
+        }
+    };
+    let (beats, used) = ((stats.comments - before.0.comments) as f64, (stage.cpu()? - before.1) as f64 / 1e3);
     let clients = f64::from(stage.fleet.clients);
     stage.run.figure("beat_us", used / beats);
+    stage.run.figure("beat_s", clock::seconds(before.2, now) * clients / beats);
     stage.run.figure("idle_us", used / clients / clock::seconds(before.2, now));
     if stats.dropped > before.0.dropped {
         stage.run.faults.push(format!("{} idle subscribers were dropped", stats.dropped - before.0.dropped));
