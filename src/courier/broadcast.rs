@@ -62,8 +62,8 @@ impl Bytes {
 impl Broadcast {
     /// Of the frames between two offsets, which are on their way from now on.
     pub fn new(feed: u32, mirror: &Mirror, offsets: Range<u64>, finale: bool, several: bool) -> Broadcast {
-        let frames = || mirror.after(offsets.start).take_while(|(offset, _)| *offset < offsets.end).map(|(_, f)| f);
-        let frames: Vec<&Arc<Frame>> = frames().collect();
+        let frames = mirror.after(offsets.start).take_while(|(offset, _)| *offset < offsets.end);
+        let frames: Vec<&Arc<Frame>> = frames.map(|(_, frame)| frame).collect();
         let events = frames.iter().filter(|frame| frame.is_event());
         let traced: Vec<_> = frames.iter().filter_map(|frame| frame.delivery.clone()).collect();
         traced.iter().for_each(|delivery| delivery.begins());
