@@ -1,5 +1,8 @@
 //! More and more followed channels, each with one subscriber, at the same rate of events over all: what following costs
 //! Redis. The first event of a stream that was empty costs more (its state is asked for too) and is measured apart.
+//!
+//! One stream alone is hot: it is waited for, which costs Redis less. What many cost is compared with one that is followed
+//! as they are, by pushes.
 
 use super::deliver::{self, IN_FLIGHT, thousands};
 use crate::lab::{Lab, Load, Stage};
@@ -19,21 +22,29 @@ const MANY: u32 = 50_000;
 
 pub fn run(lab: &mut Lab) -> Result<()> {
     let sizes = lab.options.channels.map_or(vec![1, 100, 1_000, 10_000, 100_000], |n| vec![n]);
+    let alone = sizes.contains(&1);
     let (few, many): (Vec<u32>, Vec<u32>) = sizes.into_iter().partition(|&channels| channels < MANY);
-    let runs = lab.options.runs.unwrap_or(1);
-    for (sizes, runs) in [(few, runs), (many, 1)] {
-        // In turn: what Redis takes for an event depends on how soundly its core sleeps just then.
-        rounds(lab, &[Kind::Node], runs, |lab, _| sizes.iter().try_for_each(|&channels| once(lab, channels)))?;
-    }
+    // In turn: what Redis takes for an event depends on how soundly its core sleeps just then.
+    rounds(lab, &[Kind::Node], lab.options.runs.unwrap_or(1), |lab, _| {
+        if alone {
+            once(lab, 1, Some("one channel, pushed"))?;
+        }
+        few.iter().try_for_each(|&channels| once(lab, channels, None))
+    })?;
+    many.iter().try_for_each(|&channels| once(lab, channels, None))?;
     compare(&mut lab.runs);
     Ok(())
 }
 
-fn once(lab: &mut Lab, channels: u32) -> Result<()> {
+/// `pushed` names a case whose streams are never waited for.
+fn once(lab: &mut Lab, channels: u32, pushed: Option<&str>) -> Result<()> {
     let each = channels.min(20);
     let schedule = deliver::schedule(lab, 1_000.0, 1, 8.0, Choice::InTurn(channels));
-    let case = format!("{} channels, {}/s", thousands(channels), schedule.rate);
-    let load = Load { ids: true, ..Load::new("follow", case, Plan::Apart { each }, channels / each) };
+    let named = pushed.map_or_else(|| format!("{} channels", thousands(channels)), str::to_owned);
+    let case = format!("{named}, {}/s", schedule.rate);
+    let node_arguments: &[_] = if pushed.is_some() { &["--follow", "tracking"] } else { &[] };
+    let plan = Plan::Apart { each };
+    let load = Load { ids: true, node_arguments, ..Load::new("follow", case, plan, channels / each) };
     lab.progress(&format!("follow / {}", load.case));
     let mut stage = lab.stage(Kind::Node, &load)?;
     let empty = stage.memory()?;
