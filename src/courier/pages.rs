@@ -20,7 +20,9 @@ pub struct Pages {
 impl Pages {
     /// `None` where the system makes no such file: an old one, or one that forbids it.
     pub fn of(bytes: &[u8]) -> Option<Pages> {
-        let mut file = File::from(memfd_create("broadcast", MemfdFlags::CLOEXEC).ok()?);
+        let make = |flags| memfd_create("broadcast", MemfdFlags::CLOEXEC | flags);
+        // Some hosts allow none that could be executed; before Linux 6.3 the flag is unknown.
+        let mut file = File::from(make(MemfdFlags::NOEXEC_SEAL).or_else(|_| make(MemfdFlags::empty())).ok()?);
         file.write_all(bytes).ok()?;
         Some(Pages { file, bytes: bytes.len() })
     }
