@@ -65,10 +65,24 @@ impl Health {
         if let Some(why) = self.auth.get().and_then(|auth| auth.trouble()) {
             return Some(why);
         }
-        match (self.down_for(), self.unready_after.0) {
-            (Some(down), Some(limit)) if down >= limit => Some("the backplane is down"),
-            _ => None,
-        }
+        let (trouble, lasts) = self.trouble()?;
+        self.unready_after.0.filter(|limit| lasts >= *limit).map(|_| trouble)
+    }
+
+    /// What keeps new clients from their events, and for how long it has; the node is ready all the same until
+    /// `--unready-after`.
+    pub fn trouble(&self) -> Option<(&'static str, Duration)> {
+        let down = self.down_for().map(|lasts| ("the backplane is down", lasts));
+        let blind = || {
+            let lasts = self.auth.get()?.blind_for()?;
+            Some(("it is not known who has been revoked, so whoever has a token waits", lasts))
+        };
+        down.or_else(blind)
+    }
+
+    /// Whether it is known who has been revoked, or nobody can be.
+    pub fn knows_revocations(&self) -> bool {
+        self.auth.get().is_none_or(|auth| auth.blind_for().is_none())
     }
 
     /// In one word.

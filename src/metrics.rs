@@ -71,6 +71,7 @@ pub struct Metrics {
     pub auth_forward_paused: IntGauge,
     pub auth_barred: IntGauge,
     pub revocations: IntCounterVec,
+    pub control_rereads: IntCounter,
     pub http2_connections: IntGauge,
     pub http2_streams: IntGauge,
     pub tls_handshakes: IntCounterVec,
@@ -206,6 +207,10 @@ impl Metrics {
                 "fantail_revocations_total",
                 "Entries of the control stream, by what they disconnect.",
                 "target",
+            ),
+            control_rereads: r.counter(
+                "fantail_control_rereads_total",
+                "Times the control stream was found cut or made anew, and what it has of its last day was read again.",
             ),
             http2_connections: r.gauge("fantail_http2_connections", "HTTP/2 connections, with or without streams."),
             http2_streams: r.gauge("fantail_http2_streams", "Subscribers that are streams of HTTP/2 connections."),

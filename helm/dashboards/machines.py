@@ -262,6 +262,7 @@ def access():
         "ops",
         "Entries of the control stream, by what they disconnect.",
         (rate("fantail_revocations_total", by="target"), "{{target}}"),
+        (rate("fantail_control_rereads_total"), "read again"),
     )
     board.graph(
         "Kept out",

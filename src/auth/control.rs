@@ -1,18 +1,19 @@
-//! Reads the control stream, `<key-prefix>~control`, and carries out what it says.
+//! Carries out what the control stream, `<key-prefix>~control`, says.
 //!
 //! It is read when the backplane tells that it has changed, and now and then; where that is not told, or not answered,
-//! twice a second as history, which nothing that a failover, a full tail or a busy follower does could hold up.
+//! twice a second. How it is read, and found again after its ids went back, is `reading`'s.
 
-use super::revocation::{Disconnect, Revocations, TOKEN_MEMORY_MS};
-use crate::backplane::{Ask, Backplane, BackplaneError, Entry, Span, Toward};
+mod reading;
+
+use super::revocation::{Disconnect, Revocations};
+use crate::backplane::{Backplane, BackplaneError, Entry};
 use crate::channel::Channel;
 use crate::metrics::Metrics;
 use crate::pace;
-use crate::position::Position;
 use crate::telemetry::Seldom;
+use reading::{Page, Reading};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::timeout;
+use std::time::{Duration, Instant};
 
 /// The channel; no client can subscribe to it or publish to it.
 pub const CHANNEL: &str = "~control";
@@ -20,13 +21,11 @@ pub const CHANNEL: &str = "~control";
 const EVERY: Duration = Duration::from_millis(500);
 /// Between reads where they are.
 const SELDOM: Duration = Duration::from_secs(2);
-/// Entries of one read.
-const PAGE: usize = 1_000;
 const LOG_PERIOD: Duration = Duration::from_secs(10);
-/// How far this clock and that of the backplane may be apart.
+/// How long before the node's start an order may be dated and still be carried out: clocks are known to some precision.
 const CLOCKS_MS: u64 = 5_000;
-/// For one read; the backplane has shorter limits of its own.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages of one round; whoever writes faster than they are read must not keep the node from all else.
+const MAX_PAGES: usize = 1_000;
 
 /// Follows the stream for as long as the node lives; `disconnect` tells the couriers.
 pub async fn follow(
@@ -36,92 +35,94 @@ pub async fn follow(
     disconnect: impl Fn(Arc<Disconnect>),
 ) {
     let channel = Channel::new(CHANNEL).expect("a good name");
-    // What was ordered before this node was there has been carried out, give or take the clocks.
-    let begun_ms = super::now_ms().saturating_sub(CLOCKS_MS);
-    let mut at = Position::new(super::now_ms().saturating_sub(TOKEN_MEMORY_MS), 0);
-    let seldom = Seldom::new(LOG_PERIOD);
     let bell = backplane.changes().listen(channel.clone());
+    let mut reading = Reading::new(backplane.clone(), channel);
+    let executor =
+        Executor { revocations, metrics, disconnect, begun: Instant::now(), seldom: Seldom::new(LOG_PERIOD) };
     let (mut often, mut now_and_then) = (pace::in_step(EVERY), pace::in_step(SELDOM));
     loop {
-        let mut told = false;
-        loop {
-            let entries = match next(&*backplane, &channel, at, &mut told).await {
-                Ok(entries) => entries,
-                Err(BackplaneError::Refused(why)) => {
-                    if let Some(suppressed) = seldom.turn("control") {
-                        tracing::error!(
-                            why,
-                            suppressed,
-                            "the control stream cannot be read: revocations are not known"
-                        );
-                    }
-                    break;
-                }
-                _ => break,
-            };
-            for entry in &entries {
-                at = entry.position;
-                let order = match Disconnect::from_entry(entry) {
-                    Ok(order) => Arc::new(order),
-                    Err(why) => {
-                        metrics.revocations.with_label_values(&["unreadable"]).inc();
-                        tracing::warn!(id = %entry.position, why, "an entry of the control stream cannot be read");
-                        continue;
-                    }
-                };
-                let full = match entry.position.ms < begun_ms {
-                    true => revocations.recall(&order, super::now_ms()),
-                    false => {
-                        let (target, name) = (order.target.label(), &order.name);
-                        tracing::info!(target, %name, id = %entry.position, "told to disconnect");
-                        metrics.revocations.with_label_values(&[target]).inc();
-                        let full = revocations.add(&order, super::now_ms());
-                        disconnect(order);
-                        full
-                    }
-                };
-                if full && let Some(suppressed) = seldom.turn("full") {
-                    tracing::warn!(suppressed, "more is kept out than can be remembered: the first to end is let go");
-                }
-            }
-            if entries.len() < PAGE {
-                revocations.set_known();
-                break;
+        if let Err(error) = executor.round(&mut reading, &*backplane).await {
+            executor.revocations.set_blind();
+            if let BackplaneError::Refused(why) = error
+                && let Some(suppressed) = executor.seldom.turn("control")
+            {
+                tracing::error!(why, suppressed, "the control stream cannot be read: revocations are not known");
             }
         }
-        metrics.auth_barred.set(revocations.barred(super::now_ms()) as i64);
+        executor.metrics.auth_barred.set(executor.revocations.barred(executor.revocations.now_ms()) as i64);
         tokio::select! {
             () = bell.notified() => {}
-            _ = often.tick(), if !told => {}
-            _ = now_and_then.tick(), if told => {}
+            _ = often.tick(), if !reading.told() => {}
+            _ = now_and_then.tick(), if reading.told() => {}
         }
     }
 }
 
-/// What follows a position. `told`: it was read by the connection that will tell of what comes next.
-async fn next(
-    backplane: &dyn Backplane,
-    channel: &Channel,
-    at: Position,
-    told: &mut bool,
-) -> Result<Vec<Entry>, BackplaneError> {
-    let nothing = || BackplaneError::Down("no answer".into());
-    if backplane.facts().follow != Some("block") {
-        let ask = Ask { channel: channel.clone(), after: at, count: PAGE };
-        let answers = timeout(EVERY, backplane.read(vec![ask])).await;
-        if let Some(Ok(entries)) = answers.ok().and_then(Result::ok).and_then(|mut answers| answers.pop()) {
-            *told = true;
-            return Ok(entries);
+/// What is done about an entry.
+struct Executor<F> {
+    revocations: Arc<Revocations>,
+    metrics: Arc<Metrics>,
+    disconnect: F,
+    begun: Instant,
+    seldom: Seldom,
+}
+
+impl<F: Fn(Arc<Disconnect>)> Executor<F> {
+    /// Reads and carries out all that is new.
+    async fn round(&self, reading: &mut Reading, backplane: &dyn Backplane) -> Result<(), BackplaneError> {
+        for _ in 0..MAX_PAGES {
+            // Known as soon as a connection is, and measured again and again.
+            self.revocations.set_clock(backplane.facts().clock_offset_ms);
+            match reading.next(self.revocations.now_ms()).await? {
+                Page::Anew(had) => {
+                    self.metrics.control_rereads.inc();
+                    tracing::warn!(
+                        %had,
+                        "the control stream was cut or made anew: what is there of its last day is read again"
+                    );
+                }
+                Page::Entries { entries, whole } => {
+                    entries.iter().for_each(|entry| self.carry_out(entry));
+                    if whole {
+                        self.revocations.set_known();
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&self, entry: &Entry) {
+        let now_ms = self.revocations.now_ms();
+        let order = match Disconnect::from_entry(entry, now_ms) {
+            Ok(order) => Arc::new(order),
+            Err(why) => {
+                self.metrics.revocations.with_label_values(&["unreadable"]).inc();
+                tracing::warn!(id = %entry.position, why, "an entry of the control stream cannot be read");
+                return;
+            }
+        };
+        let full = match self.is_done(entry, now_ms) {
+            true => self.revocations.recall(&order, now_ms),
+            false => {
+                let (target, name) = (order.target.label(), &order.name);
+                tracing::info!(target, %name, id = %entry.position, "told to disconnect");
+                self.metrics.revocations.with_label_values(&[target]).inc();
+                let full = self.revocations.add(&order, now_ms);
+                (self.disconnect)(order);
+                full
+            }
+        };
+        if full && let Some(suppressed) = self.seldom.turn("full") {
+            tracing::warn!(suppressed, "more is kept out than can be remembered: the first to end is let go");
         }
     }
-    *told = false;
-    let span = Span {
-        channel: channel.clone(),
-        oldest: at.after(),
-        newest: Position::MAX,
-        count: PAGE,
-        toward: Toward::Newest,
-    };
-    let answers = timeout(READ_TIMEOUT, backplane.history(vec![span])).await;
-    answers.map_err(|_| nothing())??.pop().unwrap_or_else(|| Err(nothing()))
+
+    /// Whether it was carried out before this node was there. That is asked of the history that it finds alone: what comes
+    /// later is an order whatever its id says.
+    fn is_done(&self, entry: &Entry, now_ms: u64) -> bool {
+        let begun_ms = now_ms.saturating_sub(self.begun.elapsed().as_millis() as u64);
+        !self.revocations.is_known() && entry.position.ms < begun_ms.saturating_sub(CLOCKS_MS)
+    }
 }

@@ -38,7 +38,7 @@ use token::Source;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-/// How long a publication waits on a new node until that knows who has been revoked.
+/// How long a request that is answered at once waits on a new node until that knows who has been revoked.
 const REVOCATIONS_WAIT: Duration = Duration::from_secs(2);
 
 /// Decides for one node.
@@ -129,11 +129,44 @@ impl Auth {
         }
     }
 
+    /// For how long it has not been known who was revoked, where that keeps anybody from events; `None`: it is known.
+    pub fn blind_for(&self) -> Option<Duration> {
+        match self.judge {
+            Judge::Nobody => None,
+            Judge::Jwt(_) | Judge::Forward(_) => self.revocations.blind_for(),
+        }
+    }
+
     /// What a request may do; its channels are covered, or it is refused.
     ///
-    /// Waits for the application, or for a fetch of keys, within their timeouts. Cancel safe.
+    /// Waits for the application, or for a fetch of keys, within their timeouts. Cancel safe. On a new node it may not be
+    /// known yet who has been revoked: a subscriber waits for that after it has its head.
     pub async fn authorize(&self, question: Question<'_>) -> Result<Grant, Problem> {
         let result = self.decide(&question).await;
+        self.counted(result)
+    }
+
+    /// The same for a request that is answered at once: who may have been revoked is refused until that is known.
+    pub async fn authorize_at_once(&self, question: Question<'_>) -> Result<Grant, Problem> {
+        let result = match self.decide(&question).await {
+            Ok(grant) => self.after_revocations(grant).await,
+            refused => refused,
+        };
+        self.counted(result)
+    }
+
+    async fn after_revocations(&self, grant: Grant) -> Result<Grant, Problem> {
+        let known_by_name = grant.subject.is_some() || grant.token_id.is_some();
+        if known_by_name && !self.revocations.is_known() {
+            if timeout(REVOCATIONS_WAIT, self.revocations.known()).await.is_err() {
+                return Err(Problem::new(Code::AuthDown, "it is not known yet who has been revoked"));
+            }
+            self.refuse_revoked(&grant)?;
+        }
+        Ok(grant)
+    }
+
+    fn counted(&self, result: Result<Grant, Problem>) -> Result<Grant, Problem> {
         let outcome = match &result {
             Ok(grant) if grant.subject.is_none() && grant.expires_ms.is_none() => "anonymous",
             Ok(_) => "granted",
@@ -169,17 +202,7 @@ impl Auth {
                 Grant { subscribe: grant.subscribe.and(&self.public), ..grant }
             }
         };
-        // A subscriber waits for it after it has its head; here there is nothing to be given meanwhile.
-        let known_by_name = grant.subject.is_some() || grant.token_id.is_some();
-        if question.action == Action::Publish
-            && known_by_name
-            && timeout(REVOCATIONS_WAIT, self.revocations.known()).await.is_err()
-        {
-            return Err(Problem::new(Code::AuthDown, "it is not known yet who has been revoked"));
-        }
-        if self.revocations.bars(grant.subject.as_ref(), grant.token_id.as_ref(), now_ms()) {
-            return Err(Problem::new(Code::TokenRevoked, "the token or its subject has been revoked"));
-        }
+        self.refuse_revoked(&grant)?;
         if question.action == Action::Publish && grant.publish.is_nothing() {
             return Err(Problem::new(Code::Forbidden, "not allowed to publish to any channel"));
         }
@@ -192,6 +215,13 @@ impl Auth {
             return Err(Problem::new(Code::TooManyChannels, detail));
         }
         Ok(Grant { seen, ..grant })
+    }
+
+    fn refuse_revoked(&self, grant: &Grant) -> Result<(), Problem> {
+        match self.revocations.bars(grant.subject.as_ref(), grant.token_id.as_ref()) {
+            true => Err(Problem::new(Code::TokenRevoked, "the token or its subject has been revoked")),
+            false => Ok(()),
+        }
     }
 
     async fn by_token(&self, jwt: &Jwt, question: &Question<'_>) -> Result<Grant, Problem> {

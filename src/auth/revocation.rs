@@ -1,16 +1,19 @@
 //! Revocations: who is disconnected by an entry of the control stream, and who is kept out afterwards. Pure.
 //!
 //! An entry has the fields `disconnect` (`subject`, `channel` or `token`) and `name`, and may have `until`, in Unix
-//! seconds: up to then a subject or token is refused. A token is kept out for a day where `until` is not given.
+//! seconds: up to then a subject or token is refused. A token is kept out for a day where `until` is not given. All times
+//! are by the backplane's clock, which dates the entries: how far it is from the node's is told by [`Revocations::set_clock`].
 
 use super::grant::Pass;
+use super::jwt::now_ms;
 use crate::backplane::Entry;
 use crate::channel::Channel;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// How long a token is kept out where the entry does not say: longer than tokens of sessions live.
@@ -54,7 +57,10 @@ pub struct Disconnect {
 
 impl Disconnect {
     /// Reads an entry of the control stream; `Err` says what is wrong with it.
-    pub fn from_entry(entry: &Entry) -> Result<Disconnect, String> {
+    ///
+    /// `now_ms` by the backplane's clock: an id that is no time of the last day, as ids by hand may be, counts as now, so
+    /// that a token stays out for a day from when it is known.
+    pub fn from_entry(entry: &Entry, now_ms: u64) -> Result<Disconnect, String> {
         let field = |name: &str| {
             let mut found = entry.fields.iter().filter(|(field, _)| field == name.as_bytes());
             match (found.next(), found.next()) {
@@ -77,7 +83,7 @@ impl Disconnect {
                 let seconds: u64 = text.parse().map_err(|_| "until is no number of seconds")?;
                 Some(seconds.saturating_mul(1000))
             }
-            None if target == Target::Token => Some(entry.position.ms.saturating_add(TOKEN_MEMORY_MS)),
+            None if target == Target::Token => Some(time_of(entry, now_ms).saturating_add(TOKEN_MEMORY_MS)),
             None => None,
         };
         Ok(Disconnect { target, name: name.into(), until_ms: until_ms.filter(|_| target != Target::Channel) })
@@ -94,12 +100,29 @@ impl Disconnect {
     }
 }
 
+/// When an entry was made, in Unix milliseconds.
+fn time_of(entry: &Entry, now_ms: u64) -> u64 {
+    let ms = entry.position.ms;
+    if is_time(ms) { ms.min(now_ms) } else { now_ms }
+}
+
+/// Whether the first part of an id can be a time that a clock showed; ids by hand are often small numbers.
+pub fn is_time(ms: u64) -> bool {
+    /// Redis has had streams since 2018.
+    const STREAMS_SINCE_MS: u64 = 1_500_000_000_000;
+    ms >= STREAMS_SINCE_MS
+}
+
 /// What the control stream has said so far.
 pub struct Revocations {
     state: Mutex<State>,
     count: AtomicU64,
     /// Whether the stream's history has been read since the start.
     known: watch::Sender<bool>,
+    /// Since when the stream cannot be read.
+    blind_since: Mutex<Option<Instant>>,
+    /// The backplane's clock minus this node's, in milliseconds.
+    clock_offset_ms: AtomicI64,
 }
 
 #[derive(Default)]
@@ -112,7 +135,13 @@ struct State {
 
 impl Default for Revocations {
     fn default() -> Revocations {
-        Revocations { state: Mutex::default(), count: AtomicU64::new(0), known: watch::Sender::new(false) }
+        Revocations {
+            state: Mutex::default(),
+            count: AtomicU64::new(0),
+            known: watch::Sender::new(false),
+            blind_since: Mutex::new(Some(Instant::now())),
+            clock_offset_ms: AtomicI64::new(0),
+        }
     }
 }
 
@@ -148,7 +177,11 @@ impl Revocations {
     }
 
     /// Whether a subject or token is kept out now.
-    pub fn bars(&self, subject: Option<&Arc<str>>, token_id: Option<&Arc<str>>, now_ms: u64) -> bool {
+    pub fn bars(&self, subject: Option<&Arc<str>>, token_id: Option<&Arc<str>>) -> bool {
+        self.bars_at(subject, token_id, self.now_ms())
+    }
+
+    fn bars_at(&self, subject: Option<&Arc<str>>, token_id: Option<&Arc<str>>, now_ms: u64) -> bool {
         if subject.is_none() && token_id.is_none() {
             return false;
         }
@@ -175,9 +208,30 @@ impl Revocations {
         recent.into_iter().find(concerns).map(|disconnect| disconnect.target)
     }
 
-    /// The history has been read.
+    /// All that the stream has was read.
     pub fn set_known(&self) {
+        *self.blind_since.lock() = None;
         self.known.send_replace(true);
+    }
+
+    /// The stream could not be read.
+    pub fn set_blind(&self) {
+        self.blind_since.lock().get_or_insert_with(Instant::now);
+    }
+
+    /// How long orders have not been known, whether they never were or no longer are; `None`: they are.
+    pub fn blind_for(&self) -> Option<Duration> {
+        self.blind_since.lock().map(|since| since.elapsed())
+    }
+
+    /// Takes over how far the backplane's clock is ahead of this node's.
+    pub fn set_clock(&self, offset_ms: i64) {
+        self.clock_offset_ms.store(offset_ms, Ordering::Relaxed);
+    }
+
+    /// The time by the backplane's clock, which dates orders, in Unix milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        now_ms().saturating_add_signed(self.clock_offset_ms.load(Ordering::Relaxed))
     }
 
     /// Whether the history has been read.

@@ -94,9 +94,10 @@ impl Admin {
         }
         match request.uri().path() {
             "/livez" => plain(StatusCode::OK, "ok\n"),
-            "/readyz" => match self.health.unready() {
-                None => plain(StatusCode::OK, "ready\n"),
-                Some(why) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+            "/readyz" => match (self.health.unready(), self.health.trouble()) {
+                (Some(why), _) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+                (None, Some((trouble, _))) => plain(StatusCode::OK, format!("ready, but {trouble}\n")),
+                (None, None) => plain(StatusCode::OK, "ready\n"),
             },
             "/metrics" => with_type("text/plain; version=0.0.4; charset=utf-8", self.metrics.exposition()),
             "/status" => with_type("application/json", format!("{:#}\n", self.status())),
@@ -141,6 +142,7 @@ impl Admin {
                 "mode": format!("{:?}", self.settings.auth.mode).to_lowercase(),
                 "keys": self.metrics.auth_keys.get(),
                 "kept_out": self.metrics.auth_barred.get(),
+                "revocations_known": self.health.knows_revocations(),
                 "application_left_alone": self.metrics.auth_forward_paused.get() == 1,
             },
             "backplane": {

@@ -130,7 +130,7 @@ impl<F: Future<Output = Joined>> Joins<F> {
     fn check(&self) -> Result<(), Refused> {
         let revocations = &self.context.auth.revocations;
         let pass = self.pass.as_deref();
-        let barred = pass.is_some_and(|p| revocations.bars(p.subject.as_ref(), p.token_id.as_ref(), now_ms()));
+        let barred = pass.is_some_and(|p| revocations.bars(p.subject.as_ref(), p.token_id.as_ref()));
         match barred || revocations.missed(self.seen, pass, &self.subscription.channels).is_some() {
             true => Err(Refused::Revoked),
             false => Ok(()),

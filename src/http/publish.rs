@@ -121,7 +121,7 @@ impl Publisher {
     /// Asks whether this request may publish to these channels.
     async fn authorize(&self, head: &Request<()>, client: IpAddr, channels: &[Channel]) -> Result<Grant, Problem> {
         let (method, uri, headers) = (head.method(), head.uri(), head.headers());
-        self.auth.authorize(Question { method, uri, headers, client, action: Action::Publish, channels }).await
+        self.auth.authorize_at_once(Question { method, uri, headers, client, action: Action::Publish, channels }).await
     }
 
     fn take_rate(&self, peer: IpAddr, events: usize) -> Result<(), Problem> {

@@ -168,7 +168,8 @@ async fn may_page(
     context: &Context,
 ) -> Result<Page, Problem> {
     let page = Page::parse(segment, request.uri().query().unwrap_or_default())?;
-    authorize(request, client, std::slice::from_ref(&page.channel), context).await?;
+    let question = question(request, client, std::slice::from_ref(&page.channel));
+    context.auth.authorize_at_once(question).await?;
     Ok(page)
 }
 
@@ -179,8 +180,12 @@ async fn authorize(
     channels: &[Channel],
     context: &Context,
 ) -> Result<Grant, Problem> {
+    context.auth.authorize(question(request, client, channels)).await
+}
+
+fn question<'a>(request: &'a Request<Incoming>, client: IpAddr, channels: &'a [Channel]) -> Question<'a> {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-    context.auth.authorize(Question { method, uri, headers, client, action: Action::Subscribe, channels }).await
+    Question { method, uri, headers, client, action: Action::Subscribe, channels }
 }
 
 async fn admit(

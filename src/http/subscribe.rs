@@ -9,7 +9,6 @@ use super::joining::{Joined, Joins, Refused, joins};
 use super::reject::{Code, Problem};
 use super::route::Admitted;
 use super::wire::Wire;
-use crate::auth::now_ms;
 use crate::backplane::{BackplaneError, Link};
 use crate::channel::Channel;
 use crate::courier::{LegStart, Letter, Newcomer, Opening, Stay, Terms, Ticket, Waiting};
@@ -162,7 +161,7 @@ async fn refuse(mut wire: Wire, peer: IpAddr, admitted: &Admitted, context: &Con
     spans::refused(problem.code.as_str());
     context.refused(problem.code.as_str(), peer);
     let access = &admitted.access;
-    let barred = context.auth.revocations.bars(access.subject.as_ref(), access.token_id.as_ref(), now_ms());
+    let barred = context.auth.revocations.bars(access.subject.as_ref(), access.token_id.as_ref());
     if matches!(error, Refused::Revoked) && !barred {
         // Disconnected, not kept out: it may come back and be judged afresh, which an error would forbid.
         return wire.come_back(&admitted.grant, &retry(context)).await;

@@ -2,6 +2,7 @@
 
 mod carriers;
 mod clients;
+mod control_stream;
 mod forward;
 mod keys;
 mod refusals;

@@ -11,7 +11,7 @@ fn entry(ms: u64, fields: &[(&'static str, &'static str)]) -> Entry {
 fn order(target: &'static str, name: &'static str, until: Option<&'static str>) -> Arc<Disconnect> {
     let mut fields = vec![("disconnect", target), ("name", name)];
     fields.extend(until.map(|until| ("until", until)));
-    Arc::new(Disconnect::from_entry(&entry(1_000, &fields)).unwrap())
+    Arc::new(Disconnect::from_entry(&entry(1_000, &fields), 1_000).unwrap())
 }
 
 fn pass(subject: &str, token: &str) -> Pass {
@@ -34,8 +34,17 @@ fn entries_are_read_or_refused() {
         (&[("disconnect", "token"), ("name", "a"), ("name", "b")], "name is given twice"),
         (&[("disconnect", "token"), ("name", "a"), ("until", "soon")], "until is no number"),
     ] {
-        let error = Disconnect::from_entry(&entry(1, fields)).unwrap_err();
+        let error = Disconnect::from_entry(&entry(1, fields), 1).unwrap_err();
         assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_token_stays_out_for_a_day_whatever_its_entrys_id_is() {
+    let now = 1_800_000_000_000;
+    for (id, made) in [(now - 5_000, now - 5_000), (9_999_999_999_999, now), (5, now), (0, now)] {
+        let order = Disconnect::from_entry(&entry(id, &[("disconnect", "token"), ("name", "t")]), now).unwrap();
+        assert_eq!(order.until_ms, Some(made + TOKEN_MEMORY_MS), "{id}");
     }
 }
 
@@ -55,8 +64,8 @@ fn who_is_kept_out_is_so_until_its_time() {
     let (alice, token): (Arc<str>, Arc<str>) = ("alice".into(), "t".into());
     revocations.add(&order("subject", "alice", Some("10")), 1_000);
     revocations.add(&order("token", "t", Some("20")), 1_000);
-    assert!(revocations.bars(Some(&alice), None, 9_999) && !revocations.bars(Some(&alice), None, 10_000));
-    assert!(revocations.bars(None, Some(&token), 19_999) && !revocations.bars(Some(&token), None, 5_000));
+    assert!(revocations.bars_at(Some(&alice), None, 9_999) && !revocations.bars_at(Some(&alice), None, 10_000));
+    assert!(revocations.bars_at(None, Some(&token), 19_999) && !revocations.bars_at(Some(&token), None, 5_000));
     assert_eq!((revocations.barred(5_000), revocations.barred(15_000), revocations.barred(20_000)), (2, 1, 0));
     revocations.add(&order("token", "t", Some("20")), 1_000);
     revocations.add(&order("token", "t", Some("30")), 1_000);
@@ -94,7 +103,7 @@ fn the_table_is_bounded() {
         assert_eq!(revocations.add(&Arc::new(order), 0), number >= MAX_BARRED as u64);
     }
     assert_eq!(revocations.barred(0), MAX_BARRED);
-    assert!(!revocations.bars(None, Some(&"4".into()), 0) && revocations.bars(None, Some(&"5".into()), 0));
+    assert!(!revocations.bars_at(None, Some(&"4".into()), 0) && revocations.bars_at(None, Some(&"5".into()), 0));
 }
 
 #[tokio::test]

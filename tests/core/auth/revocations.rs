@@ -7,25 +7,25 @@ use crate::support::redis::Redis;
 use crate::support::stream::{End, Stream};
 use serde_json::json;
 
-fn token(subject: &str, id: &str) -> String {
+pub fn token(subject: &str, id: &str) -> String {
     signed(json!({"sub": subject, "jti": id, "fantail": {"subscribe": ["**"]}}))
 }
 
-fn open(node: &Node, target: &str, token: &str) -> Stream {
+pub fn open(node: &Node, target: &str, token: &str) -> Stream {
     let (name, value) = bearer(token);
     Stream::open(node.listen, target, &[(name, &value)]).begun()
 }
 
-fn status(node: &Node, token: &str) -> u16 {
+pub fn status(node: &Node, token: &str) -> u16 {
     let (name, value) = bearer(token);
     node.ask("HEAD", "/events/a", &[(name, &value)], "").head.status
 }
 
-fn control(redis: &Redis, fields: &[&str]) {
+pub fn control(redis: &Redis, fields: &[&str]) {
     redis.command(&[&["XADD", "sse:~control", "*"], fields].concat());
 }
 
-fn ends_revoked(stream: &mut Stream) {
+pub fn ends_revoked(stream: &mut Stream) {
     let (end, messages) = stream.finish();
     assert_eq!((end, messages.last().map(|m| m.event.as_str())), (End::Whole, Some("fantail.revoked")));
     assert!(stream.parser.last_event_id() != "", "it goes on where it was");
