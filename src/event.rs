@@ -2,6 +2,8 @@
 
 use crate::backplane::Entry;
 use bytes::Bytes;
+use hashbrown::HashMap;
+use std::borrow::Cow;
 
 /// The longest `event:` value that is delivered, in bytes; a longer type is cut.
 pub const MAX_TYPE_LENGTH: usize = 256;
@@ -9,6 +11,11 @@ pub const MAX_TYPE_LENGTH: usize = 256;
 /// The longest reconnect delay that is delivered, in milliseconds; a longer one is cut. It counts for the whole
 /// connection, so without a limit one channel's producer could keep clients from ever coming back to the others.
 pub const MAX_RETRY_MS: u64 = 86_400_000;
+/// The shortest one; a shorter one is raised. With less, browsers that lose a node ask for it hundreds of times a second.
+pub const MIN_RETRY_MS: u64 = 500;
+
+/// Fields that say something about an event, beside its `data`.
+const TRAITS: [&[u8]; 4] = [b"event", b"retry", b"final", b"traceparent"];
 
 /// What the names of control events begin with.
 pub const CONTROL_PREFIX: &str = "fantail.";
@@ -22,6 +29,8 @@ pub struct Event {
     pub kind: Option<Bytes>,
     /// Whether the type was one of the cluster's own and was renamed: `_fantail.gap` for `fantail.gap`.
     pub renamed: bool,
+    /// Whether something of it was not UTF-8 and is delivered with U+FFFD in its place.
+    pub garbled: bool,
     pub data: Bytes,
     /// Reconnect delay in milliseconds.
     pub retry: Option<u64>,
@@ -32,21 +41,48 @@ pub struct Event {
 impl Event {
     /// Reads the fields `data`, `event`, `retry` and `final`; of a repeated field the first counts.
     ///
-    /// An entry without `data` becomes a JSON object of its fields (`event`, `retry` and `final` included, so
-    /// nothing of an existing stream is hidden); of a repeated name the last counts there, as in JSON.
+    /// An entry without `data` becomes a JSON object of its fields, `event`, `retry` and `final` included, so nothing of an
+    /// existing stream is hidden. Their order is the producer's; values of a name that repeats become an array. There
+    /// `retry` and `final` may mean anything else, so they count only where nothing but such fields is.
     pub fn from_entry(entry: &Entry) -> Event {
-        let field = |name: &[u8]| entry.fields.iter().find(|(n, _)| n.as_ref() == name).map(|(_, v)| v);
-        let kind = field(b"event").filter(|kind| !kind.is_empty());
+        let fields = &entry.fields;
+        let kind = first(fields, b"event").filter(|kind| !kind.is_empty());
         let renamed = kind.is_some_and(|kind| kind.starts_with(CONTROL_PREFIX.as_bytes()));
         let own = kind.map(|kind| if renamed { Bytes::from([DEFUSED, kind].concat()) } else { kind.clone() });
+        let data = first(fields, b"data");
+        let is_text = |text: &Bytes| std::str::from_utf8(text).is_ok();
+        let whole = match data {
+            Some(data) => is_text(data) && kind.is_none_or(is_text),
+            None => fields.iter().all(|(name, value)| is_text(name) && is_text(value)),
+        };
+        let retry = first(fields, b"retry").filter(|_| steers(fields));
         Event {
             kind: own.map(|kind| kind.slice(..cut(&kind, MAX_TYPE_LENGTH))),
             renamed,
-            data: field(b"data").cloned().unwrap_or_else(|| fields_as_json(&entry.fields)),
-            retry: field(b"retry").and_then(|v| milliseconds(v)),
-            last: field(b"final").is_some_and(|v| is_true(v)),
+            garbled: !whole,
+            data: data.cloned().unwrap_or_else(|| fields_as_json(fields)),
+            retry: retry.and_then(|v| milliseconds(v)),
+            last: closes(fields),
         }
     }
+}
+
+/// Whether an entry with these fields is the last of its channel.
+pub fn closes(fields: &[(Bytes, Bytes)]) -> bool {
+    first(fields, b"final").is_some_and(|v| is_true(v)) && steers(fields)
+}
+
+/// Whether `retry` and `final` mean what they mean to the cluster: beside `data`, or among nothing but such fields.
+fn steers(fields: &[(Bytes, Bytes)]) -> bool {
+    first(fields, b"data").is_some() || fields.iter().all(|(name, _)| is_trait(name))
+}
+
+fn is_trait(name: &[u8]) -> bool {
+    TRAITS.contains(&name)
+}
+
+fn first<'a>(fields: &'a [(Bytes, Bytes)], name: &[u8]) -> Option<&'a Bytes> {
+    fields.iter().find(|(n, _)| n.as_ref() == name).map(|(_, value)| value)
 }
 
 /// Where to cut a text: at `most` bytes, or a little before so that no character is torn.
@@ -61,7 +97,7 @@ fn milliseconds(value: &[u8]) -> Option<u64> {
         return None;
     }
     let ms = std::str::from_utf8(value).ok()?.parse().unwrap_or(u64::MAX);
-    Some(ms.min(MAX_RETRY_MS))
+    Some(ms.clamp(MIN_RETRY_MS, MAX_RETRY_MS))
 }
 
 /// `1` or `true`, as producers write it.
@@ -69,11 +105,36 @@ pub fn is_true(value: &[u8]) -> bool {
     value == b"1" || value == b"true"
 }
 
+/// In the order in which names come first.
 fn fields_as_json(fields: &[(Bytes, Bytes)]) -> Bytes {
-    let text = |b: &Bytes| serde_json::Value::from(String::from_utf8_lossy(b));
-    let object: serde_json::Map<_, _> =
-        fields.iter().map(|(n, v)| (String::from_utf8_lossy(n).into_owned(), text(v))).collect();
-    serde_json::Value::Object(object).to_string().into()
+    let mut places: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(fields.len());
+    let mut members: Vec<(Cow<'_, str>, Vec<Cow<'_, str>>)> = Vec::with_capacity(fields.len());
+    for (name, value) in fields {
+        let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+        match places.get(&name) {
+            Some(place) => members[*place].1.push(value),
+            None => {
+                places.insert(name.clone(), members.len());
+                members.push((name, vec![value]));
+            }
+        }
+    }
+    let mut json = String::from("{");
+    for (i, (name, values)) in members.iter().enumerate() {
+        json.push_str(if i > 0 { "," } else { "" });
+        json.push_str(&quoted(name));
+        json.push(':');
+        match &values[..] {
+            [only] => json.push_str(&quoted(only)),
+            several => json.push_str(&serde_json::json!(several).to_string()),
+        }
+    }
+    json.push('}');
+    json.into()
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]
@@ -88,10 +149,10 @@ mod tests {
 
     #[test]
     fn named_fields() {
-        let e = event(&[("event", "created"), ("data", "x"), ("retry", "250"), ("final", "1"), ("data", "y")]);
+        let e = event(&[("event", "created"), ("data", "x"), ("retry", "750"), ("final", "1"), ("data", "y")]);
         assert_eq!(
             (e.kind.as_deref(), e.data.as_ref(), e.retry, e.last),
-            (Some(&b"created"[..]), &b"x"[..], Some(250), true)
+            (Some(&b"created"[..]), &b"x"[..], Some(750), true)
         );
         let e = event(&[("data", ""), ("event", ""), ("retry", "-1"), ("final", "0")]);
         assert_eq!((e.kind, e.data.as_ref(), e.retry, e.last), (None, &b""[..], None, false));
@@ -101,8 +162,8 @@ mod tests {
     fn limits() {
         let retry = |value| event(&[("data", ""), ("retry", value)]).retry;
         assert_eq!(
-            [retry("0"), retry("86400001"), retry(&"9".repeat(30).leak()[..])],
-            [0, MAX_RETRY_MS, MAX_RETRY_MS].map(Some)
+            [retry("0"), retry("499"), retry("501"), retry("86400001"), retry(&"9".repeat(30).leak()[..])],
+            [500, 500, 501, MAX_RETRY_MS, MAX_RETRY_MS].map(Some)
         );
         assert_eq!([retry(""), retry("+5"), retry("5 "), retry("1e3")], [None; 4]);
         let kind = |value: String| event(&[("data", ""), ("event", value.leak())]).kind.unwrap().len();
@@ -129,7 +190,44 @@ mod tests {
 
     #[test]
     fn an_entry_without_data_is_an_object_of_its_fields() {
-        assert_eq!(event(&[("a", "1"), ("b", "\"")]).data, r#"{"a":"1","b":"\""}"#);
+        assert_eq!(event(&[("b", "1"), ("a", "\"")]).data, r#"{"b":"1","a":"\""}"#);
         assert_eq!(event(&[]).data, "{}");
+        let repeated = [("tag", "a"), ("n", "1"), ("tag", "b"), ("event", "e"), ("tag", "a")];
+        let e = event(&repeated);
+        assert_eq!(e.data, r#"{"tag":["a","b","a"],"n":"1","event":"e"}"#);
+        assert_eq!(e.kind.as_deref(), Some(&b"e"[..]));
+    }
+
+    #[test]
+    fn delay_and_end_count_beside_data_or_among_nothing_but_such_fields() {
+        let said = |fields: &[(&'static str, &'static str)]| {
+            let e = event(fields);
+            (e.retry, e.last)
+        };
+        for fields in [
+            &[("retry", "900"), ("final", "1")][..],
+            &[("event", "e"), ("final", "true"), ("traceparent", "x"), ("retry", "900")],
+            &[("attempt", "3"), ("retry", "900"), ("data", ""), ("final", "1")],
+        ] {
+            assert_eq!(said(fields), (Some(900), true), "{fields:?}");
+        }
+        for fields in [&[("retry", "900"), ("final", "1"), ("attempt", "3")][..], &[("final", "1"), ("Data", "x")]] {
+            assert_eq!(said(fields), (None, false), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_told() {
+        let garbled = |fields: &[(&'static [u8], &'static [u8])]| {
+            let fields = fields.iter().map(|(n, v)| (Bytes::from_static(n), Bytes::from_static(v))).collect();
+            Event::from_entry(&Entry { position: Position::ZERO, fields }).garbled
+        };
+        for fields in [&[(&b"data"[..], &b"\xff"[..])][..], &[(b"event", b"\xff"), (b"data", b"x")], &[(b"\xe2", b"x")]]
+        {
+            assert!(garbled(fields), "{fields:?}");
+        }
+        for fields in [&[(&b"data"[..], "€\0".as_bytes())][..], &[(b"data", b"x"), (b"not delivered", b"\xff")]] {
+            assert!(!garbled(fields), "{fields:?}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::gzip;
 use crate::position::Position;
 use crate::telemetry::trace::Delivery;
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::hash::BuildHasher;
 use std::io::Write as _;
 use std::num::NonZeroU64;
@@ -217,8 +218,7 @@ fn encode_rest(into: &mut Vec<u8>, event: &Event) {
     if let Some(retry) = event.retry {
         let _ = writeln!(into, "retry: {retry}");
     }
-    let data = String::from_utf8_lossy(&event.data);
-    for line in lines(&data) {
+    for line in lines(&String::from_utf8_lossy(&event.data)) {
         into.extend_from_slice(b"data: ");
         into.extend_from_slice(line.as_bytes());
         into.push(b'\n');
@@ -236,6 +236,20 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
         left = Some(&text[end + width..]);
         Some(&text[..end])
     })
+}
+
+/// An event's data as an EventSource has it: text, with its line ends as line feeds.
+pub fn plain_data(event: &Event) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(&event.data);
+    match memchr::memchr(b'\r', text.as_bytes()) {
+        None => text,
+        Some(_) => lines(&text).collect::<Vec<_>>().join("\n").into(),
+    }
+}
+
+/// An event's type as an EventSource has it.
+pub fn plain_type(event: &Event) -> String {
+    event.kind.as_deref().map_or_else(|| "message".into(), one_line)
 }
 
 /// A field value that must stay on its line: CR, LF and NUL become spaces.

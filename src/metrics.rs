@@ -41,6 +41,7 @@ pub struct Metrics {
     pub tail_bytes: IntGauge,
     pub events_received: IntCounter,
     pub types_renamed: IntCounter,
+    pub invalid_utf8: IntCounter,
     pub events_delivered: IntCounter,
     pub delivered_bytes: IntCounter,
     pub compressed_plain_bytes: IntCounter,
@@ -110,6 +111,10 @@ impl Metrics {
             types_renamed: r.counter(
                 "fantail_types_renamed_total",
                 "Events read whose type began with fantail. and got a _ in front.",
+            ),
+            invalid_utf8: r.counter(
+                "fantail_invalid_utf8_total",
+                "Events read that were not UTF-8, which are delivered with U+FFFD in place of what is none.",
             ),
             events_delivered: r.counter("fantail_events_delivered_total", "Events written to sockets."),
             delivered_bytes: r.counter("fantail_delivered_bytes_total", "Bytes written to subscribers' sockets."),

@@ -58,7 +58,7 @@ pub fn publication(channel: Channel, data: Bytes, traits: Traits) -> Publication
     Publication { channel, fields }
 }
 
-/// Reads `POST /events/{channel}`: the body is the data, whatever its bytes are.
+/// Reads `POST /events/{channel}`: the body is the data, which is text in UTF-8, as an event stream is.
 ///
 /// `event`, `retry` and `final` come from the query or else from the headers `X-Event`, `X-Retry` and `X-Final`;
 /// `traceparent` from the query or from its standard header.
@@ -72,6 +72,9 @@ pub fn parse_single(
     let channel = parse_channel(&decode_segment(segment)?)?;
     let traits = parse_traits(query, headers)?;
     check_data(&body, limits)?;
+    if let Err(error) = std::str::from_utf8(&body) {
+        return Err(Problem::new(Code::BadBody, format!("not UTF-8 from byte {} on", error.valid_up_to())));
+    }
     Ok(publication(channel, body, traits))
 }
 
@@ -258,7 +261,7 @@ mod tests {
     }
 
     fn single(query: &str, given: &[(&'static str, &'static [u8])]) -> Result<String, Problem> {
-        parse_single("a%3Ab", query, &headers(given), Bytes::from_static(b"\xffx"), &LIMITS).map(|p| shown(&p))
+        parse_single("a%3Ab", query, &headers(given), Bytes::from_static("äx".as_bytes()), &LIMITS).map(|p| shown(&p))
     }
 
     fn shown(publication: &Publication) -> String {
@@ -269,14 +272,14 @@ mod tests {
 
     #[test]
     fn single_form() {
-        assert_eq!(single("", &[]).unwrap(), r"a:b: data=\xffx");
-        let all = format!("a:b: event=created retry=250 final=1 traceparent={TRACE} data=\\xffx");
+        assert_eq!(single("", &[]).unwrap(), r"a:b: data=\xc3\xa4x");
+        let all = format!("a:b: event=created retry=250 final=1 traceparent={TRACE} data=\\xc3\\xa4x");
         let from_query = format!("event=created&retry=250&final=true&traceparent={TRACE}&token=x");
         assert_eq!(single(&from_query, &[("x-event", b"other")]).unwrap(), all);
         let headers: &[(&str, &[u8])] =
             &[("x-event", b"created"), ("x-retry", b"250"), ("x-final", b"1"), ("traceparent", TRACE.as_bytes())];
         assert_eq!(single("", headers).unwrap(), all);
-        assert_eq!(single("event=&final=0", &[("traceparent", b"00-x")]).unwrap(), r"a:b: data=\xffx");
+        assert_eq!(single("event=&final=0", &[("traceparent", b"00-x")]).unwrap(), r"a:b: data=\xc3\xa4x");
     }
 
     #[test]
@@ -305,6 +308,8 @@ mod tests {
         assert_eq!(of("~a", b"").unwrap_err().code, Code::ReservedChannel);
         assert_eq!(of("a%20b", b"").unwrap_err().code, Code::BadChannel);
         assert_eq!(of("a", &[b'x'; 21]).unwrap_err().code, Code::BodyTooLarge);
+        let problem = of("a", b"ab\xff").unwrap_err();
+        assert_eq!((problem.code, problem.detail.as_str()), (Code::BadBody, "not UTF-8 from byte 2 on"));
         assert_eq!(shown(&of("a", b"").unwrap()), "a: data=");
     }
 

@@ -196,6 +196,12 @@ def delivery():
         "Events whose type began with fantail. and got a _ in front, per second: a producer that plays the cluster's part.",
         (rate("fantail_types_renamed_total"), "{{instance}}"),
     )
+    board.graph(
+        "Events that are not UTF-8",
+        "ops",
+        "Events read that were not UTF-8, per second: a producer that appends bytes. They are delivered with U+FFFD in place of what is none.",
+        (rate("fantail_invalid_utf8_total"), "{{instance}}"),
+    )
     return board
 
 

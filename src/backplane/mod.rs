@@ -38,7 +38,7 @@ pub struct StreamState {
     pub added: Option<u64>,
     /// The greatest id ever removed by `XDEL` (`max-deleted-entry-id`), not by trimming; `None` before Redis 7.0.
     pub max_deleted: Option<Position>,
-    /// Whether the newest entry it holds is its last given id and carries the field `final` with value `1`.
+    /// Whether the newest entry it holds is its last given id and [closes](crate::event::closes) the channel.
     pub finished: bool,
 }
 

@@ -39,7 +39,7 @@ pub struct Publish {
     /// The last event of the channel: subscribers are ended after it.
     #[arg(long = "final")]
     last: bool,
-    /// Reconnect delay that subscribers are told with it, in milliseconds, up to 86400000.
+    /// Reconnect delay that subscribers are told with it, in milliseconds, up to 86400000; less than 500 counts as 500.
     #[arg(long, value_name = "MS", value_parser = config::number(0..=86_400_000_u64))]
     retry: Option<u64>,
     /// The node to publish to.
@@ -109,7 +109,11 @@ async fn from_stdin() -> Result<Bytes, String> {
     let end = data.strip_suffix(b"\n").map_or(data.len(), |line| line.strip_suffix(b"\r").unwrap_or(line).len());
     data.truncate(end);
     match data.len() {
-        0..=DATA_BYTES_MAX => Ok(data.into()),
+        0..=DATA_BYTES_MAX => {
+            let text =
+                std::str::from_utf8(&data).map_err(|e| format!("stdin is not UTF-8 from byte {} on", e.valid_up_to()));
+            text.map(drop).map(|()| data.into())
+        }
         _ => Err(format!("stdin has more than {DATA_BYTES_MAX} bytes")),
     }
 }

@@ -6,6 +6,7 @@ use super::reject::{Code, Problem};
 use crate::backplane::{BackplaneError, Entry, Span, Toward};
 use crate::channel::Channel;
 use crate::event::Event;
+use crate::frame::{plain_data, plain_type};
 use crate::hub::Hub;
 use crate::position::Position;
 use crate::subscription::{decode_segment, parse_channel};
@@ -27,9 +28,9 @@ const BYTES: usize = 4 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     pub channel: Channel,
-    /// Both exclusive.
-    pub after: Position,
-    pub before: Position,
+    /// Both exclusive; `None`: from the first, to the newest.
+    pub after: Option<Position>,
+    pub before: Option<Position>,
     pub limit: usize,
     /// Which end is read where there is more.
     pub toward: Toward,
@@ -38,7 +39,7 @@ pub struct Page {
 impl Page {
     /// The newest events.
     pub fn newest(channel: Channel, limit: usize) -> Page {
-        Page { channel, after: Position::ZERO, before: Position::MAX, limit, toward: Toward::Oldest }
+        Page { channel, after: None, before: None, limit, toward: Toward::Oldest }
     }
 
     /// Reads `before`, `after` and `limit`; with `after` the answer begins there, else it ends at `before` or the newest.
@@ -62,16 +63,22 @@ impl Page {
             }
         }
         let toward = if after.is_some() { Toward::Newest } else { Toward::Oldest };
-        let (after, before) = (after.unwrap_or(Position::ZERO), before.unwrap_or(Position::MAX));
         Ok(Page { channel, after, before, limit: limit.unwrap_or(USUAL), toward })
+    }
+
+    /// The first and the last id that may be in it; `None` where nothing can lie between its bounds.
+    fn bounds(&self) -> Option<(Position, Position)> {
+        if self.after == Some(Position::MAX) || self.before == Some(Position::ZERO) {
+            return None;
+        }
+        let oldest = self.after.map_or(Position::ZERO, Position::after);
+        let newest = self.before.map_or(Position::MAX, Position::before);
+        (oldest <= newest).then_some((oldest, newest))
     }
 
     /// Reads it; oldest first, and whether there is more in that direction.
     pub async fn read(&self, hub: &Hub) -> Result<(Vec<Entry>, bool), BackplaneError> {
-        let (mut oldest, mut newest) = (self.after.after(), self.before);
-        if newest != Position::MAX {
-            newest = newest.before();
-        }
+        let Some((mut oldest, mut newest)) = self.bounds() else { return Ok((Vec::new(), false)) };
         let mut pieces: Vec<Vec<Entry>> = Vec::new();
         let (mut count, mut bytes) = (0, 0);
         let mut more = false;
@@ -92,7 +99,8 @@ impl Page {
             match (self.toward, piece.first(), piece.last()) {
                 (Toward::Newest, _, Some(last)) if last.position < Position::MAX => oldest = last.position.after(),
                 (Toward::Oldest, Some(first), _) if first.position > Position::ZERO => newest = first.position.before(),
-                _ => {}
+                // Beyond the largest and the smallest id there is nothing.
+                _ => newest = oldest.before(),
             }
             count += piece.len();
             bytes += piece.iter().map(size).sum::<usize>();
@@ -130,11 +138,10 @@ impl Page {
 /// An event as a subscriber would see it.
 pub fn event(entry: &Entry) -> Value {
     let event = Event::from_entry(entry);
-    let kind = event.kind.as_deref().map_or("message".into(), String::from_utf8_lossy);
     let mut json = json!({
         "id": entry.position.to_string(),
-        "event": kind,
-        "data": String::from_utf8_lossy(&event.data),
+        "event": plain_type(&event),
+        "data": plain_data(&event),
     });
     if event.last {
         json["final"] = true.into();
@@ -162,9 +169,9 @@ mod tests {
     #[test]
     fn pages() {
         let page = Page::parse("a", "").unwrap();
-        assert_eq!((page.limit, page.toward, page.before), (USUAL, Toward::Oldest, Position::MAX));
+        assert_eq!((page.limit, page.toward, page.before), (USUAL, Toward::Oldest, None));
         let page = Page::parse("a%2eb", "after=5-1&limit=7&else=x").unwrap();
-        assert_eq!((page.channel.as_str(), page.after, page.limit), ("a.b", Position::new(5, 1), 7));
+        assert_eq!((page.channel.as_str(), page.after, page.limit), ("a.b", Some(Position::new(5, 1)), 7));
         assert_eq!(page.toward, Toward::Newest);
         for (segment, query, code) in [
             ("~a", "", Code::ReservedChannel),

@@ -4,7 +4,7 @@
 //! counter, `XDEL` raises `max-deleted-entry-id`, and neither lowers `last-generated-id`.
 
 use crate::backplane::{BackplaneError, Entry, Span, StreamState, Toward};
-use crate::event::is_true;
+use crate::event::closes;
 use crate::position::Position;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -94,7 +94,7 @@ impl Stream {
             first: self.entries.front().map(|e| e.position),
             added: Some(self.added),
             max_deleted: Some(self.max_deleted),
-            finished: self.entries.back().is_some_and(|e| e.position == self.last && is_final(e)),
+            finished: self.entries.back().is_some_and(|e| e.position == self.last && closes(&e.fields)),
         }
     }
 
@@ -136,10 +136,6 @@ impl Stream {
             }
         }
     }
-}
-
-fn is_final(entry: &Entry) -> bool {
-    entry.fields.iter().find(|(name, _)| name.as_ref() == b"final").is_some_and(|(_, value)| is_true(value))
 }
 
 /// Copies all names and values into one buffer: slices of a request's body would keep all of it in memory.

@@ -4,7 +4,7 @@
 //! them, or has entries out of order, is an error for the caller to judge. Fuzzed.
 
 use crate::backplane::{Entry, StreamState};
-use crate::event::is_true;
+use crate::event::closes;
 use crate::position::Position;
 use bytes::Bytes;
 pub use fred::types::Value;
@@ -117,9 +117,7 @@ pub fn state(reply: Value) -> Decoded<StreamState> {
         return unexpected("XINFO", "no length or no last-generated-id");
     };
     (state.length, state.last) = (length, last);
-    // As an event is read: of a repeated field the first counts.
-    let closes = |e: &Entry| e.fields.iter().find(|(n, _)| n == "final").is_some_and(|(_, v)| is_true(v));
-    state.finished = newest.is_some_and(|entry| entry.position == last && closes(&entry));
+    state.finished = newest.is_some_and(|entry| entry.position == last && closes(&entry.fields));
     Ok(state)
 }
 
@@ -299,6 +297,9 @@ mod tests {
         };
         assert!(stream("5-1", one("5-1", &["final", "true"])).finished);
         assert!(!stream("5-1", one("5-1", &["final", "0", "final", "1"])).finished);
+        // A field of the producer's own, in an entry that is its own altogether.
+        assert!(!stream("5-1", one("5-1", &["round", "2", "final", "1"])).finished);
+        assert!(stream("5-1", one("5-1", &["round", "2", "final", "1", "data", ""])).finished);
         // The final entry was not the last: another was added and deleted.
         assert!(!stream("6-0", one("5-1", &["final", "1"])).finished);
         let empty = stream("6-0", Value::Null);

@@ -214,6 +214,10 @@ impl Follower {
                     self.hub.metrics.types_renamed.inc();
                     debug!(channel = %channel, position = %entry.position, "an event of the cluster's own types is renamed");
                 }
+                if event.garbled {
+                    self.hub.metrics.invalid_utf8.inc();
+                    debug!(channel = %channel, position = %entry.position, "an event is not UTF-8");
+                }
                 let delivery = self.hub.deliveries.as_ref().and_then(|all| all.begin(channel, entry, offset));
                 let frame = Frame::new(entry.position, event).ranked(rank).traced(delivery);
                 mean = (mean * 7 + frame.chunk().len()) / 8;

@@ -7,7 +7,10 @@ use fastrand::Rng;
 
 fn event(n: u64, size: usize) -> Arc<Frame> {
     let data = Bytes::from(vec![b'x'; size]);
-    Arc::new(Frame::new(Position::new(n, 0), Event { kind: None, renamed: false, data, retry: None, last: false }))
+    Arc::new(Frame::new(
+        Position::new(n, 0),
+        Event { kind: None, renamed: false, garbled: false, data, retry: None, last: false },
+    ))
 }
 
 fn gap(n: u64) -> Arc<Frame> {

@@ -10,7 +10,7 @@ fn the_answer_has_the_id_that_subscribers_see() {
     let redis = Redis::start();
     let node = Node::on(&redis, &["--publish", "on"]);
     let mut stream = node.subscribe("/events/orders");
-    let answer = node.ask("POST", "/events/orders", &[("X-Event", "created"), ("X-Retry", "5")], "1");
+    let answer = node.ask("POST", "/events/orders", &[("X-Event", "created"), ("X-Retry", "5000")], "1");
     assert_eq!(answer.head.status, 201);
     let message = stream.next();
     assert_eq!((answer.json(), message.event.as_str()), (json!({"id": message.id}), "created"));

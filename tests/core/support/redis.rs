@@ -162,6 +162,18 @@ impl Redis {
         self.try_pipeline(commands).unwrap_or_else(|e| panic!("redis-server on port {}: {e}", self.port))
     }
 
+    /// One command whose words may be any bytes.
+    pub fn command_of_bytes(&self, words: &[&[u8]]) -> Reply {
+        let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            bytes.extend([format!("${}\r\n", word.len()).as_bytes(), word, b"\r\n"].concat());
+        }
+        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).expect("a server");
+        socket.set_read_timeout(Some(PATIENCE)).expect("an option");
+        socket.write_all(&bytes).expect("the server takes it");
+        Reply::read(&mut BufReader::new(socket)).expect("a reply")
+    }
+
     /// Like [`Redis::pipeline`], for a server that may be away.
     pub fn try_pipeline(&self, commands: &[&[&str]]) -> std::io::Result<Vec<Reply>> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
