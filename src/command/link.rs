@@ -33,6 +33,11 @@ fn server_name(text: &str) -> Result<ServerName<'static>, String> {
 }
 
 impl Link {
+    /// The same for nodes whose certificate has the name of their URL.
+    pub(super) fn elsewhere(&self) -> Link {
+        Link { server_name: None, ..self.clone() }
+    }
+
     /// A client that keeps no connection of its own accord; `Err` names the file that is wrong.
     pub(super) fn client<B>(&self) -> Result<NodeClient<B>, String>
     where

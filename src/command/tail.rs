@@ -4,6 +4,7 @@
 
 mod connection;
 mod event_stream;
+mod redirect;
 mod show;
 
 pub(super) use show::printable;
@@ -110,6 +111,8 @@ async fn unread() {
 struct Follower {
     settings: Tail,
     client: NodeClient<Empty<Bytes>>,
+    /// For other origins, whose certificates have names of their own.
+    abroad: NodeClient<Empty<Bytes>>,
     last_event_id: String,
     retry: Duration,
     /// Which URL is used; counts on without end.
@@ -122,6 +125,7 @@ impl Follower {
     fn new(settings: Tail) -> Result<Follower, String> {
         Ok(Follower {
             client: settings.link.client()?,
+            abroad: settings.link.elsewhere().client()?,
             last_event_id: settings.last_event_id.clone().unwrap_or_default(),
             retry: RETRY,
             turn: 0,

@@ -1,6 +1,8 @@
 //! The binary as its users meet it: help, one-line errors, exit codes, and `publish` and `tail` against a node that
 //! is played by the test.
 
+mod tail_redirects;
+
 use crate::support::redis::{Redis, Reply};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

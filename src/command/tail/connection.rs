@@ -1,12 +1,13 @@
 //! One connection of `fantail tail`: the request, the answer, and the stream to its end.
 
 use super::event_stream::{EventStream, Received};
+use super::redirect::{Astray, Way};
 use super::{Follower, HEAD_TIMEOUT, say, show};
 use crate::command::failure::{deepest, problem};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use hyper::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -40,14 +41,9 @@ impl End {
 impl Follower {
     /// Connects once, and prints what comes until it ends.
     pub(super) async fn connection(&mut self) -> End {
-        let request = match self.request() {
-            Ok(request) => request,
-            Err(error) => return End::Refused(error),
-        };
-        let response = match timeout(HEAD_TIMEOUT, self.client.request(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return End::failed(deepest(&error)),
-            Err(_) => return End::failed("no answer"),
+        let response = match self.answer().await {
+            Ok(response) => response,
+            Err(end) => return end,
         };
         match response.status() {
             StatusCode::OK if is_event_stream(response.headers()) => self.stream(response.into_body()).await,
@@ -57,7 +53,29 @@ impl Follower {
         }
     }
 
-    fn request(&self) -> Result<Request<Empty<Bytes>>, String> {
+    /// The answer to the request, at the end of its redirects.
+    async fn answer(&self) -> Result<Response<Incoming>, End> {
+        let mut way = Way::new(&self.target()).map_err(End::Refused)?;
+        loop {
+            let request = self.request(&way).map_err(End::Refused)?;
+            let client = if way.is_abroad() { &self.abroad } else { &self.client };
+            let response = match timeout(HEAD_TIMEOUT, client.request(request)).await {
+                Ok(Ok(response)) => response,
+                Ok(Err(error)) => return Err(End::failed(deepest(&error))),
+                Err(_) => return Err(End::failed("no answer")),
+            };
+            match way.follow(response.status(), response.headers()) {
+                Ok(true) => say(&format!("{} leads to {}", self.url(), way.shown())),
+                Ok(false) => return Ok(response),
+                // It may be over by the next time; the others are somebody's decision.
+                Err(Astray::TooMany) => return Err(End::failed(Astray::TooMany.to_string())),
+                Err(astray) => return Err(End::Refused(astray.to_string())),
+            }
+        }
+    }
+
+    /// What is asked for.
+    fn target(&self) -> String {
         let settings = &self.settings;
         let channels: Vec<&str> = settings.channels.iter().map(|channel| channel.as_str()).collect();
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -71,14 +89,20 @@ impl Follower {
         if settings.envelope {
             query.append_pair("envelope", "1");
         }
-        let mut request = Request::get(format!("{}/events?{}", self.url(), query.finish()))
-            .header(ACCEPT, "text/event-stream")
-            .header(CACHE_CONTROL, "no-store");
-        if let Some(token) = settings.credentials.authorization()? {
+        format!("{}/events?{}", self.url(), query.finish())
+    }
+
+    fn request(&self, way: &Way) -> Result<Request<Empty<Bytes>>, String> {
+        // Control characters, which another server's id may have, go into the query.
+        let id = HeaderValue::from_bytes(self.last_event_id.as_bytes()).ok();
+        let uri = way.uri(id.is_none().then_some(&self.last_event_id))?;
+        // What a browser's fetch sends for a cache mode of `no-store`, as EventSource has it.
+        let mut request = Request::get(uri).header(ACCEPT, "text/event-stream").header(CACHE_CONTROL, "no-cache");
+        if let Some(token) = self.settings.credentials.authorization()?.filter(|_| !way.is_abroad()) {
             request = request.header(AUTHORIZATION, token);
         }
-        if !self.last_event_id.is_empty() {
-            request = request.header("last-event-id", self.last_event_id.as_bytes());
+        if let Some(id) = id.filter(|id| !id.is_empty()) {
+            request = request.header("last-event-id", id);
         }
         request.body(Empty::new()).map_err(|e| e.to_string())
     }
