@@ -2,9 +2,11 @@
 
 use crate::backplane::redis::access::{Access, Files};
 use crate::backplane::redis::address::{Address, Host, Place};
-use crate::config::{AuthMode, Serve, without_credentials};
+use crate::backplane::redis::credential::Credential;
+use crate::config::{AuthMode, Serve};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 /// The start banner, with a line break at its end.
 ///
@@ -35,7 +37,6 @@ fn backplane_line(settings: &Serve, name: &str, follow: Option<&str>) -> String 
     if settings.redis.is_none() {
         return "this process's memory: one node, and a restart forgets all (--redis URL makes a cluster)".into();
     }
-    let name = without_credentials(name);
     match follow {
         Some(follow) => format!("{name}, keys {}CHANNEL, followed by {follow}", settings.key_prefix),
         None => format!("{name}, keys {}CHANNEL, not reached yet", settings.key_prefix),
@@ -66,10 +67,11 @@ fn publish_line(settings: &Serve, url: &str) -> String {
     let at = |host: &Host| format!("-u {scheme}://{host}");
     let server = match &place {
         Place::Server(host) => format!("{}{db}", at(host)),
-        Place::Unix(path) => format!("-s {} -n {database}", path.display()),
+        Place::Unix(path) => format!("-s {} -n {database}", word(&path.display().to_string())),
         Place::Cluster(hosts) => format!("-c {}", at(&hosts[0])),
         Place::Sentinel(hosts, name) => {
-            let ask = format!("redis-cli{tls} {} SENTINEL GET-MASTER-ADDR-BY-NAME '{name}'", at(&hosts[0]));
+            let name = quoted(name);
+            let ask = format!("redis-cli{tls} {} SENTINEL GET-MASTER-ADDR-BY-NAME {name}", at(&hosts[0]));
             format!("-u {scheme}://$({ask} | paste -sd:){db}")
         }
     };
@@ -78,13 +80,26 @@ fn publish_line(settings: &Serve, url: &str) -> String {
 
 /// How `redis-cli` is told who one is; the password stays for the reader to fill in.
 fn login(access: &Access) -> (&'static str, String) {
-    let user = access.username.as_ref().map(|user| format!(" --user '{user}'")).unwrap_or_default();
+    let user = access.username.as_ref().and_then(Credential::text).map(|user| format!(" --user {}", quoted(user)));
+    let user = user.unwrap_or_default();
     if access.has_credentials() { ("REDISCLI_AUTH=PASSWORD ", user) } else { ("", user) }
+}
+
+/// The same, in quotes where it needs them.
+fn word(text: &str) -> String {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
+    if plain { text.to_owned() } else { quoted(text) }
+}
+
+/// A word of a shell's line, whatever stands in it.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 fn tls(files: &Files) -> String {
     let flags = [("--cacert", &files.ca), ("--cert", &files.cert), ("--key", &files.key)];
-    let given = flags.iter().filter_map(|(flag, file)| Some(format!(" {flag} '{}'", file.as_ref()?.display())));
+    let path = |file: &Path| quoted(&file.display().to_string());
+    let given = flags.iter().filter_map(|(flag, file)| Some(format!(" {flag} {}", path(file.as_ref()?))));
     given.collect()
 }
 

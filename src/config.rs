@@ -10,7 +10,7 @@ mod values;
 pub use auth::{AuthMode, AuthSettings, ForwardedHeader};
 pub use redis_access::RedisAccess;
 pub use transport::Transport;
-pub use values::{Compress, Follow, RedisUrl, RetryRange, Switch, UnreadyAfter, WhenFull, without_credentials};
+pub use values::{Compress, Follow, RedisUrl, RetryRange, Switch, UnreadyAfter, WhenFull};
 pub(crate) use values::{DAY, HOUR, MINUTE, SECOND, SHORTEST, bytes, duration, duration_or_never, key_prefix, number};
 pub(crate) use values::{node_url, origin, redis_url, retry_range, truth, unready_after};
 

@@ -216,7 +216,7 @@ mod tests {
             (&["--publish", "maybe"], r#"fantail: --publish "maybe": use one of off, on"#),
             (&["--publish"], r#"fantail: --publish: a value is required; use one of off, on"#),
             (&["--heartbeet", "1s"], r#"fantail: unknown flag --heartbeet; is --heartbeat meant?"#),
-            (&["--redis", "redis://:secret@"], "fantail: --redis redis://…@: no URL: empty host"),
+            (&["--redis", "redis://:secret@"], "fantail: --redis: there is no host"),
             (&["--follow", "block"], "fantail: --follow block: it needs --redis"),
             (&["--heartbeat", "1s", "--heartbeat", "2s"], "fantail: --heartbeat is given more than once"),
         ];

@@ -1,4 +1,5 @@
-//! What a wrong command line is told: clap's error as one line that names the flag or variable, and the value.
+//! What a wrong command line is told: clap's error as one line that names the flag or variable, and the value where it
+//! cannot be a secret.
 
 use super::Stop;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
@@ -21,9 +22,8 @@ pub(super) fn explain(error: &Error, command: &clap::Command, arguments: &[OsStr
     let message = match error.kind() {
         ErrorKind::ValueValidation => {
             let reason = error.source().map(|e| e.to_string()).unwrap_or_else(|| "not valid".into());
-            match name.to_ascii_lowercase().ends_with("redis") {
-                // The reason names the URL, without its password.
-                true => format!("{name} {reason}"),
+            match may_be_secret(&flag) {
+                true => format!("{name}: {reason}"),
                 false => format!("{name} {value:?}: {reason}"),
             }
         }
@@ -32,6 +32,9 @@ pub(super) fn explain(error: &Error, command: &clap::Command, arguments: &[OsStr
             Some(known) => format!("unknown flag {name}; is {} meant?", first_word(&known)),
             None => format!("unknown flag {name}"),
         },
+        ErrorKind::UnknownArgument if flag.contains([':', '@', '=']) => {
+            "an argument without a flag is too much; a command comes before its flags".into()
+        }
         ErrorKind::UnknownArgument => format!("{flag:?} is too much; a command comes before its flags"),
         ErrorKind::InvalidSubcommand => {
             let wrong = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
@@ -46,6 +49,11 @@ pub(super) fn explain(error: &Error, command: &clap::Command, arguments: &[OsStr
         _ => first_line(error),
     };
     Stop::Wrong(line(&message))
+}
+
+/// Whether a value of this flag is never repeated: a URL may have a password anywhere in it.
+fn may_be_secret(usage: &str) -> bool {
+    usage.split_once(' ').is_some_and(|(_, value)| value.contains("URL"))
 }
 
 fn invalid_value(error: &Error, name: &str, value: &str) -> String {

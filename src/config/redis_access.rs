@@ -1,26 +1,28 @@
 //! How Redis is reached: the flags that every command with `--redis` has, for what its URL leaves out.
 
-use super::values::{MINUTE, RedisUrl, SHORTEST, duration};
+use super::values::{MINUTE, RedisUrl, SHORTEST, duration, redis_user};
 use crate::backplane::redis::Settings;
 use crate::backplane::redis::access::{Access, Files};
+use crate::backplane::redis::credential::Credential;
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// See the module. What the URL says counts more.
+/// How Redis is reached, where its URL leaves it out; what the URL says counts more.
 #[derive(Args, Clone, Debug)]
 pub struct RedisAccess {
     /// User, where the URL names none.
     #[arg(id = "redis_username", long = "redis-username", env = "FANTAIL_REDIS_USERNAME", value_name = "NAME")]
-    pub username: Option<String>,
+    #[arg(value_parser = redis_user())]
+    pub username: Option<Credential>,
     /// File with the password, where the URL has none; read at each connect.
     #[arg(id = "redis_password_file", long = "redis-password-file", env = "FANTAIL_REDIS_PASSWORD_FILE")]
     #[arg(value_name = "PATH")]
     pub password_file: Option<PathBuf>,
     /// User at the sentinels, where the URL names none.
     #[arg(id = "redis_sentinel_username", long = "redis-sentinel-username", env = "FANTAIL_REDIS_SENTINEL_USERNAME")]
-    #[arg(value_name = "NAME")]
-    pub sentinel_username: Option<String>,
+    #[arg(value_name = "NAME", value_parser = redis_user())]
+    pub sentinel_username: Option<Credential>,
     /// File with the sentinels' password, where the URL has none; read at each connect.
     #[arg(id = "redis_sentinel_password_file", long = "redis-sentinel-password-file")]
     #[arg(env = "FANTAIL_REDIS_SENTINEL_PASSWORD_FILE", value_name = "PATH")]
@@ -44,7 +46,10 @@ impl RedisAccess {
     /// Whether it fits this URL; `Err` is the line of what does not.
     pub fn verify(&self, url: Option<&RedisUrl>) -> Result<(), String> {
         match url {
-            Some(url) => self.settings(url).address().map(drop).map_err(|e| format!("--redis {e}")),
+            Some(url) => {
+                Access::verify_variables()?;
+                self.settings(url).address().map(drop).map_err(|e| format!("--redis {e}"))
+            }
             None => self.first_given().map_or(Ok(()), |flag| Err(format!("{flag}: it needs --redis"))),
         }
     }

@@ -3,10 +3,13 @@
 //! A parser's error is the second half of a line that names the setting and the value: `the range ends before it
 //! begins`. What a value means is said in [`super::Serve`].
 
-use crate::backplane::redis::address::{Address, redacted};
+use crate::backplane::redis::address::Address;
+use crate::backplane::redis::credential::Credential;
 use clap::ValueEnum;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::os::unix::ffi::OsStringExt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -184,27 +187,33 @@ pub(crate) fn key_prefix(text: &str) -> Result<String, String> {
 
 /// The URL of a Redis, which may have a password in it: `Display` and `Debug` show it without.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RedisUrl(String);
+pub struct RedisUrl {
+    whole: String,
+    shown: String,
+}
 
 impl RedisUrl {
     /// The whole of it.
     pub fn with_credentials(&self) -> &str {
-        &self.0
+        &self.whole
     }
 }
 
 impl FromStr for RedisUrl {
     type Err = String;
 
-    /// The error names the URL without credentials.
+    /// The error says which part is wrong, and repeats nothing of the text.
     fn from_str(text: &str) -> Result<RedisUrl, String> {
-        Address::parse(text).map(|_| RedisUrl(text.to_owned())).map_err(|e| e.to_string())
+        match Address::parse(text) {
+            Ok(address) => Ok(RedisUrl { whole: text.to_owned(), shown: address.to_string() }),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 
 impl Display for RedisUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&redacted(&without_credentials(&self.0)))
+        f.write_str(&self.shown)
     }
 }
 
@@ -218,18 +227,20 @@ pub(crate) fn redis_url(text: &str) -> Result<RedisUrl, String> {
     text.parse()
 }
 
-/// A URL without its user name and password, for logs and messages.
-pub fn without_credentials(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host)),
-        None => url.rsplit_once('@').map_or(url, |(_, host)| host).to_owned(),
-    }
+/// A user name at Redis, of any bytes that Redis takes.
+pub(crate) fn redis_user() -> impl TypedValueParser<Value = Credential> {
+    let read = |name: std::ffi::OsString| Credential::new(name.into_vec());
+    OsStringValueParser::new()
+        .try_map(move |name| read(name).map_err(|unfit| format!("the user has {unfit} in it, which is not allowed")))
 }
 
 /// The base URL of a node, without a slash at its end.
 pub(crate) fn node_url(text: &str) -> Result<String, String> {
     let uri: hyper::Uri = text.parse().map_err(|_| "not a URL such as http://127.0.0.1:8080".to_owned())?;
     match uri.scheme_str() {
+        Some("http" | "https") if uri.authority().is_some_and(|a| a.as_str().contains('@')) => {
+            Err("a URL with a user in it is not taken".into())
+        }
         Some("http" | "https") if uri.query().is_some() => Err("the URL of a node has no query".into()),
         Some("http" | "https") => Ok(text.trim_end_matches('/').to_owned()),
         _ => Err("not a URL such as http://127.0.0.1:8080".into()),
@@ -306,9 +317,8 @@ mod tests {
         for text in ["127.0.0.1:6379", "redis://", "redis://u:p@", "http://x", "redis-sentinel://x"] {
             assert!(redis_url(text).is_err(), "{text:?}");
         }
-        assert_eq!(without_credentials("redis://u:p@ss@h:1/0"), "redis://h:1/0");
         let url = redis_url("redis-sentinel://u:secret@h/m?sentinel_password=secret").unwrap();
-        assert_eq!(format!("{url} {url:?}"), ["redis-sentinel://h/m?sentinel_password=…"; 2].join(" "));
+        assert_eq!(format!("{url} {url:?}"), ["redis-sentinel://h:26379/m?db=0"; 2].join(" "));
         assert!(url.with_credentials().contains("secret"));
         assert!(origin("https://example.org:8443").is_ok() && origin("*").is_ok() && origin("null").is_ok());
         for text in ["example.org", "https://", "https://example.org/", "https://Example.org", "://x", "https://a b"] {

@@ -14,6 +14,7 @@ mod node;
 mod redis;
 mod redis_check;
 mod redis_cluster;
+mod redis_credentials;
 mod redis_hostile;
 mod redis_sentinel;
 mod redis_tls;

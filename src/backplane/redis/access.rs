@@ -2,10 +2,12 @@
 //!
 //! Files are read at each connect, so that what is rotated is taken up without a restart. Nothing here is ever shown.
 
+use super::credential::Credential;
 use fred::types::config::{TlsConfig, TlsConnector};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,14 +18,14 @@ const SENTINEL_PASSWORD: &str = "FANTAIL_REDIS_SENTINEL_PASSWORD";
 /// Of `--redis-timeout`.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// User and password, TLS, and the limits of time, for servers and sentinels.
 #[derive(Clone)]
 pub struct Access {
-    pub username: Option<String>,
-    pub password: Option<String>,
+    pub username: Option<Credential>,
+    pub password: Option<Credential>,
     pub password_file: Option<PathBuf>,
-    pub sentinel_username: Option<String>,
-    pub sentinel_password: Option<String>,
+    pub sentinel_username: Option<Credential>,
+    pub sentinel_password: Option<Credential>,
     pub sentinel_password_file: Option<PathBuf>,
     /// `None`: plain TCP or a unix socket.
     pub tls: Option<Files>,
@@ -41,7 +43,7 @@ pub struct Files {
 }
 
 /// User and password, each where there is one.
-pub type Credentials = (Option<String>, Option<String>);
+pub type Credentials = (Option<Credential>, Option<Credential>);
 
 impl Default for Access {
     fn default() -> Access {
@@ -67,7 +69,7 @@ impl std::fmt::Debug for Access {
 impl Access {
     /// What is not known yet, from there; the limits of time are always from there.
     pub fn complete(&mut self, more: &Access) {
-        let or = |known: &mut Option<String>, other: &Option<String>| *known = known.take().or_else(|| other.clone());
+        let or = |known: &mut Option<Credential>, other: &Option<Credential>| *known = known.take().or(other.clone());
         or(&mut self.username, &more.username);
         or(&mut self.sentinel_username, &more.sentinel_username);
         self.password_file.clone_from(&more.password_file);
@@ -98,7 +100,13 @@ impl Access {
 
     /// Whether the servers may want a password.
     pub fn has_credentials(&self) -> bool {
-        self.password.is_some() || self.password_file.is_some() || variable(PASSWORD).is_some()
+        self.password.is_some() || self.password_file.is_some() || std::env::var_os(PASSWORD).is_some()
+    }
+
+    /// Whether the variables with passwords can be used at all; `Err` names the one that cannot, and why.
+    pub fn verify_variables() -> Result<(), String> {
+        variable(PASSWORD)?;
+        variable(SENTINEL_PASSWORD).map(drop)
     }
 
     /// What fred needs for TLS; `Err` names the file that cannot be used.
@@ -121,22 +129,32 @@ impl Access {
     }
 }
 
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+/// A password in the environment; an empty one counts as none.
+fn variable(name: &str) -> Result<Option<Credential>, String> {
+    let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+    match Credential::new(value.into_vec()) {
+        Ok(password) => Ok(Some(password)),
+        Err(unfit) => Err(format!("{name}: the password has {unfit} in it, which is not allowed")),
+    }
 }
 
 /// From the URL, else the file that the flag names, else the environment.
-fn password(known: &Option<String>, file: &Option<PathBuf>, flag: &str, name: &str) -> Result<Option<String>, String> {
+fn password(
+    known: &Option<Credential>,
+    file: &Option<PathBuf>,
+    flag: &str,
+    name: &str,
+) -> Result<Option<Credential>, String> {
     match (known, file) {
         (Some(password), _) => Ok(Some(password.clone())),
         (None, Some(file)) => secret(file, flag).map(Some),
-        (None, None) => Ok(variable(name)),
+        (None, None) => variable(name),
     }
 }
 
 fn together(
-    username: &Option<String>,
-    password: Option<String>,
+    username: &Option<Credential>,
+    password: Option<Credential>,
     flag: &str,
     name: &str,
 ) -> Result<Credentials, String> {
@@ -146,13 +164,17 @@ fn together(
     }
 }
 
-/// A file's text, without the line break at its end.
-fn secret(file: &Path, flag: &str) -> Result<String, String> {
-    let text = std::fs::read_to_string(file).map_err(|e| format!("{flag} {}: {e}", file.display()))?;
-    match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(format!("{flag} {}: it is empty", file.display())),
-        text => Ok(text.to_owned()),
+/// A file's bytes, without the line breaks at its end.
+fn secret(file: &Path, flag: &str) -> Result<Credential, String> {
+    let mut bytes = std::fs::read(file).map_err(|e| format!("{flag} {}: {e}", file.display()))?;
+    while let Some(b'\r' | b'\n') = bytes.last() {
+        bytes.pop();
     }
+    if bytes.is_empty() {
+        return Err(format!("{flag} {}: it is empty", file.display()));
+    }
+    let unfit = |unfit| format!("{flag} {}: the password has {unfit} in it, which is not allowed", file.display());
+    Credential::new(bytes).map_err(unfit)
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -195,16 +217,21 @@ mod tests {
         let file = std::env::temp_dir().join(format!("fantail-password-{}", std::process::id()));
         let access = Access { password_file: Some(file.clone()), ..Access::default() };
         assert!(access.credentials().unwrap_err().contains(file.to_str().unwrap()));
-        for password in ["one", "two"] {
-            std::fs::write(&file, format!("{password}\n")).unwrap();
-            assert_eq!(access.credentials().unwrap().1.as_deref(), Some(password));
+        for password in [&b"one"[..], b"two", b" \"'\t\xff"] {
+            std::fs::write(&file, [password, b"\r\n"].concat()).unwrap();
+            assert_eq!(access.credentials().unwrap().1.unwrap().bytes(), password);
         }
-        std::fs::write(&file, "\n").unwrap();
-        assert!(access.credentials().is_err());
+        for (wrong, name) in [("\n", "it is empty"), ("sec\nret", "a line feed (LF)"), ("sec\0ret", "a NUL")] {
+            std::fs::write(&file, wrong).unwrap();
+            let error = access.credentials().unwrap_err();
+            assert!(error.starts_with("--redis-password-file ") && error.contains(name), "{error}");
+            assert!(!error.contains("sec") && !error.contains("ret"), "{error}");
+        }
         std::fs::remove_file(&file).unwrap();
-        let own = Access { password: Some("url".into()), ..access };
-        assert_eq!(own.credentials().unwrap().1.as_deref(), Some("url"));
-        let user = Access { username: Some("u".into()), ..Access::default() };
+        let known = |text: &'static str| Some(Credential::new(text).unwrap());
+        let own = Access { password: known("url"), ..access };
+        assert_eq!(own.credentials().unwrap().1, known("url"));
+        let user = Access { username: known("u"), ..Access::default() };
         assert!(user.credentials().unwrap_err().starts_with("a user needs a password"));
     }
 

@@ -6,10 +6,10 @@
 
 use super::address::Endpoint;
 use super::fault;
+use super::setup::Plan;
 use crate::backplane::BackplaneError;
 use fred::prelude::*;
 use fred::types::RespVersion;
-use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, TcpConfig};
 use parking_lot::Mutex;
 use std::future::Future;
 use std::sync::Arc;
@@ -19,10 +19,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-/// The pushes that may wait for the task that drains them; fred allocates them up front, a megabyte of them.
-const PUSH_CAPACITY: usize = 1024;
-/// The same where none are asked for.
-const FEW_PUSHES: usize = 4;
 /// Batches of one lane that may be on their way.
 const IN_FLIGHT: usize = 32;
 /// How often a silent connection is looked at before it is given up; on a busy machine each look comes late, and so is
@@ -50,7 +46,8 @@ impl Connection {
         version: RespVersion,
         patience: Duration,
     ) -> Result<Connection, BackplaneError> {
-        let client = make(endpoint, version.clone(), patience * LAST_RESORT).map_err(BackplaneError::Down)?;
+        let plan = Plan::of(endpoint, version.clone()).map_err(BackplaneError::Down)?;
+        let client = plan.client(endpoint, patience * LAST_RESORT);
         // Before connecting: fred's own wait misses what happens between its look and its subscription.
         let mut connected = client.reconnect_rx();
         let mut router = client.connect();
@@ -78,11 +75,15 @@ impl Connection {
         };
         tokio::select! {
             biased;
-            why = connection.lost() => Err(why),
-            Ok(_) = connected.recv() => Ok(connection),
-            // TCP and TLS, then each command of the set-up (HELLO, SELECT).
-            () = sleep(endpoint.access.timeout * 3) => Err(BackplaneError::Down("no connection in time".into())),
+            why = connection.lost() => return Err(why),
+            Ok(_) = connected.recv() => {}
+            // TCP and TLS, then each of fred's own commands.
+            () = sleep(endpoint.access.timeout * 3) => {
+                return Err(BackplaneError::Down("no connection in time".into()));
+            }
         }
+        plan.carry_out(&connection).await?;
+        Ok(connection)
     }
 
     /// Gives the connection up; whoever waits on it learns why.
@@ -161,41 +162,6 @@ fn first_reason(lost: &watch::Sender<Option<BackplaneError>>, why: BackplaneErro
         }
         first
     });
-}
-
-/// `Err`: a file with credentials or certificates cannot be used.
-fn make(endpoint: &Endpoint, version: RespVersion, last_resort: Duration) -> Result<Client, String> {
-    let access = &endpoint.access;
-    let (username, password) = match endpoint.sentinel {
-        true => access.sentinel_credentials()?,
-        false => access.credentials()?,
-    };
-    let pushes = if version == RespVersion::RESP3 { PUSH_CAPACITY } else { FEW_PUSHES };
-    let config = Config {
-        server: endpoint.server.clone(),
-        username,
-        password,
-        database: (endpoint.database > 0).then_some(endpoint.database),
-        tls: access.tls()?,
-        version,
-        fail_fast: true,
-        ..Config::default()
-    };
-    let performance = PerformanceConfig {
-        default_command_timeout: last_resort,
-        broadcast_channel_capacity: pushes,
-        ..PerformanceConfig::default()
-    };
-    let connection = ConnectionConfig {
-        connection_timeout: access.timeout,
-        internal_command_timeout: access.timeout,
-        // Never sent again: an XADD would be appended twice.
-        max_command_attempts: 1,
-        reconnect_errors: Vec::new(),
-        tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
-        ..ConnectionConfig::default()
-    };
-    Ok(Client::new(config, Some(performance), Some(connection), None))
 }
 
 /// Delays between attempts: 50 ms, doubled up to half a second, each a little different on each node.

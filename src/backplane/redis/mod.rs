@@ -11,6 +11,7 @@ mod canary;
 pub mod cluster;
 mod commands;
 mod connection;
+pub mod credential;
 pub mod decode;
 pub mod fault;
 mod hot;
@@ -22,6 +23,7 @@ pub mod probe;
 mod sentinel;
 mod server;
 mod session;
+mod setup;
 
 use self::access::Access;
 use self::address::{Address, AddressError, Place};

@@ -99,7 +99,7 @@ impl TraceSettings {
             return Ok(Some((given.clone(), given.ends_with("/v1/traces"))));
         }
         let Some((name, url)) = variables.of_traces("ENDPOINT") else { return Ok(None) };
-        endpoint(&url).map_err(|why| format!("{name} {url:?}: {why}"))?;
+        endpoint(&url).map_err(|why| format!("{name}: {why}"))?;
         Ok(Some((url, name == "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")))
     }
 
@@ -166,6 +166,9 @@ impl Variables<'_> {
 fn endpoint(text: &str) -> Result<(), String> {
     let uri: Uri = text.parse().map_err(|_| "not a URL such as http://127.0.0.1:4317".to_owned())?;
     match uri.scheme_str() {
+        Some("http" | "https") if uri.authority().is_some_and(|a| a.as_str().contains('@')) => {
+            Err("a URL with a user in it is not taken; OTEL_EXPORTER_OTLP_HEADERS is for that".into())
+        }
         Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(()),
         _ => Err("not a URL such as http://127.0.0.1:4317".into()),
     }
@@ -233,8 +236,11 @@ mod tests {
     #[test]
     fn wrong_variables_are_named() {
         let on = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317");
+        for url in ["c:secret", "http://user:secret@c:4317"] {
+            let error = planned(&NONE, &[("OTEL_EXPORTER_OTLP_ENDPOINT", url)]).unwrap_err();
+            assert!(error.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT: ") && !error.contains("secret"), "{error}");
+        }
         for (name, value) in [
-            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "c:4317"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
             ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
             ("OTEL_TRACES_EXPORTER", "zipkin"),

@@ -1,0 +1,124 @@
+//! How a connection begins: as whom, in which version of the protocol, at which database.
+//!
+//! fred writes `HELLO` with user and password as one line of text, where a space ends an argument and a line break the
+//! command, and without a password it sends a `PING`, which a server with a full disk refuses. So fred begins every
+//! connection in RESP2, where `AUTH` has its arguments with their lengths, and the rest is asked for here.
+
+use super::address::Endpoint;
+use super::connection::Connection;
+use super::credential::Credential;
+use super::{fault, pipeline};
+use crate::backplane::BackplaneError;
+use fred::clients::Client;
+use fred::error::Error;
+use fred::interfaces::{AuthInterface, ClientLike};
+use fred::types::config::{
+    Config, ConnectionConfig, CredentialProvider, PerformanceConfig, Server, TcpConfig, TlsConfig,
+};
+use fred::types::{ClusterHash, CustomCommand, RespVersion, Value};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The pushes that may wait for the task that drains them; fred allocates them up front, a megabyte of them.
+const PUSH_CAPACITY: usize = 1024;
+/// The same where none are asked for.
+const FEW_PUSHES: usize = 4;
+
+/// What is sent before anything else.
+pub struct Plan {
+    login: Login,
+    /// User and password that are no UTF-8, so that fred cannot send them.
+    bytes: Option<(Option<Credential>, Credential)>,
+    tls: Option<TlsConfig>,
+    version: RespVersion,
+    database: u8,
+}
+
+/// Whom fred logs in as, by `AUTH`; nobody, without a `PING` instead.
+#[derive(Clone, Default)]
+struct Login(Option<String>, Option<String>);
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
+#[async_trait::async_trait]
+impl CredentialProvider for Login {
+    async fn fetch(&self, _: Option<&Server>) -> Result<(Option<String>, Option<String>), Error> {
+        Ok((self.0.clone(), self.1.clone()))
+    }
+}
+
+impl Plan {
+    /// Reads credentials and certificates; `Err` names the file or variable that cannot be used.
+    pub fn of(endpoint: &Endpoint, version: RespVersion) -> Result<Plan, String> {
+        let access = &endpoint.access;
+        let (username, password) = match endpoint.sentinel {
+            true => access.sentinel_credentials()?,
+            false => access.credentials()?,
+        };
+        let plan =
+            Plan { login: Login::default(), bytes: None, tls: access.tls()?, version, database: endpoint.database };
+        let Some(password) = password else { return Ok(plan) };
+        let text = |credential: &Credential| credential.text().map(str::to_owned);
+        Ok(match (username.as_ref().map(text), text(&password)) {
+            (None, Some(password)) => Plan { login: Login(None, Some(password)), ..plan },
+            (Some(Some(user)), Some(password)) => Plan { login: Login(Some(user), Some(password)), ..plan },
+            _ => Plan { bytes: Some((username, password)), ..plan },
+        })
+    }
+
+    /// A client that has not connected; `last_resort`: fred's own limit of a command.
+    pub fn client(&self, endpoint: &Endpoint, last_resort: Duration) -> Client {
+        let pushes = if self.version == RespVersion::RESP3 { PUSH_CAPACITY } else { FEW_PUSHES };
+        let config = Config {
+            server: endpoint.server.clone(),
+            credential_provider: Some(Arc::new(self.login.clone())),
+            tls: self.tls.clone(),
+            version: RespVersion::RESP2,
+            fail_fast: true,
+            ..Config::default()
+        };
+        let performance = PerformanceConfig {
+            default_command_timeout: last_resort,
+            broadcast_channel_capacity: pushes,
+            ..PerformanceConfig::default()
+        };
+        let connection = ConnectionConfig {
+            connection_timeout: endpoint.access.timeout,
+            internal_command_timeout: endpoint.access.timeout,
+            // Never sent again: an XADD would be appended twice.
+            max_command_attempts: 1,
+            reconnect_errors: Vec::new(),
+            tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
+            ..ConnectionConfig::default()
+        };
+        Client::new(config, Some(performance), Some(connection), None)
+    }
+
+    /// What fred has not done when it says that it is connected.
+    pub async fn carry_out(&self, connection: &Connection) -> Result<(), BackplaneError> {
+        let client = &connection.client;
+        if let Some((user, password)) = &self.bytes {
+            let words = user.iter().chain([password]).map(|word| Value::Bytes(word.bytes().clone()));
+            let auth = client.custom::<Value, _>(command("AUTH"), words.collect::<Vec<_>>());
+            connection.run(async { auth.await.map_err(|e| fault::judge(&e)) }).await?;
+        }
+        if self.version == RespVersion::RESP3 {
+            // Of constants alone, for this one fred writes as a line.
+            let hello = client.hello(RespVersion::RESP3, None, None);
+            connection.run(async { hello.await.map_err(|e| fault::judge(&e)) }).await?;
+        }
+        if self.database > 0 {
+            let words = ["SELECT", &self.database.to_string()];
+            connection.run(pipeline::one(client, &words)).await??;
+        }
+        Ok(())
+    }
+}
+
+fn command(name: &'static str) -> CustomCommand {
+    CustomCommand::new_static(name, ClusterHash::FirstKey, false)
+}
