@@ -320,20 +320,27 @@ impl Node {
     /// Ends all subscribers as the settings say; whether all were ended in time.
     pub async fn drain(&self) -> bool {
         let settings = &self.context.settings;
-        info!(subscribers = self.context.limits.taken(), window = ?settings.drain, "draining");
+        let (delay, window) = (settings.drain_delay, settings.drain);
         self.health.start_draining();
-        self.tell_drain_end(settings.drain_delay + settings.drain);
-        sleep(settings.drain_delay).await;
-        self.close();
-        self.context.couriers.drain(settings.drain);
-        self.all_gone(settings.drain + LAST_GOODBYES).await
+        self.tell_drain_end(delay + window);
+        // What is logged is so already: who asks after reading it is refused, unless a delay is told with it.
+        if delay.is_zero() {
+            self.close();
+        }
+        info!(subscribers = self.context.limits.taken(), ?delay, ?window, "draining");
+        if !delay.is_zero() {
+            sleep(delay).await;
+            self.close();
+        }
+        self.context.couriers.drain(window);
+        self.all_gone(window + LAST_GOODBYES).await
     }
 
     async fn hurry(&self) -> bool {
-        info!(subscribers = self.context.limits.taken(), "hurrying: told twice to end");
         self.health.start_draining();
         self.tell_drain_end(Duration::ZERO);
         self.close();
+        info!(subscribers = self.context.limits.taken(), "hurrying: told twice to end");
         self.context.couriers.drain(Duration::ZERO);
         self.all_gone(LAST_GOODBYES).await
     }
@@ -345,7 +352,7 @@ impl Node {
     }
 
     fn close(&self) {
-        self.context.closing.store(true, Ordering::Relaxed);
+        self.context.closing.store(true, Ordering::Release);
         self.porter.close();
     }
 

@@ -24,6 +24,9 @@ type parser struct {
 	committed           []byte // the last event ID string: what a reconnect sends
 	begun, afterCR, any bool
 	ownID               bool // the block has an id of its own
+	delay, more         bool // the block has a `retry:`; it has another line
+	// dismissed: the last that came is a block of `retry:` alone, by which a node asks to come back.
+	dismissed bool
 }
 
 // start begins a new connection. An event that the last one cut off is forgotten, its id included.
@@ -33,6 +36,7 @@ func (p *parser) start() {
 	p.line, p.data, p.event = p.line[:0], p.data[:0], p.event[:0]
 	p.id = append(p.id[:0], p.committed...)
 	p.begun, p.afterCR, p.any, p.ownID = false, false, false, false
+	p.delay, p.more, p.dismissed = false, false, false
 }
 
 // feed takes the next bytes, cut anywhere.
@@ -47,7 +51,7 @@ func (p *parser) feed(b []byte) error {
 		}
 		end := lineEnd(b)
 		if end < 0 {
-			p.line = append(p.line, b...)
+			p.line, p.dismissed = append(p.line, b...), false
 			return p.check()
 		}
 		p.afterCR = b[end] == '\r'
@@ -95,8 +99,10 @@ func (p *parser) take(line []byte) {
 		p.dispatch()
 		return
 	}
+	p.dismissed = false
 	name, value, _ := bytes.Cut(line, []byte{':'})
 	value = bytes.TrimPrefix(value, []byte{' '})
+	p.delay, p.more = p.delay || string(name) == "retry", p.more || string(name) != "retry"
 	switch string(name) {
 	case "data":
 		p.data = append(append(p.data, value...), '\n')
@@ -120,7 +126,8 @@ func (p *parser) dispatch() {
 	if p.any {
 		p.emit(p.event, p.id, p.data[:len(p.data)-1])
 	}
-	p.data, p.event, p.any, p.ownID = p.data[:0], p.event[:0], false, false
+	p.dismissed = p.delay && !p.more
+	p.data, p.event, p.any, p.ownID, p.delay, p.more = p.data[:0], p.event[:0], false, false, false, false
 }
 
 // digits reads ASCII digits and nothing else.

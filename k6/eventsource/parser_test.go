@@ -53,3 +53,16 @@ func TestAnEventBeyondTheLimitIsAnError(t *testing.T) {
 		require.ErrorIs(t, p.feed([]byte(text)), errTooLarge)
 	}
 }
+
+func TestADelayAloneAtTheEndIsTheInvitationToComeBack(t *testing.T) {
+	for text, want := range map[string]bool{
+		"retry: 1\n\n": true, "data: x\n\nretry: 1\n\n": true, ":\n\nretry: 1\r\n\r\n": true,
+		"": false, "\n": false, "retry: 1\n": false, "retry: 1\n\n:": false, "retry: 1\n\n:\n\n": false,
+		"retry: 1\nid: 1\n\n": false, "retry: 1\n\nid: 1\n\n": false,
+	} {
+		for _, size := range []int{1, 100} {
+			_, p := parse(t, text, size)
+			require.Equal(t, want, p.dismissed, "%q", text)
+		}
+	}
+}

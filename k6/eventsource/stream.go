@@ -287,7 +287,8 @@ func (s *stream) read(body io.Reader) error {
 				return context.Cause(s.ctx)
 			}
 		}
-		if err == io.EOF {
+		// An end that invites to come back has no last chunk, or is a reset of HTTP/2, so that nobody takes it for the whole.
+		if err == io.EOF || err != nil && s.parser.dismissed {
 			return errEnd
 		}
 		if err != nil {

@@ -6,7 +6,6 @@ use super::run::{Courier, TICK};
 use super::subscriber::{Route, Subscriber};
 use crate::frame::chunked;
 use crate::hub::feed::Feed;
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -58,10 +57,23 @@ impl Reason {
         }
     }
 
-    /// Whether the client is told when to come back.
-    const fn invites_back(self) -> bool {
-        matches!(self, Reason::Idle | Reason::MaxAge | Reason::Drain | Reason::Expired | Reason::Revoked)
+    /// Whether its stream is complete. All others are invitations to come back, which a client that waits for the end
+    /// must not take for one: whoever reads half an answer of a model is told so by the form of the end alone.
+    const fn completes(self) -> bool {
+        matches!(self, Reason::Final)
     }
+}
+
+/// How a stream ends for its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With what its protocol has for that: the last chunk, END_STREAM.
+    Complete,
+    /// Behind a whole event, but without that: HTTP/1.1 with FIN instead of the last chunk (RFC 9112, section 8), HTTP/2
+    /// with INTERNAL_ERROR, for NO_ERROR and CANCEL are ends without an error to some clients (nodejs/node#56627).
+    Incomplete,
+    /// Wherever it is.
+    Cut,
 }
 
 /// Connections whose last bytes are waited for, and how long.
@@ -80,9 +92,12 @@ impl Courier {
     }
 
     fn end(&mut self, key: u32, reason: Reason) {
-        let whole = self.say_goodbye(key, reason);
+        let ending = self.say_goodbye(key, reason);
         let Subscriber { socket, route, blocked, peer, .. } = self.subscribers.remove(key as usize);
-        if let Some(farewell) = socket.close(self.poll.registry(), whole)
+        let listens = !matches!(reason, Reason::Client | Reason::Stalled);
+        // Without chunks nothing but the missing close_notify tells that the rest is missing (RFC 9112, section 9.8).
+        let notify = listens && (ending == Ending::Complete || !route.is_bare());
+        if let Some(farewell) = socket.close(self.poll.registry(), listens, notify)
             && self.farewells.len() < MOST_FAREWELLS
         {
             self.farewells.push((self.now + (FAREWELL.as_millis() / TICK.as_millis()) as u32, farewell));
@@ -150,19 +165,21 @@ impl Courier {
         self.farewells.retain_mut(|(by, farewell)| now < *by && !farewell.is_over());
     }
 
-    /// The last bytes, where the stream stands between two events: a delay before it comes back, the end of the body.
-    /// Whether that is where it ends.
-    fn say_goodbye(&mut self, key: u32, reason: Reason) -> bool {
+    /// The last bytes, where the stream stands between two events: a delay before it comes back, or the end of the body.
+    fn say_goodbye(&mut self, key: u32, reason: Reason) -> Ending {
         let subscriber = &self.subscribers[key as usize];
         if matches!(reason, Reason::Client | Reason::Stalled)
             || subscriber.blocked
             || !subscriber.at_boundary(&self.mirrors)
         {
-            return false;
+            return Ending::Cut;
         }
-        let retry = match reason.invites_back() {
-            true => format!("{}retry: {}\n\n", passes::last_words(reason), self.around.retry.pick_ms()),
-            false => String::new(),
+        let (ending, retry) = match reason.completes() {
+            true => (Ending::Complete, String::new()),
+            false => {
+                let retry = format!("{}retry: {}\n\n", passes::last_words(reason), self.around.retry.pick_ms());
+                (Ending::Incomplete, retry)
+            }
         };
         let (mut last, mut framing) = (retry.into_bytes(), Framing::Chunked);
         if let Route::Composed(composed) = &mut self.subscribers[key as usize].route {
@@ -170,7 +187,9 @@ impl Courier {
             if let Some(mut gzip) = composed.rest.as_mut().and_then(|rest| rest.gzip.take()) {
                 let plain = std::mem::take(&mut last);
                 gzip.stored(&plain, &mut last);
-                gzip.end(&mut last);
+                if ending == Ending::Complete {
+                    gzip.end(&mut last);
+                }
             }
         }
         if framing == Framing::Chunked {
@@ -178,10 +197,12 @@ impl Courier {
             if !block.is_empty() {
                 chunked(&mut last, &block);
             }
-            last.extend_from_slice(b"0\r\n\r\n");
+            if ending == Ending::Complete {
+                last.extend_from_slice(b"0\r\n\r\n");
+            }
         }
         // A socket that does not take it loses a courtesy, no event.
-        let _ = self.subscribers[key as usize].socket.write(&last);
-        true
+        self.subscribers[key as usize].socket.write_last(&last, ending);
+        ending
     }
 }

@@ -22,11 +22,11 @@ mod subscriber;
 mod sweep;
 mod tally;
 
-pub use leave::Reason;
+pub use leave::{Ending, Reason};
 pub use passes::Stay;
 pub use pipe::Cutter;
 pub use post::{CatchUp, Framing, LegStart, Letter, Newcomer, Opening, Page, Post, Terms, Waiting};
-pub use socket::Socket;
+pub use socket::{Socket, take_unread};
 pub use subscriber::Ticket;
 
 use crate::auth::revocation::{Disconnect, Revocations};

@@ -3,6 +3,7 @@
 //! It behaves as a socket does: it takes what fits, and tells the courier when there is room again or when nobody
 //! reads any more. It keeps nothing while it is empty.
 
+use super::leave::Ending;
 use super::post::{Letter, Post};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -31,7 +32,9 @@ struct Pipe {
     bytes: Vec<u8>,
     /// A write did not fit: the courier waits for room.
     wanted: bool,
-    end: Option<End>,
+    end: Option<Ending>,
+    /// Where the last bytes of a stream are that is not complete.
+    last: Last,
     /// Nobody reads any more.
     deserted: bool,
     reader: Option<Waker>,
@@ -46,13 +49,38 @@ struct Notice {
     serial: u32,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Whole,
-    Cut,
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Last {
+    #[default]
+    Here,
+    /// The reader has them, and has not sent them yet.
+    OnTheirWay,
+    Sent,
 }
 
-/// The writer ended before the stream was whole.
+/// Bytes behind which the stream is to be reset, which discards what was not sent: their being dropped tells when.
+struct LastBytes {
+    bytes: Vec<u8>,
+    pipe: Arc<Mutex<Pipe>>,
+}
+
+impl AsRef<[u8]> for LastBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for LastBytes {
+    fn drop(&mut self) {
+        let mut pipe = self.pipe.lock();
+        pipe.last = Last::Sent;
+        let reader = pipe.reader.take();
+        drop(pipe);
+        reader.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// The writer ended before the stream was complete.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream was cut")]
 pub struct Cut;
@@ -89,22 +117,20 @@ impl PipeWriter {
         Ok(n)
     }
 
-    /// Ends the stream after what was written.
-    pub fn finish(self) {
-        self.end(End::Whole);
-    }
-
-    fn end(&self, end: End) {
+    /// Ends the stream, unless it has ended: behind what was written and what there is room for of the last bytes.
+    pub fn finish(&self, last: &[u8], end: Ending) {
         let mut pipe = self.pipe.lock();
         pipe.writer = None;
         if pipe.end.is_some() {
             return;
         }
         pipe.end = Some(end);
+        let room = PIPE_BYTES.saturating_sub(pipe.bytes.len());
+        pipe.bytes.extend_from_slice(&last[..last.len().min(room)]);
         let reader = pipe.reader.take();
         drop(pipe);
         reader.into_iter().for_each(Waker::wake);
-        if end == End::Cut {
+        if end == Ending::Cut {
             self.cutter.get().into_iter().for_each(AbortHandle::abort);
         }
     }
@@ -113,7 +139,7 @@ impl PipeWriter {
 /// A writer that ends without having finished cuts the stream.
 impl Drop for PipeWriter {
     fn drop(&mut self) {
-        self.end(End::Cut);
+        self.finish(&[], Ending::Cut);
     }
 }
 
@@ -122,13 +148,17 @@ impl PipeReader {
     pub fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
         let mut pipe = self.0.lock();
         match pipe.end {
-            Some(End::Cut) => return Poll::Ready(Some(Err(Cut))),
-            Some(End::Whole) if pipe.bytes.is_empty() => return Poll::Ready(None),
+            Some(Ending::Cut) => return Poll::Ready(Some(Err(Cut))),
+            Some(Ending::Incomplete) => {
+                drop(pipe);
+                return self.poll_last(cx);
+            }
+            Some(Ending::Complete) if pipe.bytes.is_empty() => return Poll::Ready(None),
             None if pipe.bytes.is_empty() => {
                 pipe.reader = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            _ => {}
+            Some(Ending::Complete) | None => {}
         }
         let bytes = std::mem::take(&mut pipe.bytes);
         let notice = if std::mem::take(&mut pipe.wanted) { pipe.writer.clone() } else { None };
@@ -139,10 +169,27 @@ impl PipeReader {
         Poll::Ready(Some(Ok(bytes.into())))
     }
 
+    /// What is left, and behind it, once that has been sent, the error by which the stream is reset.
+    fn poll_last(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+        let mut pipe = self.0.lock();
+        match pipe.last {
+            Last::Here if !pipe.bytes.is_empty() => {
+                pipe.last = Last::OnTheirWay;
+                let bytes = std::mem::take(&mut pipe.bytes);
+                Poll::Ready(Some(Ok(Bytes::from_owner(LastBytes { bytes, pipe: self.0.clone() }))))
+            }
+            Last::OnTheirWay => {
+                pipe.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Last::Here | Last::Sent => Poll::Ready(Some(Err(Cut))),
+        }
+    }
+
     /// Whether nothing comes any more.
     pub fn is_over(&self) -> bool {
         let pipe = self.0.lock();
-        pipe.bytes.is_empty() && pipe.end == Some(End::Whole)
+        pipe.bytes.is_empty() && pipe.end == Some(Ending::Complete)
     }
 }
 
@@ -182,13 +229,29 @@ mod tests {
     fn an_end_comes_after_the_bytes_and_a_cut_at_once() {
         let (writer, mut reader) = pipe(Vec::new(), Cutter::default());
         writer.write(b"last").unwrap();
-        writer.finish();
+        writer.finish(b" one", Ending::Complete);
         assert!(!reader.is_over());
-        assert!(matches!(poll(&mut reader), Poll::Ready(Some(Ok(bytes))) if bytes == "last"));
+        assert!(matches!(poll(&mut reader), Poll::Ready(Some(Ok(bytes))) if bytes == "last one"));
         assert!(reader.is_over() && matches!(poll(&mut reader), Poll::Ready(None)));
         let (writer, mut reader) = pipe(b"first".to_vec(), Cutter::default());
         drop(writer);
         assert!(matches!(poll(&mut reader), Poll::Ready(Some(Err(Cut)))) && !reader.is_over());
+    }
+
+    #[test]
+    fn an_incomplete_end_comes_when_the_last_bytes_have_been_sent() {
+        let (writer, mut reader) = pipe(b"event".to_vec(), Cutter::default());
+        writer.finish(b" retry", Ending::Incomplete);
+        drop(writer);
+        let Poll::Ready(Some(Ok(last))) = poll(&mut reader) else { panic!("bytes are there") };
+        assert_eq!(last, "event retry");
+        assert!(poll(&mut reader).is_pending() && !reader.is_over());
+        drop(last);
+        assert!(matches!(poll(&mut reader), Poll::Ready(Some(Err(Cut)))));
+        // Where nothing is left there is nothing to wait for.
+        let (writer, mut reader) = pipe(Vec::new(), Cutter::default());
+        writer.finish(b"", Ending::Incomplete);
+        assert!(matches!(poll(&mut reader), Poll::Ready(Some(Err(Cut)))));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a courier writes to: a bare TCP socket, one under TLS, or a pipe to an HTTP/2 stream. All take what fits and
 //! report a full socket alike, so that delivery knows no difference.
 
+use super::leave::Ending;
 use super::pipe::PipeWriter;
 use super::post::Post;
 use mio::net::TcpStream;
@@ -119,8 +120,17 @@ impl Socket {
         }
     }
 
-    /// Closes. `whole`: the body has come to its end, so that the client may know it for one.
-    pub(super) fn close(self, registry: &Registry, whole: bool) -> Option<Farewell> {
+    /// Writes the last bytes, as far as they fit.
+    pub(super) fn write_last(&mut self, bytes: &[u8], ending: Ending) {
+        match self {
+            Socket::Pipe(pipe) => pipe.finish(bytes, ending),
+            Socket::Tcp(_) | Socket::Tls(_) => drop(self.write(bytes)),
+        }
+    }
+
+    /// Closes. `listens`: what is encrypted already may still go out. `notify`: the client of a session is told that no
+    /// more comes, so that it knows that nobody cut it off.
+    pub(super) fn close(self, registry: &Registry, listens: bool, notify: bool) -> Option<Farewell> {
         match self {
             Socket::Tcp(mut socket) => {
                 let _ = registry.deregister(&mut socket);
@@ -129,19 +139,15 @@ impl Socket {
             }
             Socket::Tls(mut tls) => {
                 let _ = registry.deregister(&mut tls.socket);
-                if whole {
+                if notify {
                     tls.session.send_close_notify();
                 }
                 let all = !matches!(tls.push(), Ok(false));
                 take_unread(&mut tls.socket);
-                (!all && whole).then_some(Farewell(tls))
+                (!all && listens).then_some(Farewell(tls))
             }
-            Socket::Pipe(pipe) => {
-                if whole {
-                    pipe.finish();
-                }
-                None
-            }
+            // It was finished, or is cut by being dropped.
+            Socket::Pipe(_) => None,
         }
     }
 }
@@ -160,7 +166,8 @@ impl Write for Socket {
     }
 }
 
-fn take_unread(socket: &mut TcpStream) {
+/// Takes what nobody has read, which would turn the FIN of a socket that is closed into a RST.
+pub fn take_unread(socket: &mut impl Read) {
     let mut unread = [0u8; 1024];
     for _ in 0..UNREAD_BYTES / unread.len() {
         if !matches!(socket.read(&mut unread), Ok(n) if n > 0) {

@@ -37,6 +37,13 @@ pub enum Route {
     Composed(Box<Composed>),
 }
 
+impl Route {
+    /// Whether nothing marks the parts of its body, so that only the connection's end ends it.
+    pub fn is_bare(&self) -> bool {
+        matches!(self, Route::Composed(composed) if composed.framing == Framing::Bare)
+    }
+}
+
 pub struct Plain {
     pub feed: u32,
     /// Its place among the feed's members.

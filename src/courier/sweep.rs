@@ -33,7 +33,7 @@ pub struct Sweep {
     drain: Option<Drain>,
 }
 
-/// A drain's pace: by `begin + window`, `total` have been ended.
+/// A drain's pace: by `begin + window`, `total` have been ended, and those who joined beside it.
 struct Drain {
     begin: u32,
     window: u32,
@@ -207,6 +207,7 @@ impl Courier {
     fn drain_some(&mut self) {
         let Some(drain) = &mut self.sweep.drain else { return };
         let passed = self.now - drain.begin;
+        drain.total = drain.total.max(drain.ended + self.subscribers.len());
         let due = if passed >= drain.window {
             usize::MAX
         } else {

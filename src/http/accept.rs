@@ -11,7 +11,7 @@ use super::http1::serve;
 use super::http2;
 use super::lobby::{Caller, Door, Guest};
 use super::proxy_header;
-use super::route::Admitted;
+use super::route::Decision;
 use super::subscribe;
 use super::tls::{self, Secure, Tls};
 use super::wire::Wire;
@@ -80,7 +80,7 @@ pub struct Reception {
 /// A connection whose first request, or protocol, is known.
 enum Arrival {
     /// It subscribes by HTTP/1.
-    Subscriber(Box<(Wire, Admitted)>),
+    Subscriber(Box<(Wire, Decision)>),
     Http2(ClientSocket, IpAddr),
     TlsHttp2(Secure, IpAddr),
 }
@@ -151,9 +151,9 @@ impl Reception {
     }
 
     /// Most joins are done at once; in a storm their number, too, is bounded by the doors.
-    async fn begin(&self, (wire, admitted): (Wire, Admitted), door: Option<Door>) {
-        let trace = admitted.trace.clone();
-        let mut beginning = Box::pin(subscribe::begin(wire, admitted, self.context.clone()).instrument(trace));
+    async fn begin(&self, (wire, decided): (Wire, Decision), door: Option<Door>) {
+        let trace = decided.trace();
+        let mut beginning = Box::pin(subscribe::begin(wire, decided, self.context.clone()).instrument(trace));
         if door.is_none() || timeout(DOOR_TIME, beginning.as_mut()).await.is_err() {
             drop(door);
             beginning.await;
@@ -173,8 +173,8 @@ impl Reception {
                 return Some(Arrival::Http2(socket, peer));
             }
         }
-        let (socket, admitted) = serve(socket, peer, &self.context).await?;
-        Some(Arrival::Subscriber(Box::new((Wire::Tcp(socket), admitted))))
+        let (socket, decided) = serve(socket, peer, &self.context).await?;
+        Some(Arrival::Subscriber(Box::new((Wire::Tcp(socket), decided))))
     }
 
     /// The same under TLS, whose handshake needs a door only while the node works on it.
@@ -198,8 +198,8 @@ impl Reception {
         }
         let serving = Box::pin(self.hurried(serve(stream, peer, &self.context), door, peer));
         let (served, door) = serving.await?;
-        let (stream, admitted) = served?;
-        Some((Arrival::Subscriber(Box::new((Wire::Tls(stream), admitted))), door))
+        let (stream, decided) = served?;
+        Some((Arrival::Subscriber(Box::new((Wire::Tls(stream), decided))), door))
     }
 
     /// Who is at the other end: whom a trusted proxy speaks for, or whose socket it is.
@@ -235,7 +235,7 @@ async fn speaks_http2(socket: &mut ClientSocket) -> bool {
 
 impl Context {
     pub fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed)
+        self.closing.load(Ordering::Acquire)
     }
 }
 

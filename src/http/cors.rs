@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    ALLOW, HOST, HeaderName, HeaderValue, ORIGIN, VARY,
+    ALLOW, CACHE_CONTROL, HOST, HeaderName, HeaderValue, ORIGIN, VARY,
 };
 use hyper::{HeaderMap, Response, StatusCode, Uri};
 use std::collections::HashSet;
@@ -100,6 +100,7 @@ impl Cors {
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
         headers.insert(ALLOW, HeaderValue::from_static(allow));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let grant = self.grant(request);
         grant.apply(headers);
         if grant.origin.is_some() && request.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {

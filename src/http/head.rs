@@ -8,8 +8,12 @@ use std::io::Write as _;
 use std::time::SystemTime;
 
 /// What every event stream's head says.
-const STREAM: [(&str, &str); 3] =
-    [("content-type", "text/event-stream"), ("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no")];
+const STREAM: [(&str, &str); 3] = [
+    ("content-type", "text/event-stream"),
+    // A cache that joins requests would give one client's stream to others; `no-store` alone keeps it from that.
+    ("cache-control", "no-cache, no-store, no-transform"),
+    ("x-accel-buffering", "no"),
+];
 
 /// The same for an answer that hyper writes.
 pub fn stream_headers(headers: &mut HeaderMap) {
@@ -30,14 +34,18 @@ pub fn stream(chunked: bool, gzip: bool, grant: &Grant) -> Vec<u8> {
     }
     grant.write_lines(&mut head);
     date(&mut head);
-    let rest: &[u8] = if chunked { b"transfer-encoding: chunked\r\n\r\n" } else { b"connection: close\r\n\r\n" };
-    head.extend_from_slice(rest);
+    if chunked {
+        head.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    // A proxy would keep the connection for another request, which would die with it.
+    head.extend_from_slice(b"connection: close\r\n\r\n");
     head
 }
 
-/// 204, which ends an EventSource for good (WHATWG HTML, section 9.2.3).
+/// 204, which ends an EventSource for good (WHATWG HTML, section 9.2.3), and so must be kept for nobody else: a cache may
+/// keep a 204 without being asked to (RFC 9111, section 4.2.2).
 pub fn finished(grant: &Grant) -> Vec<u8> {
-    let mut head = b"HTTP/1.1 204 No Content\r\n".to_vec();
+    let mut head = b"HTTP/1.1 204 No Content\r\ncache-control: no-store\r\n".to_vec();
     grant.write_lines(&mut head);
     date(&mut head);
     head.extend_from_slice(b"connection: close\r\n\r\n");

@@ -2,7 +2,7 @@
 //! anything of its answer.
 
 use super::Context;
-use super::route::{Admitted, route};
+use super::route::{Decision, route};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,11 +23,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES: usize = 64 << 10;
 
 /// Runs hyper until the connection ends or a request subscribes.
-pub async fn serve<I>(io: I, peer: IpAddr, context: &Arc<Context>) -> Option<(I, Admitted)>
+pub async fn serve<I>(io: I, peer: IpAddr, context: &Arc<Context>) -> Option<(I, Decision)>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let decision: Mutex<Option<Admitted>> = Mutex::new(None);
+    let decision: Mutex<Option<Decision>> = Mutex::new(None);
     let (first, pausing) = (AtomicBool::new(true), AtomicBool::new(false));
     let service = service_fn(|request| {
         pausing.store(first.swap(false, Ordering::Relaxed), Ordering::Relaxed);
@@ -38,11 +38,11 @@ where
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(Pausing { io, pausing: &pausing }), service);
-    let admitted = poll_fn(|cx| {
+    let decided = poll_fn(|cx| {
         loop {
             let polled = Pin::new(&mut connection).poll(cx);
-            if let Some(admitted) = decision.lock().take() {
-                return Poll::Ready(Some(admitted));
+            if let Some(decided) = decision.lock().take() {
+                return Poll::Ready(Some(decided));
             }
             if let Poll::Ready(Err(error)) = &polled
                 && error.is_timeout()
@@ -57,7 +57,7 @@ where
     .await?;
     // The service is still pending, so hyper has written nothing of its answer.
     let io = connection.into_parts().io.into_inner().io;
-    Some((io, admitted))
+    Some((io, decided))
 }
 
 /// What hyper reads and writes. Behind a request hyper looks at once for more, and would have the socket registered for

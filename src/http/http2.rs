@@ -7,7 +7,8 @@ use super::accept::Reception;
 use super::flood::Gate;
 use super::lobby::Guest;
 use super::reject::{Code, Problem};
-use super::route::{Admitted, route};
+use super::resets::Resets;
+use super::route::{Decision, route};
 use super::stream_body::StreamAnswer;
 use super::subscribe;
 use super::wire::{Reply, Wire};
@@ -125,7 +126,7 @@ where
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT.max(context.settings.stall_timeout));
     let flooded = context.clone();
-    let io = Gate::new(io, move || flooded.refused("http2_flood", peer));
+    let io = Resets::new(Gate::new(io, move || flooded.refused("http2_flood", peer)));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut tick = tokio::time::interval(TICK);
     let mut closing = pin!(guest.closing());
@@ -167,26 +168,26 @@ async fn respond(
     cutter: Cutter,
 ) -> Result<StreamAnswer, Infallible> {
     let context = &reception.context;
-    let decision: Mutex<Option<Admitted>> = Mutex::new(None);
-    let admitted = {
+    let decision: Mutex<Option<Decision>> = Mutex::new(None);
+    let decided = {
         let mut routing = pin!(route(request, peer, context, &decision));
         poll_fn(|cx| {
             let polled = routing.as_mut().poll(cx);
             match decision.lock().take() {
-                Some(admitted) => Poll::Ready(Err(admitted)),
+                Some(decided) => Poll::Ready(Err(decided)),
                 None => polled.map(Ok),
             }
         })
         .await
     };
-    let admitted = match admitted {
+    let decided = match decided {
         Ok(answer) => return answer.map(|answer| answer.map(Either::Left)),
-        Err(admitted) => admitted,
+        Err(decided) => decided,
     };
     let (answer, waiting) = oneshot::channel();
     let wire = Wire::Stream(Reply::new(answer, cutter, context.metrics.http2_streams.clone()));
-    let trace = admitted.trace.clone();
-    let beginning = subscribe::begin(wire, admitted, context.clone()).instrument(trace);
+    let trace = decided.trace();
+    let beginning = subscribe::begin(wire, decided, context.clone()).instrument(trace);
     // On a task of its own: legs may have to be brought after the head has gone out.
     tokio::spawn(begin(beginning, reception.clone()));
     match waiting.await {

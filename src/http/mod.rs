@@ -21,6 +21,7 @@ pub mod lobby;
 pub mod proxy_header;
 pub mod publish;
 pub mod reject;
+mod resets;
 pub mod route;
 pub mod stream_body;
 pub mod subscribe;

@@ -3,6 +3,7 @@
 use super::Context;
 use super::cors;
 use super::encoding::{say_gzip, wants_gzip};
+use super::head;
 use super::history::Page;
 use super::reject::{Code, Problem};
 use crate::auth::{Action, Grant, Question};
@@ -14,7 +15,7 @@ use crate::telemetry::trace::spans;
 use bytes::Bytes;
 use http_body_util::Full as FullBody;
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{HOST, HeaderValue};
 use hyper::{Method, Request, Response, Version};
 use parking_lot::Mutex;
 use std::convert::Infallible;
@@ -45,12 +46,34 @@ pub struct Admitted {
     pub trace: tracing::Span,
 }
 
-/// Answers a request; a subscription that is admitted goes into `decision` instead, and the future stays pending.
+/// What becomes of a subscription; its answer is written by no other than [`subscribe`](super::subscribe).
+#[expect(clippy::large_enum_variant, reason = "most are the large one")]
+pub enum Decision {
+    Admit(Admitted),
+    /// No place, and `--when-full retry`: a stream that ends at once with a delay, after which EventSource comes back.
+    ComeBack {
+        grant: cors::Grant,
+        chunked: bool,
+        retry_ms: u64,
+    },
+}
+
+impl Decision {
+    /// Of the request, where there is one.
+    pub fn trace(&self) -> tracing::Span {
+        match self {
+            Decision::Admit(admitted) => admitted.trace.clone(),
+            Decision::ComeBack { .. } => tracing::Span::none(),
+        }
+    }
+}
+
+/// Answers a request; what is decided of a subscription goes into `decision` instead, and the future stays pending.
 pub async fn route(
     mut request: Request<Incoming>,
     peer: IpAddr,
     context: &Arc<Context>,
-    decision: &Mutex<Option<Admitted>>,
+    decision: &Mutex<Option<Decision>>,
 ) -> Result<Answer, Infallible> {
     name_host(&mut request);
     let peer = context.proxies.client(peer, request.headers());
@@ -59,18 +82,18 @@ pub async fn route(
         None if request.uri().path().starts_with("/history/") => return Ok(history(request, peer, context).await),
         None => Problem::new(Code::NotFound, format!("there is no {}", request.uri().path())).into_response(),
         Some(channel) => match *request.method() {
-            Method::GET => match admit(&request, channel, peer, context).await {
-                Ok(admitted) => {
+            Method::GET => match decide(&request, channel, peer, context).await {
+                Ok(decided) => {
                     drop(request);
-                    *decision.lock() = Some(admitted);
+                    *decision.lock() = Some(decided);
                     std::future::pending().await
                 }
-                Err(Refusal::Problem(problem)) => problem.into_response(),
-                Err(Refusal::ComeBack) => come_back(context),
+                Err(problem) => problem.into_response(),
             },
             Method::HEAD => match may_read(&request, channel, peer, context).await {
                 Ok(()) => {
-                    let mut answer = event_stream(Bytes::new());
+                    let mut answer = Response::new(FullBody::default());
+                    head::stream_headers(answer.headers_mut());
                     if wants_gzip(request.headers(), context.settings.compress) {
                         say_gzip(answer.headers_mut());
                     }
@@ -188,34 +211,53 @@ fn question<'a>(request: &'a Request<Incoming>, client: IpAddr, channels: &'a [C
     Question { method, uri, headers, client, action: Action::Subscribe, channels }
 }
 
+/// A place for a subscription; without one, whether it is told to come back.
+async fn decide(
+    request: &Request<Incoming>,
+    channel: Option<&str>,
+    client: IpAddr,
+    context: &Arc<Context>,
+) -> Result<Decision, Problem> {
+    let problem = match admit(request, channel, client, context).await {
+        Ok(admitted) => return Ok(Decision::Admit(admitted)),
+        Err(problem) => problem,
+    };
+    context.refused(problem.code.as_str(), client);
+    // What passes by itself is said in a way that EventSource survives, where that is asked for.
+    let passes = problem.retry_after.is_some() && problem.code != Code::Draining;
+    if context.settings.when_full != WhenFull::Retry || !passes {
+        return Err(problem);
+    }
+    let longest = context.settings.retry.to.as_millis() as u64;
+    let retry_ms = fastrand::u64(longest * 5..=longest * 15);
+    let grant = context.cors.grant(request.headers());
+    Ok(Decision::ComeBack { grant, chunked: is_chunked(request), retry_ms })
+}
+
+/// HTTP/1.0 knows no chunks.
+fn is_chunked(request: &Request<Incoming>) -> bool {
+    request.version() != Version::HTTP_10
+}
+
 async fn admit(
     request: &Request<Incoming>,
     channel: Option<&str>,
     client: IpAddr,
     context: &Arc<Context>,
-) -> Result<Admitted, Refusal> {
-    let refused = |problem: Problem| {
-        context.refused(problem.code.as_str(), client);
-        // What passes by itself is said in a way that EventSource survives, where that is asked for.
-        let passes = problem.retry_after.is_some() && problem.code != Code::Draining;
-        match context.settings.when_full == WhenFull::Retry && passes {
-            true => Refusal::ComeBack,
-            false => Refusal::Problem(problem),
-        }
-    };
+) -> Result<Admitted, Problem> {
     if context.is_closing() {
-        return Err(refused(Problem::new(Code::Draining, "this node is shutting down")));
+        return Err(Problem::new(Code::Draining, "this node is shutting down"));
     }
     // Before anything that costs more.
-    take_rate(&context.subscribe_rate, client_of(client), "an address").map_err(refused)?;
-    let subscription = parse(request, channel, context).map_err(refused)?;
+    take_rate(&context.subscribe_rate, client_of(client), "an address")?;
+    let subscription = parse(request, channel, context)?;
     if context.limits.taken() >= context.limits.max() {
         // Known without asking anybody.
-        return Err(refused(no_place(Full::Node, client, context)));
+        return Err(no_place(Full::Node, client, context));
     }
-    let access = authorize(request, client, &subscription.channels, context).await.map_err(refused)?;
+    let access = authorize(request, client, &subscription.channels, context).await?;
     if let Some(subject) = &access.subject {
-        take_rate(&context.subject_rate, subject.clone(), "a subject").map_err(refused)?;
+        take_rate(&context.subject_rate, subject.clone(), "a subject")?;
     }
     let applicant = Applicant {
         address: client,
@@ -223,9 +265,9 @@ async fn admit(
         channels: subscription.channels.len(),
         connections_allowed: access.quota.connections,
     };
-    let seat = context.limits.enter(applicant).map_err(|full| refused(no_place(full, client, context)))?;
+    let seat = context.limits.enter(applicant).map_err(|full| no_place(full, client, context))?;
     let grant = context.cors.grant(request.headers());
-    let chunked = request.version() != Version::HTTP_10;
+    let chunked = is_chunked(request);
     // HTTP/1.0 clients are those that know least.
     let gzip = chunked && wants_gzip(request.headers(), context.settings.compress);
     let trace = spans::subscribe(request.headers(), &subscription.channels);
@@ -259,32 +301,6 @@ fn no_place(full: Full, client: IpAddr, context: &Context) -> Problem {
         }
     };
     Problem::new(code, detail)
-}
-
-/// Why a subscription is not admitted.
-enum Refusal {
-    Problem(Problem),
-    /// The node is full, and says so in a way that EventSource survives.
-    ComeBack,
-}
-
-/// A stream that ends at once, with a long delay: unlike after an error, EventSource comes back.
-fn come_back(context: &Context) -> Answer {
-    let longest = context.settings.retry.to.as_millis() as u64;
-    let retry = fastrand::u64(longest * 5..=longest * 15);
-    let mut answer = event_stream(format!("retry: {retry}\n\n").into());
-    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    answer
-}
-
-/// An answer with the head of an event stream.
-fn event_stream(body: Bytes) -> Answer {
-    let mut answer = Response::new(FullBody::new(body));
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    answer
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use super::Context;
 use super::joining::{Joined, Joins, Refused, joins};
 use super::reject::{Code, Problem};
-use super::route::Admitted;
+use super::route::{Admitted, Decision};
 use super::wire::Wire;
 use crate::backplane::{BackplaneError, Link};
 use crate::channel::Channel;
@@ -30,8 +30,18 @@ const HOLD_AFTER: Duration = Duration::from_secs(1);
 /// The same while the backplane is known to be down: only what is in memory can be joined.
 const HOLD_SOON: Duration = Duration::from_millis(5);
 
+/// Answers a request whose connection has left hyper.
+pub async fn begin(wire: Wire, decision: Decision, context: Arc<Context>) {
+    match decision {
+        Decision::Admit(admitted) => admit(wire, admitted, context).await,
+        Decision::ComeBack { grant, chunked, retry_ms } => {
+            wire.come_back(&grant, chunked, format!("retry: {retry_ms}\n\n").into()).await
+        }
+    }
+}
+
 /// Joins, answers and hands over; ends the connection where that fails.
-pub async fn begin(wire: Wire, admitted: Admitted, context: Arc<Context>) {
+async fn admit(wire: Wire, admitted: Admitted, context: Arc<Context>) {
     let peer = admitted.client;
     let subscription = Arc::new(admitted.subscription.clone());
     let pass = admitted.access.pass();
@@ -156,7 +166,7 @@ fn has(starts: &[Start], channel: &Channel) -> bool {
     starts.iter().any(|start| start.leg.feed().channel == *channel)
 }
 
-async fn refuse(mut wire: Wire, peer: IpAddr, admitted: &Admitted, context: &Context, error: Refused) {
+async fn refuse(wire: Wire, peer: IpAddr, admitted: &Admitted, context: &Context, error: Refused) {
     let problem = problem(&error);
     spans::refused(problem.code.as_str());
     context.refused(problem.code.as_str(), peer);
@@ -164,7 +174,7 @@ async fn refuse(mut wire: Wire, peer: IpAddr, admitted: &Admitted, context: &Con
     let barred = context.auth.revocations.bars(access.subject.as_ref(), access.token_id.as_ref());
     if matches!(error, Refused::Revoked) && !barred {
         // Disconnected, not kept out: it may come back and be judged afresh, which an error would forbid.
-        return wire.come_back(&admitted.grant, &retry(context)).await;
+        return wire.come_back(&admitted.grant, admitted.chunked, retry(context)).await;
     }
     wire.answer(problem.into_response(), &admitted.grant).await;
 }

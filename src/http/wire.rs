@@ -8,10 +8,11 @@ use super::head;
 use super::route::Admitted;
 use super::stream_body::{StreamAnswer, StreamBody};
 use crate::courier::pipe::{PipeWriter, pipe};
-use crate::courier::{Cutter, Framing, Socket};
+use crate::courier::{Cutter, Ending, Framing, Socket, take_unread};
 use crate::gzip::Gzip;
 use bytes::Bytes;
 use http_body_util::{Either, Full};
+use hyper::header::{CACHE_CONTROL, HeaderValue};
 use hyper::{Response, StatusCode};
 use prometheus::IntGauge;
 use std::time::Duration;
@@ -96,35 +97,57 @@ impl Wire {
         taken.then_some(gzip)
     }
 
-    /// Writes a stream that ends with these blocks.
-    pub async fn come_back(&mut self, grant: &Grant, blocks: &[u8]) {
+    /// Writes a stream of these blocks, which is not complete, so that its client comes back; and closes. `chunked` as
+    /// in [`framing`](Wire::framing).
+    pub async fn come_back(mut self, grant: &Grant, chunked: bool, blocks: Vec<u8>) {
+        if let Wire::Stream(reply) = &mut self {
+            reply.open(blocks, false, grant);
+            reply.pipe.iter().for_each(|pipe| pipe.finish(&[], Ending::Incomplete));
+            return;
+        }
+        let mut bytes = head::stream(chunked, false, grant);
+        match chunked {
+            true => crate::frame::chunked(&mut bytes, &blocks),
+            false => bytes.extend_from_slice(&blocks),
+        }
+        self.write(&bytes).await;
+        // Without chunks the end is that of the session, which must not be told then.
+        self.close(chunked).await;
+    }
+
+    /// Closes by FIN. `notify`: TLS says first that no more comes.
+    async fn close(self, notify: bool) {
         match self {
-            Wire::Stream(reply) => {
-                let mut answer = Response::new(Either::Left(Full::new(blocks.to_vec().into())));
-                head::stream_headers(answer.headers_mut());
-                grant.apply(answer.headers_mut());
-                reply.send(answer);
+            Wire::Tcp(socket) => drop(socket.into_std().map(|mut socket| take_unread(&mut socket))),
+            Wire::Tls(mut tls) => {
+                if notify {
+                    let _ = timeout(HEAD_TIMEOUT, tls.shutdown()).await;
+                }
+                let (socket, _) = tls.into_inner();
+                drop(socket.into_std().map(|mut socket| take_unread(&mut socket)));
             }
-            _ => drop(self.write(&[head::stream(false, false, grant), blocks.to_vec()].concat()).await),
+            Wire::Stream(_) => {}
         }
     }
 
     /// Says that the stream has ended for good, and that is all.
-    pub async fn finished(&mut self, grant: &Grant) {
-        match self {
+    pub async fn finished(mut self, grant: &Grant) {
+        match &mut self {
             Wire::Stream(reply) => {
                 let mut answer = Response::new(Either::Left(Full::default()));
                 *answer.status_mut() = StatusCode::NO_CONTENT;
+                answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 grant.apply(answer.headers_mut());
                 reply.send(answer);
             }
             _ => drop(self.write(&head::finished(grant)).await),
         }
+        self.close(true).await;
     }
 
     /// Writes a whole answer.
-    pub async fn answer(&mut self, mut answer: Response<Full<Bytes>>, grant: &Grant) {
-        match self {
+    pub async fn answer(mut self, mut answer: Response<Full<Bytes>>, grant: &Grant) {
+        match &mut self {
             Wire::Stream(reply) => {
                 grant.apply(answer.headers_mut());
                 reply.send(answer.map(Either::Left));
@@ -134,6 +157,7 @@ impl Wire {
                 self.write(&bytes).await;
             }
         }
+        self.close(true).await;
     }
 
     async fn write(&mut self, bytes: &[u8]) -> bool {

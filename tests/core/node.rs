@@ -7,6 +7,7 @@ mod churn;
 mod compression;
 mod cors;
 mod drain;
+mod drain_begins;
 mod exact;
 mod fields;
 mod filter_envelope;

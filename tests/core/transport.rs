@@ -3,6 +3,7 @@
 mod certificates;
 mod commands;
 mod delivery;
+mod ends;
 mod proxy_header;
 mod streams;
 

@@ -117,8 +117,10 @@ impl Follower {
         loop {
             let piece = match timeout(silence, body.frame()).await {
                 Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
-                Ok(Some(Err(error))) => return End::broken(format!("connection lost: {}", deepest(&error))),
-                Ok(None) => return End::broken("the node ended the stream"),
+                Ok(Some(Err(error))) if !stream.is_dismissed() => {
+                    return End::broken(format!("connection lost: {}", deepest(&error)));
+                }
+                Ok(None | Some(Err(_))) => return End::broken("the node ended the stream"),
                 Err(_) => return End::broken(format!("nothing came for {silence:?}")),
             };
             let parsed = stream.push(&piece, &mut events);

@@ -29,6 +29,9 @@ pub struct EventStream {
     id: String,
     last_event_id: String,
     retry_ms: Option<u64>,
+    /// The lines of this block so far are `retry:` alone; `None`: there are none.
+    delays: Option<bool>,
+    dismissed: bool,
 }
 
 impl EventStream {
@@ -43,6 +46,8 @@ impl EventStream {
             id: last_event_id.to_owned(),
             last_event_id: last_event_id.to_owned(),
             retry_ms: None,
+            delays: None,
+            dismissed: false,
         }
     }
 
@@ -54,6 +59,11 @@ impl EventStream {
     /// The reconnect delay that the server asked for last.
     pub fn retry_ms(&self) -> Option<u64> {
         self.retry_ms
+    }
+
+    /// Whether a block of `retry:` alone came last, by which a node asks to come back. What then breaks off was ended.
+    pub fn is_dismissed(&self) -> bool {
+        self.dismissed
     }
 
     /// Takes the next piece; whole events are added to `events`.
@@ -70,7 +80,10 @@ impl EventStream {
                 return Err(TooLarge);
             }
             self.line.extend_from_slice(text);
-            let Some(end) = end else { break };
+            let Some(end) = end else {
+                self.dismissed = false;
+                break;
+            };
             self.after_cr = rest[end] == b'\r';
             rest = &rest[end + 1..];
             let line = std::mem::take(&mut self.line);
@@ -88,6 +101,8 @@ impl EventStream {
             return self.dispatch();
         }
         let line = String::from_utf8_lossy(line);
+        self.dismissed = false;
+        self.delays = Some(self.delays.unwrap_or(true) && line.starts_with("retry:"));
         let (field, value) = line.split_once(':').unwrap_or((&line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
@@ -108,6 +123,7 @@ impl EventStream {
     /// At an empty line. A block without data moves the last event id and nothing else.
     fn dispatch(&mut self) -> Option<Received> {
         self.last_event_id.clone_from(&self.id);
+        self.dismissed = self.delays.take().unwrap_or(false);
         let kind = std::mem::take(&mut self.kind);
         let mut data = std::mem::take(&mut self.data);
         // Ends in the line break of its last line, if there is any line.
@@ -171,6 +187,29 @@ mod tests {
             events(b"retry: 250\nid: 5-0\n\nretry: 1s\n\nevent: e\ndata: x\n\nid: 6-0\ndata: y\n");
         assert_eq!((events.len(), last.as_str(), retry), (1, "5-0", Some(250)));
         assert_eq!(events[0], received("5-0", "e", "x"));
+    }
+
+    #[test]
+    fn a_delay_alone_at_the_end_is_the_invitation_to_come_back() {
+        let dismissed = |text: &str| {
+            let mut stream = EventStream::new("");
+            stream.push(text.as_bytes(), &mut Vec::new()).unwrap();
+            stream.is_dismissed()
+        };
+        for text in ["retry: 1\n\n", "data: x\n\nretry: 1\n\n", ":\n\nretry: 1\r\n\r\n"] {
+            assert!(dismissed(text), "{text:?}");
+        }
+        for text in [
+            "",
+            "\n",
+            "retry: 1\n",
+            "retry: 1\n\n:",
+            "retry: 1\n\n:\n\n",
+            "retry: 1\nid: 1\n\n",
+            "retry: 1\n\nid: 1\n\n",
+        ] {
+            assert!(!dismissed(text), "{text:?}");
+        }
     }
 
     #[test]

@@ -23,6 +23,11 @@ fn by_all(node: &Node, target: &str, token: &str) -> Vec<(&'static str, Stream)>
     ]
 }
 
+/// How a stream ends that is to come back: HTTP/1.0 knows one end only.
+fn cut_short(carrier: &str) -> End {
+    if carrier == "HTTP/1.0" { End::Whole } else { End::Incomplete }
+}
+
 #[test]
 fn every_stream_ends_with_its_token() {
     let folder = Folder::new();
@@ -35,7 +40,7 @@ fn every_stream_ends_with_its_token() {
         let (end, messages) = stream.finish();
         let events: Vec<&str> = messages.iter().map(|message| message.event.as_str()).collect();
         assert_eq!(events, ["fantail.expiring", "fantail.expired"], "{carrier}");
-        assert_eq!(end, End::Whole, "{carrier}");
+        assert_eq!(end, cut_short(carrier), "{carrier}");
         assert!(now() >= exp && !stream.last_event_id().is_empty(), "{carrier}");
     }
     node.metric_becomes("fantail_connections_closed_total{reason=\"expired\"}", 10.0);
@@ -52,7 +57,7 @@ fn every_stream_ends_by_a_revocation() {
     for (carrier, stream) in &mut streams {
         let (end, messages) = stream.finish();
         let events: Vec<&str> = messages.iter().map(|message| message.event.as_str()).collect();
-        assert_eq!((end, &events[..]), (End::Whole, &["fantail.revoked"][..]), "{carrier}");
+        assert_eq!((end, &events[..]), (cut_short(carrier), &["fantail.revoked"][..]), "{carrier}");
     }
     node.metric_becomes("fantail_connections_closed_total{reason=\"revoked\"}", 5.0);
 }

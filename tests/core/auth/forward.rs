@@ -66,7 +66,7 @@ fn its_answers_grant_narrow_end_and_refuse() {
     web.answers(200, "application/json", &format!("{{\"expires\":{exp},\"limits\":{{\"channels\":1}}}}"));
     node.get("/events?channels=a,b").problem(400, "too_many_channels");
     let (end, messages) = node.subscribe("/events/a").finish();
-    assert_eq!((end, messages.last().map(|m| m.event.as_str())), (End::Whole, Some("fantail.expired")));
+    assert_eq!((end, messages.last().map(|m| m.event.as_str())), (End::Incomplete, Some("fantail.expired")));
     assert!(crate::support::jwt::now() >= exp);
 }
 

@@ -129,7 +129,7 @@ fn a_stream_ends_with_its_token_is_told_before_and_a_fresh_one_goes_on() {
         let (end, messages) = stream.finish();
         assert!(now() >= exp, "not before its time");
         let events: Vec<&str> = messages.iter().map(|message| message.event.as_str()).collect();
-        assert_eq!((end, &events[..]), (End::Whole, &["fantail.expired"][..]));
+        assert_eq!((end, &events[..]), (End::Incomplete, &["fantail.expired"][..]));
         assert!(String::from_utf8_lossy(&stream.raw).matches("retry: ").count() == 2, "it is told when to come back");
     }
     node.metric_becomes("fantail_connections_closed_total{reason=\"expired\"}", 2.0);

@@ -43,7 +43,7 @@ fn every_kind_of_subscriber_reads_what_the_plain_one_reads() {
 }
 
 #[test]
-fn every_way_to_end_is_a_whole_stream_with_its_checksum() {
+fn the_last_event_ends_a_whole_stream_with_its_checksum_and_a_drain_an_incomplete_one() {
     let redis = Redis::start();
     let mut node = Node::on(&redis, &["--compress", "on", "--drain", "500ms", "--heartbeat", "1s"]);
     let mut finished = packed(&node, "/events/job");
@@ -64,7 +64,7 @@ fn every_way_to_end_is_a_whole_stream_with_its_checksum() {
         let (end, messages) = stream.finish();
         (end, messages.len())
     });
-    assert_eq!(ends, [(End::Whole, 2), (End::Whole, 2), (End::Whole, 0)]);
+    assert_eq!(ends, [(End::Incomplete, 2), (End::Incomplete, 2), (End::Incomplete, 0)]);
     assert_eq!(node.wait(), Some(0));
 }
 

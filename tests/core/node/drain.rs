@@ -42,7 +42,7 @@ fn subscribers_are_ended_evenly_each_with_its_own_delay_and_the_exit_code_is_0()
     let delays: std::collections::HashSet<u64> = ends.iter().map(|end| end.4).collect();
     assert!(delays.len() > 20 && delays.iter().all(|delay| (100..=900).contains(delay)), "{delays:?}");
     for (_, end, messages, delays, ..) in &ends {
-        assert_eq!((*end, messages.len(), *delays), (End::Whole, 1, 2));
+        assert_eq!((*end, messages.len(), *delays), (End::Incomplete, 1, 2));
     }
     let mut times: Vec<Duration> = ends.iter().map(|end| end.0).collect();
     times.sort();
@@ -70,7 +70,7 @@ fn a_draining_node_is_not_ready_but_alive_and_goes_on_for_the_delay() {
     node.publish("/events/a", "1");
     for stream in [&mut early, &mut late] {
         let (end, messages) = stream.finish();
-        assert_eq!((end, messages.len()), (End::Whole, 1));
+        assert_eq!((end, messages.len()), (End::Incomplete, 1));
     }
     assert_eq!(node.wait(), Some(0));
 }
@@ -84,7 +84,7 @@ fn a_second_signal_hurries() {
         node.logs(&["draining"]);
         assert!(node.runs());
         node.signal(Signal::TERM);
-        streams.iter_mut().for_each(|stream| assert_eq!(stream.finish(), (End::Whole, vec![])));
+        streams.iter_mut().for_each(|stream| assert_eq!(stream.finish(), (End::Incomplete, vec![])));
         assert_eq!(node.wait(), Some(0));
         node.logs(&["hurrying"]);
     }
@@ -100,7 +100,7 @@ fn nobody_is_accepted_after_the_delay() {
     // The operators' pages are there to the end.
     assert_eq!(node.page("/livez").head.status, 200);
     stream.finish();
-    others.iter_mut().for_each(|stream| assert_eq!(stream.finish().0, End::Whole));
+    others.iter_mut().for_each(|stream| assert_eq!(stream.finish().0, End::Incomplete));
     assert_eq!(node.wait(), Some(0));
 }
 

@@ -201,6 +201,6 @@ fn held_subscribers_leave_and_drain_like_others() {
     drop(held(&node, "/events?channels=b,c", ""));
     node.metric_becomes("fantail_connections", 1.0);
     node.signal(Signal::TERM);
-    assert_eq!(stays.finish(), (End::Whole, vec![]));
+    assert_eq!(stays.finish(), (End::Incomplete, vec![]));
     assert_eq!(node.wait(), Some(0));
 }

@@ -23,7 +23,7 @@ fn idle_subscribers_are_ended_and_busy_ones_are_not() {
         std::thread::sleep(Duration::from_millis(100));
     }
     let beginning = idle.parser.retry();
-    assert_eq!(idle.finish(), (End::Whole, vec![]));
+    assert_eq!(idle.finish(), (End::Incomplete, vec![]));
     assert!(idle.parser.retry().is_some() && beginning.is_some());
     assert!(String::from_utf8_lossy(&idle.raw).matches("retry: ").count() == 2, "a delay of its own at the end");
     node.metric_becomes(&closed("idle"), 1.0);
@@ -41,7 +41,7 @@ fn old_subscribers_are_ended_give_or_take_a_fifth() {
     for stream in &mut streams {
         let (end, messages) = stream.finish();
         ages.push(begin.elapsed());
-        assert_eq!((end, messages.len(), messages[0].data.as_str()), (End::Whole, 1, "1"));
+        assert_eq!((end, messages.len(), messages[0].data.as_str()), (End::Incomplete, 1, "1"));
         assert!(String::from_utf8_lossy(&stream.raw).matches("retry: ").count() == 2);
     }
     let last = ages.last().expect("twenty");

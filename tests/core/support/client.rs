@@ -209,6 +209,16 @@ impl Connection {
         Ok(Some(std::mem::take(&mut self.buffer)))
     }
 
+    /// The code that an HTTP/2 answer was reset with.
+    pub fn reset(&self) -> Option<u32> {
+        self.http2.as_ref()?.streams.get(&FIRST)?.reset
+    }
+
+    /// Whether nothing is there that nobody has taken.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     /// Whether the node has closed the connection, in whatever way, and sends nothing more before that.
     pub fn is_closed(&mut self) -> bool {
         matches!(self.more(), Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
@@ -268,7 +278,12 @@ impl Connection {
             return Ok(());
         }
         let mut bytes = [0u8; 16 << 10];
-        match self.raw.read(&mut bytes)? {
+        // rustls gives a FIN without close_notify the kind that a whole end has here.
+        let torn = |error: std::io::Error| match error.kind() {
+            ErrorKind::UnexpectedEof => ErrorKind::ConnectionAborted.into(),
+            _ => error,
+        };
+        match self.raw.read(&mut bytes).map_err(torn)? {
             0 => Err(ErrorKind::UnexpectedEof.into()),
             n => {
                 self.buffer.extend_from_slice(&bytes[..n]);

@@ -17,6 +17,8 @@ pub const CONTINUATION: u8 = 9;
 pub const END_STREAM: u8 = 1;
 pub const ACK: u8 = 1;
 pub const END_HEADERS: u8 = 4;
+/// Of RST_STREAM and GOAWAY (RFC 9113, section 7).
+pub const INTERNAL_ERROR: u32 = 2;
 
 /// One frame.
 #[derive(Clone, Debug)]

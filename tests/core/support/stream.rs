@@ -2,6 +2,7 @@
 
 use super::client::{Connection, Head};
 use super::event_stream::{Message, Parser};
+use super::http2::INTERNAL_ERROR;
 use super::node::PATIENCE;
 use flate2::write::GzDecoder;
 use std::collections::VecDeque;
@@ -14,6 +15,9 @@ use std::time::Instant;
 pub enum End {
     /// With the last chunk, or, unchunked, with FIN.
     Whole,
+    /// Between two events, so that nobody takes it for all of it: chunked with FIN and without the last chunk, on
+    /// HTTP/2 with INTERNAL_ERROR.
+    Incomplete,
     /// In any other way.
     Cut,
 }
@@ -181,7 +185,22 @@ impl Stream {
             Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
                 panic!("nothing comes any more, after: {}", String::from_utf8_lossy(&self.raw))
             }
-            Err(_) => self.end = Some(End::Cut),
+            Err(error) => self.end = Some(self.torn(&error)),
         }
+    }
+
+    /// Which end without an end it was.
+    fn torn(&mut self, error: &std::io::Error) -> End {
+        let between = self.raw.ends_with(b"\n\n") && self.connection.is_empty();
+        let announced = match self.connection.reset() {
+            Some(code) => code == INTERNAL_ERROR,
+            None => self.head.is_chunked() && error.kind() == std::io::ErrorKind::UnexpectedEof,
+        };
+        if !between || !announced {
+            return End::Cut;
+        }
+        // Whoever unpacks it knows, too.
+        assert!(self.gzip.iter_mut().all(|gzip| gzip.try_finish().is_err()), "no whole gzip stream");
+        End::Incomplete
     }
 }

@@ -1,6 +1,7 @@
 //! Delivery on every way: order, resume, several channels, filters, slow readers, and each kind of end.
 
 use super::{Site, WAYS, Way};
+use crate::support::http2::INTERNAL_ERROR;
 use crate::support::stream::{End, Stream};
 use rustix::process::Signal;
 use std::ops::Range;
@@ -40,7 +41,7 @@ fn events_come_in_order_and_a_reconnect_by_any_way_goes_on_where_another_was() {
     let mut streams = WAYS.map(|way| site.subscribe(way, "/events/a").begun());
     for stream in &streams {
         assert_eq!(stream.head.header("content-type"), Some("text/event-stream"));
-        assert_eq!(stream.head.header("cache-control"), Some("no-cache, no-transform"));
+        assert_eq!(stream.head.header("cache-control"), Some("no-cache, no-store, no-transform"));
         assert_eq!(stream.head.header("x-accel-buffering"), Some("no"));
     }
     let fresh = streams[0].last_event_id();
@@ -132,6 +133,9 @@ fn a_reader_that_takes_nothing_is_evicted_and_resumes_by_id() {
     for (mut stream, way) in stalled.into_iter().zip(WAYS) {
         let (end, messages) = stream.finish();
         assert_eq!(end, End::Cut, "{way:?}");
+        if stream.head.version == "HTTP/2" {
+            assert_eq!(stream.connection.reset(), Some(INTERNAL_ERROR), "{way:?}");
+        }
         let got = messages.len() as u64;
         assert!(got < 1000, "{way:?}");
         let mut resumed = site.resume(way, "/events/a", &stream.last_event_id());
@@ -144,7 +148,7 @@ fn heartbeats_then_the_maximum_age_with_a_delay() {
     let site = Site::start("age", &["--heartbeat", "1s", "--max-age", "4s"]);
     let mut streams = WAYS.map(|way| site.subscribe(way, "/events/a").begun());
     for (stream, way) in streams.iter_mut().zip(WAYS) {
-        assert_eq!(stream.finish(), (End::Whole, vec![]), "{way:?}");
+        assert_eq!(stream.finish(), (End::Incomplete, vec![]), "{way:?}");
         let raw = String::from_utf8_lossy(&stream.raw);
         assert!(raw.contains("\n:\n\n"), "{way:?}: {raw}");
         assert_eq!(raw.matches("retry: ").count(), 2, "{way:?}: {raw}");
@@ -163,6 +167,7 @@ fn the_last_event_ends_the_stream_and_a_reconnect_gets_204() {
         assert_eq!((end, messages.len()), (End::Whole, 4), "{way:?}");
         let answer = site.connect(way).ask("GET", "/events/job", &[("Last-Event-ID", &last)], b"");
         assert_eq!((answer.head.status, answer.body.len()), (204, 0), "{way:?}");
+        assert_eq!(answer.head.header("cache-control"), Some("no-store"), "{way:?}: it is this client's alone");
     }
 }
 
@@ -201,7 +206,7 @@ fn held_subscribers_are_joined_when_redis_is_back() {
 }
 
 #[test]
-fn a_drain_ends_every_stream_whole() {
+fn a_drain_ends_every_stream_between_two_events_and_as_an_incomplete_one() {
     let mut site = Site::start("drain", &["--drain", "1s"]);
     let mut streams = WAYS.map(|way| site.subscribe(way, "/events/a").begun());
     add(&site, "a", 0..5);
@@ -209,7 +214,7 @@ fn a_drain_ends_every_stream_whole() {
     site.plain.signal(Signal::TERM);
     site.secure.signal(Signal::TERM);
     for (stream, way) in streams.iter_mut().zip(WAYS) {
-        assert_eq!(stream.finish(), (End::Whole, vec![]), "{way:?}");
+        assert_eq!(stream.finish(), (End::Incomplete, vec![]), "{way:?}");
         let raw = String::from_utf8_lossy(&stream.raw);
         assert_eq!(raw.matches("retry: ").count(), 2, "{way:?}: {raw}");
     }

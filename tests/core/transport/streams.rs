@@ -2,7 +2,7 @@
 
 use crate::support::client::Connection;
 use crate::support::event_stream::Parser;
-use crate::support::http2::{GOAWAY, Http2, RST_STREAM, window};
+use crate::support::http2::{GOAWAY, Http2, INTERNAL_ERROR, RST_STREAM, window};
 use crate::support::node::{Node, PATIENCE, eventually};
 use crate::support::raw::Raw;
 use rustix::process::Signal;
@@ -117,6 +117,7 @@ fn a_stream_that_is_not_read_holds_little_and_its_neighbours_nothing_back() {
     assert!(tabs.http2.streams[&unread].body.len() <= 65_535, "no more than its window");
     // It is ended alone, the connection and its neighbour go on.
     tabs.until("a reset", |http2| http2.streams[&unread].reset.is_some());
+    assert_eq!(tabs.http2.streams[&unread].reset, Some(INTERNAL_ERROR), "CANCEL is an end without an error to some");
     node.metric_becomes("fantail_connections_closed_total{reason=\"stalled\"}", 1.0);
     node.metric_becomes("fantail_http2_streams", 1.0);
     node.publish("/events/a", "last");
@@ -134,9 +135,10 @@ fn a_drain_says_goaway_and_ends_the_open_streams() {
     node.publish("/events/a", "1");
     node.signal(Signal::TERM);
     tabs.until("GOAWAY", |http2| http2.goaway.is_some_and(|(_, code)| code == 0));
-    tabs.until("the streams' ends", |http2| streams.iter().all(|stream| http2.streams[stream].ended));
+    tabs.until("the streams' ends", |http2| streams.iter().all(|stream| http2.streams[stream].reset.is_some()));
     for stream in &streams {
         assert_eq!(tabs.data(*stream), ["1"]);
+        assert_eq!(tabs.http2.streams[stream].reset, Some(INTERNAL_ERROR), "who invites back is not through");
         let body = String::from_utf8_lossy(&tabs.http2.streams[stream].body).into_owned();
         assert_eq!(body.matches("retry: ").count(), 2, "{body}");
     }
