@@ -92,10 +92,18 @@ pub struct Serve {
     #[arg(long, env = "FANTAIL_TAIL_BYTES", default_value = "64MiB", value_name = "BYTES")]
     #[arg(value_parser = bytes(1 << 20..=1 << 40))]
     pub tail_bytes: usize,
-    /// Events of history per channel that one subscription gets at most; 1 to 10000000.
-    #[arg(long, env = "FANTAIL_REPLAY_LIMIT", default_value = "100000", value_name = "N")]
+    /// Entries of history per second that the node reads for subscribers behind the tail, up to 100000000; 0: no limit.
+    #[arg(long, env = "FANTAIL_REPLAY_RATE", default_value = "100000", value_name = "N")]
+    #[arg(value_parser = number(0..=100_000_000_u32))]
+    pub replay_rate: u32,
+    /// Memory for history on its way to subscribers behind the tail, in bytes; 1MiB to 1024GiB.
+    #[arg(long, env = "FANTAIL_REPLAY_BYTES", default_value = "32MiB", value_name = "BYTES")]
+    #[arg(value_parser = bytes(1 << 20..=1 << 40))]
+    pub replay_bytes: usize,
+    /// Without effect: history is never cut short any more, but paced.
+    #[arg(long, env = "FANTAIL_REPLAY_LIMIT", value_name = "N")]
     #[arg(value_parser = number(1..=10_000_000_usize))]
-    pub replay_limit: usize,
+    pub replay_limit: Option<usize>,
     /// What a full node answers: reject with 503, after which a browser gives up for good, or 200 with a long retry.
     #[arg(long, env = "FANTAIL_WHEN_FULL", default_value = "reject", value_enum, ignore_case = true)]
     pub when_full: WhenFull,

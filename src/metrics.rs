@@ -54,6 +54,9 @@ pub struct Metrics {
     pub gaps: IntCounterVec,
     pub catch_ups: IntCounter,
     pub catch_ups_waiting: IntGauge,
+    pub replay_entries: IntCounter,
+    pub replay_bytes: IntGauge,
+    pub replay_waits: IntCounterVec,
     pub joins_waiting: IntGauge,
     pub backplane_up: IntGauge,
     pub backplane_shards_down: IntGauge,
@@ -151,6 +154,15 @@ impl Metrics {
             catch_ups: r.counter("fantail_catch_ups_total", "Pages of history read for subscribers behind the tail."),
             catch_ups_waiting: r
                 .gauge("fantail_catch_ups_waiting", "Subscribers behind the tail that wait for a page of history."),
+            replay_entries: r
+                .counter("fantail_replay_entries_total", "Entries of history read for subscribers behind the tail."),
+            replay_bytes: r
+                .gauge("fantail_replay_bytes", "Bytes of history on its way to subscribers behind the tail."),
+            replay_waits: r.counters(
+                "fantail_replay_waits_total",
+                "Times that a page of history had to wait, by limit: --replay-rate or --replay-bytes.",
+                "limit",
+            ),
             joins_waiting: r.gauge("fantail_joins_waiting", "Joins that wait for a channel's position."),
             backplane_up: r.gauge("fantail_backplane_up", "Whether the backplane can be read (1) or not (0)."),
             backplane_shards_down: r.gauge(
@@ -267,6 +279,7 @@ impl Metrics {
         };
         create(&self.resumes, &Outcome::ALL.map(Outcome::label));
         create(&self.gaps, &GapReason::ALL.map(GapReason::label));
+        create(&self.replay_waits, &["rate", "bytes"]);
         create(&self.connections_closed, &Reason::ALL.map(Reason::label));
         create(&self.connections_refused, &Code::ALL.map(Code::as_str));
         create(

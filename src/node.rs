@@ -18,7 +18,7 @@ use crate::http::publish::{Allowed, Publisher};
 use crate::http::tls::Tls;
 use crate::http::tls::certificate::CertificateError;
 use crate::hub::follower::Follower;
-use crate::hub::{self, Hub, Idle, catch_up};
+use crate::hub::{self, Hub, Idle, desk};
 use crate::limits::{
     Caps, Limits, RESERVED_DESCRIPTORS, Rate, connection_limit, make_room_for_files, raise_descriptor_limit,
 };
@@ -127,6 +127,9 @@ impl Node {
         backplane: Arc<dyn Backplane>,
         backplane_runtime: Runtime,
     ) -> Result<Node, StartError> {
+        if settings.replay_limit.is_some() {
+            warn!("--replay-limit has no effect any more: history is paced by --replay-rate, and never cut short");
+        }
         let descriptors = raise_descriptor_limit();
         let connections = connection_limit(settings.max_connections, descriptors);
         make_room_for_files(descriptors.min(connections as u64 + RESERVED_DESCRIPTORS));
@@ -154,11 +157,12 @@ impl Node {
         let idle = Arc::new(Idle::default());
         let idlers = Couriers::prepare(courier_count(settings.couriers))?;
         let (requests, follower_requests) = mpsc::unbounded_channel();
-        let (desk, desk_requests) = mpsc::unbounded_channel();
+        let (to_desk, at_desk) = mpsc::unbounded_channel();
         let hub = Arc::new(Hub::new(
             hub::Settings {
                 tail_bytes: settings.tail_bytes,
-                replay_limit: settings.replay_limit,
+                replay_rate: settings.replay_rate,
+                replay_bytes: settings.replay_bytes,
                 max_channel_subscribers: settings.max_channel_subscribers,
                 deliveries,
             },
@@ -178,7 +182,7 @@ impl Node {
             metrics: metrics.clone(),
             limits: limits.clone(),
             idle,
-            desk,
+            desk: to_desk,
             clock_offset_ms: clock_offset_ms.clone(),
         })?;
 
@@ -240,7 +244,7 @@ impl Node {
         let tell = couriers.clone();
         let tell = move |order| tell.disconnect(&order);
         runtime.spawn(control::follow(backplane.clone(), auth.revocations.clone(), metrics.clone(), tell));
-        runtime.spawn(catch_up::run(hub.clone(), couriers, desk_requests));
+        runtime.spawn(desk::run(hub.clone(), couriers, at_desk));
         runtime.spawn(roster.run(entrance(&context.settings, &listen)));
         runtime.spawn(tidy(hub.clone()));
         if context.settings.demo {

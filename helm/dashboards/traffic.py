@@ -164,6 +164,13 @@ def delivery():
         (rate("fantail_catch_ups_total"), "{{instance}}"),
     )
     board.graph(
+        "History replayed",
+        "short",
+        "Entries read per second for those behind, and how often a page waited at --replay-rate or --replay-bytes.",
+        (rate("fantail_replay_entries_total"), "{{instance}}: entries"),
+        (rate("fantail_replay_waits_total", by="limit"), "waits for {{limit}}"),
+    )
+    board.graph(
         "Waiting for Redis",
         "short",
         "Subscribers behind the tail that wait for a page of history, and joins that wait for a channel's position.",
@@ -175,6 +182,13 @@ def delivery():
         "bytes",
         "The newest frames, kept for those who are behind or come back.",
         (metric("fantail_tail_bytes"), "{{instance}}"),
+        stack=True,
+    )
+    board.graph(
+        "Memory of replays",
+        "bytes",
+        "History on its way to subscribers behind the tail, --replay-bytes at most.",
+        (metric("fantail_replay_bytes"), "{{instance}}"),
         stack=True,
     )
     board.graph(

@@ -5,9 +5,9 @@ use super::deliver::{WRITE_BYTES, Wrote};
 use super::mirror::Mirror;
 use super::post::{CatchUp, Framing, Page, Terms};
 use super::run::Courier;
-use super::subscriber::{Arrival, Behind, Composed, Leg, Plain, Rest, Route};
+use super::subscriber::{Behind, Composed, Leg, Plain, Rest, Route};
 use crate::cursor::{Place, name_hash, write_cursor, write_position};
-use crate::frame::{Frame, Standing};
+use crate::frame::{Frame, Standing, following};
 use crate::gzip::Gzip;
 use std::io::{self, Write};
 use std::sync::{Arc, Weak};
@@ -115,12 +115,18 @@ impl Courier {
         let blocked = subscriber.blocked;
         let Route::Composed(composed) = &mut subscriber.route else { return };
         let Some(behind) = composed.behind(leg as usize) else { return };
-        behind.asked = None;
-        behind.given = behind.given.saturating_add(page.frames.len() as u32);
-        behind.page = page.frames.into();
-        behind.arrived = Some(Arrival { standing: page.standing, at: page.at });
+        behind.take(page);
         if !blocked && self.flow(key, None) {
             self.settle(key);
+        }
+    }
+
+    /// Gives back the pages of those whose sockets are full: they cannot use them now, and others could.
+    pub fn give_pages_back(&mut self) {
+        for (_, subscriber) in self.subscribers.iter_mut().filter(|(_, subscriber)| subscriber.blocked) {
+            let Route::Composed(composed) = &mut subscriber.route else { continue };
+            let behind = composed.rest.iter_mut().flat_map(|rest| &mut rest.behind);
+            behind.for_each(|(_, behind)| behind.give_back());
         }
     }
 
@@ -254,10 +260,15 @@ fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror) -> Ne
     }
     if known_behind && let Some(behind) = composed.behind(index) {
         if let Some(frame) = behind.page.pop_front() {
+            if frame.is_event() {
+                behind.fresh = false;
+                let leg = &mut composed.legs[index];
+                leg.stand(Standing { position: frame.position, due: following(leg.due), entry: true });
+            }
             return Next::Frame(frame);
         }
         if let Some(arrival) = behind.arrived.take() {
-            behind.fresh = false;
+            (behind.fresh, behind.ration) = (false, None);
             let leg = &mut composed.legs[index];
             leg.stand(arrival.standing);
             if let Some(at) = arrival.at {

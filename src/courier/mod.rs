@@ -113,6 +113,13 @@ impl Couriers {
         self.posts[courier].send(letter);
     }
 
+    /// Has pages of history given back that wait for full sockets.
+    pub fn give_pages_back(&self) {
+        for post in self.posts.iter() {
+            post.send(Letter::GivePagesBack);
+        }
+    }
+
     /// Ends all whom an order concerns. They must be in [`Revocations`] already, for those on their way here.
     pub fn disconnect(&self, order: &Arc<Disconnect>) {
         for post in self.posts.iter() {

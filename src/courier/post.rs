@@ -9,6 +9,7 @@ use crate::cursor::Form;
 use crate::frame::{Frame, Standing};
 use crate::gzip::Gzip;
 use crate::hub::feed::Feed;
+use crate::hub::replay::Ration;
 use crate::subscription::Filter;
 use mio::Waker;
 use parking_lot::Mutex;
@@ -45,6 +46,8 @@ pub enum Letter {
     Dismiss { ticket: u64 },
     /// History that a leg behind the tail asked for.
     Page { key: u32, serial: u32, leg: u16, page: Page },
+    /// Others wait for the memory that pages take: give back those that wait for their sockets.
+    GivePagesBack,
     /// End all whom this order concerns.
     Disconnect(Arc<Disconnect>),
     /// A pipe that was full has room again.
@@ -127,6 +130,8 @@ pub struct Page {
     pub standing: Standing,
     /// Where the leg then goes on in the log; `None`: there is more history.
     pub at: Option<u64>,
+    /// The memory that the frames take; `None` where they take none.
+    pub ration: Option<Arc<Ration>>,
 }
 
 /// A leg behind the tail asks for history.
@@ -139,7 +144,7 @@ pub struct CatchUp {
     pub standing: Standing,
     /// Nothing is owed yet: it begins with whatever comes.
     pub fresh: bool,
-    /// Events of history that it was given already.
+    /// Events of history that it was given since it fell behind.
     pub given: u32,
     /// Dead once the leg has gone.
     pub here: Weak<()>,

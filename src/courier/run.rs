@@ -172,6 +172,7 @@ impl Courier {
                 }
             }
             Letter::Page { key, serial, leg, page } => self.turn_page(key, serial, leg, page),
+            Letter::GivePagesBack => self.give_pages_back(),
             Letter::Disconnect(order) => self.disconnect(&order),
             Letter::Room { key, serial } if self.is(key, serial) => self.writable(key),
             Letter::Deserted { key, serial } if self.is(key, serial) => self.dead.push((key, Reason::Client)),

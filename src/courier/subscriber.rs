@@ -1,11 +1,12 @@
 //! What a courier keeps of a subscriber: a few dozen bytes for one channel, a box for several.
 
-use super::post::{Framing, Terms};
+use super::post::{Framing, Page, Terms};
 use super::socket::Socket;
 use crate::channel::Channel;
 use crate::frame::{Frame, Rank, Standing};
 use crate::gzip::Gzip;
 use crate::hub::feed::Feed;
+use crate::hub::replay::Ration;
 use crate::position::Position;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -99,6 +100,10 @@ pub struct Behind {
     /// A request is on its way; it is given up when this goes.
     pub asked: Option<Arc<()>>,
     pub page: VecDeque<Arc<Frame>>,
+    /// The memory that the page takes.
+    pub ration: Option<Arc<Ration>>,
+    /// A gap was in the page: where the leg stands behind that is known only at its end.
+    pub gap: bool,
     /// After this page.
     pub arrived: Option<Arrival>,
     /// Nothing is owed yet: it begins with its first page.
@@ -131,6 +136,25 @@ impl Leg {
 
     pub fn stand(&mut self, standing: Standing) {
         Standing { position: self.position, due: self.due, entry: self.entry } = standing;
+    }
+}
+
+impl Behind {
+    /// Takes a page.
+    pub fn take(&mut self, page: Page) {
+        self.asked = None;
+        self.given = self.given.saturating_add(page.frames.len() as u32);
+        self.gap = page.frames.iter().any(|frame| !frame.is_event());
+        self.page = page.frames.into();
+        self.ration = page.ration;
+        self.arrived = Some(Arrival { standing: page.standing, at: page.at });
+    }
+
+    /// Gives the rest of a page back, to be read again when it is needed.
+    pub fn give_back(&mut self) {
+        if !self.gap && !self.page.is_empty() {
+            (self.page, self.ration, self.arrived) = (VecDeque::new(), None, None);
+        }
     }
 }
 

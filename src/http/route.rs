@@ -28,6 +28,8 @@ type Answer = Response<FullBody<Bytes>>;
 
 /// Methods of `/events` and `/events/{channel}`.
 const ALLOW: &str = "GET, HEAD, POST, OPTIONS";
+/// The greatest `tail`: where it begins is found by reading all of it once, before the first event is sent.
+const MOST_TAIL: usize = 100_000;
 
 /// A subscription that has a place on this node.
 pub struct Admitted {
@@ -165,8 +167,7 @@ async fn publish(request: Request<Incoming>, peer: IpAddr, context: &Context) ->
 }
 
 fn parse(request: &Request<Incoming>, channel: Option<&str>, context: &Context) -> Result<Subscription, Problem> {
-    let limits =
-        Limits { max_channels: context.settings.max_channels_per_connection, max_tail: context.settings.replay_limit };
+    let limits = Limits { max_channels: context.settings.max_channels_per_connection, max_tail: MOST_TAIL };
     let last_event_id = request.headers().get("last-event-id").map(HeaderValue::as_bytes);
     let query = request.uri().query().unwrap_or_default();
     Subscription::parse(channel, query, last_event_id, &limits, context.now_ms())

@@ -1,178 +1,107 @@
-//! Catching up: history for legs that are behind the tail, a page at a time, until the tail covers them.
-//!
-//! A leg has at most one request on its way and one page in memory, so what a slow reader costs is bounded. A bounded
-//! number of requests is worked on; the others wait for their turn, for the backplane, or out of a refusal, and are
-//! forgotten once their subscriber has left.
+//! Catching up: history for legs that are behind the tail, a page at a time, until the tail covers them. Whose turn it is
+//! is the [`desk`](super::desk)'s business.
 
 use super::Hub;
 use super::feed::Feed;
 use super::fresh::Frames;
 use super::join::encode;
 use super::log::Gone;
+use super::replay::Ration;
 use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
-use crate::backplane::{Ask, BackplaneError, Examined, Link, Span, Toward};
-use crate::courier::{CatchUp, Couriers, Letter, Page};
+use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, Toward};
+use crate::courier::{CatchUp, Page};
 use crate::frame::{Frame, Gap, GapReason, Standing, due_after};
 use crate::position::Position;
-use crate::telemetry::Seldom;
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
-use tracing::{debug, info, warn};
+use std::time::Instant;
+use tracing::info;
 
 /// Entries of one page.
 const PAGE: usize = 256;
+/// Entries of a leg's first page; each is twice as large as the one before, until it is known what they weigh.
+const FIRST_PAGE: usize = 16;
 /// What one page should weigh at most.
 const PAGE_BYTES: usize = 256 << 10;
-/// Requests that are worked on at once: more than there are reads, as many need none of their own.
-const AT_ONCE: usize = 128;
-/// Between tries of a request while its part of the backplane is down, and at most after refusals.
-const PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Between two log lines about refusals.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
+/// What an event takes in memory beside its bytes.
+const FRAME_OVERHEAD: usize = size_of::<Frame>() + 64;
 
-/// A request on its way.
-struct Wish {
-    request: CatchUp,
-    /// Refusals so far.
-    refused: u32,
-}
-
-type Answer = (Wish, Result<Page, BackplaneError>);
-
-/// What is waited for and what is worked on.
-struct Desk {
+/// What a page may cost, taken ahead of its read. What was not read is given back when it goes.
+pub struct Allowance {
     hub: Arc<Hub>,
-    couriers: Couriers,
-    due: VecDeque<Wish>,
-    later: Vec<(Instant, Wish)>,
-    work: JoinSet<Answer>,
-    complained: Seldom,
+    /// Entries to ask for.
+    count: usize,
+    /// Of these what was not read yet.
+    left: usize,
+    /// Until a page has it.
+    ration: Option<Ration>,
 }
 
-/// Answers couriers' requests until they end.
-pub async fn run(hub: Arc<Hub>, couriers: Couriers, mut requests: mpsc::UnboundedReceiver<CatchUp>) {
-    let mut link = hub.backplane.link();
-    let (due, later, work, complained) = (VecDeque::new(), Vec::new(), JoinSet::new(), Seldom::new(COMPLAIN_EVERY));
-    let mut desk = Desk { hub, couriers, due, later, work, complained };
-    let mut tick = interval(PAUSE);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        desk.start();
-        tokio::select! {
-            request = requests.recv() => match request {
-                Some(request) => desk.due.push_back(Wish { request, refused: 0 }),
-                None => return,
-            },
-            Some(answer) = desk.work.join_next() => if let Ok(answer) = answer {
-                desk.finish(answer);
-            },
-            up = came_up(&mut link), if !desk.later.is_empty() => desk.wake(up),
-            _ = tick.tick(), if !desk.later.is_empty() => desk.wake(false),
-        }
+impl Allowance {
+    pub fn new(hub: Arc<Hub>, count: usize, ration: Ration) -> Allowance {
+        Allowance { hub, count, left: count, ration: Some(ration) }
     }
-}
 
-/// Waits for a change of the link; whether it is up now. Never ends where the backplane has gone.
-async fn came_up(link: &mut watch::Receiver<Link>) -> bool {
-    if link.changed().await.is_err() {
-        std::future::pending::<()>().await;
-    }
-    *link.borrow_and_update() == Link::Up
-}
-
-impl Desk {
-    fn start(&mut self) {
-        while self.work.len() < AT_ONCE
-            && let Some(wish) = self.due.pop_front()
+    /// So much was read; what it takes as long as somebody has it.
+    fn spend(&mut self, feed: &Feed, frames: &[Arc<Frame>]) -> Arc<Ration> {
+        let sizes = || frames.iter().map(|frame| frame.chunk().len());
         {
-            if wish.request.is_gone() {
-                continue;
-            }
-            let hub = self.hub.clone();
-            self.work.spawn(async move {
-                let page = hub.page(&wish.request).await;
-                (wish, page)
-            });
+            let mut state = feed.lock();
+            sizes().for_each(|size| state.learn(size));
         }
-        let waiting = self.due.len() + self.later.len() + self.work.len();
-        self.hub.metrics.catch_ups_waiting.set(waiting as i64);
+        self.hub.metrics.replay_entries.inc_by(frames.len() as u64);
+        self.hub.pace.take(frames.len().saturating_sub(self.left), Instant::now());
+        self.left = self.left.saturating_sub(frames.len());
+        let mut ration = self.ration.take().unwrap_or_else(|| self.hub.store.grab(0));
+        ration.resize(sizes().map(|size| size + FRAME_OVERHEAD).sum());
+        Arc::new(ration)
     }
+}
 
-    fn finish(&mut self, (mut wish, page): Answer) {
-        let pause = match page {
-            Ok(page) => {
-                self.hub.metrics.catch_ups.inc();
-                let CatchUp { courier, key, serial, leg, .. } = wish.request;
-                return self.couriers.send(courier, Letter::Page { key, serial, leg, page });
-            }
-            Err(BackplaneError::Down(why)) => {
-                debug!(channel = %wish.request.channel(), why, "catching up waits");
-                PAUSE
-            }
-            // It may be allowed, or another kind of key, one day; until then its subscriber waits.
-            Err(BackplaneError::Refused(why)) => {
-                if let Some(suppressed) = self.complained.turn("refused") {
-                    warn!(channel = %wish.request.channel(), why, suppressed, "history cannot be read");
-                }
-                wish.refused = wish.refused.saturating_add(1);
-                LONGEST_PAUSE.min(PAUSE * (1 << wish.refused.min(5)))
-            }
-        };
-        self.later.push((Instant::now() + pause, wish));
-    }
-
-    /// Puts those whose pause is over, or `all`, in line again, and forgets those that have left.
-    fn wake(&mut self, all: bool) {
-        let now = Instant::now();
-        for (until, wish) in std::mem::take(&mut self.later) {
-            if wish.request.is_gone() {
-                continue;
-            }
-            match all || until <= now {
-                true => self.due.push_back(wish),
-                false => self.later.push((until, wish)),
-            }
-        }
-        self.due.retain(|wish| !wish.request.is_gone());
+impl Drop for Allowance {
+    fn drop(&mut self) {
+        self.hub.pace.give_back(self.left);
     }
 }
 
 impl Hub {
+    /// Entries of a leg's next page, and what they should weigh.
+    pub(super) fn page_size(&self, request: &CatchUp) -> (usize, usize) {
+        let mean = request.feed.lock().mean_bytes as usize;
+        let known = (request.given as usize).clamp(FIRST_PAGE, PAGE);
+        let count = (PAGE_BYTES / mean.max(1)).clamp(2, known);
+        (count, count * (mean + FRAME_OVERHEAD))
+    }
+
     /// The next page after a leg's position.
-    async fn page(&self, request: &CatchUp) -> Result<Page, BackplaneError> {
+    pub(super) async fn page(&self, request: &CatchUp, allowance: &mut Allowance) -> Result<Page, BackplaneError> {
         let CatchUp { feed, standing, fresh, .. } = request;
         let (position, owed) = (standing.position, !fresh);
-        let here = |at| Ok(Page { frames: vec![], standing: in_log(feed, *standing, at), at: Some(at) });
+        let here = |at| {
+            let standing = in_log(feed, *standing, at);
+            Ok(Page { frames: vec![], standing, at: Some(at), ration: None })
+        };
         match feed.locate(position) {
             Ok(at) => return here(at),
             // Only what is not there can be passed over; the rule decides whether that is a loss.
-            Err(Gone::Absent(_)) if owed && standing.entry => return self.leap(request).await,
+            Err(Gone::Absent(_)) if owed && standing.entry => return self.leap(request, allowance).await,
             Err(Gone::Absent(at)) => return here(at),
-            Err(Gone::Ahead) if owed => return self.leap(request).await,
+            Err(Gone::Ahead) if owed => return self.leap(request, allowance).await,
             Err(Gone::Ahead) => return here(feed.lock().log.end()),
             Err(Gone::Older) => {}
-        }
-        if request.given as usize >= self.replay_limit {
-            return Ok(self.cut(request));
         }
         let witnessed = owed && standing.entry;
         // Without a witness the count of what was passed must do, where anything is owed.
         if !witnessed && (owed || standing.due.is_some()) {
-            return self.leap(request).await;
+            return self.leap(request, allowance).await;
         }
         let oldest = if witnessed { position } else { position.after() };
-        let read = self.read_page(feed, oldest);
+        let read = self.read_page(feed, oldest, allowance);
         let mut shared = self.pages.get(feed, oldest, read).await?;
         loop {
             let mut frames = shared.frames.to_vec();
             if witnessed {
                 if frames.first().is_none_or(|frame| frame.position != position) {
-                    return self.leap(request).await;
+                    return self.leap(request, allowance).await;
                 }
                 frames.remove(0);
             }
@@ -181,7 +110,7 @@ impl Hub {
             let at = self.enter_log(feed, reached);
             if frames.is_empty() && at.is_none() {
                 // The tail has been trimmed since. The witness must not be given up, so this one asks again.
-                shared = self.read_page(feed, oldest).await?;
+                shared = self.read_page(feed, oldest, allowance).await?;
                 if shared.newest == reached {
                     return Err(BackplaneError::Down("the channel's tail is about to begin anew".into()));
                 }
@@ -198,29 +127,38 @@ impl Hub {
                 Some(frame) => Standing { position: frame.position, due: due_after(passed), entry: true },
                 None => at.map_or(*standing, |at| in_log(feed, *standing, at)),
             };
-            return Ok(Page { frames, standing, at });
+            return Ok(Page { frames, standing, at, ration: Some(shared.ration) });
         }
     }
 
     /// What lies at and after a position, up to what the tail begins with; as much as a page holds.
-    async fn read_page(&self, feed: &Feed, oldest: Position) -> Result<Frames, BackplaneError> {
-        let (newest, count) = {
-            let state = feed.lock();
-            (state.log.base(), (PAGE_BYTES / (state.mean_bytes as usize).max(1)).clamp(2, PAGE))
-        };
+    async fn read_page(
+        &self,
+        feed: &Feed,
+        oldest: Position,
+        allowance: &mut Allowance,
+    ) -> Result<Frames, BackplaneError> {
+        let (newest, count) = (feed.lock().log.base(), allowance.count);
         let span = Span { channel: feed.channel.clone(), oldest, newest, count, toward: Toward::Newest };
-        Ok(Frames { newest, frames: encode(&self.read_history(span).await?, None).into() })
+        let frames = encode(&self.read_history(span).await?, None);
+        let ration = allowance.spend(feed, &frames);
+        Ok(Frames { newest, frames: frames.into(), ration })
+    }
+
+    /// One span of history, for a join. It goes before those who are behind the tail, for it ends soon, and what it brings
+    /// serves many.
+    pub(super) async fn read_for_join(&self, span: Span) -> Result<Vec<Entry>, BackplaneError> {
+        let entries = self.read_history(span).await?;
+        self.pace.joined(entries.len(), Instant::now());
+        Ok(entries)
     }
 
     /// The leg's position is not in the stream, or never was: judges it, and goes on where the rule says.
-    async fn leap(&self, request: &CatchUp) -> Result<Page, BackplaneError> {
+    async fn leap(&self, request: &CatchUp, allowance: &mut Allowance) -> Result<Page, BackplaneError> {
         let CatchUp { feed, standing, .. } = request;
         let (position, rank) = (standing.position, standing.rank());
-        let (known, count) = {
-            let state = feed.lock();
-            (state.log.position(), (PAGE_BYTES / (state.mean_bytes as usize).max(1)).clamp(2, PAGE))
-        };
-        let ask = Ask { channel: feed.channel.clone(), after: position.before(), count };
+        let known = feed.lock().log.position();
+        let ask = Ask { channel: feed.channel.clone(), after: position.before(), count: allowance.count };
         let _permit = self.readers.acquire().await;
         let mut answers = self.backplane.examine(vec![ask]).await?;
         let Examined { state, mut entries } = answers.pop().unwrap_or_else(|| Ok(Examined::default()))?;
@@ -243,6 +181,7 @@ impl Hub {
             frames.push(self.gap(request, reason, continues_at, lost));
         }
         frames.extend(encode(&entries, None));
+        let ration = Some(allowance.spend(feed, &frames));
         let due = due_after(before.map(|before| before + entries.len() as u64));
         let standing = match (entries.last(), &state) {
             (Some(entry), _) => Standing { position: entry.position, due, entry: true },
@@ -266,7 +205,7 @@ impl Hub {
         if frames.is_empty() && at.is_none() && matches!(feed.locate(reached), Err(Gone::Ahead)) {
             return Err(BackplaneError::Down("this node has not read as far as this yet".into()));
         }
-        Ok(Page { frames, standing, at })
+        Ok(Page { frames, standing, at, ration })
     }
 
     /// Where the log goes on after a position; `None` where that is older, or ahead: ids went back meanwhile, and the
@@ -276,14 +215,6 @@ impl Hub {
             Ok(at) | Err(Gone::Absent(at)) => Some(at),
             Err(Gone::Older | Gone::Ahead) => None,
         }
-    }
-
-    /// It has had as much history as one subscription gets: goes on at the tail, and says so.
-    fn cut(&self, request: &CatchUp) -> Page {
-        let base = request.feed.lock().log.base();
-        let at = self.enter_log(&request.feed, base);
-        let frames = vec![self.gap(request, GapReason::Trimmed, base, None)];
-        Page { frames, standing: Standing { position: base, due: None, entry: false }, at }
     }
 
     fn gap(&self, request: &CatchUp, reason: GapReason, continues_at: Position, lost: Option<u64>) -> Arc<Frame> {

@@ -3,6 +3,7 @@
 //! After an outage thousands of clients may resume at the same few positions behind the tail.
 
 use super::feed::Feed;
+use super::replay::Ration;
 use crate::backplane::BackplaneError;
 use crate::frame::Frame;
 use crate::position::Position;
@@ -24,6 +25,8 @@ pub struct Frames {
     /// Up to here nothing lies behind the last of its frames, unless it is full. A later reader may ask for more.
     pub newest: Position,
     pub frames: Arc<[Arc<Frame>]>,
+    /// The memory that they take, counted once for all who have them.
+    pub ration: Arc<Ration>,
 }
 
 /// A feed by its number, the era of its log, and a position in it.
@@ -65,6 +68,11 @@ impl<T: Clone> Fresh<T> {
             (*since, *cell) = (Instant::now(), Arc::default());
         }
         cell.clone()
+    }
+
+    /// Forgets everything, so that its memory is free for others.
+    pub fn clear(&self) {
+        self.0.lock().clear();
     }
 
     /// Forgets what is not fresh any more.

@@ -290,7 +290,7 @@ impl Hub {
     /// Everything after a position in time that the feed has reached.
     async fn after(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
         if feed.locate(position) == Err(Gone::Older) {
-            self.extend(feed, position, self.replay_limit).await?;
+            self.extend(feed, position, usize::MAX).await?;
         }
         Ok(place(feed, position))
     }
@@ -328,7 +328,7 @@ impl Hub {
         let (mut newest, mut left) = {
             let state = feed.lock();
             // One more than is wanted: it is the witness.
-            (state.log.base(), count.min(self.replay_limit).saturating_sub(state.log.events()) + 1)
+            (state.log.base(), count.saturating_sub(state.log.events()) + 1)
         };
         let mut begin = None;
         while left > 0 && newest > position {
@@ -336,7 +336,7 @@ impl Hub {
             let page = page.clamp(1, PAGE).min(left);
             let (channel, oldest) = (feed.channel.clone(), position.after());
             let span = Span { channel, oldest, newest, count: page, toward: Toward::Oldest };
-            let entries = self.read_history(span).await?;
+            let entries = self.read_for_join(span).await?;
             let Some(first) = entries.first().map(|entry| entry.position) else { break };
             left -= entries.len();
             (begin, newest) = (Some((first, left == 0)), first.before());
@@ -359,7 +359,7 @@ impl Hub {
                 if log.base() <= position || log.events() >= count {
                     return Ok(true);
                 }
-                if !log.extendable() || log.bytes() >= limit || log.events() >= self.replay_limit {
+                if !log.extendable() || log.bytes() >= limit {
                     return Ok(false);
                 }
                 let wanted = count.saturating_sub(log.events()).min(PAGE);
@@ -369,7 +369,7 @@ impl Hub {
                 (newest, Span { channel, oldest: position, newest, count: page, toward: Toward::Oldest })
             };
             let page = span.count;
-            let entries = self.read_history(span).await?;
+            let entries = self.read_for_join(span).await?;
             let complete = entries.len() < page;
             let mut state = feed.lock();
             if state.log.base() != base || !state.log.extendable() {

@@ -1,9 +1,11 @@
 //! The hub: all feeds of a node, who joins them, and how much memory their tails may take.
 //!
 //! [`feed`] is one channel, [`log`] its tail, [`follower`] keeps feeds up to date, [`join`] finds where a
-//! subscription begins, [`catch_up`] serves legs behind the tail. Sockets and HTTP are not its business.
+//! subscription begins, [`catch_up`] serves legs behind the tail, whose turns [`desk`] gives within what [`replay`] has.
+//! Sockets and HTTP are not its business.
 
 pub mod catch_up;
+pub mod desk;
 pub mod feed;
 pub mod follower;
 mod fresh;
@@ -11,7 +13,9 @@ mod index;
 pub mod join;
 pub mod log;
 mod outcome;
+pub mod replay;
 pub mod stretch;
+mod turns;
 
 use crate::backplane::{Backplane, Examined};
 use crate::channel::Channel;
@@ -25,6 +29,7 @@ use fresh::{Frames, Fresh};
 use hashbrown::HashMap;
 use index::Index;
 use parking_lot::Mutex;
+use replay::{Pace, Store};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
@@ -58,8 +63,9 @@ pub struct Hub {
     idle: Arc<Idle>,
     tail_bytes: usize,
     kept_bytes: AtomicIsize,
-    /// Events of history per channel that one subscription gets at most.
-    pub(crate) replay_limit: usize,
+    /// What history may be read a second, and kept in memory, for legs behind the tail.
+    pace: Pace,
+    store: Arc<Store>,
     max_channel_subscribers: usize,
     /// Where traced events are followed to their subscribers; `None` while nobody collects traces.
     deliveries: Option<Arc<Deliveries>>,
@@ -88,7 +94,10 @@ struct Feeds {
 /// What a hub is made with.
 pub struct Settings {
     pub tail_bytes: usize,
-    pub replay_limit: usize,
+    /// Entries of history a second; 0: any number.
+    pub replay_rate: u32,
+    /// Bytes of history in memory.
+    pub replay_bytes: usize,
     /// 0: no limit.
     pub max_channel_subscribers: usize,
     /// `None` while nobody collects traces.
@@ -115,6 +124,7 @@ impl Hub {
         metrics: Arc<Metrics>,
         idle: Arc<Idle>,
     ) -> Hub {
+        let store = Store::new(settings.replay_bytes, metrics.replay_bytes.clone());
         Hub {
             feeds: Mutex::default(),
             posts,
@@ -124,7 +134,8 @@ impl Hub {
             idle,
             tail_bytes: settings.tail_bytes,
             kept_bytes: AtomicIsize::new(0),
-            replay_limit: settings.replay_limit,
+            pace: Pace::new(settings.replay_rate, Instant::now()),
+            store,
             max_channel_subscribers: settings.max_channel_subscribers,
             deliveries: settings.deliveries,
             pages: Fresh::default(),

@@ -223,8 +223,8 @@ fn drink(node: &Node, leave: bool) {
 fn one_channel_at_a_high_rate() {
     let turn = turn();
     let redis = Redis::start();
-    let nodes = ["auto", "block"]
-        .map(|f| Node::on(&redis, &["--follow", f, "--tail-bytes", "4MiB", "--replay-limit", "10000000"]));
+    let nodes =
+        ["auto", "block"].map(|f| Node::on(&redis, &["--follow", f, "--tail-bytes", "4MiB", "--replay-rate", "0"]));
     let port = redis.port();
     let begun = Instant::now();
     let took = std::thread::scope(|scope| {

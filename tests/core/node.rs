@@ -21,6 +21,7 @@ mod limits;
 mod outage;
 mod publish;
 mod reaping;
+mod replay;
 mod resume;
 mod several_channels;
 mod since;

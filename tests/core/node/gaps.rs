@@ -151,32 +151,6 @@ fn a_stream_deleted_and_made_anew_under_live_subscribers_is_told_to_each_once() 
 }
 
 #[test]
-fn history_beyond_the_replay_limit_is_a_gap() {
-    let redis = Redis::start();
-    let node = Node::on(&redis, &["--tail-bytes", "1MiB", "--replay-limit", "1000"]);
-    let data = "x".repeat(1000);
-    let ids: Vec<String> = (1..=4000).map(|n| format!("{n}-0")).collect();
-    let commands: Vec<[&str; 5]> = ids.iter().map(|id| ["XADD", "sse:a", id, "data", &data]).collect();
-    redis.pipeline(&commands.iter().map(|command| &command[..]).collect::<Vec<_>>());
-    let mut stream = node.resume("/events/a", "1-0");
-    let (mut last, mut gaps) = (1, 0);
-    while last < 4000 {
-        let message = stream.next();
-        if message.event == "fantail.gap" {
-            let told: Value = serde_json::from_str(&message.data).expect("JSON");
-            assert_eq!(told["reason"], "trimmed");
-            gaps += 1;
-            last = 0;
-            continue;
-        }
-        let ms: u64 = message.id.split('-').next().and_then(|ms| ms.parse().ok()).expect("an id");
-        assert!(last == 0 || ms == last + 1, "{ms} follows {last}");
-        last = ms;
-    }
-    assert_eq!(gaps, 1);
-}
-
-#[test]
 fn who_had_nothing_of_a_stream_is_told_how_much_was_trimmed() {
     let redis = Redis::start();
     let (one, cold) = (Node::on(&redis, &[]), Node::on(&redis, &[]));
