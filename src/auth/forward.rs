@@ -10,16 +10,18 @@ mod memory;
 use super::fetch::Fetcher;
 use super::grant::{Action, Grant};
 use super::{Question, now_ms, token};
-use crate::config::AuthSettings;
+use crate::config::{AuthSettings, Switch};
 use crate::http::reject::{Code, Problem};
+use crate::limits::client_of;
 use crate::metrics::Metrics;
 use answer::Answer;
-use breaker::Breaker;
+use breaker::{Breaker, Fault, Turn};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Request, Uri};
 use memory::Memory;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -35,13 +37,17 @@ const MAX_CHANNEL_BYTES: usize = 6 << 10;
 enum Failure {
     /// It works, but not for this: a client that makes it say so must not have it left alone.
     OfThisQuestion(String),
-    OfTheApplication(String),
+    /// It answers that it fails (5xx), which one client may make it say.
+    Said(String),
+    /// It does not answer.
+    Silent(String),
 }
 
 /// Asks one application.
 pub struct Forward {
     url: Uri,
     headers: Vec<HeaderName>,
+    token_query: bool,
     fetcher: Fetcher,
     patience: Duration,
     places: Semaphore,
@@ -57,6 +63,7 @@ impl Forward {
         Ok(Forward {
             url: settings.forward_url.clone().ok_or("--auth forward: it needs --forward-url")?,
             headers: settings.forward_headers.clone(),
+            token_query: settings.token_query == Switch::On,
             fetcher: fetcher.map_err(|e| format!("--auth-ca {e}"))?,
             patience: settings.forward_timeout,
             places: Semaphore::new(settings.forward_concurrency),
@@ -85,7 +92,7 @@ impl Forward {
                 answer
             }
             None => {
-                let answer = self.exchange(headers).await?;
+                let answer = self.exchange(headers, client_of(question.client)).await?;
                 self.memory.keep(key, answer.clone());
                 answer
             }
@@ -99,13 +106,17 @@ impl Forward {
     /// What the application is told. Nothing of the client's but cookies and the headers named gets through.
     fn headers_for(&self, question: &Question<'_>) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        for name in self.headers.iter().chain([&COOKIE]) {
+        for name in self.headers.iter().filter(|name| **name != COOKIE) {
             for value in question.headers.get_all(name) {
                 headers.append(name, value.clone());
             }
         }
+        if let Some(cookies) = cookies(question.headers) {
+            headers.insert(COOKIE, cookies);
+        }
         let query = question.uri.query().unwrap_or_default();
-        if self.headers.contains(&AUTHORIZATION)
+        if self.token_query
+            && self.headers.contains(&AUTHORIZATION)
             && !headers.contains_key(AUTHORIZATION)
             && let Ok(Some((token, _))) = token::find(&HeaderMap::new(), query, None)
             && let Ok(value) = HeaderValue::from_str(&format!("Bearer {}", token.as_str()))
@@ -135,16 +146,12 @@ impl Forward {
         headers
     }
 
-    async fn exchange(&self, headers: HeaderMap) -> Result<Answer, Problem> {
-        let down = |retry_after| {
-            let detail = "the application that decides does not answer";
-            Problem { retry_after: Some(retry_after), ..Problem::new(Code::AuthDown, detail) }
-        };
+    async fn exchange(&self, headers: HeaderMap, caller: IpAddr) -> Result<Answer, Problem> {
         let Ok(Ok(_place)) = timeout(self.patience, self.places.acquire()).await else {
             self.count("crowded");
             return Err(down(1));
         };
-        let turn = self.breaker.turn(Instant::now()).map_err(|pause| {
+        let turn = self.breaker.turn(caller, Instant::now()).map_err(|pause| {
             self.count("paused");
             down(pause.as_secs().max(1) as u32)
         })?;
@@ -164,24 +171,27 @@ impl Forward {
                 tracing::debug!(url = %self.url, why, "the application's answer decides nothing");
                 Err(down(1))
             }
-            Err(Failure::OfTheApplication(why)) => {
-                self.count("failed");
-                if let Some(pause) = turn.failed(Instant::now()) {
-                    self.metrics.auth_forward_paused.set(1);
-                    tracing::warn!(url = %self.url, why, ?pause, "the application fails to decide: it is left alone");
-                }
-                Err(down(1))
-            }
+            Err(Failure::Said(why)) => Err(self.fails(turn, Fault::Said, &why)),
+            Err(Failure::Silent(why)) => Err(self.fails(turn, Fault::Silent, &why)),
         }
+    }
+
+    fn fails(&self, turn: Turn<'_>, fault: Fault, why: &str) -> Problem {
+        self.count("failed");
+        if let Some(pause) = turn.failed(fault, Instant::now()) {
+            self.metrics.auth_forward_paused.set(1);
+            tracing::warn!(url = %self.url, why, ?pause, "the application fails to decide: it is left alone");
+        }
+        down(1)
     }
 
     async fn send(&self, headers: HeaderMap) -> Result<Answer, Failure> {
         let request = Request::get(&self.url).body(Full::<Bytes>::default());
         let mut request = request.map_err(|e| Failure::OfThisQuestion(e.to_string()))?;
         *request.headers_mut() = headers;
-        let answer = self.fetcher.send(request, ANSWER_BYTES).await.map_err(Failure::OfTheApplication)?;
+        let answer = self.fetcher.send(request, ANSWER_BYTES).await.map_err(Failure::Silent)?;
         Answer::read(&answer).map_err(|why| match answer.status().is_server_error() {
-            true => Failure::OfTheApplication(why),
+            true => Failure::Said(why),
             false => Failure::OfThisQuestion(why),
         })
     }
@@ -189,6 +199,19 @@ impl Forward {
     fn count(&self, outcome: &str) {
         self.metrics.auth_forward.with_label_values(&[outcome]).inc();
     }
+}
+
+/// All cookies in one line, as whatever is no HTTP/2 must get them (RFC 9113, section 8.2.3): of several lines many
+/// applications read one.
+fn cookies(headers: &HeaderMap) -> Option<HeaderValue> {
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    // Parts of valid lines make a valid one.
+    (!lines.is_empty()).then(|| HeaderValue::from_bytes(&lines.join(&b"; "[..])).ok()).flatten()
+}
+
+fn down(retry_after: u32) -> Problem {
+    let detail = "the application that decides does not answer";
+    Problem { retry_after: Some(retry_after), ..Problem::new(Code::AuthDown, detail) }
 }
 
 /// Asks without credentials about a channel, for `fantail check`: the status of the answer.

@@ -4,6 +4,7 @@ mod carriers;
 mod clients;
 mod control_stream;
 mod forward;
+mod forward_callers;
 mod keys;
 mod refusals;
 mod revocations;
