@@ -19,6 +19,13 @@ fn at_once(redis: &Redis, commands: &[&[&str]]) {
     redis.pipeline(&[&[&["MULTI"][..]], commands, &[&["EXEC"][..]]].concat());
 }
 
+/// A node that has read what there was, so that all that comes is an order.
+fn knowing_node(redis: &Redis, folder: &Folder, flags: &[&str]) -> Node {
+    let node = node_on(redis, folder, flags);
+    eventually("it has read the control stream", || node.page("/readyz").text() == "ready\n");
+    node
+}
+
 fn carried_out(node: &Node, target: &str, count: f64) {
     node.metric_becomes(&format!("fantail_revocations_total{{target=\"{target}\"}}"), count);
 }
@@ -27,7 +34,7 @@ fn carried_out(node: &Node, target: &str, count: f64) {
 fn orders_are_carried_out_after_the_streams_ids_went_back() {
     for follow in FOLLOWS {
         let (redis, folder) = (Redis::start(), Folder::new());
-        let node = node_on(&redis, &folder, follow);
+        let node = knowing_node(&redis, &folder, follow);
         let mut alice = open(&node, "/events/a", &token("alice", "1"));
         order(&redis, "9999999999999-0", &["disconnect", "subject", "name", "nobody"]);
         carried_out(&node, "subject", 1.0);
@@ -58,7 +65,7 @@ fn orders_are_carried_out_after_the_streams_ids_went_back() {
 fn orders_of_another_life_under_the_same_id_are_carried_out_and_old_ones_not_twice() {
     for follow in FOLLOWS {
         let (redis, folder) = (Redis::start(), Folder::new());
-        let node = node_on(&redis, &folder, follow);
+        let node = knowing_node(&redis, &folder, follow);
         order(&redis, "9-1", &["disconnect", "subject", "name", "bob"]);
         order(&redis, "9-2", &["disconnect", "subject", "name", "carol"]);
         carried_out(&node, "subject", 2.0);
@@ -90,7 +97,7 @@ fn a_node_that_comes_to_a_stream_of_odd_ids_carries_out_what_comes() {
     for (first, second) in [("9999999999999-0", "9999999999999-1"), ("5-0", "6-0")] {
         let (redis, folder) = (Redis::start(), Folder::new());
         order(&redis, first, &["disconnect", "token", "name", "early"]);
-        let node = node_on(&redis, &folder, &[]);
+        let node = knowing_node(&redis, &folder, &[]);
         let mut alice = open(&node, "/events/a", &token("alice", "1"));
         order(&redis, second, &["disconnect", "subject", "name", "alice"]);
         ends_revoked(&mut alice);
@@ -103,7 +110,7 @@ fn a_node_whose_clock_is_ahead_carries_out_what_redis_dates_earlier() {
     // The ids are what Redis' clock would give if this node's were two minutes, or two days, ahead.
     for ahead in [120, 2 * 86_400] {
         let (redis, folder) = (Redis::start(), Folder::new());
-        let node = node_on(&redis, &folder, &[]);
+        let node = knowing_node(&redis, &folder, &[]);
         let mut alice = open(&node, "/events/a", &token("alice", "1"));
         order(&redis, &format!("{}-0", (now() - ahead) * 1000), &["disconnect", "subject", "name", "alice"]);
         ends_revoked(&mut alice);
