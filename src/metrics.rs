@@ -42,6 +42,7 @@ pub struct Metrics {
     pub events_received: IntCounter,
     pub types_renamed: IntCounter,
     pub invalid_utf8: IntCounter,
+    pub untimed_events: IntCounter,
     pub events_delivered: IntCounter,
     pub delivered_bytes: IntCounter,
     pub compressed_plain_bytes: IntCounter,
@@ -118,6 +119,10 @@ impl Metrics {
             invalid_utf8: r.counter(
                 "fantail_invalid_utf8_total",
                 "Events read that were not UTF-8, which are delivered with U+FFFD in place of what is none.",
+            ),
+            untimed_events: r.counter(
+                "fantail_untimed_events_total",
+                "Events read whose ids are no time, which are left out of lags.",
             ),
             events_delivered: r.counter("fantail_events_delivered_total", "Events written to sockets."),
             delivered_bytes: r.counter("fantail_delivered_bytes_total", "Bytes written to subscribers' sockets."),

@@ -35,6 +35,12 @@ impl Position {
         }
     }
 
+    /// Whether the first part can be a time in milliseconds, as where Redis chose the id: Redis has had streams since 2018,
+    /// and what lies beyond the year 5138 is a count of something else, or of shorter units.
+    pub const fn is_time(self) -> bool {
+        self.ms >= 1_500_000_000_000 && self.ms < 100_000_000_000_000
+    }
+
     /// The smallest position after this one; the greatest is its own.
     pub const fn after(self) -> Position {
         if self.seq < u64::MAX {

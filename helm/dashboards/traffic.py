@@ -216,6 +216,12 @@ def delivery():
         "Events read that were not UTF-8, per second: a producer that appends bytes. They are delivered with U+FFFD in place of what is none.",
         (rate("fantail_invalid_utf8_total"), "{{instance}}"),
     )
+    board.graph(
+        "Events whose ids are no time",
+        "ops",
+        "Events read whose ids are a producer's own, such as 0-7, per second: how late they are is not known, so they are left out of lags.",
+        (rate("fantail_untimed_events_total"), "{{instance}}"),
+    )
     return board
 
 

@@ -65,6 +65,7 @@ impl Broadcast {
         let frames = mirror.after(offsets.start).take_while(|(offset, _)| *offset < offsets.end);
         let frames: Vec<&Arc<Frame>> = frames.map(|(_, frame)| frame).collect();
         let events = frames.iter().filter(|frame| frame.is_event());
+        let timed = events.clone().map(|frame| frame.position).filter(|position| position.is_time());
         let traced: Vec<_> = frames.iter().filter_map(|frame| frame.delivery.clone()).collect();
         traced.iter().for_each(|delivery| delivery.begins());
         let bytes = match frames[..] {
@@ -79,7 +80,7 @@ impl Broadcast {
             bytes,
             pages: paged.then(OnceCell::new),
             events: events.clone().count() as u64,
-            times: events.rev().take(LAGS_PER_BROADCAST).map(|frame| frame.position.ms).collect(),
+            times: timed.rev().take(LAGS_PER_BROADCAST).map(|position| position.ms).collect(),
             traced,
             newest: mirror.standing_at(offsets.end),
             finale,

@@ -29,8 +29,11 @@ const BLOCK: Duration = Duration::from_secs(1);
 const BLOCK_WITHOUT_INTERRUPT: Duration = Duration::from_millis(100);
 /// How much later than asked the server may answer before its connection is given up.
 const GRACE: Duration = Duration::from_secs(1);
-/// An interrupt that came before the read did is sent again after this.
+/// An interrupt that came before the read did is sent again after this, and then after twice as long each time; not after
+/// a refusal.
 const INTERRUPT_AGAIN: Duration = Duration::from_millis(20);
+/// Between looks at streams of which no read can wait, since they lie on different servers behind one address.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// After a sign, the follower may say for so long how far it is, before the next read repeats the sign.
 const LINGER: Duration = Duration::from_millis(5);
 
@@ -205,6 +208,15 @@ async fn follow(group: Arc<Group>, shared: Arc<Shared>) {
                 tracing::debug!(%why, "redis: a followed stream is refused");
                 shared.changes.changed(group.hold_all());
             }
+            Err(BackplaneError::Refused(why)) if fault::is_cross_slot(&why) => {
+                // No read waits for several shards: the follower looks by itself, in reads that are split.
+                shared.complain(
+                    "no blocking read of streams that lie apart; they are looked at four times a second",
+                    &why,
+                );
+                sleep(LOOK_EVERY).await;
+                shared.changes.changed(streams.into_iter().map(|(channel, _)| channel));
+            }
             Err(error) => {
                 shared.complain("a blocking read failed", &fault::reason(error));
                 waiter = None;
@@ -238,14 +250,14 @@ async fn wait(
     };
     let read = waiter.connection.run(read);
     tokio::pin!(read);
-    let mut interrupting = false;
+    let mut pause = None;
     let reply = loop {
         tokio::select! {
             reply = &mut read => break reply?,
-            () = group.joined.notified(), if !interrupting => interrupting = true,
-            () = sleep(INTERRUPT_AGAIN), if interrupting => {}
+            () = group.joined.notified(), if pause.is_none() => pause = Some(INTERRUPT_AGAIN),
+            () = sleep(pause.unwrap_or_default()), if pause.is_some() => pause = pause.map(|pause| (pause * 2).min(BLOCK)),
         }
-        if interrupting {
+        if pause.is_some() && shared.blocks.may_interrupt.load(Ordering::Relaxed) {
             waiter.interrupt(shared).await;
         }
     };

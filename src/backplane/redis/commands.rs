@@ -16,6 +16,7 @@ use fred::types::streams::{XCapKind, XCapTrim};
 use fred::util::redis_keyslot;
 use futures_util::stream::{self, StreamExt};
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Some managed servers take at most 3,999 arguments.
@@ -41,6 +42,8 @@ pub struct Commands<'a> {
     pub observe: &'a Observe,
     /// In a cluster one command has the keys of one slot.
     pub cluster: bool,
+    /// Whether that is so at this address, too: there are several servers behind it, or one that is as strict.
+    pub split: &'a AtomicBool,
     /// To a server that is taking slots over: `ASKING` precedes each command or transaction.
     pub asking: bool,
 }
@@ -48,7 +51,7 @@ pub struct Commands<'a> {
 impl Commands<'_> {
     /// `XREAD`, each at most 1,000 keys of equal count.
     pub async fn read(&self, asks: &[Ask]) -> Answered<Vec<Answered<Vec<Entry>>>> {
-        if self.cluster {
+        if self.cluster || self.split.load(Ordering::Relaxed) {
             return self.read_slots(asks).await;
         }
         let mut answers: Vec<_> = asks.iter().map(|_| Ok(Vec::new())).collect();
@@ -58,6 +61,13 @@ impl Commands<'_> {
             for (index, answer) in part? {
                 answers[index] = answer;
             }
+        }
+        drop(parts);
+        let cross = |a: &Answered<_>| matches!(a, Err(BackplaneError::Refused(why)) if fault::is_cross_slot(why));
+        if answers.iter().any(cross) {
+            tracing::info!("redis: the server wants the keys of a read in one slot; reads are split from now on");
+            self.split.store(true, Ordering::Relaxed);
+            return self.read_slots(asks).await;
         }
         Ok(answers)
     }
@@ -89,7 +99,10 @@ impl Commands<'_> {
                     }
                     // Of a slot that is being moved, keys may be in two places.
                     Err(BackplaneError::Refused(why))
-                        if batch.len() > 1 && (fault::is_about_a_key(&why) || why.starts_with("TRYAGAIN")) =>
+                        if batch.len() > 1
+                            && (fault::is_about_a_key(&why)
+                                || fault::is_cross_slot(&why)
+                                || why.starts_with("TRYAGAIN")) =>
                     {
                         left.push(batch.split_off(batch.len() / 2));
                         left.push(batch);

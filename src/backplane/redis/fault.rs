@@ -2,18 +2,34 @@
 
 use super::address::Host;
 use crate::backplane::BackplaneError;
-use fred::error::Error;
+use fred::error::{Error, ErrorKind};
 
 /// Error codes of a server that answers, but cannot serve now.
 const UNUSABLE: [&str; 6] = ["LOADING", "MASTERDOWN", "NOAUTH", "WRONGPASS", "BUSY", "UNBLOCKED"];
 
-/// `Refused` for what the server said of one command; `Down` for everything else.
+/// `Refused` for what the server said of one command, in whatever words; `Down` for everything else.
 pub fn judge(error: &Error) -> BackplaneError {
     let text = text(error);
-    match code(error.details()) {
-        Some(code) if !UNUSABLE.contains(&code) => BackplaneError::Refused(text),
-        _ => BackplaneError::Down(text),
+    match is_reply(error) && !UNUSABLE.contains(&code(error.details())) {
+        true => BackplaneError::Refused(text),
+        false => BackplaneError::Down(text),
     }
+}
+
+/// Whether the server said it: fred gives an error reply one of these kinds, by its first words, and its own few errors
+/// of the same kinds (which are listed) no command here can meet but these.
+fn is_reply(error: &Error) -> bool {
+    const OWN: [&str; 3] = ["Missing response.", "Too many failed write attempts.", "No connections are blocked."];
+    let said = matches!(
+        error.kind(),
+        ErrorKind::Unknown
+            | ErrorKind::InvalidArgument
+            | ErrorKind::InvalidCommand
+            | ErrorKind::Auth
+            | ErrorKind::Cluster
+            | ErrorKind::Config
+    );
+    said && !error.details().is_empty() && !OWN.contains(&error.details())
 }
 
 /// The error's text, without the arguments that some servers repeat: they may be credentials.
@@ -30,10 +46,9 @@ fn unwrapped(details: &str) -> Option<&str> {
     text.split('"').next()
 }
 
-/// The error code that begins a server's reply, such as `WRONGTYPE`; fred's own errors have none.
-fn code(details: &str) -> Option<&str> {
-    let word = details.split_whitespace().next()?;
-    (word.len() > 1 && word.bytes().all(|b| b.is_ascii_uppercase())).then_some(word)
+/// The word that begins a server's reply, such as `WRONGTYPE`; some servers' errors have no code there.
+fn code(details: &str) -> &str {
+    details.split_whitespace().next().unwrap_or_default()
 }
 
 /// Why, without the kind of error.
@@ -46,6 +61,11 @@ pub fn reason(error: BackplaneError) -> String {
 /// Whether the refusal concerns a key, so that others of the same command may be fine.
 pub fn is_about_a_key(why: &str) -> bool {
     why.starts_with("WRONGTYPE") || (why.starts_with("NOPERM") && why.contains(" key"))
+}
+
+/// Whether the keys of one command lie apart for the server, which is one of many behind an address.
+pub fn is_cross_slot(why: &str) -> bool {
+    why.starts_with("CROSSSLOT")
 }
 
 /// Whether the server forbids the command to this user, or does not know it.
@@ -136,12 +156,23 @@ mod tests {
     #[test]
     fn what_the_server_said_and_what_fred_said() {
         let judged = |details: &str| judge(&Error::new(ErrorKind::Unknown, details.to_owned()));
-        for refused in ["ERR no such key", "WRONGTYPE Operation …", "NOPERM …", "OOM command …", "READONLY You …"]
-        {
+        for refused in [
+            "ERR no such key",
+            "WRONGTYPE Operation …",
+            "NOPERM …",
+            "OOM command …",
+            "READONLY You …",
+            "Unsupported operation: xinfo",
+            "unknown command",
+            "no",
+        ] {
             assert!(matches!(judged(refused), BackplaneError::Refused(_)), "{refused}");
         }
-        for down in ["LOADING Redis is loading", "MASTERDOWN Link", "NOAUTH Authentication", "Request timed out.", ""] {
+        for down in ["LOADING Redis is loading", "MASTERDOWN Link", "NOAUTH Authentication", "Missing response.", ""] {
             assert!(matches!(judged(down), BackplaneError::Down(_)), "{down}");
+        }
+        for kind in [ErrorKind::Timeout, ErrorKind::IO, ErrorKind::Canceled, ErrorKind::Protocol, ErrorKind::Tls] {
+            assert!(matches!(judge(&Error::new(kind, "ERR said")), BackplaneError::Down(_)));
         }
     }
 

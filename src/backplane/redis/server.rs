@@ -21,6 +21,7 @@ use crate::config::Follow;
 use crate::position::Position;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub follow: Follow,
     /// Whether the server is one of a cluster's.
     pub cluster: bool,
+    /// Whether the keys of one read must lie in one slot though it is none of a cluster's.
+    pub split: AtomicBool,
     pub publish_maxlen: u64,
     pub observe: Observe,
     /// Tells this node's canary from those of others.
@@ -113,6 +116,7 @@ impl Shared {
             key_prefix: settings.key_prefix.clone(),
             follow: settings.follow,
             cluster,
+            split: AtomicBool::new(false),
             publish_maxlen: settings.publish_maxlen,
             observe: settings.observe.clone(),
             node: fastrand::u64(..),
@@ -248,7 +252,14 @@ impl Shared {
     }
 
     fn commands<'a>(&'a self, connection: &'a Connection, asking: bool) -> Commands<'a> {
-        Commands { connection, key_prefix: &self.key_prefix, observe: &self.observe, cluster: self.cluster, asking }
+        Commands {
+            connection,
+            key_prefix: &self.key_prefix,
+            observe: &self.observe,
+            cluster: self.cluster,
+            split: &self.split,
+            asking,
+        }
     }
 
     /// The live connection, for one of a bounded number of calls.

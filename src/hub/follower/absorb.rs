@@ -206,8 +206,13 @@ impl Follower {
             .iter()
             .zip(1..)
             .map(|(entry, count)| {
-                let lag = (now - entry.position.ms as i64).max(0) as f64 / 1000.0;
-                self.hub.metrics.follower_lag.observe(lag);
+                match entry.position.is_time() {
+                    true => {
+                        let lag = (now - entry.position.ms as i64).max(0) as f64 / 1000.0;
+                        self.hub.metrics.follower_lag.observe(lag);
+                    }
+                    false => self.hub.metrics.untimed_events.inc(),
+                }
                 let rank = rank.and_then(|rank| NonZeroU64::new(rank + count));
                 let event = Event::from_entry(entry);
                 if event.renamed {

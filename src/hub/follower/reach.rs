@@ -37,7 +37,8 @@ impl Reaches {
 fn reach(state: &StreamState, now_ms: i64) -> Option<Reach> {
     // Where entries are not counted, any stream may have been trimmed.
     let complete = state.added.is_some_and(|added| added == state.length);
-    let first = state.first.filter(|_| !complete)?;
+    // An id of the producer's own says nothing of how old its entry is.
+    let first = state.first.filter(|first| !complete && first.is_time())?;
     let ms = now_ms.saturating_sub(first.ms as i64).max(0);
     Some(Reach { entries: state.length, seconds: ms as f64 / 1000.0 })
 }

@@ -66,7 +66,10 @@ impl Deliveries {
         let delivery = Arc::new(Delivery {
             span: Mutex::new(Some(span)),
             begun: Instant::now(),
-            made: (entry.position.ms as i64).saturating_sub(clock_offset_ms).saturating_mul(1_000_000),
+            made: match entry.position.is_time() {
+                true => (entry.position.ms as i64).saturating_sub(clock_offset_ms).saturating_mul(1_000_000),
+                false => now(),
+            },
             subscribers: AtomicU64::new(0),
             first: AtomicI64::new(i64::MAX),
             last: AtomicI64::new(0),

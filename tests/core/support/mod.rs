@@ -12,6 +12,7 @@ pub mod node;
 pub mod raw;
 pub mod redis;
 pub mod relay;
+pub mod resp_proxy;
 pub mod stream;
 pub mod topology;
 pub mod web;
