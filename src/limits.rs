@@ -1,8 +1,10 @@
 //! Limits on subscribers: of the node, of one client address, of one subject. Counting only; what is answered is
 //! `http`'s.
 
+mod presence;
 mod rate;
 
+pub use presence::{Crowded, Presence, Presences};
 pub use rate::{Rate, TooFast};
 
 use crate::metrics::Metrics;
@@ -13,11 +15,19 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Descriptors that are not subscribers: listeners, Redis, admin, logs, and requests that are being read.
+/// Descriptors that are not subscribers, at most: listeners, Redis, admin, logs, and requests that are being read. Where
+/// the limit of files is low, they are a quarter of it.
 pub const RESERVED_DESCRIPTORS: u64 = 512;
 
-/// Connections beyond the subscriber limit that may be read and refused politely.
-pub const SPARE_CONNECTIONS: usize = (RESERVED_DESCRIPTORS / 2) as usize;
+/// Descriptors that are not subscribers.
+fn reserved(descriptors: u64) -> u64 {
+    RESERVED_DESCRIPTORS.min(descriptors / 4)
+}
+
+/// Connections beyond the subscriber limit that may be read and refused politely: half of the reserve.
+pub fn spare_connections(descriptors: u64) -> usize {
+    (reserved(descriptors) / 2) as usize
+}
 
 /// What one client may have at once; 0: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +39,8 @@ pub struct Caps {
 /// Counts subscribers from admission to their end.
 pub struct Limits {
     max: usize,
+    /// Connections that may be there beside so many subscribers.
+    spare: usize,
     of_address: Caps,
     of_subject: Caps,
     now: AtomicUsize,
@@ -66,10 +78,17 @@ pub enum Full {
 }
 
 impl Limits {
-    pub fn new(max: usize, of_address: Caps, of_subject: Caps, metrics: &Metrics) -> Arc<Limits> {
+    pub fn new(max: usize, of_address: Caps, of_subject: Caps, metrics: &Metrics) -> Limits {
         metrics.connection_limit.set(max as i64);
         let now = AtomicUsize::new(0);
-        Arc::new(Limits { max, of_address, of_subject, now, addresses: Mutex::default(), subjects: Mutex::default() })
+        let spare = spare_connections(u64::MAX);
+        let (addresses, subjects) = (Mutex::default(), Mutex::default());
+        Limits { max, spare, of_address, of_subject, now, addresses, subjects }
+    }
+
+    /// With so many connections beside the subscribers, see [`spare_connections`].
+    pub fn with_spare(self, spare: usize) -> Limits {
+        Limits { spare, ..self }
     }
 
     /// Takes a place; it is given back by dropping the seat, or by [`Limits::leave`] after [`Seat::keep`].
@@ -122,6 +141,11 @@ impl Limits {
 
     pub fn max(&self) -> usize {
         self.max
+    }
+
+    /// Connections that may be there at once, subscribers and others.
+    pub fn present_max(&self) -> usize {
+        self.max + self.spare
     }
 }
 
@@ -227,8 +251,7 @@ pub fn make_room_for_files(count: u64) {
 
 /// Subscribers that a node takes: what was asked for (0: as many as possible), never more than descriptors allow.
 pub fn connection_limit(asked: usize, descriptors: u64) -> usize {
-    let possible =
-        descriptors.saturating_sub(RESERVED_DESCRIPTORS.min(descriptors / 4)).min(usize::MAX as u64) as usize;
+    let possible = descriptors.saturating_sub(reserved(descriptors)).min(usize::MAX as u64) as usize;
     if asked == 0 { possible } else { asked.min(possible) }
 }
 
@@ -247,7 +270,7 @@ mod tests {
 
     #[test]
     fn places_are_given_back() {
-        let limits = Limits::new(2, caps(1, 0), caps(0, 0), &Metrics::new());
+        let limits = Arc::new(Limits::new(2, caps(1, 0), caps(0, 0), &Metrics::new()));
         let enter = |address| limits.enter(applicant(address, None, 1));
         assert!(enter("10.0.0.1").unwrap().keep().is_none());
         assert_eq!(enter("10.0.0.1").err(), Some(Full::Address(1)));
@@ -260,7 +283,7 @@ mod tests {
 
     #[test]
     fn subjects_and_channels_are_counted_and_given_back() {
-        let limits = Limits::new(100, caps(0, 5), caps(2, 4), &Metrics::new());
+        let limits = Arc::new(Limits::new(100, caps(0, 5), caps(2, 4), &Metrics::new()));
         let enter = |address, subject, channels| limits.enter(applicant(address, subject, channels));
         let first = enter("10.0.0.1", Some("s"), 3).unwrap().keep().expect("it has more to give back");
         assert_eq!(enter("10.0.0.1", None, 3).err(), Some(Full::AddressChannels(5)));
@@ -289,5 +312,10 @@ mod tests {
         assert_eq!(connection_limit(1_000, 20_000), 1_000);
         assert_eq!(connection_limit(50_000, 20_000), 19_488);
         assert_eq!(connection_limit(0, 256), 192);
+        for descriptors in [64, 256, 1024, 4096, 1 << 20] {
+            let (limit, spare) = (connection_limit(0, descriptors), spare_connections(descriptors));
+            let left = descriptors as usize - limit - spare;
+            assert!(left >= (descriptors as usize / 8).min(256), "{descriptors}: {left} for listeners, Redis and admin");
+        }
     }
 }

@@ -36,6 +36,7 @@ pub struct Metrics {
     pub connections_refused: IntCounterVec,
     pub connection_limit: IntGauge,
     pub waiting: IntGauge,
+    pub slow_requests: IntCounter,
     pub channels: IntGauge,
     pub subscriptions: IntGauge,
     pub tail_bytes: IntGauge,
@@ -108,6 +109,10 @@ impl Metrics {
             ),
             connection_limit: r.gauge("fantail_connection_limit", "Subscribers that this node takes at most."),
             waiting: r.gauge("fantail_connections_waiting", "Connections that have not sent a whole request yet."),
+            slow_requests: r.counter(
+                "fantail_slow_requests_total",
+                "Requests that took longer than a tenth of a second to be read and answered, and gave their place to others.",
+            ),
             channels: r.gauge("fantail_channels", "Channels that this node follows."),
             subscriptions: r.gauge("fantail_subscriptions", "Legs: channels of all subscribers together."),
             tail_bytes: r.gauge("fantail_tail_bytes", "Bytes of frames kept in tails."),
@@ -289,7 +294,16 @@ impl Metrics {
         create(&self.connections_refused, &Code::ALL.map(Code::as_str));
         create(
             &self.connections_refused,
-            &["accept_error", "descriptors", "http2_flood", "proxy_header", "slow_head", "slow_handshake"],
+            &[
+                "accept_error",
+                "address_connections",
+                "descriptors",
+                "displaced",
+                "http2_flood",
+                "proxy_header",
+                "slow_head",
+                "slow_handshake",
+            ],
         );
         create(&self.publish_requests, &["ok"]);
         create(&self.auth, &["granted", "anonymous"]);

@@ -20,7 +20,8 @@ use crate::http::tls::certificate::CertificateError;
 use crate::hub::follower::Follower;
 use crate::hub::{self, Hub, Idle, desk};
 use crate::limits::{
-    Caps, Limits, RESERVED_DESCRIPTORS, Rate, connection_limit, make_room_for_files, raise_descriptor_limit,
+    Caps, Limits, Presences, RESERVED_DESCRIPTORS, Rate, connection_limit, make_room_for_files,
+    raise_descriptor_limit, spare_connections,
 };
 use crate::metrics::Metrics;
 use crate::pace;
@@ -145,6 +146,7 @@ impl Node {
             },
             &metrics,
         );
+        let limits = Arc::new(limits.with_spare(spare_connections(descriptors)));
         let health = Health::new(settings.unready_after);
         let clock_offset_ms = Arc::new(AtomicI64::new(0));
         let cors = Arc::new(Cors::new(&settings.cors_origin).map_err(StartError::Cors)?);
@@ -212,6 +214,7 @@ impl Node {
             hub: hub.clone(),
             couriers: couriers.clone(),
             limits: limits.clone(),
+            presences: Presences::new(settings.max_connections_per_address),
             metrics: metrics.clone(),
             cors: cors.clone(),
             auth: auth.clone(),

@@ -279,9 +279,11 @@ def resume():
         (rate("fantail_connections_opened_total"), "{{instance}}"),
     )
     board.graph(
-        "Connections without a request yet",
+        "Connections that are no subscribers",
         "short",
-        "Waiting in the lobby, or in their handshake. It grows in a storm, and with slow or hostile clients.",
+        "Waiting in the lobby for a request, in their handshake, or kept alive; and requests that were slow, per second. They "
+        "grow in a storm, and with slow or hostile clients.",
         (metric("fantail_connections_waiting"), "{{instance}}"),
+        (rate("fantail_slow_requests_total"), "{{instance}} slow"),
     )
     return board

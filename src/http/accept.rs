@@ -3,11 +3,13 @@
 //! A trusted proxy's header and TLS come first, where they are on. HTTP/2 goes to [`http2`]. hyper's
 //! buffers for HTTP/1 (17 KiB) exist for a few connections at a time, because the [`lobby`](super::lobby) lets in a few
 //! at a time: a request that is a subscription leaves hyper before hyper has written anything; all others are answered
-//! by hyper.
+//! by hyper, and give their door back when the answer is written. A connection that may ask for more waits for it in the
+//! lobby, or, under TLS, without hyper.
 
 use super::Context;
 use super::client_socket::ClientSocket;
-use super::http1::serve;
+use super::exchange::Exchange;
+use super::http1::{Served, serve};
 use super::http2;
 use super::lobby::{Caller, Door, Guest};
 use super::proxy_header;
@@ -16,13 +18,13 @@ use super::subscribe;
 use super::tls::{self, Secure, Tls};
 use super::wire::Wire;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{self, Waker};
+use std::task::{self, Poll, Waker};
 use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
@@ -35,7 +37,7 @@ use tracing::Instrument as _;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a head may stand in a door before it must make do with a side door.
 const DOOR_TIME: Duration = Duration::from_millis(100);
-/// Slow heads and kept-alive publishers at once; the next one is closed.
+/// Slow requests, kept-alive publishers and kept-alive clients under TLS at once; the next one is closed.
 const SIDE_DOORS: usize = 4096;
 /// Joins of HTTP/2 streams that are worked on at once.
 const JOINS: usize = 64;
@@ -81,6 +83,8 @@ pub struct Reception {
 enum Arrival {
     /// It subscribes by HTTP/1.
     Subscriber(Box<(Wire, Decision)>),
+    /// Its requests are answered.
+    Over(ClientSocket, IpAddr),
     Http2(ClientSocket, IpAddr),
     TlsHttp2(Secure, IpAddr),
 }
@@ -110,12 +114,14 @@ impl Reception {
     }
 
     /// Reads requests of a connection; one that subscribes leaves for a courier.
-    async fn receive(self: Arc<Reception>, Caller { socket, peer, door, guest, gets }: Caller) {
+    async fn receive(self: Arc<Reception>, caller: Caller) {
+        let Caller { socket, peer, door, guest, gets, known } = caller;
         // Boxed one after the other, so that the task is as small as can be while its client is waited for.
         let arrived = match &self.tls {
             None => {
-                let arriving = self.arrive(ClientSocket::new(socket), peer, gets);
-                Box::pin(self.hurried(arriving, door, peer)).await.and_then(whole)
+                let exchange = Arc::new(Exchange::default());
+                let arriving = self.arrive(ClientSocket::new(socket), peer, (gets, known), &exchange);
+                Box::pin(self.hurried(arriving, door, peer, &exchange)).await.and_then(whole)
             }
             Some(tls) => {
                 let Ok(socket) = TcpStream::from_std(socket) else { return };
@@ -125,6 +131,12 @@ impl Reception {
         match arrived {
             None => {}
             Some((Arrival::Subscriber(subscriber), door)) => Box::pin(self.begin(*subscriber, door)).await,
+            Some((Arrival::Over(socket, peer), door)) => {
+                drop(door);
+                if let Ok(socket) = socket.into_std() {
+                    guest.wait_for_more(socket, peer);
+                }
+            }
             Some((Arrival::Http2(socket, peer), door)) => {
                 drop(door);
                 Box::pin(http2::serve(socket, peer, self, guest)).await;
@@ -136,15 +148,35 @@ impl Reception {
         }
     }
 
-    /// Does work that has a door for a moment, and must make do with a side door after it.
-    async fn hurried<F: Future>(&self, work: F, door: Door, peer: IpAddr) -> Option<(F::Output, Option<Door>)> {
+    /// Does work that has a door for a moment, or until its request is answered, and must make do with a side door after
+    /// it.
+    async fn hurried<F: Future>(
+        &self,
+        work: F,
+        door: Door,
+        peer: IpAddr,
+        exchange: &Exchange,
+    ) -> Option<(F::Output, Option<Door>)> {
         let mut work = pin!(work);
-        if let Ok(done) = timeout(DOOR_TIME, work.as_mut()).await {
-            return Some((done, Some(door)));
-        }
+        let until_answered = poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if exchange.is_answered() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        let answered = match timeout(DOOR_TIME, until_answered).await {
+            Ok(Some(done)) => return Some((done, Some(door))),
+            Ok(None) => true,
+            Err(_) => false,
+        };
         drop(door);
+        if !answered {
+            self.context.metrics.slow_requests.inc();
+        }
         let Ok(_side_door) = self.side.try_acquire() else {
-            self.context.refused("slow_head", peer);
+            // Who has its answer is refused nothing.
+            if !answered {
+                self.context.refused("slow_head", peer);
+            }
             return None;
         };
         Some((work.await, None))
@@ -160,21 +192,33 @@ impl Reception {
         }
     }
 
-    /// Reads what comes before a request, and finds out what is spoken, unless it is known to be a `GET` of HTTP/1.
-    async fn arrive(&self, mut socket: ClientSocket, peer: IpAddr, gets: bool) -> Option<Arrival> {
-        let peer = self.client(&mut socket, peer).await?;
+    /// Reads what comes before a request, and finds out what is spoken, unless it is known to be a `GET` of HTTP/1. Whose
+    /// client is known has no proxy's header before it.
+    async fn arrive(
+        &self,
+        mut socket: ClientSocket,
+        peer: IpAddr,
+        (gets, known): (bool, bool),
+        exchange: &Arc<Exchange>,
+    ) -> Option<Arrival> {
+        let peer = if known { peer } else { self.client(&mut socket, peer).await? };
         if !gets {
             // Behind a proxy's header nothing may come.
             let Ok(speaks_http2) = timeout(HEAD_TIMEOUT, speaks_http2(&mut socket)).await else {
                 self.context.refused("slow_head", peer);
                 return None;
             };
-            if speaks_http2 {
+            if speaks_http2 && !known {
                 return Some(Arrival::Http2(socket, peer));
             }
         }
-        let (socket, decided) = serve(socket, peer, &self.context).await?;
-        Some(Arrival::Subscriber(Box::new((Wire::Tcp(socket), decided))))
+        match serve(socket, peer, &self.context, exchange).await {
+            Served::Ended => None,
+            Served::Over(socket) => Some(Arrival::Over(socket, peer)),
+            Served::Subscribes(socket, decided) => {
+                Some(Arrival::Subscriber(Box::new((Wire::Tcp(socket), decided))))
+            }
+        }
     }
 
     /// The same under TLS, whose handshake needs a door only while the node works on it.
@@ -185,21 +229,35 @@ impl Reception {
         peer: IpAddr,
         (door, guest): (Door, &Guest),
     ) -> Arrived {
-        let (client, door) = Box::pin(self.hurried(self.client(&mut socket, peer), door, peer)).await?;
+        let exchange = Arc::new(Exchange::default());
+        let (client, door) = Box::pin(self.hurried(self.client(&mut socket, peer), door, peer, &exchange)).await?;
         let peer = client?;
         let door = match door {
             Some(door) => door,
             None => guest.door().await?,
         };
-        let stream = Box::pin(tls.accept(socket, peer, door, &self.context)).await?;
-        let door = guest.door().await?;
+        let mut stream = Box::pin(tls.accept(socket, peer, door, &self.context)).await?;
+        let mut door = guest.door().await?;
         if stream.get_ref().1.alpn_protocol() == Some(tls::H2) {
             return Some((Arrival::TlsHttp2(stream, peer), Some(door)));
         }
-        let serving = Box::pin(self.hurried(serve(stream, peer, &self.context), door, peer));
-        let (served, door) = serving.await?;
-        let (stream, decided) = served?;
-        Some((Arrival::Subscriber(Box::new((Wire::Tls(stream), decided))), door))
+        loop {
+            let exchange = Arc::new(Exchange::default());
+            let serving = Box::pin(self.hurried(serve(stream, peer, &self.context, &exchange), door, peer, &exchange));
+            match serving.await? {
+                (Served::Ended, _) => return None,
+                (Served::Subscribes(stream, decided), door) => {
+                    return Some((Arrival::Subscriber(Box::new((Wire::Tls(stream), decided))), door));
+                }
+                (Served::Over(answered), served_by) => {
+                    stream = answered;
+                    drop(served_by);
+                    let _side_door = self.side.try_acquire().ok()?;
+                    Box::pin(timeout(HEAD_TIMEOUT, tls::readable(&mut stream))).await.ok()?;
+                    door = guest.door().await?;
+                }
+            }
+        }
     }
 
     /// Who is at the other end: whom a trusted proxy speaks for, or whose socket it is.

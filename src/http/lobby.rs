@@ -4,12 +4,20 @@
 //! One thread and one mio poll. A connection that has sent nothing costs a few dozen bytes here, while a task and
 //! hyper's buffers cost kilobytes; so a storm of connects leaves no memory behind, and silent clients hold nothing
 //! that others need; nor do those who speak slowly, whose bytes stay in the kernel. Connections that have spoken go to
-//! [`accept`](super::accept), a bounded number at once.
+//! [`accept`](super::accept), a bounded number at once. Those whose request was answered come back here until they ask
+//! for more.
+//!
+//! What is in the lobby, or read, counts for its peer; where the node has no room, whoever has been silent for longest
+//! gives way to a newcomer.
+
+mod silent;
 
 use super::Context;
+use crate::limits::Presence;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
-use slab::Slab;
+use parking_lot::Mutex;
+use silent::Silents;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -18,9 +26,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// For a request's head, as often as silent connections are looked through: ten seconds. Looks are counted, for a
-/// machine that stands still for a while does so for clients, too.
-const LOOKS: u32 = 20;
 /// Requests that are being read at once; most need a single poll of their task.
 const DOORS: usize = 64;
 /// Requests that are read one after the other before couriers are woken for their subscribers.
@@ -47,17 +52,40 @@ pub struct Porter {
     doors: Arc<Semaphore>,
     /// The lobby has somebody who waits for a door.
     wants: AtomicBool,
-    /// Connections that were let in and are no subscribers yet, slow ones and kept-alive ones among them.
+    /// Connections that are no subscribers yet, slow ones and kept-alive ones among them.
     guests: AtomicUsize,
+    /// Their requests were answered, and they may have another one.
+    answered: Mutex<Vec<Visitor>>,
 }
 
-/// A connection that was let in, until it ends or subscribes.
-pub struct Guest(Arc<Porter>);
+/// A connection that was accepted, until it ends or subscribes.
+pub struct Guest {
+    porter: Arc<Porter>,
+    /// Counts for its peer.
+    _presence: Option<Presence>,
+}
 
 impl Guest {
+    fn new(porter: &Arc<Porter>, presence: Option<Presence>) -> Guest {
+        porter.guests.fetch_add(1, Ordering::Relaxed);
+        Guest { porter: porter.clone(), _presence: presence }
+    }
+
+    /// Sends a connection whose request was answered back into the lobby, where it may ask for more. `peer` is whom a
+    /// proxy has named, if one has.
+    pub fn wait_for_more(self, socket: std::net::TcpStream, peer: IpAddr) {
+        let porter = self.porter.clone();
+        let visitor = Visitor { socket: TcpStream::from_std(socket), peer, guest: self, known: true };
+        let mut answered = porter.answered.lock();
+        answered.push(visitor);
+        if answered.len() == 1 {
+            let _ = porter.waker.wake();
+        }
+    }
+
     /// Waits until no connection is accepted any more.
     pub async fn closing(&self) {
-        let mut stopped = self.0.stopped.subscribe();
+        let mut stopped = self.porter.stopped.subscribe();
         if stopped.wait_for(|stopped| *stopped).await.is_err() {
             std::future::pending().await
         }
@@ -66,14 +94,14 @@ impl Guest {
     /// A door for a connection that had left its own while its client was waited for. These come before those who wait
     /// in the lobby.
     pub async fn door(&self) -> Option<Door> {
-        let permit = self.0.doors.clone().acquire_owned().await.ok()?;
-        Some(Door { permit: Some(permit), porter: self.0.clone() })
+        let permit = self.porter.doors.clone().acquire_owned().await.ok()?;
+        Some(Door { permit: Some(permit), porter: self.porter.clone() })
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.0.guests.fetch_sub(1, Ordering::Relaxed);
+        self.porter.guests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -85,6 +113,8 @@ pub struct Caller {
     pub guest: Guest,
     /// It begins with a `GET` of HTTP/1, whose head is there.
     pub gets: bool,
+    /// It has been answered before, so nothing comes before its request, and `peer` is the client.
+    pub known: bool,
 }
 
 /// A place among the requests that are read at once; dropping it lets the next one in.
@@ -112,18 +142,18 @@ impl Porter {
     }
 }
 
-/// A connection that has said nothing yet.
-struct Silent {
+/// A connection in the lobby.
+pub(super) struct Visitor {
     socket: TcpStream,
     peer: IpAddr,
-    /// The look before it came.
-    since: u32,
+    guest: Guest,
+    /// See [`Caller::known`].
+    known: bool,
 }
 
 /// A connection that has said enough.
 struct Speaking {
-    socket: TcpStream,
-    peer: IpAddr,
+    visitor: Visitor,
     gets: bool,
 }
 
@@ -134,13 +164,11 @@ struct Lobby {
     listeners: Vec<TcpListener>,
     /// A listener may have more: its readiness was not used up.
     pending: bool,
-    silent: Slab<Silent>,
+    silent: Silents,
     /// They speak, and wait for a door.
     speaking: VecDeque<Speaking>,
     pace: Pace,
     swept: Instant,
-    /// How often silent connections were looked through.
-    looks: u32,
     /// Where first bytes are looked at.
     glance: Box<[u8]>,
 }
@@ -159,6 +187,7 @@ pub fn open(
         doors: Arc::new(Semaphore::new(DOORS)),
         wants: AtomicBool::new(false),
         guests: AtomicUsize::new(0),
+        answered: Mutex::default(),
     });
     let mut listeners: Vec<TcpListener> = listeners.into_iter().map(TcpListener::from_std).collect();
     for (number, listener) in listeners.iter_mut().enumerate() {
@@ -171,11 +200,10 @@ pub fn open(
         context,
         listeners,
         pending: true,
-        silent: Slab::new(),
+        silent: Silents::default(),
         speaking: VecDeque::new(),
         pace,
         swept: Instant::now(),
-        looks: 0,
         glance: vec![0; GLANCE_BYTES].into(),
     };
     std::thread::Builder::new().name("lobby".into()).spawn(move || lobby.run(enter))?;
@@ -199,22 +227,31 @@ impl Lobby {
                     Token(key) => self.speaks(key, event.is_read_closed() || event.is_error()),
                 }
             }
-            if *self.porter.stopped.borrow() {
-                // Whoever is still silent was not promised anything: it comes back to another node.
+            if *self.porter.stopped.borrow() && self.has_stopped() {
                 return;
             }
             if self.pending {
                 self.accept_some();
             }
             self.let_in(&enter);
+            self.take_back();
             self.sweep();
             self.context.metrics.waiting.set(self.waiting() as i64);
         }
     }
 
+    /// Accepts nobody any more; whether nobody is left who was answered before, and may have a request on its way.
+    fn has_stopped(&mut self) -> bool {
+        self.listeners.clear();
+        self.pending = false;
+        // Whoever is still silent was not promised anything: it comes back to another node.
+        self.silent.retain_known();
+        self.waiting() == 0
+    }
+
     /// Connections that are no subscribers yet.
     fn waiting(&self) -> usize {
-        self.silent.len() + self.speaking.len() + self.porter.guests.load(Ordering::Relaxed)
+        self.porter.guests.load(Ordering::Relaxed)
     }
 
     fn wait(&self) -> Duration {
@@ -261,36 +298,57 @@ impl Lobby {
         None
     }
 
-    fn greet(&mut self, mut socket: TcpStream, peer: IpAddr) {
+    fn greet(&mut self, socket: TcpStream, peer: IpAddr) {
         // Streams of HTTP/2 are subscribers without a descriptor of their own; their connection is a guest.
         let streams = self.context.metrics.http2_streams.get().max(0) as usize;
         let present = self.waiting() + self.context.limits.taken().saturating_sub(streams);
-        if present >= self.context.limits.max() + crate::limits::SPARE_CONNECTIONS {
+        if present >= self.context.limits.present_max() {
             // Nothing can be said before the request is read; a closed connection makes EventSource come back.
-            return self.context.refused("descriptors", peer);
+            match self.silent.longest() {
+                Some(displaced) => self.context.refused("displaced", displaced.peer),
+                None => return self.context.refused("descriptors", peer),
+            }
         }
+        let presence = match self.context.settings.trusts(peer) {
+            true => None,
+            false => match self.context.presences.enter(peer) {
+                Ok(presence) => presence,
+                Err(_) => return self.context.refused("address_connections", peer),
+            },
+        };
+        self.seat(Visitor { socket, peer, guest: Guest::new(&self.porter, presence), known: false });
+    }
+
+    /// Those whose requests were answered.
+    fn take_back(&mut self) {
+        let answered = std::mem::take(&mut *self.porter.answered.lock());
+        answered.into_iter().for_each(|visitor| self.seat(visitor));
+    }
+
+    /// Waits for what it says.
+    fn seat(&mut self, mut visitor: Visitor) {
         // In a storm its request is here before its turn.
-        match Seen::of(socket.peek(&mut self.glance), &self.glance) {
+        match Seen::of(visitor.socket.peek(&mut self.glance), &self.glance) {
             Seen::Little => {}
-            seen => return self.speaking.push_back(Speaking { socket, peer, gets: seen == Seen::Get }),
+            seen => return self.speaking.push_back(Speaking { visitor, gets: seen == Seen::Get }),
         }
-        let entry = self.silent.vacant_entry();
+        let key = self.silent.vacant_key();
         // Registering looks once: what came before it is reported too.
-        if self.poll.registry().register(&mut socket, Token(entry.key()), Interest::READABLE).is_ok() {
-            entry.insert(Silent { socket, peer, since: self.looks });
+        if self.poll.registry().register(&mut visitor.socket, Token(key), Interest::READABLE).is_ok() {
+            self.silent.insert(visitor);
         }
     }
 
     /// Something came. What is not enough yet waits in the kernel, and each further piece is reported.
     fn speaks(&mut self, key: usize, ended: bool) {
-        let Some(silent) = self.silent.get(key) else { return };
-        let seen = Seen::of(silent.socket.peek(&mut self.glance), &self.glance);
+        let Some(visitor) = self.silent.get(key) else { return };
+        let seen = Seen::of(visitor.socket.peek(&mut self.glance), &self.glance);
         if seen == Seen::Little && !ended {
             return;
         }
-        let Some(Silent { mut socket, peer, .. }) = self.silent.try_remove(key) else { return };
-        if self.poll.registry().deregister(&mut socket).is_ok() {
-            self.speaking.push_back(Speaking { socket, peer, gets: seen == Seen::Get });
+        let Some(mut visitor) = self.silent.remove(key) else { return };
+        if self.poll.registry().deregister(&mut visitor.socket).is_ok() {
+            self.speaking.push_back(Speaking { visitor, gets: seen == Seen::Get });
         }
     }
 
@@ -311,10 +369,9 @@ impl Lobby {
             return None;
         }
         let permit = self.permit()?;
-        let Speaking { socket, peer, gets } = self.speaking.pop_front()?;
-        self.porter.guests.fetch_add(1, Ordering::Relaxed);
+        let Speaking { visitor: Visitor { socket, peer, guest, known }, gets } = self.speaking.pop_front()?;
         let door = Door { permit: Some(permit), porter: self.porter.clone() };
-        Some(Caller { socket: socket.into(), peer, door, guest: Guest(self.porter.clone()), gets })
+        Some(Caller { socket: socket.into(), peer, door, guest, gets, known })
     }
 
     fn permit(&self) -> Option<OwnedSemaphorePermit> {
@@ -336,18 +393,14 @@ impl Lobby {
             return;
         }
         self.swept = Instant::now();
-        self.looks = self.looks.wrapping_add(1);
-        let looks = self.looks;
         let context = &self.context;
-        self.silent.retain(|_, silent| {
-            let stays = looks.wrapping_sub(silent.since) <= LOOKS;
-            if !stays {
-                context.refused("slow_head", silent.peer);
+        self.silent.look(|visitor| {
+            // Whoever was answered owes nothing.
+            if !visitor.known {
+                context.refused("slow_head", visitor.peer);
             }
-            stays
         });
         if self.silent.is_empty() {
-            self.silent.shrink_to_fit();
             self.speaking.shrink_to(DOORS);
         }
     }

@@ -11,6 +11,7 @@ mod client_socket;
 pub mod console;
 pub mod cors;
 mod encoding;
+mod exchange;
 pub mod flood;
 pub mod head;
 pub mod history;
@@ -32,7 +33,7 @@ use crate::auth::Auth;
 use crate::config::Serve;
 use crate::courier::Couriers;
 use crate::hub::Hub;
-use crate::limits::{Limits, Rate};
+use crate::limits::{Limits, Presences, Rate};
 use crate::metrics::Metrics;
 use crate::telemetry::Seldom;
 use client_address::Proxies;
@@ -49,6 +50,8 @@ pub struct Context {
     pub hub: Arc<Hub>,
     pub couriers: Couriers,
     pub limits: Arc<Limits>,
+    /// Connections of each address that are no subscribers.
+    pub presences: Arc<Presences>,
     pub metrics: Arc<Metrics>,
     pub cors: Arc<Cors>,
     pub auth: Arc<Auth>,

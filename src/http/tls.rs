@@ -120,10 +120,7 @@ impl Tls {
 
     /// Waits for the first byte of a request: before it, nothing of HTTP need be there.
     async fn spoken(&self, mut stream: Secure, peer: IpAddr, context: &Context) -> Option<Secure> {
-        let (socket, session) = stream.get_mut();
-        // It may have come with the client's last message.
-        let has_come = session.process_new_packets().map_or(true, |state| state.plaintext_bytes_to_read() > 0);
-        if !has_come && self.in_time(socket.readable()).await.is_none() {
+        if self.in_time(readable(&mut stream)).await.is_none() {
             context.refused("slow_head", peer);
             return None;
         }
@@ -142,6 +139,16 @@ impl Tls {
                 Err(_) => patience = LOOK_EVERY,
             }
         }
+    }
+}
+
+/// Waits until something can be read, of the session or of its socket.
+pub async fn readable(stream: &mut TlsStream<TcpStream>) {
+    let (socket, session) = stream.get_mut();
+    // It may have come with the client's last message.
+    let has_come = session.process_new_packets().map_or(true, |state| state.plaintext_bytes_to_read() > 0);
+    if !has_come {
+        let _ = socket.readable().await;
     }
 }
 

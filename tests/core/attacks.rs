@@ -2,9 +2,11 @@
 //! serves whoever comes next.
 
 mod bodies;
+mod crowds;
 mod floods;
 mod half_open;
 mod injection;
+mod kept_alive;
 mod slow;
 mod smuggling;
 

@@ -37,13 +37,23 @@ impl Node {
         Node::serve_with(flags, variables)
     }
 
+    /// A node that may have so many files open.
+    pub fn with_files(files: u32, flags: &[&str]) -> Node {
+        Node::launch(&["prlimit", &format!("--nofile={files}:{files}")], flags, &[])
+    }
+
     fn serve(flags: &[&str]) -> Node {
         Node::serve_with(flags, &[])
     }
 
     fn serve_with(flags: &[&str], variables: &[(&str, &str)]) -> Node {
+        Node::launch(&[], flags, variables)
+    }
+
+    /// By a command line that the binary's is appended to.
+    fn launch(by: &[&str], flags: &[&str], variables: &[(&str, &str)]) -> Node {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_fantail"), "serve"]);
+        command.args(["--pdeathsig", "KILL"]).args(by).args([env!("CARGO_BIN_EXE_fantail"), "serve"]);
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args(flags);
         // The tester's own settings must not decide.
         let ours = |name: &str| name.starts_with("FANTAIL_") || name.starts_with("OTEL_");

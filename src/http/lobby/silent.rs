@@ -1,0 +1,89 @@
+//! Connections that have not said enough, in the order in which they came.
+
+use super::Visitor;
+use slab::Slab;
+use std::collections::VecDeque;
+
+/// For a request's head, as often as silent connections are looked through: ten seconds. Looks are counted, for a
+/// machine that stands still for a while does so for clients, too.
+const LOOKS: u32 = 20;
+/// Places of the order that may be of those who have gone, beside as many as there are.
+const STALE: usize = 1024;
+
+/// See the module.
+#[derive(Default)]
+pub struct Silents {
+    here: Slab<Silent>,
+    /// Keys with the serial numbers of those who had them; of those who have gone, too.
+    order: VecDeque<(usize, u64)>,
+    serial: u64,
+    looks: u32,
+}
+
+struct Silent {
+    visitor: Visitor,
+    serial: u64,
+    /// The look before it came.
+    since: u32,
+}
+
+impl Silents {
+    /// The key of whoever is inserted next.
+    pub fn vacant_key(&self) -> usize {
+        self.here.vacant_key()
+    }
+
+    pub fn insert(&mut self, visitor: Visitor) {
+        if self.order.len() > 2 * self.here.len() + STALE {
+            let here = &self.here;
+            self.order.retain(|(key, serial)| here.get(*key).is_some_and(|silent| silent.serial == *serial));
+        }
+        self.serial += 1;
+        let key = self.here.insert(Silent { visitor, serial: self.serial, since: self.looks });
+        self.order.push_back((key, self.serial));
+    }
+
+    pub fn get(&self, key: usize) -> Option<&Visitor> {
+        self.here.get(key).map(|silent| &silent.visitor)
+    }
+
+    pub fn remove(&mut self, key: usize) -> Option<Visitor> {
+        self.here.try_remove(key).map(|silent| silent.visitor)
+    }
+
+    /// Takes out who has been silent for longest.
+    pub fn longest(&mut self) -> Option<Visitor> {
+        loop {
+            let (key, serial) = self.order.pop_front()?;
+            if self.here.get(key).is_some_and(|silent| silent.serial == serial) {
+                return self.remove(key);
+            }
+        }
+    }
+
+    /// Looks through all, and closes who has been silent too long.
+    pub fn look(&mut self, mut closed: impl FnMut(&Visitor)) {
+        self.looks = self.looks.wrapping_add(1);
+        let looks = self.looks;
+        self.here.retain(|_, silent| {
+            let stays = looks.wrapping_sub(silent.since) <= LOOKS;
+            if !stays {
+                closed(&silent.visitor);
+            }
+            stays
+        });
+        if self.here.is_empty() {
+            self.here.shrink_to_fit();
+            self.order = VecDeque::new();
+        }
+    }
+
+    /// Closes all who have never been answered.
+    pub fn retain_known(&mut self) {
+        self.here.retain(|_, silent| silent.visitor.known);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.here.is_empty()
+    }
+}
