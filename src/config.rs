@@ -17,6 +17,7 @@ pub(crate) use values::{node_url, origin, redis_url, retry_range, truth, unready
 use clap::Args;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of a node.
@@ -34,9 +35,17 @@ pub struct Serve {
     /// Address of probes, metrics, status and console; keep it away from clients.
     #[arg(long, env = "FANTAIL_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
     pub admin_listen: SocketAddr,
-    /// Names under which the console may be asked for, separated by commas, besides addresses and private names.
-    #[arg(long, env = "FANTAIL_ADMIN_HOST", value_delimiter = ',', value_name = "NAME")]
+    /// Names under which --admin-listen may be asked for, separated by commas, besides addresses and private names; .NAME for
+    /// all below it.
+    #[arg(long, env = "FANTAIL_ADMIN_HOST", value_delimiter = ',', value_name = "NAME", value_parser = host_name)]
     pub admin_host: Vec<String>,
+    /// File with the tokens, one a line, that console, status and actions need; probes and metrics stay open. Read again
+    /// when it changes.
+    #[arg(long, env = "FANTAIL_ADMIN_TOKEN_FILE", value_name = "PATH")]
+    pub admin_token_file: Option<PathBuf>,
+    /// Whether the console shows what events hold.
+    #[arg(long, env = "FANTAIL_ADMIN_CONTENTS", default_value = "on", value_enum, ignore_case = true)]
+    pub admin_contents: Switch,
     /// Lets the console on --admin-listen publish events and drain this node.
     #[arg(long, env = "FANTAIL_ADMIN_ACTIONS")]
     #[arg(value_parser = truth)]
@@ -216,6 +225,18 @@ impl Serve {
             return wrong("--cors-origin *: it stands alone, for it allows every origin".into());
         }
         self.auth.verify()
+    }
+}
+
+/// The name of a host, or a suffix that begins with a dot; in lower case.
+fn host_name(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix('.').unwrap_or(text);
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    match name.split('.').all(is_label) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err("not a host's name, without scheme and port, nor a suffix such as .example.org".to_owned()),
     }
 }
 

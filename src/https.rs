@@ -35,6 +35,19 @@ pub fn connector(
     })
 }
 
+/// What an error of TLS is told as, where its own words say nothing to a person. `openssl req -x509` makes certificates
+/// that are their own authority unless it is told `CA:FALSE`.
+pub fn in_words(error: String) -> String {
+    match error.contains("CaUsedAsEndEntity") {
+        true => AUTHORITY_AS_SERVER.into(),
+        false => error,
+    }
+}
+
+/// See [`in_words`].
+pub const AUTHORITY_AS_SERVER: &str = "the server's certificate is that of an authority, which servers may not show: let \
+                                       the authority sign one for the server, or make it anew with basicConstraints=CA:FALSE";
+
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
     let Some(file) = ca else {

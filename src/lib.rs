@@ -23,6 +23,7 @@ pub mod limits;
 pub mod metrics;
 pub mod pace;
 pub mod position;
+pub mod printable;
 pub mod publication;
 pub mod roster;
 pub mod subscription;

@@ -315,7 +315,10 @@ mod tests {
         for descriptors in [64, 256, 1024, 4096, 1 << 20] {
             let (limit, spare) = (connection_limit(0, descriptors), spare_connections(descriptors));
             let left = descriptors as usize - limit - spare;
-            assert!(left >= (descriptors as usize / 8).min(256), "{descriptors}: {left} for listeners, Redis and admin");
+            assert!(
+                left >= (descriptors as usize / 8).min(256),
+                "{descriptors}: {left} for listeners, Redis and admin"
+            );
         }
     }
 }

@@ -17,6 +17,9 @@ fn main() -> ExitCode {
                 Ok(telemetry) => telemetry,
                 Err(wrong) => return stop(&wrong),
             };
+            for unknown in command::unknown_variables() {
+                tracing::warn!(variable = unknown.name, "no command knows this variable of the environment");
+            }
             node::run(settings.serve, metrics, telemetry.deliveries())
         }
         Ok(Command::Check(settings)) if settings.live => run(live::live(settings.node.serve.admin_listen)),

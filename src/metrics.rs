@@ -9,6 +9,7 @@ pub use spread::Spread;
 use crate::auth::revocation::Target;
 use crate::courier::Reason;
 use crate::frame::GapReason;
+use crate::http::admin::REFUSALS;
 use crate::http::reject::Code;
 use crate::http::tls::OUTCOMES;
 use crate::hub::join::Outcome;
@@ -37,6 +38,7 @@ pub struct Metrics {
     pub connection_limit: IntGauge,
     pub waiting: IntGauge,
     pub slow_requests: IntCounter,
+    pub admin_refused: IntCounterVec,
     pub channels: IntGauge,
     pub subscriptions: IntGauge,
     pub tail_bytes: IntGauge,
@@ -112,6 +114,11 @@ impl Metrics {
             slow_requests: r.counter(
                 "fantail_slow_requests_total",
                 "Requests that took longer than a tenth of a second to be read and answered, and gave their place to others.",
+            ),
+            admin_refused: r.counters(
+                "fantail_admin_refused_total",
+                "Connections and requests of the operators' listener that were refused, by reason.",
+                "reason",
             ),
             channels: r.gauge("fantail_channels", "Channels that this node follows."),
             subscriptions: r.gauge("fantail_subscriptions", "Legs: channels of all subscribers together."),
@@ -305,6 +312,7 @@ impl Metrics {
                 "slow_handshake",
             ],
         );
+        create(&self.admin_refused, &REFUSALS);
         create(&self.publish_requests, &["ok"]);
         create(&self.auth, &["granted", "anonymous"]);
         create(&self.auth_key_reads, &["ok", "failed"]);

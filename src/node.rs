@@ -4,12 +4,13 @@ use crate::auth::{Auth, control};
 use crate::backplane::{Backplane, Publication, memory, redis};
 use crate::banner::banner;
 use crate::channel::Channel;
-use crate::config::Serve;
+use crate::config::{Serve, Switch};
 use crate::courier::{Couriers, Surroundings};
 use crate::health::Health;
 use crate::http::Context;
 use crate::http::accept::{Reception, bind};
 use crate::http::admin::Admin;
+use crate::http::admin::token::AdminToken;
 use crate::http::client_address::Proxies;
 use crate::http::console::{Actions, Console};
 use crate::http::cors::Cors;
@@ -20,8 +21,8 @@ use crate::http::tls::certificate::CertificateError;
 use crate::hub::follower::Follower;
 use crate::hub::{self, Hub, Idle, desk};
 use crate::limits::{
-    Caps, Limits, Presences, RESERVED_DESCRIPTORS, Rate, connection_limit, make_room_for_files,
-    raise_descriptor_limit, spare_connections,
+    Caps, Limits, Presences, RESERVED_DESCRIPTORS, Rate, connection_limit, make_room_for_files, raise_descriptor_limit,
+    spare_connections,
 };
 use crate::metrics::Metrics;
 use crate::pace;
@@ -29,7 +30,7 @@ use crate::roster::{Entrance, Roster, Sources};
 use crate::telemetry::Seldom;
 use crate::telemetry::trace::Deliveries;
 use bytes::Bytes;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -47,6 +48,8 @@ const INTRODUCTION: Duration = Duration::from_secs(2);
 const LAST_GOODBYES: Duration = Duration::from_secs(5);
 /// For what was written to HTTP/2 streams.
 const LAST_STREAMS: Duration = Duration::from_secs(1);
+/// The drain's window in a terminal, of a node with channels in its own memory.
+const TRIAL_DRAIN: Duration = Duration::from_secs(1);
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 const LOG_PERIOD: Duration = Duration::from_secs(10);
 
@@ -232,7 +235,8 @@ impl Node {
             .map_err(|error| StartError::AdminListen(settings.admin_listen, error))?;
         let admin = admin_listener.local_addr()?;
         let (listen, porter) = listen(&settings, &context, &runtime)?;
-        let console = Console::new(hub.clone(), roster.clone(), &settings.admin_host, actions);
+        let console = Console::new(hub.clone(), roster.clone(), settings.admin_contents == Switch::On, actions);
+        let token = settings.admin_token_file.as_deref().map(AdminToken::new).transpose();
         let about = Admin {
             settings,
             hub: hub.clone(),
@@ -241,6 +245,7 @@ impl Node {
             health: health.clone(),
             started,
             console,
+            token: token.map_err(StartError::Auth)?,
         };
         about.start(admin_listener)?;
 
@@ -299,9 +304,26 @@ impl Node {
             () = self.introduce() => told().await,
             () = told() => {}
         }
+        let (delay, window) = self.patience();
+        if std::io::stdout().is_terminal() {
+            let subscribers = self.context.limits.taken();
+            let wait = if subscribers > 0 { delay + window } else { delay };
+            let text = format!("ending: {subscribers} subscribers within {wait:?}; Ctrl-C again ends at once");
+            let _ = writeln!(std::io::stdout(), "{text}");
+        }
         tokio::select! {
-            complete = self.drain() => complete,
+            complete = self.drain_within(delay, window) => complete,
             () = told() => self.hurry().await,
+        }
+    }
+
+    /// How long the end may take: the delay and the window of the settings. Whoever tries a node in a terminal has nobody
+    /// who would be spared by them.
+    fn patience(&self) -> (Duration, Duration) {
+        let settings = &self.context.settings;
+        match settings.redis.is_none() && std::io::stdout().is_terminal() {
+            true => (Duration::ZERO, settings.drain.min(TRIAL_DRAIN)),
+            false => (settings.drain_delay, settings.drain),
         }
     }
 
@@ -327,7 +349,10 @@ impl Node {
     /// Ends all subscribers as the settings say; whether all were ended in time.
     pub async fn drain(&self) -> bool {
         let settings = &self.context.settings;
-        let (delay, window) = (settings.drain_delay, settings.drain);
+        self.drain_within(settings.drain_delay, settings.drain).await
+    }
+
+    async fn drain_within(&self, delay: Duration, window: Duration) -> bool {
         self.health.start_draining();
         self.tell_drain_end(delay + window);
         // What is logged is so already: who asks after reading it is refused, unless a delay is told with it.

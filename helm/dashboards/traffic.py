@@ -84,6 +84,7 @@ def overview():
             + ") * 0",
             "{{reason}}",
         ),
+        (rate("fantail_admin_refused_total", by="reason") + " > 0", "operators: {{reason}}"),
     )
     board.graph(
         "Redis reachable",

@@ -41,6 +41,9 @@
 {{- with .forward.url }}{{ $_ := set $env "FANTAIL_FORWARD_URL" . }}{{ end }}
 {{- with .forward.headers }}{{ $_ := set $env "FANTAIL_FORWARD_HEADERS" (join "," .) }}{{ end }}
 {{- end }}
+{{- if .Values.admin.tokenSecret.name }}
+{{- $_ := set $env "FANTAIL_ADMIN_TOKEN_FILE" "/etc/fantail/admin-token/token" }}
+{{- end }}
 {{- with .Values.trustedProxies }}{{ $_ := set $env "FANTAIL_TRUSTED_PROXIES" (join "," .) }}{{ end }}
 {{- with .Values.tracing.endpoint }}{{ $_ := set $env "FANTAIL_OTLP_ENDPOINT" . }}{{ end }}
 {{- toYaml $env }}
@@ -82,6 +85,10 @@ key: {{ ternary .Values.redis.existingSecret.key "url" (ne .Values.redis.existin
 - name: tls
   secret: {secretName: {{ .Values.tls.secretName | quote }}, defaultMode: 0440}
 {{- end }}
+{{- with .Values.admin.tokenSecret }}{{ if .name }}
+- name: admin-token
+  secret: {secretName: {{ .name | quote }}, defaultMode: 0440, items: [{key: {{ .key | quote }}, path: token}]}
+{{- end }}{{ end }}
 {{- with .Values.auth.jwt.keysSecret }}{{ if .name }}
 - name: jwt
   secret: {secretName: {{ .name | quote }}, defaultMode: 0440}

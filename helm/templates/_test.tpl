@@ -17,8 +17,8 @@
 
 {{/* Secrets as files, by the name of the volume. */}}
 {{- define "fantail.testVolumes" -}}
-{{- $secrets := dict "token" .Values.test.tokenSecret }}
-{{- $files := dict "token" "token" "test-ca" "ca.crt" "redis-password" "password" "redis-ca" "ca.crt" }}
+{{- $secrets := dict "token" .Values.test.tokenSecret "admin-token" .Values.admin.tokenSecret }}
+{{- $files := dict "token" "token" "admin-token" "token" "test-ca" "ca.crt" "redis-password" "password" "redis-ca" "ca.crt" }}
 {{- if .Values.tls.enabled }}
 {{- $_ := set $secrets "test-ca" .Values.test.caSecret }}
 {{- end }}

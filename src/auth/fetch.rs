@@ -3,6 +3,7 @@
 //! Redirects are not followed and answers are bounded, so that a server in between cannot send the node elsewhere.
 
 use crate::https;
+use crate::https::in_words;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Request, Response};
@@ -58,5 +59,5 @@ fn deepest(error: &dyn Error) -> String {
     while let Some(next) = cause.source() {
         cause = next;
     }
-    cause.to_string()
+    in_words(cause.to_string())
 }

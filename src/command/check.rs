@@ -7,8 +7,10 @@ use crate::backplane::redis::probe::{Findings, Right};
 use crate::backplane::redis::{self, Settings, fault};
 use crate::command::NodeSettings;
 use crate::config::{AuthMode, Serve};
+use crate::http::admin::token::AdminToken;
 use crate::http::tls::certificate::{Files, now};
 use crate::limits::connection_limit;
+use crate::printable::Printable;
 use crate::telemetry::trace::Plan;
 use hyper::Uri;
 use rustix::process::{Resource, getrlimit};
@@ -42,7 +44,7 @@ pub async fn check(settings: &NodeSettings) -> ExitCode {
     let (report, code) = report(&settings.serve, traces.as_ref()).await;
     let mut out = std::io::stdout().lock();
     for line in report.lines() {
-        let _ = writeln!(out, "{line}");
+        let _ = writeln!(out, "{}", Printable(line));
     }
     ExitCode::from(code)
 }
@@ -50,9 +52,11 @@ pub async fn check(settings: &NodeSettings) -> ExitCode {
 /// The report and the exit code.
 pub async fn report(settings: &Serve, traces: Option<&Plan>) -> (Report, u8) {
     let mut report = Report::default();
+    report.environment();
     report.file_limit(settings);
     report.authorization(settings).await;
     report.certificate(settings);
+    report.operators(settings);
     if let Some(plan) = traces {
         report.traces(plan).await;
     }
@@ -101,6 +105,29 @@ impl Report {
         self.lines.push(verdict.to_owned());
         let code = u8::from(self.failed);
         (self, code)
+    }
+
+    /// What stands in the environment and does nothing.
+    fn environment(&mut self) {
+        for unknown in super::unknown_variables() {
+            self.bad("environment", &format!("no command knows the variable {}", unknown.name));
+        }
+    }
+
+    /// Whether the operators' tokens can be read, and who reaches their listener without one.
+    fn operators(&mut self, settings: &Serve) {
+        match settings.admin_token_file.as_deref().map(AdminToken::new) {
+            Some(Ok(_)) => self.good("admin", "console, status and actions need a token"),
+            Some(Err(error)) => self.bad("admin", &error),
+            None if settings.admin_actions && !settings.admin_listen.ip().is_loopback() => {
+                let finding = format!(
+                    "who reaches --admin-listen {} may publish and drain this node; --admin-token-file asks for a token",
+                    settings.admin_listen
+                );
+                self.warn("admin", &finding);
+            }
+            None => {}
+        }
     }
 
     /// Whether keys can be read, or the application asked.

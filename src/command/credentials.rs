@@ -1,8 +1,8 @@
-//! The token that `publish` and `tail` show a node. From a file: a flag's value is seen by all who list processes.
+//! The tokens that `publish`, `tail` and `top` show a node. From a file: a flag's value is seen by all who list processes.
 
 use clap::Args;
 use hyper::header::HeaderValue;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the token is.
 #[derive(Args, Clone, Debug)]
@@ -15,12 +15,34 @@ pub(super) struct Credentials {
 impl Credentials {
     /// The header `Authorization`, where there is a token; `Err` names the file.
     pub(super) fn authorization(&self) -> Result<Option<HeaderValue>, String> {
-        let Some(file) = &self.token_file else { return Ok(None) };
-        let bad = |why: &dyn std::fmt::Display| format!("--token-file {}: {why}", file.display());
-        let text = std::fs::read_to_string(file).map_err(|e| bad(&e))?;
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", text.trim()))
-            .map_err(|_| bad(&"not a value that a header can carry"))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
+        self.token_file.as_deref().map(|file| bearer("--token-file", file, str::trim)).transpose()
     }
+}
+
+/// Where the token is that a node's operators' listener wants.
+#[derive(Args, Clone, Debug)]
+pub(super) struct AdminCredentials {
+    /// File with the operators' token, as the nodes have it; of several lines the first counts. Read at each look.
+    #[arg(long, env = "FANTAIL_ADMIN_TOKEN_FILE", value_name = "PATH")]
+    admin_token_file: Option<PathBuf>,
+}
+
+impl AdminCredentials {
+    /// The header `Authorization`, where there is a token; `Err` names the file.
+    pub(super) fn authorization(&self) -> Result<Option<HeaderValue>, String> {
+        self.admin_token_file.as_deref().map(|file| bearer("--admin-token-file", file, first_line)).transpose()
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
+}
+
+fn bearer(flag: &str, file: &Path, token: impl Fn(&str) -> &str) -> Result<HeaderValue, String> {
+    let bad = |why: &dyn std::fmt::Display| format!("{flag} {}: {why}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|e| bad(&e))?;
+    let value = HeaderValue::from_str(&format!("Bearer {}", token(&text)));
+    let mut value = value.map_err(|_| bad(&"not a value that a header can carry"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }

@@ -1,6 +1,7 @@
 //! What a failed exchange with a node is told, in one line. Pure.
 
 use super::tail::printable;
+use crate::https::in_words;
 use hyper::StatusCode;
 use std::error::Error;
 
@@ -20,5 +21,5 @@ pub(super) fn deepest(error: &dyn Error) -> String {
     while let Some(next) = cause.source() {
         cause = next;
     }
-    cause.to_string()
+    in_words(cause.to_string())
 }

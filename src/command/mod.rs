@@ -2,6 +2,7 @@
 
 pub mod check;
 mod credentials;
+pub mod environment;
 mod failure;
 mod link;
 pub mod live;
@@ -125,6 +126,16 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
         .and_then(|matches| Ok((CommandLine::from_arg_matches(&matches)?.command, matches)))
         .map_err(|error| usage::explain(&error, &command, &arguments))
         .and_then(|(command, matches)| finish(command, &matches))
+        .and_then(|asked| {
+            let misspelt = unknown_variables().into_iter().find_map(|unknown| Some((unknown.name, unknown.meant?)));
+            let wrong = |(name, meant)| format!("unknown variable {name}; is {meant} meant?");
+            misspelt.map_or(Ok(asked), |misspelt| Err(Stop::Wrong(usage::line(&wrong(misspelt)))))
+        })
+}
+
+/// Variables `FANTAIL_…` of the environment that no command knows.
+pub fn unknown_variables() -> Vec<environment::Unknown> {
+    environment::unknown(&command_line(), environment::names())
 }
 
 /// What clap cannot check by itself.

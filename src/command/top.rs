@@ -5,6 +5,7 @@
 mod draw;
 
 use super::FAILURE;
+use super::credentials::AdminCredentials;
 use super::failure::{deepest, problem};
 use super::link::{Link, NodeClient};
 use crate::config::{MINUTE, SECOND, duration};
@@ -14,6 +15,7 @@ use clap::Args;
 use draw::View;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::Request;
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use serde::Deserialize;
 use std::io::{IsTerminal as _, Write as _};
@@ -38,6 +40,8 @@ pub struct Top {
     url: String,
     #[command(flatten)]
     link: Link,
+    #[command(flatten)]
+    credentials: AdminCredentials,
     /// Time between looks; 1s to 1m.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration(SECOND..=MINUTE))]
     every: Duration,
@@ -153,15 +157,17 @@ async fn look(client: &NodeClient<Empty<Bytes>>, settings: &Top) -> Result<Clust
         Sort::Rate => "rate",
     };
     let channels = format!("{}/api/channels?limit={CHANNELS}&sort={sort}", settings.url);
-    let (nodes, channels) = tokio::try_join!(get(client, &nodes), get(client, &channels))?;
+    let shown = settings.credentials.authorization()?;
+    let (nodes, channels) = tokio::try_join!(get(client, &nodes, shown.clone()), get(client, &channels, shown))?;
     let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap_or_default();
     let mut all = read(&nodes);
     all["channels"] = read(&channels)["channels"].take();
     serde_json::from_value(all).map_err(|_| "the answer is none of a Fantail node's operators' listener".into())
 }
 
-async fn get(client: &NodeClient<Empty<Bytes>>, url: &str) -> Result<Bytes, String> {
-    let request = Request::get(url).body(Empty::new()).map_err(|error| error.to_string())?;
+async fn get(client: &NodeClient<Empty<Bytes>>, url: &str, shown: Option<HeaderValue>) -> Result<Bytes, String> {
+    let mut request = Request::get(url).body(Empty::new()).map_err(|error| error.to_string())?;
+    request.headers_mut().extend(shown.map(|token| (AUTHORIZATION, token)));
     let exchange = async {
         let answer = client.request(request).await.map_err(|error| deepest(&error))?;
         let status = answer.status();

@@ -215,9 +215,7 @@ impl Reception {
         match serve(socket, peer, &self.context, exchange).await {
             Served::Ended => None,
             Served::Over(socket) => Some(Arrival::Over(socket, peer)),
-            Served::Subscribes(socket, decided) => {
-                Some(Arrival::Subscriber(Box::new((Wire::Tcp(socket), decided))))
-            }
+            Served::Subscribes(socket, decided) => Some(Arrival::Subscriber(Box::new((Wire::Tcp(socket), decided)))),
         }
     }
 

@@ -1,7 +1,16 @@
 //! The operators' listener: `/livez`, `/readyz`, `/metrics`, `/status` and the console, on a thread of its own, so that they answer
 //! while the data plane is saturated.
+//!
+//! Probes answer under any name and to anybody; metrics to anybody who asks by an own name ([`host`]); all else, where there
+//! is one, to who shows the operators' [`token`]. [`places`] bounds connections.
+
+mod host;
+mod places;
+pub mod token;
 
 use super::console::{Body, Console, whole};
+use super::reject::{Code, Problem};
+use super::well_formed;
 use crate::config::Serve;
 use crate::health::Health;
 use crate::hub::Hub;
@@ -10,23 +19,32 @@ use crate::metrics::Metrics;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use places::Places;
 use std::convert::Infallible;
 use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use token::{AdminToken, Denied};
 
 /// Operators' connections at once.
 const CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Channels that `/status` lists.
 const LISTED_CHANNELS: usize = 20;
+const FOREIGN: &str = "this listener does not answer under this name, since a web page could have made it lead here (DNS \
+                       rebinding): ask by address, or list the name in --admin-host";
+/// What a browser asks its user by.
+const CHALLENGE: &str = "Basic realm=\"Fantail\", charset=\"UTF-8\"";
+/// Reasons of refusals here: labels of `fantail_admin_refused_total`.
+pub const REFUSALS: [&str; 6] = ["displaced", "malformed", "foreign_host", "no_token", "wrong_token", "too_fast"];
 
 /// What the admin pages tell about.
 pub struct Admin {
@@ -37,6 +55,8 @@ pub struct Admin {
     pub health: Arc<Health>,
     pub started: Instant,
     pub console: Console,
+    /// Who may see more than probes and metrics tell has to show it, where there is one.
+    pub token: Option<AdminToken>,
 }
 
 impl Admin {
@@ -56,38 +76,100 @@ impl Admin {
     }
 
     async fn serve(self: Arc<Admin>, listener: tokio::net::TcpListener) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let places = Places::new(CONNECTIONS);
+        if self.token.is_some() {
+            let admin = self.clone();
+            tokio::spawn(async move {
+                if let Some(token) = &admin.token {
+                    token.follow().await;
+                }
+            });
+        }
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
-            let Ok((socket, _)) = listener.accept().await else {
+            let Ok((socket, peer)) = listener.accept().await else {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             };
-            let admin = self.clone();
-            tokio::spawn(async move {
-                let service = service_fn(move |request| {
-                    let admin = admin.clone();
-                    async move { Ok::<_, Infallible>(admin.reply(request).await) }
+            let (seat, displaced) = places.take();
+            if displaced {
+                self.refused("displaced");
+            }
+            let (admin, place) = (self.clone(), seat.place());
+            let serving = tokio::spawn(async move {
+                let place = seat.place();
+                let service = service_fn(|request| {
+                    let (admin, place) = (admin.clone(), place.clone());
+                    async move {
+                        place.begin();
+                        Ok::<_, Infallible>(place.answer(admin.reply(request, peer.ip()).await))
+                    }
                 });
                 let _ = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_TIMEOUT)
                     .serve_connection(TokioIo::new(socket), service)
                     .await;
-                drop(place);
             });
+            place.belongs_to(serving.abort_handle());
         }
     }
 
-    async fn reply(&self, request: Request<Incoming>) -> Response<Body> {
-        match request.uri().path() {
-            path if path == "/" || path.starts_with("/api/") => self.console.answer(request).await,
-            _ => whole(self.answer(&request)),
+    fn refused(&self, reason: &'static str) {
+        self.metrics.admin_refused.with_label_values(&[reason]).inc();
+    }
+
+    async fn reply(&self, mut request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+        let mut response = match self.refusal(&mut request, peer) {
+            None => match request.uri().path() {
+                path if path == "/" || path.starts_with("/api/") => self.console.answer(request).await,
+                _ => whole(self.answer(&request)),
+            },
+            Some(refusal) => whole(refusal),
+        };
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }
+
+    /// What a request is told that may not be answered.
+    fn refusal(&self, request: &mut Request<Incoming>, peer: IpAddr) -> Option<Response<Full<Bytes>>> {
+        let refuse = |reason, problem: Problem| {
+            self.refused(reason);
+            problem.into_response()
+        };
+        if let Err(problem) = well_formed::check(request) {
+            return Some(refuse("malformed", problem));
+        }
+        let path = request.uri().path();
+        // The kubelet and balancers ask by whatever name they are told, and learn one word.
+        if matches!(path, "/livez" | "/readyz") {
+            return None;
+        }
+        let own = |name: &HeaderValue| name.to_str().is_ok_and(|name| host::is_own(name, &self.settings.admin_host));
+        if !request.headers().get_all(HOST).iter().all(own) {
+            return Some(refuse("foreign_host", Problem::new(Code::Forbidden, FOREIGN)));
+        }
+        let token = self.token.as_ref().filter(|_| path != "/metrics")?;
+        match token.check(request.headers(), peer).err()? {
+            Denied::None => {
+                let problem = Problem::new(Code::Unauthorized, "this needs a token of --admin-token-file");
+                Some(challenged(refuse("no_token", problem)))
+            }
+            Denied::Wrong => {
+                let problem = Problem::new(Code::BadToken, "not a token of --admin-token-file");
+                Some(challenged(refuse("wrong_token", problem)))
+            }
+            Denied::TooFast => {
+                self.refused("too_fast");
+                let mut response = plain(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens: again in a second\n");
+                response.headers_mut().insert(RETRY_AFTER, 1.into());
+                Some(response)
+            }
         }
     }
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        if request.method() != Method::GET && request.method() != Method::HEAD {
+        let known = matches!(request.uri().path(), "/livez" | "/readyz" | "/metrics" | "/status");
+        if known && request.method() != Method::GET && request.method() != Method::HEAD {
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
@@ -160,6 +242,12 @@ impl Admin {
             "most_subscribed": channels,
         })
     }
+}
+
+/// The same, so that a browser asks its user.
+fn challenged(mut refusal: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    refusal.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+    refusal
 }
 
 fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -1,6 +1,7 @@
 //! Response heads that are written by hand, for connections that have left hyper.
 
 use super::cors::Grant;
+use super::encoding::Coding;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Response, header::HeaderValue};
@@ -8,8 +9,9 @@ use std::io::Write as _;
 use std::time::SystemTime;
 
 /// What every event stream's head says.
-const STREAM: [(&str, &str); 3] = [
+const STREAM: [(&str, &str); 4] = [
     ("content-type", "text/event-stream"),
+    ("x-content-type-options", "nosniff"),
     // A cache that joins requests would give one client's stream to others; `no-store` alone keeps it from that.
     ("cache-control", "no-cache, no-store, no-transform"),
     ("x-accel-buffering", "no"),
@@ -23,15 +25,13 @@ pub fn stream_headers(headers: &mut HeaderMap) {
 }
 
 /// The head of an event stream.
-pub fn stream(chunked: bool, gzip: bool, grant: &Grant) -> Vec<u8> {
+pub fn stream(chunked: bool, coding: Coding, grant: &Grant) -> Vec<u8> {
     let mut head = Vec::with_capacity(512);
     head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     for (name, value) in STREAM {
         let _ = write!(head, "{name}: {value}\r\n");
     }
-    if gzip {
-        head.extend_from_slice(b"content-encoding: gzip\r\nvary: Accept-Encoding\r\n");
-    }
+    coding.write_lines(&mut head);
     grant.write_lines(&mut head);
     date(&mut head);
     if chunked {

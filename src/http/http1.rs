@@ -27,6 +27,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES: usize = 64 << 10;
 
 /// How a connection goes on.
+#[expect(clippy::large_enum_variant, reason = "most are the large one")]
 pub enum Served<I> {
     /// It has ended.
     Ended,
@@ -110,6 +111,7 @@ where
 }
 
 /// Why hyper is left.
+#[expect(clippy::large_enum_variant, reason = "most are the large one")]
 enum End {
     Ended,
     Subscribes(Decision),

@@ -27,6 +27,7 @@ pub mod route;
 pub mod stream_body;
 pub mod subscribe;
 pub mod tls;
+pub mod well_formed;
 pub mod wire;
 
 use crate::auth::Auth;

@@ -111,9 +111,14 @@ impl Publisher {
             let detail = "--cors-origin does not name the origin of the page that sent this";
             return Err(Problem::new(Code::Forbidden, detail));
         }
-        let coding = request.headers().get(CONTENT_ENCODING).filter(|coding| *coding != "identity");
+        let identity = |coding: &&HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
+        let coding = request.headers().get_all(CONTENT_ENCODING).iter().find(|coding| !identity(coding));
         if let Some(coding) = coding {
-            return Err(Problem::bad_parameter("content-encoding", &format!("{coding:?}"), "bodies come as they are"));
+            return Err(Problem::bad_parameter(
+                "content-encoding",
+                &String::from_utf8_lossy(coding.as_bytes()),
+                "bodies come as they are",
+            ));
         }
         self.take_rate(peer, 1)
     }

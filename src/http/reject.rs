@@ -4,7 +4,9 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{Response, StatusCode};
 
 /// What went wrong, in one word that programs can rely on.
@@ -32,6 +34,8 @@ pub enum Code {
     PublishOff,
     NotFound,
     MethodNotAllowed,
+    /// A transfer coding of the body that nobody here undoes.
+    UnknownCoding,
     /// The body did not arrive in time.
     BodyTimeout,
     BodyTooLarge,
@@ -58,7 +62,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for tables of metrics and documentation.
-    pub const ALL: [Code; 26] = [
+    pub const ALL: [Code; 27] = [
         Code::BadChannel,
         Code::BadParameter,
         Code::BadBody,
@@ -73,6 +77,7 @@ impl Code {
         Code::PublishOff,
         Code::NotFound,
         Code::MethodNotAllowed,
+        Code::UnknownCoding,
         Code::BodyTimeout,
         Code::BodyTooLarge,
         Code::TooManyConnections,
@@ -106,6 +111,7 @@ impl Code {
             Code::PublishOff => ("publish_off", StatusCode::FORBIDDEN, "Publishing over HTTP is off", None),
             Code::NotFound => ("not_found", StatusCode::NOT_FOUND, "No such page", None),
             Code::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "Not this method", None),
+            Code::UnknownCoding => ("unknown_coding", StatusCode::NOT_IMPLEMENTED, "Not a coding of bodies here", None),
             Code::BodyTimeout => ("body_timeout", StatusCode::REQUEST_TIMEOUT, "The body came too slowly", None),
             Code::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, "Too large", None),
             Code::TooManyConnections => {
@@ -189,6 +195,7 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, seconds.into());
         }

@@ -2,10 +2,11 @@
 
 use super::Context;
 use super::cors;
-use super::encoding::{say_gzip, wants_gzip};
+use super::encoding::Coding;
 use super::head;
 use super::history::Page;
 use super::reject::{Code, Problem};
+use super::well_formed;
 use crate::auth::{Action, Grant, Question};
 use crate::channel::Channel;
 use crate::config::WhenFull;
@@ -15,7 +16,7 @@ use crate::telemetry::trace::spans;
 use bytes::Bytes;
 use http_body_util::Full as FullBody;
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderValue};
+use hyper::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, Response, Version};
 use parking_lot::Mutex;
 use std::convert::Infallible;
@@ -42,8 +43,8 @@ pub struct Admitted {
     pub client: IpAddr,
     /// HTTP/1.0 knows no chunks.
     pub chunked: bool,
-    /// Its body is compressed.
-    pub gzip: bool,
+    /// Of its body.
+    pub coding: Coding,
     /// From the request to the place on a courier.
     pub trace: tracing::Span,
 }
@@ -77,11 +78,25 @@ pub async fn route(
     context: &Arc<Context>,
     decision: &Mutex<Option<Decision>>,
 ) -> Result<Answer, Infallible> {
-    name_host(&mut request);
+    let mut answer = match well_formed::check(&mut request) {
+        Ok(()) => answer(request, peer, context, decision).await,
+        Err(problem) => problem.into_response(),
+    };
+    // What is JSON or an event stream, nobody is to take for a page.
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(answer)
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    peer: IpAddr,
+    context: &Arc<Context>,
+    decision: &Mutex<Option<Decision>>,
+) -> Answer {
     let peer = context.proxies.client(peer, request.headers());
     let grant = context.cors.grant(request.headers());
     let mut answer = match events_path(request.uri().path()) {
-        None if request.uri().path().starts_with("/history/") => return Ok(history(request, peer, context).await),
+        None if request.uri().path().starts_with("/history/") => return history(request, peer, context).await,
         None => Problem::new(Code::NotFound, format!("there is no {}", request.uri().path())).into_response(),
         Some(channel) => match *request.method() {
             Method::GET => match decide(&request, channel, peer, context).await {
@@ -96,28 +111,18 @@ pub async fn route(
                 Ok(()) => {
                     let mut answer = Response::new(FullBody::default());
                     head::stream_headers(answer.headers_mut());
-                    if wants_gzip(request.headers(), context.settings.compress) {
-                        say_gzip(answer.headers_mut());
-                    }
+                    Coding::of(request.headers(), context.settings.compress).apply(answer.headers_mut());
                     answer
                 }
                 Err(problem) => problem.into_response(),
             },
-            Method::OPTIONS => return Ok(context.cors.preflight(request.headers(), ALLOW)),
+            Method::OPTIONS => return context.cors.preflight(request.headers(), ALLOW),
             Method::POST => publish(request, peer, context).await,
             ref method => Problem::method_not_allowed(method, ALLOW).into_response(),
         },
     };
     grant.apply(answer.headers_mut());
-    Ok(answer)
-}
-
-/// HTTP/2 names the host in the target (RFC 9113, section 8.3.1); whoever asks for it looks at the header.
-fn name_host<B>(request: &mut Request<B>) {
-    let authority = request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-    if let Some(authority) = authority.filter(|_| !request.headers().contains_key(HOST)) {
-        request.headers_mut().insert(HOST, authority);
-    }
+    answer
 }
 
 /// `GET /history/{channel}`, which whoever may subscribe may read.
@@ -270,9 +275,10 @@ async fn admit(
     let grant = context.cors.grant(request.headers());
     let chunked = is_chunked(request);
     // HTTP/1.0 clients are those that know least.
-    let gzip = chunked && wants_gzip(request.headers(), context.settings.compress);
+    let coding = Coding::of(request.headers(), context.settings.compress);
+    let coding = if chunked { coding } else { coding.plain() };
     let trace = spans::subscribe(request.headers(), &subscription.channels);
-    Ok(Admitted { subscription, seat, grant, access, client, chunked, gzip, trace })
+    Ok(Admitted { subscription, seat, grant, access, client, chunked, coding, trace })
 }
 
 fn take_rate<K: Hash + Eq + Clone>(rate: &Option<Rate<K>>, who: K, what: &str) -> Result<(), Problem> {
@@ -307,19 +313,6 @@ fn no_place(full: Full, client: IpAddr, context: &Context) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_host_is_that_of_the_header_or_else_of_the_target() {
-        let host = |target: &str, header: Option<&str>| {
-            let mut request = Request::get(target).body(()).unwrap();
-            request.headers_mut().extend(header.map(|host| (HOST, HeaderValue::from_str(host).unwrap())));
-            name_host(&mut request);
-            request.headers().get(HOST).map(|host| host.to_str().unwrap().to_owned())
-        };
-        assert_eq!(host("https://node:1/events", None).as_deref(), Some("node:1"));
-        assert_eq!(host("https://node:1/events", Some("other")).as_deref(), Some("other"));
-        assert_eq!(host("/events", None), None);
-    }
 
     #[test]
     fn paths() {

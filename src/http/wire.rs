@@ -3,7 +3,7 @@
 
 use super::client_socket::ClientSocket;
 use super::cors::Grant;
-use super::encoding;
+use super::encoding::Coding;
 use super::head;
 use super::route::Admitted;
 use super::stream_body::{StreamAnswer, StreamBody};
@@ -50,15 +50,13 @@ impl Reply {
     }
 
     /// Answers with a stream that a courier goes on with; whether somebody still waits.
-    fn open(&mut self, first: Vec<u8>, packed: bool, grant: &Grant) -> bool {
+    fn open(&mut self, first: Vec<u8>, coding: Coding, grant: &Grant) -> bool {
         let (writer, reader) = pipe(first, self.cutter.clone());
         self.pipe = Some(writer);
         let body = StreamBody::new(reader, self.streams.clone());
         let mut answer = Response::new(Either::Right(body));
         head::stream_headers(answer.headers_mut());
-        if packed {
-            encoding::say_gzip(answer.headers_mut());
-        }
+        coding.apply(answer.headers_mut());
         grant.apply(answer.headers_mut());
         self.send(answer)
     }
@@ -72,20 +70,20 @@ impl Wire {
     /// Writes the head of an event stream and its first blocks; `None` where they were not taken, else the gzip stream
     /// that they began, if it is one.
     pub async fn open(&mut self, admitted: &Admitted, blocks: &[u8]) -> Option<Option<Gzip>> {
-        let Admitted { chunked, gzip: packed, ref grant, .. } = *admitted;
+        let Admitted { chunked, coding, ref grant, .. } = *admitted;
         let mut first = Vec::new();
-        let gzip = packed.then(|| {
+        let gzip = coding.gzip.then(|| {
             let mut gzip = Gzip::begin(&mut first);
             gzip.stored(blocks, &mut first);
             gzip
         });
-        if !packed {
+        if !coding.gzip {
             first.extend_from_slice(blocks);
         }
         let taken = match self {
-            Wire::Stream(reply) => reply.open(first, packed, grant),
+            Wire::Stream(reply) => reply.open(first, coding, grant),
             _ => {
-                let mut bytes = head::stream(chunked, packed, grant);
+                let mut bytes = head::stream(chunked, coding, grant);
                 if chunked {
                     crate::frame::chunked(&mut bytes, &first);
                 } else {
@@ -101,11 +99,11 @@ impl Wire {
     /// in [`framing`](Wire::framing).
     pub async fn come_back(mut self, grant: &Grant, chunked: bool, blocks: Vec<u8>) {
         if let Wire::Stream(reply) = &mut self {
-            reply.open(blocks, false, grant);
+            reply.open(blocks, Coding::NONE, grant);
             reply.pipe.iter().for_each(|pipe| pipe.finish(&[], Ending::Incomplete));
             return;
         }
-        let mut bytes = head::stream(chunked, false, grant);
+        let mut bytes = head::stream(chunked, Coding::NONE, grant);
         match chunked {
             true => crate::frame::chunked(&mut bytes, &blocks),
             false => bytes.extend_from_slice(&blocks),

@@ -1,11 +1,14 @@
 //! Log lines: where they go and in which form. Not what they say.
 
+use crate::printable::Escaping;
 use clap::{Args, ValueEnum};
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
+use tracing::field::Field;
 use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::format::{self, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -50,6 +53,7 @@ where
     let lines = match settings.log_format {
         LogFormat::Text => lines
             .with_ansi(ansi)
+            .fmt_fields(format::debug_fn(write_field).delimited(" "))
             .event_format(WithTrace { format: format::format().with_ansi(ansi), json: false })
             .boxed(),
         LogFormat::Json => lines
@@ -65,6 +69,16 @@ fn filter_of<S>(filter: &str) -> impl Filter<S> + use<S> {
     // Spans are for traces: as long as nobody collects those, no span is ever made.
     let events = filter_fn(|about| about.is_event()).with_max_level_hint(LevelFilter::TRACE);
     EnvFilter::new(format!("fred=error,{filter}")).and(events)
+}
+
+/// One field of a text line. What others wrote may stand in it: an error of Redis, a name of a control entry, a header.
+fn write_field(to: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let mut text = Escaping(String::new());
+    match field.name() {
+        "message" => write!(text, "{value:?}")?,
+        name => write!(text, "{}={value:?}", name.strip_prefix("r#").unwrap_or(name))?,
+    }
+    to.write_str(&text.0)
 }
 
 /// Adds `trace_id` and `span_id` to the lines that are written within a span.

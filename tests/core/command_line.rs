@@ -2,6 +2,7 @@
 //! is played by the test.
 
 mod tail_redirects;
+mod variables;
 
 use crate::support::redis::{Redis, Reply};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -13,11 +13,14 @@ mod fields;
 mod filter_envelope;
 mod finish;
 mod gaps;
+mod heads;
 mod history;
 mod hostile;
 mod hot;
 mod large_broadcasts;
 mod limits;
+mod log_lines;
+mod operators;
 mod outage;
 mod publish;
 mod reaping;
@@ -27,6 +30,7 @@ mod several_channels;
 mod since;
 mod slow;
 mod subscribe;
+mod terminal;
 
 use crate::support::redis::Redis;
 

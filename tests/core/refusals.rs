@@ -23,6 +23,12 @@ fn provoke(code: Code) -> Response {
         Code::PublishOff => ask(&["--publish", "off"], "POST", "/events/a", "x"),
         Code::NotFound => ask(&[], "GET", "/nowhere", ""),
         Code::MethodNotAllowed => ask(&[], "DELETE", "/events/a", ""),
+        Code::UnknownCoding => {
+            let node = Node::start(&[]);
+            let mut connection = Connection::open(node.listen);
+            connection.send("POST /events/a HTTP/1.1\r\nHost: n\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n");
+            connection.answer(false)
+        }
         Code::BodyTooLarge => ask(&["--max-event-bytes", "1KiB"], "POST", "/events/a", &"x".repeat(1025)),
         Code::BodyTimeout => {
             let node = Node::start(&[]);

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 const PASSWORD: &str = "FANTAIL_REDIS_PASSWORD";
 const SENTINEL_PASSWORD: &str = "FANTAIL_REDIS_SENTINEL_PASSWORD";
+/// Variables that no flag has, for they are secret.
+pub const VARIABLES: [&str; 2] = [PASSWORD, SENTINEL_PASSWORD];
 
 /// Of `--redis-timeout`.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);

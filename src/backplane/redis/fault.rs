@@ -121,6 +121,7 @@ pub fn explain(why: &str) -> String {
         _ if why.contains("UnknownIssuer") || why.contains("BadSignature") => {
             "the certificate is not trusted: name its authority with ?ca=/path"
         }
+        _ if why.contains("CaUsedAsEndEntity") => crate::https::AUTHORITY_AS_SERVER,
         _ if why.contains("NotValidForName") => "the certificate is for another name than the URL's host",
         _ if why.contains("CertificateRequired") || why.contains("HandshakeFailure") => {
             "the server wants a client certificate: ?cert=/path&key=/path"

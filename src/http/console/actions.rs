@@ -1,14 +1,15 @@
 //! What the console may change, only with `--admin-actions`: publish an event, and drain this node.
 //!
-//! The operators' listener asks nobody who they are, and an operator's browser shows other pages too. So an action needs
-//! a header that no page of another origin can send without being asked about it first, which nobody here allows; and `host`
-//! keeps out pages that have made their own name lead here.
+//! An operator's browser shows other pages too, and sends what it knows of a token with their requests. So an action needs
+//! a header that no page of another origin can send without being asked about it first, which nobody here allows; it may
+//! come from a page of this origin alone; and pages that have made their own name lead here are kept out by that name
+//! (`admin`).
 
 use super::{Body, Console, whole};
 use crate::http::publish::publish;
 use crate::http::reject::{Code, Problem};
 use hyper::body::Incoming;
-use hyper::header::{HOST, ORIGIN};
+use hyper::header::ORIGIN;
 use hyper::{Request, Response, StatusCode, Uri};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -50,10 +51,17 @@ impl Console {
         if !request.headers().contains_key(ACTION) {
             return Err(forbidden("an action needs the header X-Fantail-Action"));
         }
-        let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-        match text(ORIGIN).map(|origin| origin.split_once("://").map_or(origin, |(_, authority)| authority)) {
-            Some(origin) if Some(origin) != text(HOST) => Err(forbidden("a page of another origin may not act here")),
-            _ => Ok(actions),
+        let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let own = |origin: &str| {
+            let authority = origin.split_once("://").map_or(origin, |(_, authority)| authority);
+            text("host").is_some_and(|host| host.eq_ignore_ascii_case(authority))
+        };
+        // Browsers say themselves whose page it is (W3C Fetch Metadata); a header that cannot be read is nobody's own.
+        let from_here = request.headers().get_all(ORIGIN).iter().all(|origin| origin.to_str().is_ok_and(own))
+            && text("sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"));
+        match from_here {
+            true => Ok(actions),
+            false => Err(forbidden("a page of another origin may not act here")),
         }
     }
 }

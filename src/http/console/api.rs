@@ -22,6 +22,7 @@ impl Console {
         json!({
             "own": self.roster.id(),
             "actions": self.actions.is_some(),
+            "contents": self.contents,
             "nodes": self.roster.nodes().await,
         })
     }
@@ -35,13 +36,15 @@ impl Console {
         Ok(json!({ "channels": merged(&nodes, own, &wanted) }))
     }
 
-    /// One channel: who has subscribed where, what its stream holds, and its newest entries.
+    /// One channel: who has subscribed where, what its stream holds, and, where contents are shown, its newest entries.
     pub async fn channel(&self, segment: &str) -> Result<Value, Problem> {
         let channel = parse_channel(&decode_segment(segment)?)?;
         let audience = self.roster.audience(&channel).await;
         let stream = self.stream(&channel).await.map_err(|error| refusal(&error))?;
-        let newest = Page::newest(channel.clone(), NEWEST).read(&self.hub).await;
-        let (entries, more) = newest.map_err(|error| refusal(&error))?;
+        let (entries, more) = match self.contents {
+            true => Page::newest(channel.clone(), NEWEST).read(&self.hub).await.map_err(|error| refusal(&error))?,
+            false => (Vec::new(), false),
+        };
         let events: Vec<Value> = entries.iter().map(event).collect();
         Ok(json!({
             "channel": channel.as_str(),
@@ -53,6 +56,7 @@ impl Console {
                 "last": stream.last.to_string(),
                 "finished": stream.finished,
             })),
+            "contents": self.contents,
             "events": events,
             "more": more,
         }))

@@ -51,6 +51,12 @@ impl Console {
     /// One channel's events from the newest on, or after `last`, the id that a reconnecting EventSource has, or after
     /// `since=ID`; with `envelope=1` as messages that have their types in their data.
     pub async fn live(&self, segment: &str, query: &str, last: Option<&str>) -> Result<Response<Body>, Problem> {
+        if !self.contents {
+            return Err(Problem::new(
+                Code::Forbidden,
+                "contents are not shown on this node: --admin-contents on shows them",
+            ));
+        }
         let channel = parse_channel(&decode_segment(segment)?)?;
         let place = self.place()?;
         let position = |name: &str, value: &str| {

@@ -1,11 +1,10 @@
 //! The console: a page for people on the operators' listener, and what it shows as JSON.
 //!
-//! `host` says under which names it may be asked for, `api` answers, `live` streams, `actions` changes something where that is allowed; the page itself is
+//! `api` answers, `live` streams, `actions` changes something where that is allowed; the page itself is
 //! `page.html`, one file without anything from elsewhere. What nodes say of themselves comes from the roster.
 
 mod actions;
 mod api;
-mod host;
 mod live;
 
 use super::publish::Publisher;
@@ -16,9 +15,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue, REFERRER_POLICY,
-};
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY};
 use hyper::{Method, Request, Response};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,8 +26,6 @@ pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Streams at once; probes and scrapes need the listener's other connections.
 const STREAMS: usize = 24;
-const FOREIGN: &str = "the console does not answer under this name, since a web page could have made it lead here (DNS rebinding): \
-                       ask by address, or list the name in --admin-host";
 const PAGE: &str = include_str!("page.html");
 
 /// See the module.
@@ -40,8 +35,8 @@ pub struct Console {
     pub roster: Arc<Roster>,
     /// Given where the console may publish and drain.
     pub actions: Option<Arc<Actions>>,
-    /// Further names under which it may be asked for, see [`host`].
-    names: Arc<[String]>,
+    /// It may show what events hold.
+    contents: bool,
     streams: Arc<Semaphore>,
 }
 
@@ -53,39 +48,31 @@ pub struct Actions {
 }
 
 impl Console {
-    /// `names` are those under which it may be asked for, besides addresses and private names.
-    pub fn new(hub: Arc<Hub>, roster: Arc<Roster>, names: &[String], actions: Option<Actions>) -> Console {
+    /// `contents`: whether it shows what events hold.
+    pub fn new(hub: Arc<Hub>, roster: Arc<Roster>, contents: bool, actions: Option<Actions>) -> Console {
         let actions = actions.map(Arc::new);
-        let names = names.iter().map(|name| name.to_ascii_lowercase()).collect();
-        Console { hub, roster, actions, names, streams: Arc::new(Semaphore::new(STREAMS)) }
+        Console { hub, roster, actions, contents, streams: Arc::new(Semaphore::new(STREAMS)) }
     }
 
     /// Answers `/` and `/api/…`; other paths are not its own.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path().to_owned();
-        let answered = match (request.method(), &path[..]) {
-            _ if !self.is_asked_by_name(&request) => Err(Problem::new(Code::Forbidden, FOREIGN)),
-            (&Method::GET | &Method::HEAD, "/") => Ok(page()),
-            (&Method::GET | &Method::HEAD, _) => self.read(&path, &request).await,
-            (&Method::POST, "/api/publish") => self.publish(request).await,
-            (&Method::POST, "/api/drain") => self.drain(&request),
-            (method, _) => Err(Problem::method_not_allowed(method, "GET, HEAD, POST")),
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let answered = match (&path[..], request.method()) {
+            ("/api/publish", &Method::POST) => self.publish(request).await,
+            ("/api/drain", &Method::POST) => self.drain(&request),
+            ("/api/publish" | "/api/drain", method) => Err(Problem::method_not_allowed(method, "POST")),
+            (_, method) if !reads => Err(Problem::method_not_allowed(method, "GET, HEAD")),
+            ("/", _) => Ok(page()),
+            _ => self.read(&path, &request).await,
         };
         let mut response = answered.unwrap_or_else(|problem| whole(problem.into_response()));
         let headers = response.headers_mut();
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
         headers
             .insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         response
-    }
-
-    /// Whether `Host` is a name of its own; who sends none is no browser.
-    fn is_asked_by_name(&self, request: &Request<Incoming>) -> bool {
-        let own = |host: &HeaderValue| host.to_str().is_ok_and(|host| host::is_own(host, &self.names));
-        request.headers().get_all(HOST).iter().all(own)
-            && request.uri().authority().is_none_or(|authority| host::is_own(authority.as_str(), &self.names))
     }
 
     async fn read(&self, path: &str, request: &Request<Incoming>) -> Result<Response<Body>, Problem> {

@@ -5,6 +5,7 @@
 
 use clap::{Args, ValueEnum};
 use hyper::Uri;
+use hyper::header::{HeaderName, HeaderValue};
 use opentelemetry_sdk::trace::Sampler;
 use std::time::Duration;
 
@@ -80,6 +81,7 @@ impl TraceSettings {
             Protocol::Http if !whole => format!("{}/v1/traces", endpoint.trim_end_matches('/')),
             _ => endpoint,
         };
+        variables.verify_exporter()?;
         let queue = variables.number("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE)?;
         Ok(Some(Plan {
             endpoint,
@@ -154,6 +156,22 @@ impl Variables<'_> {
         names.into_iter().find_map(|name| self.get(&name).map(|value| (name, value)))
     }
 
+    /// What the exporter reads by itself, and would pass over where it means nothing.
+    fn verify_exporter(&self) -> Result<(), String> {
+        if let Some((name, text)) = self.of_traces("HEADERS") {
+            headers(&text).map_err(|why| format!("{name}: {why}"))?;
+        }
+        if let Some((name, text)) =
+            self.of_traces("COMPRESSION").filter(|(_, text)| !matches!(&text[..], "gzip" | "none"))
+        {
+            return Err(format!("{name} {text:?}: use gzip or none"));
+        }
+        if let Some((name, _)) = self.of_traces("TIMEOUT") {
+            self.number(&name, TIMEOUT_MS)?;
+        }
+        Ok(())
+    }
+
     fn number(&self, name: &str, default: usize) -> Result<usize, String> {
         let Some(text) = self.get(name) else { return Ok(default) };
         match text.trim().parse() {
@@ -161,6 +179,21 @@ impl Variables<'_> {
             _ => Err(format!("{name} {text:?}: not a number from 1 to 1000000")),
         }
     }
+}
+
+/// `name=value,…`, values percent-encoded (OpenTelemetry, "Specifying headers via environment variables"). An error never
+/// shows a value, for those are keys.
+fn headers(text: &str) -> Result<(), String> {
+    for (number, member) in (1..).zip(text.split(',').map(str::trim)).filter(|(_, member)| !member.is_empty()) {
+        let Some((name, value)) = member.split_once('=') else {
+            return Err(format!("header {number} has no =, it is to be name=value"));
+        };
+        let name: HeaderName =
+            name.trim().parse().map_err(|_| format!("header {number} has a name that headers cannot have"))?;
+        let value: Vec<u8> = percent_encoding::percent_decode_str(value.trim()).collect();
+        HeaderValue::from_bytes(&value).map_err(|_| format!("header {name} has a value that headers cannot have"))?;
+    }
+    Ok(())
 }
 
 fn endpoint(text: &str) -> Result<(), String> {
@@ -245,6 +278,8 @@ mod tests {
             ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
             ("OTEL_TRACES_EXPORTER", "zipkin"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
         ] {
             let error = planned(&NONE, &[on, (name, value)]).unwrap_err();
             assert!(error.starts_with(name) && error.contains(value), "{error}");
@@ -252,5 +287,23 @@ mod tests {
         let half = ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio");
         let error = planned(&NONE, &[on, half, ("OTEL_TRACES_SAMPLER_ARG", "50%")]).unwrap_err();
         assert_eq!(error, "OTEL_TRACES_SAMPLER_ARG \"50%\": not a number from 0 to 1");
+    }
+
+    #[test]
+    fn headers_are_read_or_named_without_their_values() {
+        let on = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317");
+        for good in ["a=b", "api-key=s3cret%20x, other = y,", "k=a=b==", "k="] {
+            assert!(planned(&NONE, &[on, ("OTEL_EXPORTER_OTLP_HEADERS", good)]).is_ok(), "{good}");
+        }
+        for (name, bad) in [
+            ("OTEL_EXPORTER_OTLP_HEADERS", "s3cret"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,s3cret"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api key: s3cret=="),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret%0Ax"),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "=s3cret"),
+        ] {
+            let error = planned(&NONE, &[on, (name, bad)]).unwrap_err();
+            assert!(error.starts_with(&format!("{name}: header ")) && !error.contains("s3cret"), "{error}");
+        }
     }
 }

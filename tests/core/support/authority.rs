@@ -27,6 +27,15 @@ impl Authority {
         authority
     }
 
+    /// Writes a certificate that is its own authority, and its key, to `FILE.pem` and `FILE.key`.
+    pub fn issue_by_itself(&self, file: &str, name: &str) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        std::fs::write(self.folder.join(format!("{file}.pem")), params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(self.folder.join(format!("{file}.key")), key.serialize_pem()).unwrap();
+    }
+
     /// Writes a new certificate and its key to `FILE.pem` and `FILE.key`, whatever was there.
     pub fn issue(&self, file: &str, name: &str) {
         let (certificate, key) = self.certificate(name);

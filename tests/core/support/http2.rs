@@ -87,8 +87,13 @@ impl Http2 {
     /// Encoded headers of a request.
     pub fn request(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> Vec<u8> {
         let pseudo = [(":method", method), (":scheme", "http"), (":authority", "node"), (":path", target)];
+        self.block(&[&pseudo[..], headers].concat())
+    }
+
+    /// Encoded header lines, pseudo-headers among them.
+    pub fn block(&mut self, lines: &[(&str, &str)]) -> Vec<u8> {
         let lower: Vec<(String, &str)> =
-            pseudo.iter().chain(headers).map(|(name, value)| (name.to_ascii_lowercase(), *value)).collect();
+            lines.iter().map(|(name, value)| (name.to_ascii_lowercase(), *value)).collect();
         self.encoder.encode(lower.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
     }
 

@@ -83,6 +83,19 @@ fn a_certificate_that_cannot_be_verified_is_not_talked_to() {
 }
 
 #[test]
+fn a_certificate_that_is_its_own_authority_is_told_in_words() {
+    let authority = Authority::new("its-own");
+    authority.issue_by_itself("server", "127.0.0.1");
+    let node = secure_node(&authority, &[]);
+    let (url, own) = (format!("https://{}", node.listen), authority.file("server.pem"));
+    let output = fantail(&["publish", "a", "x", "--url", &url, "--ca", &own]);
+    let said = told(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("is that of an authority") && said.contains("CA:FALSE"), "{said}");
+    assert!(!said.contains("CaUsedAsEndEntity"), "{said}");
+}
+
+#[test]
 fn a_file_of_authorities_that_cannot_be_used_is_named() {
     let authority = Authority::new("authorities");
     let (absent, key) = (authority.file("absent.pem"), authority.file("server.key"));

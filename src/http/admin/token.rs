@@ -1,0 +1,249 @@
+//! The operators' token: who shows it may see what probes and metrics do not tell, and act where actions are on.
+//!
+//! It is in a file, which is read again when it changes; several lines are as many tokens, so that one can follow another.
+//! It comes as `Bearer`, or as the password of `Basic` with any user, for that is what browsers keep and send with each
+//! request of a page, an EventSource's among them.
+
+use crate::limits::client_of;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hashbrown::HashMap;
+use hyper::HeaderMap;
+use hyper::header::AUTHORIZATION;
+use parking_lot::{Mutex, RwLock};
+use ring::hmac::{HMAC_SHA256, Key, Tag, sign, verify};
+use ring::rand::SystemRandom;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
+
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// A file with more holds something else.
+const FILE_BYTES: u64 = 64 << 10;
+/// Fewer could be guessed.
+const TOKEN_BYTES: usize = 16;
+/// Wrong tokens of one address within a second, after which none of its tokens is looked at.
+const WRONG_PER_SECOND: u32 = 5;
+/// Addresses that are remembered for that second; further ones share one allowance.
+const ADDRESSES: usize = 4096;
+
+/// See the module.
+pub struct AdminToken {
+    file: PathBuf,
+    /// For this process; tokens are compared by what it makes of them, which takes the same time for all.
+    key: Key,
+    tags: RwLock<Vec<Tag>>,
+    wrong: Mutex<HashMap<IpAddr, (Instant, u32)>>,
+}
+
+/// Why a request may not see what needs a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// It shows none.
+    None,
+    Wrong,
+    /// Its address has shown too many wrong ones in the last second, whatever this one is.
+    TooFast,
+}
+
+impl AdminToken {
+    /// Reads the file; `Err` names the flag, the file, and what is wrong with it.
+    pub fn new(file: &Path) -> Result<AdminToken, String> {
+        let key = Key::generate(HMAC_SHA256, &SystemRandom::new()).map_err(|_| "no random numbers".to_owned())?;
+        let token = AdminToken { file: file.into(), key, tags: RwLock::default(), wrong: Mutex::default() };
+        let bytes = token.read()?;
+        token.take(&bytes)?;
+        Ok(token)
+    }
+
+    /// Reads the file again whenever it has changed; what cannot be read leaves the tokens as they are.
+    pub async fn follow(&self) {
+        let mut seen = self.read();
+        loop {
+            sleep(LOOK).await;
+            let read = self.read();
+            if read == seen {
+                continue;
+            }
+            match read.as_ref().map_err(Clone::clone).and_then(|bytes| self.take(bytes)) {
+                Ok(tokens) => tracing::info!(tokens, "the operators' tokens were read again"),
+                Err(error) => tracing::warn!(error, "the operators' tokens stay as they are"),
+            }
+            seen = read;
+        }
+    }
+
+    fn read(&self) -> Result<Vec<u8>, String> {
+        let wrong = |why: &dyn std::fmt::Display| format!("--admin-token-file {}: {why}", self.file.display());
+        let about = std::fs::metadata(&self.file).map_err(|error| wrong(&error))?;
+        match about.len() {
+            n if n > FILE_BYTES => Err(wrong(&format!("it has {n} bytes; {FILE_BYTES} are allowed"))),
+            _ => std::fs::read(&self.file).map_err(|error| wrong(&error)),
+        }
+    }
+
+    /// How many tokens these are; never says which.
+    fn take(&self, bytes: &[u8]) -> Result<usize, String> {
+        let wrong = |why: &str| Err(format!("--admin-token-file {}: {why}", self.file.display()));
+        let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+        let lines: Vec<&[u8]> = lines.collect();
+        if lines.is_empty() {
+            return wrong("it is empty");
+        }
+        if lines.iter().any(|line| !line.iter().all(u8::is_ascii_graphic)) {
+            return wrong("a token is printable ASCII without spaces, one a line");
+        }
+        if lines.iter().any(|line| line.len() < TOKEN_BYTES) {
+            return wrong("a token has at least 16 characters");
+        }
+        *self.tags.write() = lines.iter().map(|line| sign(&self.key, line)).collect();
+        Ok(lines.len())
+    }
+
+    /// Whether a request shows a token.
+    pub fn check(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), Denied> {
+        let mut shown = headers.get_all(AUTHORIZATION).iter();
+        let (Some(value), None) = (shown.next(), shown.next()) else { return Err(Denied::None) };
+        let address = self.may_try(client_of(peer))?;
+        let token = presented(value.as_bytes());
+        // All are compared, so that it takes as long for the first as for the last.
+        let right = |token: &[u8]| {
+            self.tags.read().iter().fold(false, |any, tag| any | verify(&self.key, token, tag.as_ref()).is_ok())
+        };
+        if token.is_some_and(|token| right(&token)) {
+            return Ok(());
+        }
+        self.failed(address);
+        Err(Denied::Wrong)
+    }
+
+    /// The address by which failures are counted, where it may try.
+    fn may_try(&self, address: IpAddr) -> Result<IpAddr, Denied> {
+        let mut wrong = self.wrong.lock();
+        let mut counted = address;
+        if wrong.len() >= ADDRESSES && !wrong.contains_key(&address) {
+            wrong.retain(|_, (since, _)| since.elapsed() < Duration::from_secs(1));
+            if wrong.len() >= ADDRESSES {
+                counted = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+            }
+        }
+        match wrong.get(&counted) {
+            Some((since, count)) if *count >= WRONG_PER_SECOND && since.elapsed() < Duration::from_secs(1) => {
+                Err(Denied::TooFast)
+            }
+            _ => Ok(counted),
+        }
+    }
+
+    fn failed(&self, address: IpAddr) {
+        let mut wrong = self.wrong.lock();
+        let (since, count) = wrong.entry(address).or_insert((Instant::now(), 0));
+        if since.elapsed() >= Duration::from_secs(1) {
+            (*since, *count) = (Instant::now(), 0);
+        }
+        *count += 1;
+    }
+}
+
+/// The token of an `Authorization` header (RFC 6750, RFC 7617).
+fn presented(value: &[u8]) -> Option<Vec<u8>> {
+    let space = value.iter().position(|byte| *byte == b' ')?;
+    let (scheme, rest) = (&value[..space], value[space..].trim_ascii());
+    if scheme.eq_ignore_ascii_case(b"bearer") {
+        return Some(rest.to_vec());
+    }
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return None;
+    }
+    let pair = STANDARD.decode(rest).ok()?;
+    let colon = pair.iter().position(|byte| *byte == b':')?;
+    Some(pair[colon + 1..].to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    fn of(text: &str) -> Result<AdminToken, String> {
+        let file =
+            std::env::temp_dir().join(format!("fantail-admin-token-{}-{}", std::process::id(), fastrand::u64(..)));
+        std::fs::write(&file, text).unwrap();
+        let token = AdminToken::new(&file);
+        std::fs::remove_file(file).unwrap();
+        token
+    }
+
+    fn status(token: &AdminToken, value: &str, peer: &str) -> u16 {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        match token.check(&headers, peer.parse().unwrap()) {
+            Ok(()) => 200,
+            Err(Denied::TooFast) => 429,
+            Err(_) => 401,
+        }
+    }
+
+    #[test]
+    fn each_line_is_a_token_in_either_form() {
+        let token = of("first-of-the-tokens\n\n  second-of-the-tokens\r\n").unwrap();
+        let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+        for (at, good) in [
+            "Bearer first-of-the-tokens",
+            "bearer  second-of-the-tokens",
+            &basic("anybody:first-of-the-tokens"),
+            &basic(":second-of-the-tokens"),
+        ]
+        .iter()
+        .enumerate()
+        {
+            assert_eq!(status(&token, good, &format!("10.0.0.{at}")), 200, "{good}");
+        }
+        for (at, bad) in [
+            "Bearer first-of-the-token",
+            "Bearer",
+            "Basic first-of-the-tokens",
+            "Digest first-of-the-tokens",
+            &basic("first-of-the-tokens"),
+            &basic("first-of-the-tokens:"),
+        ]
+        .iter()
+        .enumerate()
+        {
+            assert_eq!(status(&token, bad, &format!("10.0.1.{at}")), 401, "{bad}");
+        }
+        assert_eq!(token.check(&HeaderMap::new(), "10.0.0.1".parse().unwrap()), Err(Denied::None));
+    }
+
+    #[test]
+    fn an_address_with_wrong_tokens_waits_and_others_do_not() {
+        let token = of("first-of-the-tokens").unwrap();
+        let begun = Instant::now();
+        let statuses: Vec<u16> = (0..8).map(|_| status(&token, "Bearer x", "10.0.0.1")).collect();
+        let right = status(&token, "Bearer first-of-the-tokens", "10.0.0.1");
+        // A machine that stands still for a second grants the next ones.
+        if begun.elapsed() < Duration::from_secs(1) {
+            assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429, 429]);
+            assert_eq!(right, 429);
+        }
+        assert_eq!(status(&token, "Bearer first-of-the-tokens", "10.0.0.2"), 200);
+    }
+
+    #[test]
+    fn what_is_no_token_file() {
+        for (text, why) in [
+            ("", "empty"),
+            ("\n \n", "empty"),
+            ("too-short", "at least 16"),
+            ("long-enough-but with a space", "without spaces"),
+            ("fine-and-long-enough\nshort", "at least 16"),
+        ] {
+            let error = of(text).err().unwrap();
+            assert!(error.starts_with("--admin-token-file /") && error.contains(why), "{text:?}: {error}");
+            assert!(text.trim().is_empty() || !error.contains(text.trim()), "{error}");
+        }
+        assert!(AdminToken::new(Path::new("/nowhere")).err().unwrap().contains("/nowhere"));
+    }
+}
