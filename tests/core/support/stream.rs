@@ -179,8 +179,8 @@ impl Stream {
             }
             Ok(None) => {
                 // Looks at the checksum, too.
-                self.gzip.iter_mut().for_each(|gzip| gzip.try_finish().expect("a whole gzip stream"));
-                self.end = Some(End::Whole);
+                let whole = self.gzip.iter_mut().all(|gzip| gzip.try_finish().is_ok());
+                self.end = Some(if whole { End::Whole } else { End::Cut });
             }
             Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
                 panic!("nothing comes any more, after: {}", String::from_utf8_lossy(&self.raw))
