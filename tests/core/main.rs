@@ -25,3 +25,4 @@ mod stale_answers;
 mod support;
 mod traces;
 mod transport;
+mod watchdog;

@@ -4,11 +4,13 @@
 use super::http2::Http2;
 use super::node::PATIENCE;
 use super::raw::Raw;
+use super::watchdog::watched;
 use rustls::ClientConfig;
 use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The head of an answer.
 #[derive(Clone, Debug, Default)]
@@ -107,6 +109,7 @@ impl Connection {
 
     /// A connection that was made elsewhere.
     pub fn of(socket: TcpStream) -> Connection {
+        watched();
         socket.set_nodelay(true).expect("an option");
         socket.set_read_timeout(Some(PATIENCE)).expect("an option");
         socket.set_write_timeout(Some(PATIENCE)).expect("an option");
@@ -151,8 +154,9 @@ impl Connection {
         self.answer(method == "HEAD")
     }
 
-    /// Reads one whole answer.
+    /// Reads one whole answer. One that goes on without end, as a stream with its heartbeats, is none.
     pub fn answer(&mut self, without_body: bool) -> Response {
+        let deadline = Instant::now() + PATIENCE;
         let head = self.head();
         let length = head.header("content-length").map(|length| length.parse::<usize>().expect("a length"));
         let body = match length {
@@ -162,6 +166,7 @@ impl Connection {
                 let mut body = Vec::new();
                 while let Some(chunk) = self.chunk().expect("a chunk") {
                     body.extend(chunk);
+                    assert!(Instant::now() < deadline, "an answer without end: {head:?}");
                 }
                 body
             }
@@ -172,8 +177,10 @@ impl Connection {
 
     /// Reads a head.
     pub fn head(&mut self) -> Head {
+        let deadline = Instant::now() + PATIENCE;
         if self.http2.is_some() {
             loop {
+                assert!(Instant::now() < deadline, "no head, but other frames");
                 self.more().unwrap_or_else(|e| panic!("no head: {e}"));
                 let received = self.http2.as_mut().and_then(|http2| http2.streams.get_mut(&FIRST));
                 if let Some(head) = received.and_then(|received| received.head.take()) {
@@ -226,7 +233,9 @@ impl Connection {
 
     /// All that comes until the node closes.
     pub fn rest(&mut self) -> Vec<u8> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
+            assert!(Instant::now() < deadline, "the node does not close: {:?}", self.seen());
             match self.more() {
                 Ok(()) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -246,14 +255,20 @@ impl Connection {
     }
 
     pub fn exactly(&mut self, length: usize) -> Vec<u8> {
+        let deadline = Instant::now() + PATIENCE;
         while self.buffer.len() < length {
+            assert!(Instant::now() < deadline, "a body that does not get on: {:?}", self.seen());
             self.more().unwrap_or_else(|e| panic!("{e} within a body: {:?}", self.seen()));
         }
         self.buffer.drain(..length).collect()
     }
 
     fn through(&mut self, end: &[u8]) -> std::io::Result<Vec<u8>> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
+            if Instant::now() > deadline {
+                return Err(ErrorKind::TimedOut.into());
+            }
             if let Some(at) = self.buffer.windows(end.len()).position(|window| window == end) {
                 return Ok(self.buffer.drain(..at + end.len()).collect());
             }

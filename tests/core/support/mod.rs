@@ -15,4 +15,5 @@ pub mod relay;
 pub mod resp_proxy;
 pub mod stream;
 pub mod topology;
+pub mod watchdog;
 pub mod web;

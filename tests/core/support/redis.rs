@@ -3,6 +3,7 @@
 //! `FANTAIL_REDIS_SERVER` names another program than `redis-server`, such as one of another version or a Valkey. Also a
 //! tiny RESP2 client, so that what a test does to the server shares no code with what it tests.
 
+use super::watchdog::watched;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -269,6 +270,7 @@ fn free_port() -> u16 {
 
 /// Starts a process from a thread that lives as long as the tests do: the parent's death signal goes by thread.
 pub fn spawn(command: Command) -> std::io::Result<Child> {
+    watched();
     type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
     static SPAWNER: LazyLock<Mutex<mpsc::Sender<Order>>> = LazyLock::new(|| {
         let (sender, orders) = mpsc::channel::<Order>();
