@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 /// machine that stands still for a while does so for clients, too.
 const LOOKS: u32 = 20;
 /// Places of the order that may be of those who have gone, beside as many as there are.
-const STALE: usize = 1024;
+const STALE: usize = 64;
 
 /// See the module.
 #[derive(Default)]
@@ -48,15 +48,23 @@ impl Silents {
     }
 
     pub fn remove(&mut self, key: usize) -> Option<Visitor> {
-        self.here.try_remove(key).map(|silent| silent.visitor)
+        let removed = self.here.try_remove(key)?;
+        while self.order.front().is_some_and(|place| !self.is_here(*place)) {
+            self.order.pop_front();
+        }
+        Some(removed.visitor)
+    }
+
+    fn is_here(&self, (key, serial): (usize, u64)) -> bool {
+        self.here.get(key).is_some_and(|silent| silent.serial == serial)
     }
 
     /// Takes out who has been silent for longest.
     pub fn longest(&mut self) -> Option<Visitor> {
         loop {
-            let (key, serial) = self.order.pop_front()?;
-            if self.here.get(key).is_some_and(|silent| silent.serial == serial) {
-                return self.remove(key);
+            let place = self.order.pop_front()?;
+            if self.is_here(place) {
+                return self.remove(place.0);
             }
         }
     }

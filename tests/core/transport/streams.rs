@@ -67,6 +67,8 @@ fn a_hundred_tabs_share_a_connection() {
     node.metric_becomes("fantail_http2_streams", 100.0);
     node.metric_becomes("fantail_http2_connections", 1.0);
     node.publish("/events/a", "1");
+    // Between channels there is no order, so one after the other.
+    tabs.until_data(streams[7], &["1"]);
     node.publish("/events/own.7", "2");
     for (number, stream) in streams.iter().enumerate() {
         tabs.until_data(*stream, if number == 7 { &["1", "2"] } else { &["1"] });
