@@ -40,6 +40,14 @@ pub enum Cursor {
     Compact(Vec<(u32, Position)>),
 }
 
+/// Where a client says that it was in one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub position: Position,
+    /// What it says besides, of an earlier time: it counts where `position` lies ahead of the stream.
+    pub earlier: Option<Position>,
+}
+
 impl Cursor {
     /// Reads a cursor; `None` where the text is none of ours.
     pub fn parse(text: &str) -> Option<Cursor> {

@@ -4,7 +4,7 @@
 //! A resume position is never refused, because a browser sends it by itself and gives up for good at any error.
 
 use crate::channel::Channel;
-use crate::cursor::Cursor;
+use crate::cursor::{Claim, Cursor};
 use crate::event::MAX_TYPE_LENGTH;
 use crate::frame::Kind;
 use crate::http::reject::{Code, Problem, shortened};
@@ -37,8 +37,9 @@ pub struct Subscription {
 pub enum Resume {
     /// It does not say: a first connect.
     None,
-    Cursor(Cursor),
-    /// A last event id that is no cursor of ours: answered with the stream and a gap.
+    /// What its header and its parameter say, one of them or both; each says something of these channels.
+    Cursors(Vec<Cursor>),
+    /// A last event id that is no cursor of ours, or one position for several channels: answered with the stream and a gap.
     Foreign,
 }
 
@@ -77,8 +78,8 @@ pub struct Limits {
 impl Subscription {
     /// Reads a request.
     ///
-    /// `path_channel` is the segment behind `/events/`, still percent-encoded; `last_event_id` the value of the header,
-    /// which goes before the parameter `lastEventId`; `now_ms` the backplane's time, for `since=5m`.
+    /// `path_channel` is the segment behind `/events/`, still percent-encoded; `last_event_id` the value of the header, the
+    /// last one where there are several; `now_ms` the backplane's time, for `since=5m`.
     pub fn parse(
         path_channel: Option<&str>,
         query: &str,
@@ -91,7 +92,7 @@ impl Subscription {
             channels.add(&decode_segment(segment)?)?;
         }
         let (mut since, mut tail, mut envelope, mut types) = (None, None, None, None);
-        let mut resume = Resume::None;
+        let mut parameter = Said::Nothing;
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "channels" if path_channel.is_some() => {
@@ -99,7 +100,7 @@ impl Subscription {
                 }
                 "channels" => value.split(',').try_for_each(|channel| channels.add(channel))?,
                 // The last counts: some EventSource polyfills append one at each reconnect.
-                "lastEventId" => resume = parse_resume(value.as_bytes()),
+                name if LAST_EVENT_ID.contains(&name) => parameter = parse_last_event_id(value.as_bytes()),
                 "since" => once(&mut since, &name, &value, parse_since(&value, now_ms))?,
                 "tail" => once(&mut tail, &name, &value, parse_tail(&value, limits.max_tail))?,
                 "envelope" => once(&mut envelope, &name, &value, parse_switch(&value))?,
@@ -107,13 +108,11 @@ impl Subscription {
                 _ => {}
             }
         }
-        match last_event_id.map(parse_resume) {
-            None | Some(Resume::None) => {}
-            Some(from_header) => resume = from_header,
-        }
+        let channels = channels.finish()?;
+        let header = last_event_id.map_or(Said::Nothing, parse_last_event_id);
         Ok(Subscription {
-            channels: channels.finish()?,
-            resume,
+            resume: resume([header, parameter], channels.len()),
+            channels,
             since: since.unwrap_or(Since::Latest),
             tail,
             filter: types.map(filter),
@@ -123,20 +122,16 @@ impl Subscription {
 
     /// Whether it resumes at an id that is no position in these channels.
     pub fn is_foreign(&self) -> bool {
-        match &self.resume {
-            Resume::None => false,
-            Resume::Foreign => true,
-            // It says where, but not in which of these channels.
-            Resume::Cursor(cursor) => matches!(cursor, Cursor::Single(_)) && self.channels.len() > 1,
-        }
+        self.resume == Resume::Foreign
     }
 
-    /// The position that this client resumes `channel` at.
-    pub fn resume_at(&self, channel: &Channel) -> Option<Position> {
-        match &self.resume {
-            Resume::Cursor(cursor) => cursor.position_of(channel, self.channels.len() == 1),
-            _ => None,
-        }
+    /// Where this client resumes `channel`: of what it says, the latest.
+    pub fn resume_at(&self, channel: &Channel) -> Option<Claim> {
+        let Resume::Cursors(cursors) = &self.resume else { return None };
+        let only = self.channels.len() == 1;
+        let said = |cursor: &Cursor| cursor.position_of(channel, only);
+        let position = cursors.iter().filter_map(said).max()?;
+        Some(Claim { position, earlier: cursors.iter().filter_map(said).find(|other| *other != position) })
     }
 }
 
@@ -199,17 +194,48 @@ fn once<T>(slot: &mut Option<T>, name: &str, value: &str, parsed: Result<T, Stri
     }
 }
 
-fn parse_resume(value: &[u8]) -> Resume {
+/// The parameters that bring a last event id where no header can be set, as clients of this and of other servers name them.
+const LAST_EVENT_ID: [&str; 4] = ["lastEventId", "lastEventID", "Last-Event-ID", "last_event_id"];
+
+/// What a header or a parameter says of the last event.
+enum Said {
+    Nothing,
+    Cursor(Cursor),
+    Foreign,
+}
+
+fn parse_last_event_id(value: &[u8]) -> Said {
     if value.is_empty() {
-        return Resume::None;
+        return Said::Nothing;
     }
-    match std::str::from_utf8(value).ok().and_then(Cursor::parse) {
-        Some(cursor) => Resume::Cursor(cursor),
-        None => Resume::Foreign,
+    let Ok(text) = std::str::from_utf8(value) else { return Said::Foreign };
+    // Of two headers that a proxy has joined (RFC 9110, section 5.3) the last counts; no cursor has a space.
+    let last = text.rsplit_once(", ").map_or(text, |(_, last)| last);
+    Cursor::parse(last).map_or(Said::Foreign, Said::Cursor)
+}
+
+/// A cursor beats what is none. One position does not say in which of several channels it is.
+fn resume(said: [Said; 2], channels: usize) -> Resume {
+    let mut cursors = Vec::new();
+    let mut foreign = false;
+    for said in said {
+        match said {
+            Said::Nothing => {}
+            Said::Cursor(cursor) if channels == 1 || !matches!(cursor, Cursor::Single(_)) => cursors.push(cursor),
+            Said::Cursor(_) | Said::Foreign => foreign = true,
+        }
+    }
+    match (cursors.is_empty(), foreign) {
+        (false, _) => Resume::Cursors(cursors),
+        (true, true) => Resume::Foreign,
+        (true, false) => Resume::None,
     }
 }
 
-/// `latest`, `earliest`, an id, Unix milliseconds, an RFC 3339 time, or a duration back from now.
+/// Numbers that are Unix seconds: of ten digits, until the year 2286. As milliseconds they would be times in 1970.
+const SECONDS: std::ops::Range<u64> = 1_000_000_000..10_000_000_000;
+
+/// `latest`, `earliest`, an id, Unix seconds or milliseconds, an RFC 3339 time, or a duration back from now.
 fn parse_since(value: &str, now_ms: u64) -> Result<Since, String> {
     match value {
         "latest" => return Ok(Since::Latest),
@@ -220,7 +246,8 @@ fn parse_since(value: &str, now_ms: u64) -> Result<Since, String> {
         return Ok(Since::After(position));
     }
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
-        return value.parse().map(Since::From).map_err(|_| "a time too far away".into());
+        let number = value.parse::<u64>().map_err(|_| "a time too far away".to_owned())?;
+        return Ok(Since::From(if SECONDS.contains(&number) { number * 1_000 } else { number }));
     }
     // In a query a plus sign means a space, and RFC 3339 offsets have a plus sign that is easily left unencoded.
     if let Ok(time) = OffsetDateTime::parse(&value.replace(' ', "+"), &Rfc3339) {
@@ -231,7 +258,8 @@ fn parse_since(value: &str, now_ms: u64) -> Result<Since, String> {
         let back = u64::try_from(back.as_millis()).unwrap_or(u64::MAX);
         return Ok(Since::From(now_ms.saturating_sub(back)));
     }
-    Err("neither latest, earliest, an id, Unix milliseconds, an RFC 3339 time nor a duration such as 5m".into())
+    Err("neither latest, earliest, an id, Unix seconds or milliseconds, an RFC 3339 time nor a duration such as 5m"
+        .into())
 }
 
 fn parse_tail(value: &str, most: usize) -> Result<usize, String> {
@@ -312,17 +340,46 @@ mod tests {
 
     #[test]
     fn resume() {
-        let at = Resume::Cursor(Cursor::Single(Position::new(5, 0)));
-        assert_eq!(parse_with(Some("a"), "", Some(b"5-0")).unwrap().resume, at);
-        assert_eq!(parse_with(Some("a"), "lastEventId=5-0", None).unwrap().resume, at);
-        assert_eq!(parse_with(Some("a"), "lastEventId=5-0", Some(b"")).unwrap().resume, at);
-        assert_eq!(parse_with(Some("a"), "lastEventId=4-0&lastEventId=5-0", None).unwrap().resume, at);
-        assert_eq!(parse_with(Some("a"), "lastEventId=4-0", Some(b"5-0")).unwrap().resume, at);
-        assert_eq!(parse_with(Some("a"), "lastEventId=4-0", Some(b"x")).unwrap().resume, Resume::Foreign);
-        assert_eq!(parse_with(Some("a"), "lastEventId=", Some(b"\xff")).unwrap().resume, Resume::Foreign);
-        assert_eq!(parse_with(Some("a"), "lastEventId=", None).unwrap().resume, Resume::None);
-        let s = parse_with(None, "channels=a,b", Some(b"a=1-2")).unwrap();
-        assert_eq!(s.channels.iter().map(|c| s.resume_at(c)).collect::<Vec<_>>(), [Some(Position::new(1, 2)), None]);
+        let single = |ms| Cursor::Single(Position::new(ms, 0));
+        let of_a = |query: &str, header| parse_with(Some("a"), query, header).unwrap().resume;
+        let at = Resume::Cursors(vec![single(5)]);
+        assert_eq!(of_a("", Some(b"5-0")), at);
+        for name in ["lastEventId", "lastEventID", "Last-Event-ID", "last_event_id"] {
+            assert_eq!(of_a(&format!("{name}=5-0"), None), at, "{name}");
+        }
+        assert_eq!(of_a("lasteventid=5-0", None), Resume::None);
+        assert_eq!(of_a("lastEventId=5-0", Some(b"")), at);
+        assert_eq!(of_a("lastEventId=4-0&last_event_id=5-0", None), at);
+        assert_eq!(of_a("", Some(b"4-0, 5-0")), at);
+        assert_eq!(of_a("", Some(b"x, y, 5-0")), at);
+        assert_eq!(of_a("lastEventId=4-0", Some(b"5-0")), Resume::Cursors(vec![single(5), single(4)]));
+        for (query, header) in [("lastEventId=5-0", &b"x"[..]), ("lastEventId=x", b"5-0"), ("lastEventId=5-0", b"\xff")]
+        {
+            assert_eq!(of_a(query, Some(header)), at, "a valid one beats a foreign one");
+        }
+        assert_eq!(of_a("lastEventId=", Some(b"\xff")), Resume::Foreign);
+        assert_eq!(of_a("lastEventId=x", None), Resume::Foreign);
+        assert_eq!(of_a("lastEventId=", None), Resume::None);
+    }
+
+    #[test]
+    fn of_what_is_said_the_latest_counts_in_each_channel() {
+        let claims = |query: &str, header: &[u8]| {
+            let s = parse_with(None, query, Some(header)).unwrap();
+            s.channels.iter().map(|channel| s.resume_at(channel)).collect::<Vec<_>>()
+        };
+        let claim = |ms, earlier: Option<u64>| {
+            Some(Claim { position: Position::new(ms, 0), earlier: earlier.map(|ms| Position::new(ms, 0)) })
+        };
+        assert_eq!(claims("channels=a,b", b"a=1-0"), [claim(1, None), None]);
+        assert_eq!(claims("channels=a&lastEventId=7-0", b"5-0"), [claim(7, Some(5))]);
+        assert_eq!(claims("channels=a&lastEventId=a=5-0", b"7-0"), [claim(7, Some(5))]);
+        assert_eq!(claims("channels=a&lastEventId=7-0", b"7-0"), [claim(7, None)]);
+        let both = claims("channels=a,b,c&lastEventId=a=1-0,b=9-0", b"a=5-0,c=3-0");
+        assert_eq!(both, [claim(5, Some(1)), claim(9, None), claim(3, None)]);
+        // One position for several channels says nothing, beside a cursor that does.
+        assert_eq!(claims("channels=a,b&lastEventId=a=1-0", b"5-0"), [claim(1, None), None]);
+        assert!(parse_with(None, "channels=a,b", Some(b"5-0")).unwrap().is_foreign());
     }
 
     #[test]
@@ -333,6 +390,11 @@ mod tests {
             ("12-3", Since::After(Position::new(12, 3))),
             ("1699999999999", Since::From(1_699_999_999_999)),
             ("5", Since::From(5)),
+            ("999999999", Since::From(999_999_999)),
+            ("1000000000", Since::From(1_000_000_000_000)),
+            ("1700000000", Since::From(NOW)),
+            ("9999999999", Since::From(9_999_999_999_000)),
+            ("10000000000", Since::From(10_000_000_000)),
             ("2023-11-14T22:13:20Z", Since::From(NOW)),
             ("2023-11-14T23:13:20.5%2B01:00", Since::From(NOW + 500)),
             ("2023-11-14T23:13:20+01:00", Since::From(NOW)),

@@ -46,7 +46,7 @@ pub struct Tail {
     link: Link,
     #[command(flatten)]
     credentials: Credentials,
-    /// Where to begin: latest, earliest, an id, a time (Unix ms or RFC 3339), or a duration back such as 5m.
+    /// Where to begin: latest, earliest, an id, a time (Unix seconds or ms, RFC 3339), or a duration back such as 5m.
     #[arg(long, value_name = "WHERE")]
     since: Option<String>,
     /// Begin with the last N events of each channel.

@@ -133,7 +133,7 @@ pub struct AuthSettings {
     #[arg(long, env = "FANTAIL_MAX_CHANNELS_PER_SUBJECT", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=10_000_000_usize))]
     pub max_channels_per_subject: usize,
-    /// Subscriptions per second of one address, up to 1000000; 0: no limit.
+    /// Subscriptions, HEADs of them and pages of history per second of one address, up to 1000000; 0: no limit.
     #[arg(long, env = "FANTAIL_SUBSCRIBE_RATE", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=1_000_000_u32))]
     pub subscribe_rate: u32,

@@ -184,6 +184,12 @@ impl Courier {
         let (mut last, mut framing) = (retry.into_bytes(), Framing::Chunked);
         if let Route::Composed(composed) = &mut self.subscribers[key as usize].route {
             framing = composed.framing;
+            if std::mem::take(&mut composed.skipped) {
+                // Else it would come back to be spared the same again, where the channel has ended for ever.
+                let mut id = Vec::new();
+                composed.write_id(&mut id);
+                last.splice(..0, [&id[..], b"\n"].concat());
+            }
             if let Some(mut gzip) = composed.rest.as_mut().and_then(|rest| rest.gzip.take()) {
                 let plain = std::mem::take(&mut last);
                 gzip.stored(&plain, &mut last);

@@ -7,6 +7,7 @@ use super::Context;
 use crate::auth::{Pass, now_ms};
 use crate::backplane::{BackplaneError, Link};
 use crate::channel::Channel;
+use crate::cursor::Claim;
 use crate::hub::join::{JoinError, Start, Want};
 use crate::position::Position;
 use crate::subscription::{Since, Subscription};
@@ -201,15 +202,15 @@ fn want(subscription: &Subscription, channel: &Channel) -> (Want, Option<usize>)
         return (Want::Foreign, None);
     }
     // A channel that a cursor does not name has had nothing yet.
-    if let Some(position) = subscription.resume_at(channel) {
-        return (Want::Resume(position), None);
+    if let Some(claim) = subscription.resume_at(channel) {
+        return (Want::Resume(claim), None);
     }
     let want = match subscription.since {
         Since::Latest => Want::End,
         Since::Earliest => Want::After(Position::ZERO),
         // Of several channels at most one has the entry.
         Since::After(position) if subscription.channels.len() > 1 => Want::After(position),
-        Since::After(position) => Want::Resume(position),
+        Since::After(position) => Want::Resume(Claim { position, earlier: None }),
         Since::From(ms) => Want::After(Position::new(ms, 0).before()),
     };
     (want, subscription.tail)

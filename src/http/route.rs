@@ -6,6 +6,7 @@ use super::encoding::Coding;
 use super::head;
 use super::history::Page;
 use super::reject::{Code, Problem};
+use super::subscribe::is_finished;
 use super::well_formed;
 use crate::auth::{Action, Grant, Question};
 use crate::channel::Channel;
@@ -16,8 +17,8 @@ use crate::telemetry::trace::spans;
 use bytes::Bytes;
 use http_body_util::Full as FullBody;
 use hyper::body::Incoming;
-use hyper::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::{Method, Request, Response, Version};
+use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::hash::Hash;
@@ -108,13 +109,22 @@ async fn answer(
                 Err(problem) => problem.into_response(),
             },
             Method::HEAD => match may_read(&request, channel, peer, context).await {
-                Ok(()) => {
+                Ok(true) => {
+                    let mut answer = Response::default();
+                    *answer.status_mut() = StatusCode::NO_CONTENT;
+                    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                    answer
+                }
+                Ok(false) => {
                     let mut answer = Response::new(FullBody::default());
                     head::stream_headers(answer.headers_mut());
                     Coding::of(request.headers(), context.settings.compress).apply(answer.headers_mut());
                     answer
                 }
-                Err(problem) => problem.into_response(),
+                Err(problem) => {
+                    context.refused(problem.code.as_str(), peer);
+                    problem.into_response()
+                }
             },
             Method::OPTIONS => return context.cors.preflight(request.headers(), ALLOW),
             Method::POST => publish(request, peer, context).await,
@@ -137,7 +147,10 @@ async fn history(request: Request<Incoming>, client: IpAddr, context: &Arc<Conte
                     drop(request);
                     page.answer(&context.hub).await
                 }
-                Err(problem) => problem.into_response(),
+                Err(problem) => {
+                    context.refused(problem.code.as_str(), client);
+                    problem.into_response()
+                }
             }
         }
         Method::OPTIONS => return context.cors.preflight(request.headers(), ALLOW),
@@ -173,20 +186,24 @@ async fn publish(request: Request<Incoming>, peer: IpAddr, context: &Context) ->
 
 fn parse(request: &Request<Incoming>, channel: Option<&str>, context: &Context) -> Result<Subscription, Problem> {
     let limits = Limits { max_channels: context.settings.max_channels_per_connection, max_tail: MOST_TAIL };
-    let last_event_id = request.headers().get("last-event-id").map(HeaderValue::as_bytes);
+    // Of several the last one counts, which is the nearest to the client.
+    let last_event_id = request.headers().get_all("last-event-id").iter().next_back().map(HeaderValue::as_bytes);
     let query = request.uri().query().unwrap_or_default();
     Subscription::parse(channel, query, last_event_id, &limits, context.now_ms())
 }
 
-/// What a `HEAD` is told of a subscription that it could ask for.
+/// What a `HEAD` is told of a subscription that it could ask for: whether all of it has ended.
 async fn may_read(
     request: &Request<Incoming>,
     channel: Option<&str>,
     client: IpAddr,
-    context: &Context,
-) -> Result<(), Problem> {
+    context: &Arc<Context>,
+) -> Result<bool, Problem> {
+    take_rate(&context.subscribe_rate, client_of(client), "an address")?;
     let subscription = parse(request, channel, context)?;
-    authorize(request, client, &subscription.channels, context).await.map(drop)
+    let access = authorize(request, client, &subscription.channels, context).await?;
+    take_subject_rate(&access, context)?;
+    is_finished(subscription, &access, context).await
 }
 
 /// The part of history that a request asks for, where it may subscribe to the channel.
@@ -196,9 +213,11 @@ async fn may_page(
     client: IpAddr,
     context: &Context,
 ) -> Result<Page, Problem> {
+    take_rate(&context.subscribe_rate, client_of(client), "an address")?;
     let page = Page::parse(segment, request.uri().query().unwrap_or_default())?;
     let question = question(request, client, std::slice::from_ref(&page.channel));
-    context.auth.authorize_at_once(question).await?;
+    let access = context.auth.authorize_at_once(question).await?;
+    take_subject_rate(&access, context)?;
     Ok(page)
 }
 
@@ -262,9 +281,7 @@ async fn admit(
         return Err(no_place(Full::Node, client, context));
     }
     let access = authorize(request, client, &subscription.channels, context).await?;
-    if let Some(subject) = &access.subject {
-        take_rate(&context.subject_rate, subject.clone(), "a subject")?;
-    }
+    take_subject_rate(&access, context)?;
     let applicant = Applicant {
         address: client,
         subject: access.subject.clone(),
@@ -279,6 +296,13 @@ async fn admit(
     let coding = if chunked { coding } else { coding.plain() };
     let trace = spans::subscribe(request.headers(), &subscription.channels);
     Ok(Admitted { subscription, seat, grant, access, client, chunked, coding, trace })
+}
+
+fn take_subject_rate(access: &Grant, context: &Context) -> Result<(), Problem> {
+    match &access.subject {
+        Some(subject) => take_rate(&context.subject_rate, subject.clone(), "a subject"),
+        None => Ok(()),
+    }
 }
 
 fn take_rate<K: Hash + Eq + Clone>(rate: &Option<Rate<K>>, who: K, what: &str) -> Result<(), Problem> {

@@ -9,6 +9,7 @@ use super::joining::{Joined, Joins, Refused, joins};
 use super::reject::{Code, Problem};
 use super::route::{Admitted, Decision};
 use super::wire::Wire;
+use crate::auth::Grant;
 use crate::backplane::{BackplaneError, Link};
 use crate::channel::Channel;
 use crate::courier::{LegStart, Letter, Newcomer, Opening, Stay, Terms, Ticket, Waiting};
@@ -57,6 +58,18 @@ async fn admit(wire: Wire, admitted: Admitted, context: Arc<Context>) {
     }
 }
 
+/// What a `HEAD` is told: whether a `GET` would be answered that all channels have ended. Nothing is kept of it.
+pub async fn is_finished(subscription: Subscription, access: &Grant, context: &Arc<Context>) -> Result<bool, Problem> {
+    let mut joins = joins(Arc::new(subscription), (access.pass(), access.seen), context.clone());
+    let down = *context.hub.backplane.link().borrow() == Link::Down;
+    match timeout(if down { HOLD_SOON } else { HOLD_AFTER }, joins.all()).await {
+        Ok(Ok(starts)) => Ok(starts.iter().all(|start| start.finished)),
+        Ok(Err(refused)) => Err(problem(&refused)),
+        // It would have a head now, and wait.
+        Err(_) => Ok(false),
+    }
+}
+
 /// Writes the head and hands over.
 async fn start(mut wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, starts: Vec<Start>) {
     if starts.iter().all(|start| start.finished) {
@@ -87,7 +100,7 @@ async fn hold(
     let starts = joins.hold();
     count_resumes(&subscription, &starts, context, peer);
     let late: Vec<&Channel> = subscription.channels.iter().filter(|channel| !has(&starts, channel)).collect();
-    let owed = |channel: &&Channel| Some(((*channel).clone(), subscription.resume_at(channel)?));
+    let owed = |channel: &&Channel| Some(((*channel).clone(), subscription.resume_at(channel)?.position));
     let owed: Vec<(Channel, Position)> = late.iter().filter_map(owed).collect();
     let mut blocks = retry(context);
     if !starts.is_empty() {

@@ -12,6 +12,7 @@ use super::{ChannelFull, EXTENSIONS, Hub, LegGuard};
 use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, StreamState, Toward};
 use crate::channel::Channel;
+use crate::cursor::Claim;
 use crate::event::Event;
 use crate::frame::{Frame, Gap, GapReason, Rank, Standing, due_after};
 use crate::position::Position;
@@ -27,7 +28,7 @@ pub enum Want {
     /// At the newest.
     End,
     /// After a position that was received; what was lost since is announced.
-    Resume(Position),
+    Resume(Claim),
     /// After a last event id that is no position: at the newest, and told so.
     Foreign,
     /// After a position in time: whatever there is.
@@ -88,8 +89,8 @@ impl Hub {
         newest: Option<usize>,
     ) -> Result<Start, JoinError> {
         let feed = leg.feed().clone();
-        let start = match (want, newest) {
-            (Want::Resume(position), _) => self.resume(&feed, position).await?,
+        let mut start = match (want, newest) {
+            (Want::Resume(claim), _) => self.resume(&feed, claim).await?,
             (Want::Foreign, _) => foreign(&feed),
             (Want::End, None) => Found::at_end(&feed),
             (Want::End, Some(count)) => self.last(&feed, Position::ZERO, count).await?,
@@ -103,11 +104,24 @@ impl Hub {
         };
         let seems_finished = {
             let state = feed.lock();
-            state.log.finished() && start.at == Some(state.log.end()) && start.gap.is_none()
+            state.log.finished() && start.at == Some(state.log.end())
         };
-        let finished = seems_finished && self.is_finished(&feed, start.standing.position).await?;
+        let mut finished = seems_finished && self.is_finished(&feed, start.standing.position).await?;
+        if finished && start.gap.is_some() {
+            start = self.last_again(&feed, start).await?;
+            finished = start.at == Some(feed.lock().log.end());
+        }
         let Found { standing, at, fresh, gap, outcome } = start;
         Ok(Start { leg, standing, at, fresh, gap, finished, outcome })
+    }
+
+    /// Whoever is told of a gap at the end of a channel gets its last event again, which carries the id that it will come
+    /// back with, to be told that this was all.
+    async fn last_again(&self, feed: &Arc<Feed>, start: Found) -> Result<Found, BackplaneError> {
+        let last = self.last(feed, Position::ZERO, 1).await?;
+        let continues_at = start.standing.position;
+        let gap = start.gap.map(|gap| Gap { continues_at: Some(continues_at), ..gap });
+        Ok(Found { gap, outcome: start.outcome, ..last })
     }
 
     /// A channel's end ends clients for good, so the stream itself is asked: its producer may have gone on by now.
@@ -131,7 +145,8 @@ impl Hub {
         told.map(|()| true)
     }
 
-    async fn resume(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
+    async fn resume(&self, feed: &Arc<Feed>, claim: Claim) -> Result<Found, BackplaneError> {
+        let Claim { mut position, mut earlier } = claim;
         let mut tries = 0;
         let mut read = false;
         loop {
@@ -162,7 +177,11 @@ impl Hub {
                     let examined = self.look(feed, position).await?;
                     let ahead_of_stream = examined.state.as_ref().is_none_or(|s| s.last < position);
                     if ahead_of_stream {
-                        return self.judged(feed, position).await;
+                        match earlier.take() {
+                            Some(earlier) => position = earlier,
+                            None => return self.judged(feed, claim.position).await,
+                        }
+                        continue;
                     }
                     tries += 1;
                     if tries > AHEAD_TRIES {

@@ -265,7 +265,7 @@ proptest! {
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("lastEventId", parser.last_event_id()).finish();
         for (query, header) in [("", Some(header)), (&query, None)] {
             let parsed = subscription::Subscription::parse(Some("x"), query, header, &limits, 0).unwrap();
-            prop_assert_eq!(parsed.resume, subscription::Resume::Cursor(cursor.clone()));
+            prop_assert_eq!(parsed.resume, subscription::Resume::Cursors(vec![cursor.clone()]));
         }
     }
 

@@ -45,12 +45,13 @@ fn a_client_cut_off_before_its_first_event_loses_nothing() {
 }
 
 #[test]
-fn the_header_goes_before_the_parameter_and_both_before_since_and_tail() {
+fn of_header_and_parameter_the_later_counts_and_both_go_before_since_and_tail() {
     let redis = Redis::start();
     let node = Node::on(&redis, &[]);
     let ids = add(&redis, "orders", 1..=6);
     let target = format!("/events/orders?lastEventId={}&since=earliest&tail=1", ids[1]);
     assert_eq!(node.resume(&target, &ids[3]).numbers(2), [5, 6]);
+    assert_eq!(node.resume(&target, &ids[0]).numbers(4), [3, 4, 5, 6]);
     assert_eq!(node.subscribe(&target).numbers(4), [3, 4, 5, 6]);
     // EventSource sends no header, or an empty one, where it has no id.
     assert_eq!(node.resume(&target, "").numbers(4), [3, 4, 5, 6]);
