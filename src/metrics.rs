@@ -42,6 +42,7 @@ pub struct Metrics {
     pub channels: IntGauge,
     pub subscriptions: IntGauge,
     pub tail_bytes: IntGauge,
+    pub history_bytes: IntGauge,
     pub events_received: IntCounter,
     pub types_renamed: IntCounter,
     pub invalid_utf8: IntCounter,
@@ -123,6 +124,7 @@ impl Metrics {
             channels: r.gauge("fantail_channels", "Channels that this node follows."),
             subscriptions: r.gauge("fantail_subscriptions", "Legs: channels of all subscribers together."),
             tail_bytes: r.gauge("fantail_tail_bytes", "Bytes of frames kept in tails."),
+            history_bytes: r.gauge("fantail_history_bytes", "Bytes of pages of past events that are read and written."),
             events_received: r.counter("fantail_events_received_total", "Events read from the backplane."),
             types_renamed: r.counter(
                 "fantail_types_renamed_total",

@@ -14,6 +14,7 @@ use crate::http::admin::token::AdminToken;
 use crate::http::client_address::Proxies;
 use crate::http::console::{Actions, Console};
 use crate::http::cors::Cors;
+use crate::http::history::budget::Budget;
 use crate::http::lobby::{self, Porter};
 use crate::http::publish::{Allowed, Publisher};
 use crate::http::tls::Tls;
@@ -225,6 +226,7 @@ impl Node {
             subscribe_rate: Rate::new(settings.auth.subscribe_rate),
             subject_rate: Rate::new(settings.auth.subscribe_rate_per_subject),
             publisher,
+            history: Budget::new(metrics.history_bytes.clone()),
             closing: AtomicBool::new(false),
             clock_offset_ms: clock_offset_ms.clone(),
             seldom: Seldom::new(LOG_PERIOD),

@@ -181,8 +181,9 @@ def delivery():
     board.graph(
         "Memory of tails",
         "bytes",
-        "The newest frames, kept for those who are behind or come back.",
+        "The newest frames, kept for those who are behind or come back, and pages of past events (/history) that are written.",
         (metric("fantail_tail_bytes"), "{{instance}}"),
+        (metric("fantail_history_bytes"), "{{instance}}: pages of past events"),
         stack=True,
     )
     board.graph(

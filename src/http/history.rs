@@ -1,28 +1,29 @@
 //! Past events of a channel as JSON: `GET /history/{channel}`, for scrolling back in a log or a chat.
 //!
-//! Owns the request's meaning and the answer. Who may read is decided before, by the rule for subscribing.
+//! Owns the request's meaning and the answer: [`reading`] takes it from the stream in pieces, [`writing`] writes it as it
+//! is read, [`budget`] bounds what all pages take of a node. Who may read is decided before, by the rule for subscribing.
 
+pub mod budget;
+mod reading;
+mod writing;
+
+use self::budget::Turn;
+use self::reading::Reading;
+pub use self::writing::{Answer, Pages, Torn};
 use super::reject::{Code, Problem};
-use crate::backplane::{BackplaneError, Entry, Span, Toward};
+use crate::backplane::{BackplaneError, Entry, Toward};
 use crate::channel::Channel;
 use crate::event::Event;
 use crate::frame::{plain_data, plain_type};
 use crate::hub::Hub;
 use crate::position::Position;
 use crate::subscription::{decode_segment, parse_channel};
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::Response;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Events of one answer.
 const MOST: usize = 1_000;
 const USUAL: usize = 50;
-/// Entries of one read: entries may be large, and only so many are in memory beyond the answer's bytes.
-const PIECE: usize = 50;
-/// What an answer may weigh, about; then it is shorter than asked for, and says that there is more.
-const BYTES: usize = 4 << 20;
 
 /// A part of a channel's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,67 +77,19 @@ impl Page {
         (oldest <= newest).then_some((oldest, newest))
     }
 
-    /// Reads it; oldest first, and whether there is more in that direction.
-    pub async fn read(&self, hub: &Hub) -> Result<(Vec<Entry>, bool), BackplaneError> {
-        let Some((mut oldest, mut newest)) = self.bounds() else { return Ok((Vec::new(), false)) };
-        let mut pieces: Vec<Vec<Entry>> = Vec::new();
-        let (mut count, mut bytes) = (0, 0);
-        let mut more = false;
-        while oldest <= newest {
-            // One more than wanted tells whether there is more.
-            let wanted = (self.limit - count + 1).min(PIECE);
-            let span = Span { channel: self.channel.clone(), oldest, newest, count: wanted, toward: self.toward };
-            let mut piece = hub.read_history(span).await?;
-            let whole = piece.len() < wanted;
-            let room = self.limit - count;
-            if piece.len() > room {
-                more = true;
-                match self.toward {
-                    Toward::Newest => piece.truncate(room),
-                    Toward::Oldest => drop(piece.drain(..piece.len() - room)),
-                }
-            }
-            match (self.toward, piece.first(), piece.last()) {
-                (Toward::Newest, _, Some(last)) if last.position < Position::MAX => oldest = last.position.after(),
-                (Toward::Oldest, Some(first), _) if first.position > Position::ZERO => newest = first.position.before(),
-                // Beyond the largest and the smallest id there is nothing.
-                _ => newest = oldest.before(),
-            }
-            count += piece.len();
-            bytes += piece.iter().map(size).sum::<usize>();
-            pieces.push(piece);
-            if more || whole {
-                break;
-            }
-            if bytes >= BYTES {
-                more = true;
-                break;
-            }
+    /// Reads all of it, as JSON; oldest first, and whether there is more in that direction.
+    pub async fn read(self, hub: Arc<Hub>, turn: Arc<Turn>) -> Result<(Vec<Value>, bool), BackplaneError> {
+        let mut reading = Reading::new(self, hub, turn);
+        let mut events = Vec::new();
+        while let Some(piece) = reading.next().await? {
+            events.extend(piece.entries.iter().map(event));
         }
-        if self.toward == Toward::Oldest {
-            pieces.reverse();
-        }
-        Ok((pieces.concat(), more))
-    }
-
-    /// The answer to the request.
-    pub async fn answer(&self, hub: &Hub) -> Response<Full<Bytes>> {
-        match self.read(hub).await {
-            Ok((entries, more)) => {
-                let events: Vec<Value> = entries.iter().map(event).collect();
-                let body = json!({"channel": self.channel.as_str(), "events": events, "more": more});
-                let mut response = Response::new(Full::from(format!("{body}\n")));
-                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                response
-            }
-            Err(error) => refusal(&error).into_response(),
-        }
+        Ok((events, reading.more()))
     }
 }
 
 /// An event as a subscriber would see it.
-pub fn event(entry: &Entry) -> Value {
+fn event(entry: &Entry) -> Value {
     let event = Event::from_entry(entry);
     let mut json = json!({
         "id": entry.position.to_string(),
@@ -158,8 +111,31 @@ pub fn refusal(error: &BackplaneError) -> Problem {
     Problem::new(code, error.to_string())
 }
 
-fn size(entry: &Entry) -> usize {
+fn raw_size(entry: &Entry) -> usize {
     entry.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
+/// Bytes of an event in the answer.
+fn written_size(entry: &Entry) -> usize {
+    /// Names, quotes and the id.
+    const AROUND: usize = 80;
+    struct Counter(usize);
+    impl std::io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let event = Event::from_entry(entry);
+    let mut counter = Counter(AROUND);
+    for text in [&*plain_data(&event), &plain_type(&event)] {
+        // Memory takes all.
+        let _ = serde_json::to_writer(&mut counter, text);
+    }
+    counter.0
 }
 
 #[cfg(test)]

@@ -181,7 +181,14 @@ async fn respond(
         .await
     };
     let decided = match decided {
-        Ok(answer) => return answer.map(|answer| answer.map(Either::Left)),
+        Ok(answer) => {
+            return answer.map(|answer| {
+                answer.map(|body| match body {
+                    Either::Left(whole) => Either::Left(whole),
+                    Either::Right(pages) => Either::Right(Either::Right(pages)),
+                })
+            });
+        }
         Err(decided) => decided,
     };
     let (answer, waiting) = oneshot::channel();

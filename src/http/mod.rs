@@ -39,6 +39,7 @@ use crate::metrics::Metrics;
 use crate::telemetry::Seldom;
 use client_address::Proxies;
 use cors::Cors;
+use history::budget::Budget;
 use publish::Publisher;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -61,6 +62,8 @@ pub struct Context {
     pub subscribe_rate: Option<Rate<IpAddr>>,
     pub subject_rate: Option<Rate<Arc<str>>>,
     pub publisher: Option<Publisher>,
+    /// What pages of history may take.
+    pub history: Arc<Budget>,
     /// Set when no new subscribers are taken any more.
     pub closing: AtomicBool,
     pub clock_offset_ms: Arc<AtomicI64>,

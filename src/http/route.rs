@@ -4,7 +4,7 @@ use super::Context;
 use super::cors;
 use super::encoding::Coding;
 use super::head;
-use super::history::Page;
+use super::history::{self, Page};
 use super::reject::{Code, Problem};
 use super::subscribe::is_finished;
 use super::well_formed;
@@ -15,7 +15,7 @@ use crate::limits::{Applicant, Full, Rate, Seat, TooFast, client_of};
 use crate::subscription::{Limits, Subscription};
 use crate::telemetry::trace::spans;
 use bytes::Bytes;
-use http_body_util::Full as FullBody;
+use http_body_util::{Either, Full as FullBody};
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -78,10 +78,10 @@ pub async fn route(
     peer: IpAddr,
     context: &Arc<Context>,
     decision: &Mutex<Option<Decision>>,
-) -> Result<Answer, Infallible> {
+) -> Result<history::Answer, Infallible> {
     let mut answer = match well_formed::check(&mut request) {
         Ok(()) => answer(request, peer, context, decision).await,
-        Err(problem) => problem.into_response(),
+        Err(problem) => problem.into_response().map(Either::Left),
     };
     // What is JSON or an event stream, nobody is to take for a page.
     answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -93,7 +93,7 @@ async fn answer(
     peer: IpAddr,
     context: &Arc<Context>,
     decision: &Mutex<Option<Decision>>,
-) -> Answer {
+) -> history::Answer {
     let peer = context.proxies.client(peer, request.headers());
     let grant = context.cors.grant(request.headers());
     let mut answer = match events_path(request.uri().path()) {
@@ -126,35 +126,37 @@ async fn answer(
                     problem.into_response()
                 }
             },
-            Method::OPTIONS => return context.cors.preflight(request.headers(), ALLOW),
+            Method::OPTIONS => return context.cors.preflight(request.headers(), ALLOW).map(Either::Left),
             Method::POST => publish(request, peer, context).await,
             ref method => Problem::method_not_allowed(method, ALLOW).into_response(),
         },
     };
     grant.apply(answer.headers_mut());
-    answer
+    answer.map(Either::Left)
 }
 
 /// `GET /history/{channel}`, which whoever may subscribe may read.
-async fn history(request: Request<Incoming>, client: IpAddr, context: &Arc<Context>) -> Answer {
+async fn history(request: Request<Incoming>, client: IpAddr, context: &Arc<Context>) -> history::Answer {
     const ALLOW: &str = "GET, HEAD, OPTIONS";
     let grant = context.cors.grant(request.headers());
     let mut answer = match *request.method() {
         Method::GET | Method::HEAD => {
             let segment = request.uri().path().strip_prefix("/history/").unwrap_or_default();
-            match may_page(&request, segment, client, context).await {
+            let answered = match may_page(&request, segment, client, context).await {
                 Ok(page) => {
+                    let head = request.method() == Method::HEAD;
                     drop(request);
-                    page.answer(&context.hub).await
+                    page.answer(client, head, context).await
                 }
-                Err(problem) => {
-                    context.refused(problem.code.as_str(), client);
-                    problem.into_response()
-                }
-            }
+                Err(problem) => Err(problem),
+            };
+            answered.unwrap_or_else(|problem| {
+                context.refused(problem.code.as_str(), client);
+                problem.into_response().map(Either::Left)
+            })
         }
-        Method::OPTIONS => return context.cors.preflight(request.headers(), ALLOW),
-        ref method => Problem::method_not_allowed(method, ALLOW).into_response(),
+        Method::OPTIONS => return context.cors.preflight(request.headers(), ALLOW).map(Either::Left),
+        ref method => Problem::method_not_allowed(method, ALLOW).into_response().map(Either::Left),
     };
     grant.apply(answer.headers_mut());
     answer

@@ -1,5 +1,7 @@
-//! Bodies of answers that leave through hyper: a whole one, or an event stream that a courier writes into a pipe.
+//! Bodies of answers that leave through hyper: a whole one, an event stream that a courier writes into a pipe, or a page of
+//! history.
 
+use super::history::Pages;
 use crate::courier::pipe::{Cut, PipeReader};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -10,7 +12,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// An answer on an HTTP/2 stream.
-pub type StreamAnswer = Response<Either<Full<Bytes>, StreamBody>>;
+pub type StreamAnswer = Response<Either<Full<Bytes>, Either<StreamBody, Pages>>>;
 
 /// The reader's end of a courier's pipe.
 pub struct StreamBody {

@@ -54,7 +54,7 @@ impl Reply {
         let (writer, reader) = pipe(first, self.cutter.clone());
         self.pipe = Some(writer);
         let body = StreamBody::new(reader, self.streams.clone());
-        let mut answer = Response::new(Either::Right(body));
+        let mut answer = Response::new(Either::Right(Either::Left(body)));
         head::stream_headers(answer.headers_mut());
         coding.apply(answer.headers_mut());
         grant.apply(answer.headers_mut());

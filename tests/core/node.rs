@@ -16,6 +16,7 @@ mod finished_again;
 mod gaps;
 mod heads;
 mod history;
+mod history_pages;
 mod hostile;
 mod hot;
 mod large_broadcasts;

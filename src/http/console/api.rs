@@ -3,12 +3,13 @@
 use super::Console;
 use crate::backplane::{BackplaneError, StreamState};
 use crate::channel::Channel;
-use crate::http::history::{Page, event, refusal};
+use crate::http::history::{Page, refusal};
 use crate::http::reject::Problem;
 use crate::roster::{Record, tenths};
 use crate::subscription::{decode_segment, parse_channel};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 /// Channels of one answer.
 const MOST: usize = 500;
@@ -41,11 +42,14 @@ impl Console {
         let channel = parse_channel(&decode_segment(segment)?)?;
         let audience = self.roster.audience(&channel).await;
         let stream = self.stream(&channel).await.map_err(|error| refusal(&error))?;
-        let (entries, more) = match self.contents {
-            true => Page::newest(channel.clone(), NEWEST).read(&self.hub).await.map_err(|error| refusal(&error))?,
+        let (events, more) = match self.contents {
+            true => {
+                let turn = self.history.enter(Ipv4Addr::UNSPECIFIED.into())?;
+                let newest = Page::newest(channel.clone(), NEWEST).read(self.hub.clone(), turn).await;
+                newest.map_err(|error| refusal(&error))?
+            }
             false => (Vec::new(), false),
         };
-        let events: Vec<Value> = entries.iter().map(event).collect();
         Ok(json!({
             "channel": channel.as_str(),
             "audience": audience,

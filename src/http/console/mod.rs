@@ -7,6 +7,7 @@ mod actions;
 mod api;
 mod live;
 
+use super::history::budget::Budget;
 use super::publish::Publisher;
 use super::reject::{Code, Problem};
 use crate::hub::Hub;
@@ -38,6 +39,7 @@ pub struct Console {
     /// It may show what events hold.
     contents: bool,
     streams: Arc<Semaphore>,
+    history: Arc<Budget>,
 }
 
 /// What the console may do.
@@ -51,7 +53,8 @@ impl Console {
     /// `contents`: whether it shows what events hold.
     pub fn new(hub: Arc<Hub>, roster: Arc<Roster>, contents: bool, actions: Option<Actions>) -> Console {
         let actions = actions.map(Arc::new);
-        Console { hub, roster, actions, contents, streams: Arc::new(Semaphore::new(STREAMS)) }
+        let history = Budget::new(hub.metrics.history_bytes.clone());
+        Console { hub, roster, actions, contents, streams: Arc::new(Semaphore::new(STREAMS)), history }
     }
 
     /// Answers `/` and `/api/…`; other paths are not its own.
