@@ -200,6 +200,13 @@ pub fn parse_batch(body: &[u8], limits: &Limits) -> Result<Vec<(usize, Publicati
     }
 }
 
+/// The channel of a batch's first line, which need not be all that there is of the batch.
+pub fn parse_first(line: &[u8], limits: &Limits) -> Result<Channel, Problem> {
+    let publication = parse_line(line, limits)
+        .map_err(|problem| Problem { detail: format!("line 1: {}", problem.detail), ..problem })?;
+    Ok(publication.channel)
+}
+
 fn parse_line(line: &[u8], limits: &Limits) -> Result<Publication, Problem> {
     let text = std::str::from_utf8(line).map_err(|_| Problem::new(Code::BadBody, "not UTF-8"))?;
     let line: Line = serde_json::from_str(text).map_err(|e| Problem::new(Code::BadBody, reason(&e)))?;

@@ -1,8 +1,13 @@
 //! Publishing over HTTP: `POST /events/{channel}` and batches on `POST /events`.
 //!
-//! Owns the reading of the body, its limits, and the answer. What a body means is [`crate::publication`]'s; who may
+//! Owns the order of things and the answer; [`receiving`] reads a body, within what [`room`] has left for it. What a body means is [`crate::publication`]'s; who may
 //! publish to what is decided before.
 
+mod receiving;
+mod room;
+
+use self::receiving::Receiving;
+use self::room::{Place, Room};
 use super::cors::Cors;
 use super::reject::{Code, Problem};
 use crate::auth::{Action, Auth, Grant, Question};
@@ -10,12 +15,12 @@ use crate::backplane::{Backplane, BackplaneError, Publication};
 use crate::channel::Channel;
 use crate::limits::{Rate, TooFast, client_of};
 use crate::position::Position;
-use crate::publication::{self, parse_batch, parse_single};
+use crate::publication::{self, parse_batch, parse_first, parse_single};
 use crate::roster::Roster;
 use crate::subscription::parse_switch;
 use crate::telemetry::trace::{context, spans};
-use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt as _, Full};
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::body::Body;
 use hyper::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
@@ -25,12 +30,9 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
-/// Time for a body to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for the backplane to answer; it has shorter limits of its own.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Events of one batch.
@@ -51,14 +53,8 @@ pub struct Publisher {
     max_batch_bytes: usize,
     /// Knows how many subscribers a channel has.
     roster: Option<Arc<Roster>>,
-    /// Bytes that bodies may still take.
-    room: Semaphore,
-}
-
-/// A body with its share of [`Publisher::room`].
-struct Received<'a> {
-    body: Bytes,
-    _room: Option<SemaphorePermit<'a>>,
+    /// What bodies may take.
+    room: Room,
 }
 
 /// How much may be published over HTTP.
@@ -86,7 +82,7 @@ impl Publisher {
             limits: publication::Limits { max_event_bytes, max_batch_lines: MAX_BATCH_LINES },
             max_batch_bytes,
             roster: None,
-            room: Semaphore::new(MAX_BODY_MEMORY.max(max_batch_bytes)),
+            room: Room::new(MAX_BODY_MEMORY, max_batch_bytes),
         }
     }
 
@@ -140,50 +136,9 @@ impl Publisher {
         }
     }
 
-    /// Reads a whole body. Cut off, too long or too slow, nothing of it is used.
-    async fn receive<B>(&self, body: B, most: usize) -> Result<Received<'_>, Problem>
-    where
-        B: Body<Data = Bytes> + Unpin,
-        B::Error: std::fmt::Display,
-    {
-        timeout(BODY_TIMEOUT, self.receive_all(body, most)).await.unwrap_or_else(|_| {
-            let detail = format!("the body was not complete after {} s", BODY_TIMEOUT.as_secs());
-            Err(Problem::new(Code::BodyTimeout, detail))
-        })
-    }
-
-    async fn receive_all<B>(&self, mut body: B, most: usize) -> Result<Received<'_>, Problem>
-    where
-        B: Body<Data = Bytes> + Unpin,
-        B::Error: std::fmt::Display,
-    {
-        let too_large = || Problem::new(Code::BodyTooLarge, format!("a body here has {most} bytes at most"));
-        if body.size_hint().lower() > most as u64 {
-            return Err(too_large());
-        }
-        let mut received = BytesMut::new();
-        let mut room = None::<SemaphorePermit<'_>>;
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|e| Problem::new(Code::BadBody, format!("the body is not complete: {e}")))?;
-            let Ok(data) = frame.into_data() else { continue };
-            if data.len() > most - received.len() {
-                return Err(too_large());
-            }
-            let more = self.take_room(data.len())?;
-            match &mut room {
-                Some(room) => room.merge(more),
-                None => room = Some(more),
-            }
-            received.extend_from_slice(&data);
-        }
-        Ok(Received { body: received.freeze(), _room: room })
-    }
-
-    /// Room is taken as bytes arrive, so that a slow sender holds only what it sent, and is never waited for.
-    fn take_room(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Problem> {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let full = |_| Problem::new(Code::NodeFull, "too many bodies are being received at once");
-        self.room.try_acquire_many(bytes).map_err(full)
+    /// A place for the body of somebody whose subject may be known already.
+    fn place(&self, peer: IpAddr, grant: Option<&Grant>) -> Place<'_> {
+        self.room.enter(client_of(peer), grant.and_then(|grant| grant.subject.clone()))
     }
 
     async fn append(&self, publications: Vec<Publication>) -> Result<Vec<Result<Position, BackplaneError>>, Problem> {
@@ -249,7 +204,8 @@ where
     let without_data = parse_single(segment, query, head.headers(), Bytes::new(), &publisher.limits)?;
     let grant = publisher.authorize(&head, peer, &[without_data.channel]).await?;
     publisher.take_subject_rate(&grant, 1)?;
-    let received = publisher.receive(body, publisher.limits.max_event_bytes).await?;
+    let place = publisher.place(peer, Some(&grant));
+    let received = Receiving::begin(body, publisher.limits.max_event_bytes, place)?.all().await?;
     let mut publication = parse_single(segment, query, head.headers(), received.body.clone(), &publisher.limits)?;
     context::stamp(&mut publication, head.headers());
     let (channel, asked) = (publication.channel.clone(), asks_for_subscribers(query)?);
@@ -287,7 +243,17 @@ where
         true => None,
         false => Some(publisher.authorize(&head, peer, &[]).await?),
     };
-    let received = publisher.receive(body, publisher.max_batch_bytes).await?;
+    let place = publisher.place(peer, known.as_ref());
+    let mut receiving = Receiving::begin(body, publisher.max_batch_bytes, place)?;
+    // Where it is not, the channel of its first line is asked about before more is read.
+    if known.is_none()
+        && let Some(line) = receiving.first_line().await?
+    {
+        let first = parse_first(&line, &publisher.limits)?;
+        let grant = publisher.authorize(&head, peer, &[first]).await?;
+        receiving.place().belongs_to(grant.subject.as_ref());
+    }
+    let received = receiving.all().await?;
     let batch = parse_batch(&received.body, &publisher.limits)?;
     let (lines, mut publications): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
     spans::batch(lines.len());

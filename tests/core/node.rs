@@ -26,6 +26,7 @@ mod operators;
 mod outage;
 mod positions;
 mod publish;
+mod publishing_room;
 mod rates;
 mod reaping;
 mod replay;

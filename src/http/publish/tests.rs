@@ -4,7 +4,7 @@ use super::*;
 use crate::backplane::{Answer, Ask, Changes, Entry, Examined, Facts, Link, Span, StreamState};
 use crate::metrics::Metrics;
 use futures_util::{Stream, StreamExt as _, stream};
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use parking_lot::Mutex;
 use std::convert::Infallible;
@@ -202,12 +202,20 @@ async fn a_long_body_is_refused_by_its_length_alone() {
 #[tokio::test]
 async fn bodies_share_a_bounded_memory() {
     let node = node(100, 0);
-    let taken = node.publisher.room.try_acquire_many(MAX_BODY_MEMORY as u32 - 5).unwrap();
+    let others: Vec<Place<'_>> = (1..=5).map(|n| node.publisher.place(IpAddr::from([10, 0, 0, n]), None)).collect();
+    let quarter = MAX_BODY_MEMORY / 4;
+    for (place, bytes) in others.iter().zip([quarter, quarter, quarter, quarter - 10, 5]) {
+        place.take(bytes).unwrap();
+    }
     assert_eq!(node.post("/events/a", "123456").await.1["code"], "node_full");
     assert_eq!(node.post("/events/a", "12345").await.0, 201);
-    drop(taken);
-    assert_eq!(node.post("/events/a", "123456").await.0, 201);
-    assert_eq!(node.publisher.room.available_permits(), MAX_BODY_MEMORY);
+    drop(others);
+    let own = node.publisher.place(Ipv4Addr::LOCALHOST.into(), None);
+    own.take(quarter - 5).unwrap();
+    assert_eq!(node.post("/events/a", "123456").await.1["code"], "publish_rate");
+    assert_eq!(node.post("/events/a", "12345").await.0, 201);
+    drop(own);
+    assert_eq!(node.publisher.room.taken(), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
