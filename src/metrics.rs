@@ -7,6 +7,7 @@ mod spread;
 pub use spread::Spread;
 
 use crate::auth::revocation::Target;
+use crate::backplane::redis::refusals::CODES;
 use crate::courier::Reason;
 use crate::frame::GapReason;
 use crate::http::admin::REFUSALS;
@@ -71,6 +72,7 @@ pub struct Metrics {
     pub history_short: IntGauge,
     pub backplane_commands: HistogramVec,
     pub backplane_errors: IntCounter,
+    pub backplane_refused: IntCounterVec,
     pub publish_requests: IntCounterVec,
     pub auth: IntCounterVec,
     pub auth_keys: IntGauge,
@@ -207,6 +209,11 @@ impl Metrics {
                 "command",
                 COMMAND_SECONDS,
             ),
+            backplane_refused: r.counters(
+                "fantail_backplane_refused_total",
+                "Backplane commands that the server refused, by code.",
+                "code",
+            ),
             backplane_errors: r.counter("fantail_backplane_errors_total", "Backplane commands that failed."),
             publish_requests: r.counters(
                 "fantail_publish_requests_total",
@@ -323,6 +330,7 @@ impl Metrics {
         create(&self.revocations, &Target::ALL.map(Target::label));
         create(&self.revocations, &["unreadable"]);
         create(&self.tls_handshakes, &OUTCOMES);
+        create(&self.backplane_refused, &CODES);
         create(&self.tls_reloads, &["ok", "failed"]);
         create(&self.trace_spans, &Spans::OUTCOMES);
         for command in ["xread", "xinfo", "examine", "xrange", "xadd", "canary", "note", "noted"] {

@@ -434,7 +434,7 @@ fn backplane(settings: &Serve, metrics: &Arc<Metrics>, runtime: &Runtime) -> Res
         let bounds = memory::Settings { maxlen: settings.publish_maxlen, ..memory::Settings::default() };
         return Ok(memory::Memory::new(bounds));
     };
-    let metrics = metrics.clone();
+    let (metrics, refused) = (metrics.clone(), metrics.backplane_refused.clone());
     let redis = redis::Settings {
         key_prefix: settings.key_prefix.clone(),
         follow: settings.follow,
@@ -445,6 +445,7 @@ fn backplane(settings: &Serve, metrics: &Arc<Metrics>, runtime: &Runtime) -> Res
                 metrics.backplane_errors.inc();
             }
         }),
+        refused: Arc::new(move |code| refused.with_label_values(&[code]).inc()),
         ..settings.redis_access.settings(url)
     };
     let redis = redis::Redis::start(redis, runtime.handle()).map_err(|error| StartError::Redis(error.to_string()))?;

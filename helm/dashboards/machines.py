@@ -44,6 +44,12 @@ def redis():
         (rate("fantail_backplane_errors_total"), "{{instance}}"),
     )
     board.graph(
+        "Refused commands",
+        "ops",
+        "Commands that Redis refused, per second, by its code: MISCONF is a full disk, OOM no memory, NOREPLICAS and READONLY are about replicas, NOPERM is about rights.",
+        (f"sum by (code) (rate({metric('fantail_backplane_refused_total')}[$__rate_interval])) > 0", "{{code}}"),
+    )
+    board.graph(
         "Reconnects",
         "short",
         "Connections to Redis after the first, in the last 5 minutes.",

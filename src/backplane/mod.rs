@@ -147,8 +147,19 @@ pub struct Facts {
     pub server: Option<String>,
     /// Why it cannot be used, or not all of it.
     pub trouble: Option<String>,
+    /// What it refuses though it can be read: commands with the reason, each until it is taken again.
+    pub refused: Vec<Refused>,
     /// The parts of a backplane that can fail one by one; empty where it is whole.
     pub shards: Vec<Shard>,
+}
+
+/// A command that a backplane refuses now.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Refused {
+    /// Its name, such as `XADD`.
+    pub command: &'static str,
+    /// What was said, which begins with a code such as `MISCONF`.
+    pub why: String,
 }
 
 /// A part of a backplane that holds some of the channels.

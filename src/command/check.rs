@@ -244,6 +244,9 @@ impl Report {
         for right in &findings.rights {
             self.right(right);
         }
+        for caution in &findings.cautions {
+            self.warn(caution.setting, &caution.effect);
+        }
         if findings.rights.iter().all(|right| right.refused.is_none()) {
             self.good("rights", "every command is allowed");
         }

@@ -247,10 +247,13 @@ pub(crate) fn node_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// `*`, `null` or an origin as browsers write it (RFC 6454, section 6.2): scheme and host in lower case, no path.
+/// `*` or an origin as browsers write it (RFC 6454, section 6.2): scheme and host in lower case, no path.
 pub(crate) fn origin(text: &str) -> Result<String, String> {
-    if text == "*" || text == "null" {
+    if text == "*" {
         return Ok(text.to_owned());
+    }
+    if text == "null" {
+        return Err("sandboxed pages of any site send it, so it tells nobody apart".into());
     }
     if text.contains('*') {
         return crate::http::cors::check_wildcard(text).map(|()| text.to_owned());
@@ -263,7 +266,7 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
         _ if scheme.is_empty() || host.is_empty() => Err("not an origin such as https://example.org".into()),
         _ if host.contains('/') => Err("an origin has no path, not even a slash at its end".into()),
         Some(_) => Err("a character that browsers do not send in an origin (they write it in lower case)".into()),
-        None => Ok(text.to_owned()),
+        None => crate::http::cors::check_origin(text).map(|()| text.to_owned()),
     }
 }
 
@@ -320,8 +323,18 @@ mod tests {
         let url = redis_url("redis-sentinel://u:secret@h/m?sentinel_password=secret").unwrap();
         assert_eq!(format!("{url} {url:?}"), ["redis-sentinel://h:26379/m?db=0"; 2].join(" "));
         assert!(url.with_credentials().contains("secret"));
-        assert!(origin("https://example.org:8443").is_ok() && origin("*").is_ok() && origin("null").is_ok());
-        for text in ["example.org", "https://", "https://example.org/", "https://Example.org", "://x", "https://a b"] {
+        assert!(origin("https://example.org:8443").is_ok() && origin("*").is_ok());
+        for text in [
+            "null",
+            "https://a:b",
+            "https://[x",
+            "example.org",
+            "https://",
+            "https://example.org/",
+            "https://Example.org",
+            "://x",
+            "https://a b",
+        ] {
             assert!(origin(text).is_err(), "{text:?}");
         }
     }

@@ -237,6 +237,7 @@ impl Admin {
                 "reconnects": facts.reconnects,
                 "server": facts.server,
                 "trouble": facts.trouble,
+                "refused": facts.refused,
                 "shards": facts.shards,
             },
             "most_subscribed": channels,

@@ -176,6 +176,12 @@ pub(crate) fn check_wildcard(text: &str) -> Result<(), String> {
     }
 }
 
+/// Whether a node can be started with this origin; the error is the half of a line that names it.
+pub(crate) fn check_origin(text: &str) -> Result<(), String> {
+    let prefix = format!("origin {text:?}: ");
+    parse_origin(text).map(drop).map_err(|why| why.strip_prefix(&prefix).unwrap_or(&why).to_owned())
+}
+
 /// Whether the page is one of the host that it asks.
 fn is_own(origin: &HeaderValue, request: &HeaderMap) -> bool {
     let own = || {
@@ -195,6 +201,9 @@ fn parse_origin(text: &str) -> Result<HeaderValue, String> {
     let bare = format!("{scheme}://{authority}");
     if !bare.eq_ignore_ascii_case(text) || authority.as_str().contains('@') {
         return Err(wrong("an origin has neither path nor user"));
+    }
+    if authority.as_str() != authority.host() && authority.port_u16().is_none() {
+        return Err(wrong("its port is no number from 0 to 65535"));
     }
     let bare = bare.to_ascii_lowercase();
     let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };

@@ -19,6 +19,7 @@ mod redis_hostile;
 mod redis_refusals;
 mod redis_sentinel;
 mod redis_tls;
+mod redis_unwilling;
 mod redis_versions;
 mod refusals;
 mod stale_answers;

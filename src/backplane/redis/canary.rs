@@ -69,6 +69,8 @@ enum Question {
 pub struct Beat {
     /// The write was refused, and why.
     pub refused: Option<String>,
+    /// The write was taken.
+    pub written: bool,
     /// Server clock minus ours, in milliseconds.
     pub clock_offset_ms: Option<i64>,
     pub identity: Identity,
@@ -173,6 +175,7 @@ impl Canary {
         }
         // A forbidden write is not tried again: each try is an entry in the server's ACL log.
         self.may_write &= beat.refused.as_deref().is_none_or(|why| !fault::is_for_good(why));
+        beat.written = written;
         self.expected = self.armed && written;
         self.armed = read;
         self.turn = !self.turn;

@@ -5,6 +5,7 @@
 mod records;
 
 use super::connection::Connection;
+use super::refusals::Refusals;
 use super::{Observe, decode, fault, pipeline};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Publication, Span, StreamState, Toward};
 use crate::channel::Channel;
@@ -44,6 +45,7 @@ pub struct Commands<'a> {
     pub cluster: bool,
     /// Whether that is so at this address, too: there are several servers behind it, or one that is as strict.
     pub split: &'a AtomicBool,
+    pub refusals: &'a Refusals,
     /// To a server that is taking slots over: `ASKING` precedes each command or transaction.
     pub asking: bool,
 }
@@ -164,7 +166,9 @@ impl Commands<'_> {
         let begun = Instant::now();
         let reply = self.connection.client.xread::<Value, _, _>(Some(count), None, keys, ids).await;
         self.observed("xread", begun, reply.is_ok());
-        let streams = decode::streams(reply.map_err(|e| fault::judge(&e))?);
+        let reply = reply.map_err(|e| fault::judge(&e));
+        self.refusals.take("xread", &reply);
+        let streams = decode::streams(reply?);
         // A reply of another command's shape: the connection's replies are shifted.
         let streams = streams.map_err(|e| BackplaneError::Down(e.to_string()))?;
         Ok(streams.into_iter().map(|(key, entries)| (key, entries.map_err(refused))).collect())
@@ -307,6 +311,11 @@ impl Commands<'_> {
         let per = per + usize::from(self.asking);
         let mut replies = pipeline::send(self.connection, pipeline, items * per).await;
         self.observed(name, begun, replies.is_ok());
+        if let Ok(replies) = &replies {
+            // One of a kind is enough, be it the one that is refused.
+            let said = replies.iter().find(|reply| reply.is_err()).or(replies.first());
+            said.map(|reply| self.refusals.take(name, reply));
+        }
         if let (Ok(replies), true) = (&mut replies, self.asking) {
             let mut at = 0..;
             replies.retain(|_| at.next().is_some_and(|at: usize| !at.is_multiple_of(per)));

@@ -68,6 +68,12 @@ pub fn is_cross_slot(why: &str) -> bool {
     why.starts_with("CROSSSLOT")
 }
 
+/// Whether a refusal is about the server, or this user's rights there: not about one key, or where it is.
+pub fn is_about_the_server(why: &str) -> bool {
+    let elsewhere = is_redirect(why) || ["TRYAGAIN", "CLUSTERDOWN"].iter().any(|code| why.starts_with(code));
+    !elsewhere && !is_about_a_key(why) && !is_cross_slot(why) && !why.contains("no such key")
+}
+
 /// Whether the server forbids the command to this user, or does not know it.
 pub fn is_for_good(why: &str) -> bool {
     // An EXEC that is forbidden is an EXECABORT because of it.

@@ -19,7 +19,9 @@ pub mod identity;
 mod knock;
 pub mod once;
 mod pipeline;
+pub mod policy;
 pub mod probe;
+pub mod refusals;
 mod sentinel;
 mod server;
 mod session;
@@ -29,6 +31,7 @@ use self::access::Access;
 use self::address::{Address, AddressError, Place};
 use self::cluster::Cluster;
 use self::probe::Findings;
+use self::refusals::Told;
 use self::server::{Shared, supervise};
 use super::{
     Answer, Ask, Backplane, BackplaneError, Changes, Entry, Examined, Facts, Fields, Link, Lookup, Note, Publication,
@@ -60,6 +63,8 @@ pub struct Settings {
     /// Entries that a stream keeps (about) when this node appends; 0: all.
     pub publish_maxlen: u64,
     pub observe: Observe,
+    /// Told of each command that the server refuses, with the code.
+    pub refused: Told,
 }
 
 impl Settings {
@@ -72,6 +77,7 @@ impl Settings {
             follow: Follow::Auto,
             publish_maxlen: 10_000,
             observe: Arc::new(|_, _, _| {}),
+            refused: Arc::new(|_| {}),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use super::fault;
 use super::pipeline::one;
+use super::policy::Caution;
 use crate::backplane::BackplaneError;
 use crate::config::Follow;
 use fred::clients::Client;
@@ -93,6 +94,8 @@ pub struct Findings {
     /// Server clock minus this machine's, in milliseconds.
     pub clock_offset_ms: Option<i64>,
     pub rights: Vec<Right>,
+    /// Settings of the server that harm.
+    pub cautions: Vec<Caution>,
     /// Whether lost events can be counted.
     pub exact: bool,
     /// Each primary of a cluster, and why it cannot be used.
@@ -111,12 +114,21 @@ pub struct Right {
     pub refused: Option<String>,
 }
 
+/// What of a server is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Tried {
+    /// The node also appends.
+    pub publishes: bool,
+    /// It follows by blocking reads alone.
+    pub blocks: bool,
+    /// It reads several streams with one command, wherever they lie.
+    pub several: bool,
+}
+
 /// Tries every command that a node uses on a key under the prefix that no channel can have; nothing is left behind.
-///
-/// `publishes`: whether the node also appends.
-pub async fn rights(client: &Client, key_prefix: &str, publishes: bool) -> Result<Vec<Right>, BackplaneError> {
-    let key = absent(key_prefix);
-    let key = key.as_str();
+pub async fn rights(client: &Client, key_prefix: &str, tried: &Tried) -> Result<Vec<Right>, BackplaneError> {
+    let (key, other) = (absent(key_prefix), absent(key_prefix));
+    let (key, other) = (key.as_str(), other.as_str());
     let mut tries = vec![
         ("XREAD", "reading events", true, vec!["XREAD", "COUNT", "1", "STREAMS", key, "0-0"]),
         ("XRANGE", "reading history", true, vec!["XRANGE", key, "-", "+", "COUNT", "1"]),
@@ -132,9 +144,16 @@ pub async fn rights(client: &Client, key_prefix: &str, publishes: bool) -> Resul
     ];
     // NOMKSTREAM on a key that is not there: the right is checked, nothing is added.
     let append = vec!["XADD", key, "NOMKSTREAM", "*", "data", ""];
-    if publishes {
+    if tried.publishes {
         tries.push(("XADD", "publishing", true, append));
     }
+    if tried.several {
+        let words = vec!["XREAD", "COUNT", "1", "STREAMS", key, other, "0-0", "0-0"];
+        tries.push(("XREAD of two keys", "reading several streams at once", true, words));
+    }
+    let purpose = if tried.blocks { "following" } else { "waiting for busy streams" };
+    let block = vec!["XREAD", "COUNT", "1", "BLOCK", "1", "STREAMS", key, "0-0"];
+    tries.push(("XREAD BLOCK", purpose, tried.blocks, block));
     let console = "showing other nodes in the console";
     tries.push(("HSET", console, false, vec!["HSET", key, "a", "1"]));
     tries.push(("HDEL", console, false, vec!["HDEL", key, "b"]));
@@ -146,16 +165,28 @@ pub async fn rights(client: &Client, key_prefix: &str, publishes: bool) -> Resul
     tries.push(("GET", "noticing an emptied tracking table at once", false, vec!["GET", key]));
     let mut rights = Vec::with_capacity(tries.len());
     for (command, purpose, needed, words) in tries {
-        rights.push(Right { command, purpose, needed, refused: refusal(one(client, &words).await?)? });
+        let refused = refusal(one(client, &words).await?)?;
+        // Of a node's reads the rest is split then.
+        let needed = needed && !refused.as_deref().is_some_and(fault::is_cross_slot);
+        rights.push(Right { command, purpose, needed, refused });
+    }
+    let refuses = |command: &str| rights.iter().any(|right| right.command == command && right.refused.is_some());
+    if ["INFO", "ROLE", "SET"].into_iter().all(refuses) {
+        let refused = Some("INFO, ROLE and SET are all refused, so a replica would be taken for a primary".into());
+        rights.push(Right { command: "ROLE", purpose: "telling a replica from a primary", needed: false, refused });
     }
     Ok(rights)
 }
 
-/// Only what is forbidden or unknown counts; "no such key" is an answer.
+/// Whatever a server says counts, but that there is no such key, or that it is elsewhere in a cluster: a node is told the
+/// same.
 fn refusal(reply: Result<Value, BackplaneError>) -> Result<Option<String>, BackplaneError> {
     match reply {
         Ok(_) => Ok(None),
-        Err(BackplaneError::Refused(why)) => Ok(Some(why).filter(|why| fault::is_for_good(why))),
+        Err(BackplaneError::Refused(why)) => {
+            let answered = why.contains("no such key") || fault::is_redirect(&why) || why.starts_with("CLUSTERDOWN");
+            Ok(Some(why).filter(|_| !answered))
+        }
         Err(down) => Err(down),
     }
 }

@@ -10,7 +10,9 @@ use super::commands::Commands;
 use super::connection::{Backoff, Connection, Lane, Target};
 use super::hot::Hot;
 use super::knock::knock;
+use super::policy;
 use super::probe::{self, Findings};
+use super::refusals::Refusals;
 use super::session::Session;
 use super::{Observe, Settings, fault, sentinel};
 use crate::backplane::{
@@ -49,6 +51,8 @@ pub(crate) struct Shared {
     /// Whether the keys of one read must lie in one slot though it is none of a cluster's.
     pub split: AtomicBool,
     pub publish_maxlen: u64,
+    /// What it refuses now.
+    pub refusals: Refusals,
     pub observe: Observe,
     /// Tells this node's canary from those of others.
     node: u64,
@@ -118,6 +122,7 @@ impl Shared {
             cluster,
             split: AtomicBool::new(false),
             publish_maxlen: settings.publish_maxlen,
+            refusals: Refusals::new(settings.refused.clone()),
             observe: settings.observe.clone(),
             node: fastrand::u64(..),
             changes,
@@ -149,7 +154,9 @@ impl Shared {
     pub async fn survey(&self, publishes: bool) -> Result<Findings, BackplaneError> {
         let session = Session::open(self).await?;
         let client = &session.connection.client;
-        let rights = session.connection.run(probe::rights(client, &self.key_prefix, publishes)).await?;
+        let tried = probe::Tried { publishes, blocks: !session.tracking, several: !self.cluster };
+        let rights = session.connection.run(probe::rights(client, &self.key_prefix, &tried)).await?;
+        let cautions = session.connection.run(policy::cautions(client)).await?;
         let counted = probe::counts_entries(client, &self.key_prefix, session.version.as_deref());
         let exact = session.connection.run(counted).await?;
         Ok(Findings {
@@ -158,6 +165,7 @@ impl Shared {
             follow: session.follow(),
             clock_offset_ms: session.first_beat.clock_offset_ms,
             rights,
+            cautions,
             exact,
             shards: Vec::new(),
         })
@@ -174,6 +182,7 @@ impl Shared {
             facts.trouble = None;
         }
         self.complaints.lock().clear();
+        self.refusals.forget();
         self.blocks.start(!session.tracking);
         self.hot.start(session.tracking && self.follow == Follow::Auto);
         *self.live.lock() = Some(session.connection.clone());
@@ -205,6 +214,15 @@ impl Shared {
         if let (Some(offset), Some(least)) = (beat.clock_offset_ms, clock_least_ms) {
             let mut facts = self.facts.lock();
             (facts.clock_offset_ms, facts.clock_least_ms) = (offset, least);
+        }
+        if let Some(why) = beat.refused.as_ref() {
+            self.refusals.take("canary", &Err::<(), _>(BackplaneError::Refused(why.clone())));
+        } else if beat.written {
+            self.refusals.take("canary", &Ok(()));
+        }
+        // Whatever else is refused: again as long as it is.
+        for refused in self.refusals.list().iter().filter(|refused| refused.command != "SET") {
+            self.complain(&format!("{} is refused", refused.command), &refused.why);
         }
         if let Some(why) = beat.refused.as_ref().filter(|_| !self.cluster) {
             let consequence = "without its canary, a flushed server is noticed late";
@@ -247,6 +265,7 @@ impl Shared {
 
     pub fn facts(&self) -> Facts {
         let mut facts = self.facts.lock().clone();
+        facts.refused = self.refusals.list();
         facts.server = self.target.get().map(|endpoint| endpoint.to_string());
         facts
     }
@@ -258,6 +277,7 @@ impl Shared {
             observe: &self.observe,
             cluster: self.cluster,
             split: &self.split,
+            refusals: &self.refusals,
             asking,
         }
     }

@@ -105,7 +105,8 @@ impl Session {
             let least = offset - begun.elapsed().as_millis() as i64 / 2 - 2;
             self.clock_least_ms = Some(self.clock_least_ms.map_or(least, |known| known.max(least)));
         }
-        if beat.identity.replica {
+        let refused_writing = beat.refused.as_deref().is_some_and(|why| why.starts_with("READONLY"));
+        if beat.identity.replica || refused_writing {
             return Err(BackplaneError::Down("the server is a replica: only a primary is followed".into()));
         }
         if shared.cluster && beat.refused.as_deref().is_some_and(fault::is_redirect) {

@@ -153,6 +153,10 @@ impl Cluster {
             reconnects: map.reconnects + members.iter().map(|facts| facts.reconnects).sum::<u64>(),
             server: None,
             trouble,
+            refused: members
+                .into_iter()
+                .find_map(|facts| Some(facts.refused).filter(|r| !r.is_empty()))
+                .unwrap_or_default(),
             shards,
         }
     }
