@@ -76,6 +76,7 @@ pub struct Metrics {
     pub publish_requests: IntCounterVec,
     pub auth: IntCounterVec,
     pub auth_keys: IntGauge,
+    pub auth_keys_skipped: IntGauge,
     pub auth_key_reads: IntCounterVec,
     pub auth_forward: IntCounterVec,
     pub auth_forward_seconds: Histogram,
@@ -226,6 +227,10 @@ impl Metrics {
                 "outcome",
             ),
             auth_keys: r.gauge("fantail_auth_keys", "Keys that tokens are verified with."),
+            auth_keys_skipped: r.gauge(
+                "fantail_auth_keys_skipped",
+                "Keys for tokens that were read and cannot be used, so that their tokens are refused.",
+            ),
             auth_key_reads: r.counters(
                 "fantail_auth_key_reads_total",
                 "Reads of the key files or the key server that brought something new, by outcome: ok or failed.",

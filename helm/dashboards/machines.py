@@ -237,6 +237,7 @@ def access():
         "short",
         "Keys that tokens are verified with. At 0 no token is taken.",
         (metric("fantail_auth_keys"), "{{instance}}"),
+        (metric("fantail_auth_keys_skipped"), "{{instance}}, cannot be used"),
     )
     board.graph(
         "Reads of keys",

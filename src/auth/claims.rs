@@ -79,7 +79,7 @@ fn quota(claims: &Map<String, Value>, name: &str) -> Result<Quota, String> {
             None => Err(format!("claim {name}: {member} is no whole number")),
         },
     };
-    Ok(Quota { channels: number("channels")?, connections: number("connections")? })
+    Ok(Quota { channels: number("channels")?, connections: number("connections")?, by: None })
 }
 
 #[cfg(test)]
@@ -147,6 +147,6 @@ mod tests {
     fn quotas_and_numbered_subjects() {
         let grant = read(json!({"sub": 42, "jti": "t", "fantail": {"limits": {"channels": 2}}})).unwrap();
         assert_eq!((grant.subject.as_deref(), grant.token_id.as_deref()), (Some("42"), Some("t")));
-        assert_eq!(grant.quota, Quota { channels: Some(2), connections: None });
+        assert_eq!(grant.quota, Quota { channels: Some(2), connections: None, by: None });
     }
 }

@@ -29,12 +29,14 @@ pub struct Grant {
 }
 
 /// Limits that belong to a grant, not to the node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quota {
     /// Channels of one connection.
     pub channels: Option<u32>,
-    /// Connections of the subject on one node.
+    /// Connections of its [holder](Grant::holder) on one node.
     pub connections: Option<u32>,
+    /// Names the holder where neither subject nor token id does.
+    pub by: Option<Arc<str>>,
 }
 
 /// What a subscriber keeps of its grant.
@@ -57,6 +59,17 @@ impl Grant {
         Grant { subject: None, token_id: None, expires_ms: None, subscribe, publish, quota, seen: 0 }
     }
 
+    /// Whose connections are counted: the subject's, else, where they are limited, those of the token, by its id or by what
+    /// else names it.
+    pub fn holder(&self) -> Option<Arc<str>> {
+        let token = || {
+            let name = self.token_id.as_ref().or(self.quota.by.as_ref())?;
+            // A subject is a text of the issuer's, which has no reason to begin like this.
+            self.quota.connections.map(|_| format!("\0token {name}").into())
+        };
+        self.subject.clone().or_else(token)
+    }
+
     /// Refuses the first channel that is not covered. What is said is the same whether it exists or not.
     pub fn check(&self, action: Action, channels: &[Channel]) -> Result<(), Problem> {
         let (patterns, what) = match action {
@@ -75,5 +88,26 @@ impl Grant {
         let any = subject.is_some() || token_id.is_some() || expires_ms.is_some();
         let pass = || Pass { subject: subject.clone(), token_id: token_id.clone(), expires_ms: *expires_ms };
         any.then(|| Box::new(pass()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limited_grant_is_counted_by_subject_or_token() {
+        let grant = |subject: Option<&str>, token: Option<&str>, by: Option<&str>, connections| Grant {
+            subject: subject.map(Into::into),
+            token_id: token.map(Into::into),
+            quota: Quota { channels: None, connections, by: by.map(Into::into) },
+            ..Grant::everything()
+        };
+        let holder = |grant: Grant| grant.holder().map(|name| name.to_string());
+        assert_eq!(holder(grant(Some("s"), Some("t"), None, Some(1))).as_deref(), Some("s"));
+        assert_eq!(holder(grant(Some("s"), None, None, None)).as_deref(), Some("s"));
+        assert_eq!(holder(grant(None, Some("t"), None, Some(1))).as_deref(), Some("\0token t"));
+        assert_eq!(holder(grant(None, None, Some("d"), Some(1))).as_deref(), Some("\0token d"));
+        assert_eq!(holder(grant(None, Some("t"), None, None)), None, "what is not limited is not counted");
     }
 }

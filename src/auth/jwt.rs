@@ -3,18 +3,18 @@
 use super::claims::{self, Names};
 use super::grant::Grant;
 use super::key_source::KeySource;
-use super::keys::KeySet;
+use super::keys::{KeySet, MAX_KEYS};
 use super::token::{Token, bad};
 use crate::config::AuthSettings;
 use crate::http::reject::{Code, Problem};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Header, Validation, decode, decode_header};
+use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Keys that are tried for a token without `kid`.
-const TRIES: usize = 10;
 
 /// Reads tokens.
 pub struct Jwt {
@@ -48,6 +48,11 @@ impl Jwt {
         let claims = self.verify(token.as_str(), &header, &keys)?;
         let mut grant = claims::grant(&claims, &self.names).map_err(|why| bad(&why))?;
         grant.expires_ms = Some(self.end_ms(&claims)?);
+        if grant.quota.connections.is_some() && grant.holder().is_none() {
+            // Nothing names it, so it is counted by itself.
+            let digest = digest(&SHA256, token.as_str().as_bytes());
+            grant.quota.by = Some(URL_SAFE_NO_PAD.encode(digest).into());
+        }
         Ok(grant)
     }
 
@@ -66,7 +71,7 @@ impl Jwt {
         }
         validation.set_required_spec_claims(&required);
         let mut refusal = None;
-        for key in keys.candidates(header.kid.as_deref(), header.alg).take(TRIES) {
+        for key in keys.candidates(header.kid.as_deref(), header.alg).take(MAX_KEYS) {
             match decode::<Map<String, Value>>(token, &key.decoding, &validation) {
                 Ok(data) => return Ok(data.claims),
                 // The next key may fit; anything else would be the same with it.

@@ -31,6 +31,9 @@ const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(10);
 /// How long a token with an unknown key id waits for that fetch.
 const UNKNOWN_KEY_WAIT: Duration = Duration::from_secs(2);
 
+/// Skipped keys that are said, of each set that is read.
+const SAID: usize = 5;
+
 /// The node's keys.
 pub struct KeySource {
     keys: RwLock<Option<Arc<KeySet>>>,
@@ -130,7 +133,11 @@ impl KeySource {
 
     fn take(&self, set: KeySet) {
         tracing::info!(keys = set.len(), algorithms = set.algorithms(), "keys for tokens");
+        for why in set.skipped().iter().take(SAID) {
+            tracing::warn!(why, "a key for tokens cannot be used and is skipped");
+        }
         self.metrics.auth_keys.set(set.len() as i64);
+        self.metrics.auth_keys_skipped.set(set.skipped().len() as i64);
         self.metrics.auth_key_reads.with_label_values(&["ok"]).inc();
         *self.keys.write() = Some(Arc::new(set));
     }

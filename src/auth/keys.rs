@@ -12,8 +12,8 @@ use serde_json::Value;
 
 /// The largest key file or answer of a key server, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
-/// Keys of one set.
-const MAX_KEYS: usize = 100;
+/// Keys of one set, and so those that are tried for a token without `kid`.
+pub const MAX_KEYS: usize = 100;
 /// RSA keys that ring takes, in bits.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
@@ -29,6 +29,8 @@ pub struct Key {
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
     keys: Vec<Key>,
+    /// Why keys of a JWK Set cannot be used.
+    skipped: Vec<String>,
 }
 
 /// Whom a set comes from.
@@ -53,16 +55,17 @@ impl KeySet {
         }
         let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
-        KeySet::of(vec![secret_key(None, secret, algorithm.unwrap_or(Algorithm::HS256))?])
+        KeySet::of(vec![secret_key(None, secret, algorithm.unwrap_or(Algorithm::HS256))?], Vec::new())
     }
 
     fn from_pem(text: &str, algorithm: Option<Algorithm>) -> Result<KeySet, String> {
         let blocks = text.split("-----BEGIN ").skip(1);
         let keys = blocks.map(|block| pem_key(&format!("-----BEGIN {block}"), algorithm));
-        KeySet::of(keys.collect::<Result<_, _>>()?)
+        KeySet::of(keys.collect::<Result<_, _>>()?, Vec::new())
     }
 
-    /// Reads a JWK Set or a single JWK. Keys of other kinds and for other uses are left out, as RFC 7517, section 5, asks.
+    /// Reads a JWK Set or a single JWK. Keys of other kinds and for other uses are left out, and those that cannot be used are
+    /// skipped, as RFC 7517, section 5, asks: one bad key must not take the others' tokens away.
     pub fn from_jwks(bytes: &[u8], origin: Origin, algorithm: Option<Algorithm>) -> Result<KeySet, String> {
         let value: Value = serde_json::from_slice(bytes).map_err(|e| format!("it is no JSON: {e}"))?;
         let list = match &value["keys"] {
@@ -70,36 +73,46 @@ impl KeySet {
             _ if value["kty"].is_string() => vec![value],
             _ => return Err("it has neither \"keys\" (a JWK Set) nor \"kty\" (a JWK)".into()),
         };
-        if list.len() > MAX_KEYS {
-            return Err(format!("it has {} keys; {MAX_KEYS} are allowed", list.len()));
-        }
-        let mut keys = Vec::new();
+        let (mut keys, mut skipped) = (Vec::new(), Vec::new());
         for value in list {
-            let Ok(jwk) = serde_json::from_value::<Jwk>(value) else { continue };
-            if origin == Origin::Server && matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
-                return Err("it publishes a shared secret (kty \"oct\"): whoever reads it could make tokens".into());
+            let name = value["kid"].as_str().unwrap_or("without kid").to_owned();
+            match jwk(value, origin).and_then(|jwk| jwk.map_or(Ok(None), |jwk| jwk_key(&jwk, algorithm))) {
+                Ok(key) => keys.extend(key),
+                Err(why) => skipped.push(format!("key {name:?}: {why}")),
             }
-            let name = jwk.common.key_id.clone().unwrap_or_else(|| "without kid".into());
-            keys.extend(jwk_key(&jwk, algorithm).map_err(|why| format!("key {name:?}: {why}"))?);
         }
-        KeySet::of(keys)
+        KeySet::of(keys, skipped)
     }
 
     /// Checks what concerns several keys.
-    fn of(keys: Vec<Key>) -> Result<KeySet, String> {
+    fn of(keys: Vec<Key>, skipped: Vec<String>) -> Result<KeySet, String> {
         let secrets = keys.iter().filter(|key| key.decoding.family() == AlgorithmFamily::Hmac).count();
         match keys.len() {
-            0 => Err("there is no key in it that tokens could be verified with".into()),
+            0 => match skipped.first() {
+                None => Err("there is no key in it that tokens could be verified with".into()),
+                Some(why) => Err(format!("there is no key in it that tokens could be verified with: {why}")),
+            },
+            n if n > MAX_KEYS => Err(format!("it has {n} keys; {MAX_KEYS} are allowed")),
             _ if secrets != 0 && secrets != keys.len() => {
                 Err("it mixes shared secrets with public keys: use one kind alone".into())
             }
-            _ => Ok(KeySet { keys }),
+            _ => Ok(KeySet { keys, skipped }),
         }
     }
 
     /// The keys of several files as one set.
     pub fn merge(sets: Vec<KeySet>) -> Result<KeySet, String> {
-        KeySet::of(sets.into_iter().flat_map(|set| set.keys).collect())
+        let (mut keys, mut skipped) = (Vec::new(), Vec::new());
+        for set in sets {
+            keys.extend(set.keys);
+            skipped.extend(set.skipped);
+        }
+        KeySet::of(keys, skipped)
+    }
+
+    /// Why keys that are for tokens cannot be used; each names its key.
+    pub fn skipped(&self) -> &[String] {
+        &self.skipped
     }
 
     /// Keys that a token may have been signed with: those of its `kid`, and those without an id.
@@ -179,6 +192,32 @@ fn curve_of_point(key: &DecodingKey) -> Result<Algorithm, String> {
         Ok(65) => Ok(Algorithm::ES256),
         Ok(97) => Ok(Algorithm::ES384),
         _ => Err("its curve is neither P-256 nor P-384".into()),
+    }
+}
+
+/// Reads one member of a set; `None` for a key of an unknown kind.
+fn jwk(value: Value, origin: Origin) -> Result<Option<Jwk>, String> {
+    let kind = value["kty"].as_str().unwrap_or_default().to_owned();
+    if !["RSA", "EC", "OKP", "oct"].contains(&kind.as_str()) {
+        return Ok(None);
+    }
+    if origin == Origin::Server && kind == "oct" {
+        return Err(
+            "it is a shared secret (kty \"oct\") that a server publishes: whoever reads it could make tokens".into()
+        );
+    }
+    let for_others = value["use"].as_str().is_some_and(|usage| usage != "sig");
+    let curve = value["crv"].as_str().unwrap_or_default();
+    let known = ["RSA", "oct"].contains(&kind.as_str()) || ["P-256", "P-384", "Ed25519"].contains(&curve);
+    match serde_json::from_value::<Jwk>(value) {
+        // Of a known kind it is such for the lack of a member.
+        Ok(jwk) if known && matches!(jwk.algorithm, AlgorithmParameters::Other(_)) && !for_others => {
+            Err(format!("it lacks members of a key of kind {kind}"))
+        }
+        Ok(jwk) => Ok(Some(jwk)),
+        Err(_) if for_others => Ok(None),
+        // What serde says may quote the key.
+        Err(_) => Err(format!("it cannot be read as a key of kind {kind}")),
     }
 }
 

@@ -139,6 +139,9 @@ impl Report {
                 Ok(keys) => {
                     let finding = format!("jwt: {} keys, for {}", keys.len(), keys.algorithms());
                     self.good("auth", &finding);
+                    for why in keys.skipped() {
+                        self.warn("auth", &format!("tokens of a key that cannot be used are refused: {why}"));
+                    }
                     if auth.jwt_issuer.is_empty() && auth.jwt_jwks_url.is_some() {
                         self.warn("auth", "tokens of any issuer are taken that these keys have signed (--jwt-issuer)");
                     }

@@ -286,7 +286,7 @@ async fn admit(
     take_subject_rate(&access, context)?;
     let applicant = Applicant {
         address: client,
-        subject: access.subject.clone(),
+        subject: access.holder(),
         channels: subscription.channels.len(),
         connections_allowed: access.quota.connections,
     };

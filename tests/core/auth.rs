@@ -5,6 +5,7 @@ mod clients;
 mod control_stream;
 mod forward;
 mod forward_callers;
+mod key_sets;
 mod keys;
 mod refusals;
 mod revocations;

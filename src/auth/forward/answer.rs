@@ -100,7 +100,7 @@ impl Answer {
             expires_ms: terms.expires.map(|seconds| seconds.saturating_mul(1000)),
             subscribe,
             publish,
-            quota: Quota { channels: terms.limits.channels, connections: terms.limits.connections },
+            quota: Quota { channels: terms.limits.channels, connections: terms.limits.connections, by: None },
             seen: 0,
         })
     }

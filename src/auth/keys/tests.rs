@@ -85,6 +85,32 @@ fn what_cannot_be_a_key_is_said() {
 }
 
 #[test]
+fn a_key_that_cannot_be_used_is_skipped_and_said() {
+    let small = rsa(r#","kid":"small""#).replace(RSA_N, &RSA_N[..200]);
+    let secret = format!(r#"{{"kty":"oct","kid":"secret","k":"{}"}}"#, "A".repeat(64));
+    for (bad, part) in [
+        (small, "key \"small\": an RSA key of"),
+        (ec(r#","alg":"RS256","kid":"k""#), "key \"k\": it is a key for ES256"),
+        (ec("").replace("P-256", "P-384"), "key \"without kid\": its coordinates"),
+        (ec(r#","kid":"n""#).replace(EC_X, "=="), "key \"n\": "),
+        (r#"{"kty":"RSA","kid":"half","e":"AQAB"}"#.to_owned(), "key \"half\": it lacks members"),
+        (secret, "key \"secret\": it is a shared secret"),
+    ] {
+        for keys in [[bad.clone(), ec("")], [ec(""), bad.clone()]] {
+            let read = KeySet::from_jwks(set(&keys).as_bytes(), Origin::Server, None).unwrap();
+            assert_eq!((read.len(), read.skipped().len()), (1, 1), "{bad}");
+            assert!(read.skipped()[0].starts_with(part), "{:?}", read.skipped());
+            assert!(!read.skipped()[0].contains("AAAA"), "a secret is not quoted");
+        }
+        let error = KeySet::from_jwks(set(&[bad]).as_bytes(), Origin::Server, None).unwrap_err();
+        assert!(error.starts_with("there is no key in it") && error.contains(part), "{error}");
+    }
+    let all = KeySet::from_jwks(set(&vec![ec(""); MAX_KEYS]).as_bytes(), Origin::Server, None).unwrap();
+    assert_eq!(all.candidates(None, Algorithm::ES256).count(), MAX_KEYS);
+    assert!(KeySet::merge(vec![all.clone(), all]).unwrap_err().contains("200 keys"), "of all files together");
+}
+
+#[test]
 fn candidates_are_of_the_algorithm_and_the_id() {
     let text = set(&[ec(r#","kid":"a""#), ec(r#","kid":"b""#), rsa(r#","kid":"a""#)]);
     let set = KeySet::from_file(text.as_bytes(), None).unwrap();

@@ -145,7 +145,7 @@ fn what_cannot_be_used_is_named_at_start_and_by_check() {
         (vec!["--jwt-key", &folder.write("short", "short")], "5 bytes; HS256 needs 32"),
         (vec!["--jwt-key", &good, "--jwt-algorithm", "ES256"], "not ES256"),
         (vec!["--jwt-key", &folder.write("private.pem", include_str!("../support/rsa.pem"))], "it is a private key"),
-        (vec!["--jwt-jwks-url", &server.url("/k")], "it publishes a shared secret"),
+        (vec!["--jwt-jwks-url", &server.url("/k")], "a shared secret"),
         (vec!["--jwt-jwks-url", "http://127.0.0.1:1/"], "Connection refused"),
         (vec!["--jwt-jwks-url", "https://127.0.0.1:1/", "--auth-ca", "/nonexistent/ca"], "--auth-ca /nonexistent/ca"),
     ] {
