@@ -14,6 +14,9 @@ import (
 // The delay before a reconnect until the server says `retry:`; browsers have two to three seconds.
 const defaultRetry = 3 * time.Second
 
+// The longest delay, whatever the server or the script says: far beyond it a time.Duration would begin anew.
+const longestRetry = 24 * time.Hour
+
 // What k6 gives an HTTP request.
 const defaultTimeout = 60 * time.Second
 
@@ -136,8 +139,10 @@ func (o *options) set(rt *sobek.Runtime, key string, value sobek.Value) (err err
 // duration reads milliseconds, or text such as "3s", as k6 does.
 func duration(key string, value sobek.Value) (time.Duration, error) {
 	d, err := types.GetDurationValue(value.Export())
-	if err != nil || d < 0 {
-		return 0, &badOption{key, value.String(), "milliseconds or a duration"}
+	// A number of milliseconds that is too large for a time.Duration comes out as any other one.
+	tooLarge := value.ToFloat() > float64(longestRetry.Milliseconds())
+	if err != nil || d < 0 || d > longestRetry || tooLarge {
+		return 0, &badOption{key, value.String(), "milliseconds or a duration up to 24h"}
 	}
 	return d, nil
 }

@@ -3,6 +3,8 @@ package eventsource
 import (
 	"bytes"
 	"errors"
+	"math"
+	"unicode/utf8"
 )
 
 // errTooLarge ends a stream whose event exceeds the limit: a bound for what one server can make this process hold.
@@ -101,7 +103,7 @@ func (p *parser) take(line []byte) {
 	}
 	p.dismissed = false
 	name, value, _ := bytes.Cut(line, []byte{':'})
-	value = bytes.TrimPrefix(value, []byte{' '})
+	value = decode(bytes.TrimPrefix(value, []byte{' '}))
 	p.delay, p.more = p.delay || string(name) == "retry", p.more || string(name) != "retry"
 	switch string(name) {
 	case "data":
@@ -114,7 +116,7 @@ func (p *parser) take(line []byte) {
 			p.id, p.ownID = append(p.id[:0], value...), true
 		}
 	case "retry":
-		if ms, ok := digits(value); ok {
+		if ms, ok := bounded(value, longestRetry.Milliseconds()); ok {
 			p.retry(ms)
 		}
 	}
@@ -130,15 +132,59 @@ func (p *parser) dispatch() {
 	p.data, p.event, p.any, p.ownID, p.delay, p.more = p.data[:0], p.event[:0], false, false, false, false
 }
 
-// digits reads ASCII digits and nothing else.
+// decode makes text of what is no UTF-8, as the Encoding Standard does: U+FFFD for each longest beginning of a character
+// that goes no further. Line ends are in no character, so a line can be decoded by itself.
+func decode(b []byte) []byte {
+	if utf8.Valid(b) {
+		return b
+	}
+	out := make([]byte, 0, len(b)+8)
+	for len(b) > 0 {
+		if r, size := utf8.DecodeRune(b); r != utf8.RuneError || size > 1 {
+			out = append(out, b[:size]...)
+			b = b[size:]
+			continue
+		}
+		out = append(out, "\uFFFD"...)
+		b = b[brokenLen(b):]
+	}
+	return out
+}
+
+// brokenLen is the length of the longest beginning of b that begins a character; 1 at least. What follows can complete none.
+func brokenLen(b []byte) int {
+	for n := min(3, len(b)); n > 1; n-- {
+		// The rest of a character that begins so would be continuation bytes.
+		for _, rest := range []string{"\x80", "\x80\x80"} {
+			if utf8.Valid(append(append([]byte{}, b[:n]...), rest...)) {
+				return n
+			}
+		}
+	}
+	return 1
+}
+
+// digits reads up to 18 ASCII digits and nothing else.
 func digits(b []byte) (int64, bool) {
-	if len(b) == 0 || len(b) > 18 {
+	if len(b) > 18 {
+		return 0, false
+	}
+	return bounded(b, math.MaxInt64)
+}
+
+// bounded reads ASCII digits and nothing else; what is beyond most is most.
+func bounded(b []byte, most int64) (int64, bool) {
+	if len(b) == 0 {
 		return 0, false
 	}
 	var n int64
 	for _, c := range b {
 		if c < '0' || c > '9' {
 			return 0, false
+		}
+		if n > (most-int64(c-'0'))/10 {
+			n = most // and stays so
+			continue
 		}
 		n = n*10 + int64(c-'0')
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.k6.io/k6/metrics"
+	"golang.org/x/net/http/httpguts"
 )
 
 // Why a stream, or one connection of it, was ended from this side.
@@ -210,6 +211,20 @@ func (s *stream) connect() *failure {
 	return lossOf(err)
 }
 
+// target is the URL and the value of Last-Event-ID. An id that no header can carry goes into the query, as a polyfill of
+// EventSource would have it: net/http refuses it, and a server would refuse the request.
+func (s *stream) target() (url, id string) {
+	id = string(s.parser.committed)
+	if httpguts.ValidHeaderFieldValue(id) {
+		return s.url.String(), id
+	}
+	u := *s.url
+	query := u.Query()
+	query.Set("lastEventId", id)
+	u.RawQuery = query.Encode()
+	return u.String(), ""
+}
+
 // head sends the request and judges the answer.
 func (s *stream) head(ctx context.Context, cancel context.CancelCauseFunc) (io.ReadCloser, *failure) {
 	if limit := s.source.in.vu.State().RPSLimit; limit != nil {
@@ -217,15 +232,16 @@ func (s *stream) head(ctx context.Context, cancel context.CancelCauseFunc) (io.R
 			return nil, connectFailure(err)
 		}
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url.String(), nil)
+	target, id := s.target()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return nil, connectFailure(err)
 	}
 	request.Header = s.options.headers.Clone()
 	request.Header.Set("Accept", "text/event-stream")
 	request.Header.Set("Cache-Control", "no-store")
-	if len(s.parser.committed) > 0 {
-		request.Header.Set("Last-Event-ID", string(s.parser.committed))
+	if id != "" {
+		request.Header.Set("Last-Event-ID", id)
 	}
 	s.connected = time.Now()
 	timeout := time.AfterFunc(s.options.timeout, func() { cancel(errTimeout) })
