@@ -109,6 +109,10 @@ pub struct Serve {
     #[arg(long, env = "FANTAIL_REPLAY_BYTES", default_value = "32MiB", value_name = "BYTES")]
     #[arg(value_parser = bytes(1 << 20..=1 << 40))]
     pub replay_bytes: usize,
+    /// Memory for what full sockets left over; at its end those that took nothing for longest are evicted; 1MiB to 1024GiB.
+    #[arg(long, env = "FANTAIL_LEFTOVER_BYTES", default_value = "64MiB", value_name = "BYTES")]
+    #[arg(value_parser = bytes(1 << 20..=1 << 40))]
+    pub leftover_bytes: usize,
     /// Without effect: history is never cut short any more, but paced.
     #[arg(long, env = "FANTAIL_REPLAY_LIMIT", value_name = "N")]
     #[arg(value_parser = number(1..=10_000_000_usize))]

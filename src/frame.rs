@@ -96,7 +96,7 @@ pub struct Frame {
     pub delivery: Option<Arc<Delivery>>,
     /// The rest for subscribers that asked for `envelope=1`, made when the first one needs it.
     enveloped: OnceLock<Box<[u8]>>,
-    /// What [`gzip::pack`] makes of its parts, each when the first one needs it.
+    /// What [`gzip::pack`] makes of its parts, each when the first one needs it. All parts end with CR LF.
     packed: OnceLock<Box<Packed>>,
 }
 
@@ -165,12 +165,12 @@ impl Frame {
 
     /// The event without chunk framing, its id line included.
     pub fn block(&self) -> &[u8] {
-        &self.bytes[self.block as usize..self.bytes.len() - 2]
+        without_end(self.made(Part::Block))
     }
 
     /// The event without its id line: what goes behind a cursor of several channels.
     pub fn rest(&self) -> &[u8] {
-        &self.bytes[self.rest as usize..self.bytes.len() - 2]
+        without_end(self.made(Part::Rest))
     }
 
     /// Whether it is an event of the channel, not a control event.
@@ -182,29 +182,86 @@ impl Frame {
     ///
     /// Control events are not wrapped.
     pub fn enveloped(&self, channel: &Channel) -> &[u8] {
-        if !self.is_event() {
-            return self.rest();
+        without_end(self.part(Part::Envelope, channel))
+    }
+
+    /// A part, with the end of its chunk behind it; made when the first one needs it.
+    pub fn part(&self, part: Part, channel: &Channel) -> &[u8] {
+        let pack = |plain| ended(gzip::pack(without_end(self.part(plain, channel))));
+        let packed = || self.packed.get_or_init(Box::default);
+        match part {
+            Part::Chunk | Part::Block | Part::Rest => self.made(part),
+            Part::Envelope if !self.is_event() => self.made(Part::Rest),
+            Part::Envelope => self.enveloped.get_or_init(|| ended(envelope(channel, self.position, self.rest()))),
+            Part::PackedBlock => packed().block.get_or_init(|| pack(Part::Block)),
+            Part::PackedRest => packed().rest.get_or_init(|| pack(Part::Rest)),
+            Part::PackedEnvelope => packed().enveloped.get_or_init(|| pack(Part::Envelope)),
         }
-        self.enveloped.get_or_init(|| envelope(channel, self.position, self.rest()).into_boxed_slice())
     }
 
-    /// [`block`](Frame::block) as a piece of a gzip stream.
-    pub fn packed_block(&self) -> &[u8] {
-        self.packed().block.get_or_init(|| gzip::pack(self.block()))
+    /// The same of a part that was made before; empty where it was not.
+    pub fn made(&self, part: Part) -> &[u8] {
+        let packed = |of: fn(&Packed) -> &OnceLock<Box<[u8]>>| {
+            self.packed.get().and_then(|packed| of(packed).get()).map_or(&[][..], |bytes| bytes)
+        };
+        match part {
+            Part::Chunk => &self.bytes,
+            Part::Block => &self.bytes[self.block as usize..],
+            Part::Rest => &self.bytes[self.rest as usize..],
+            Part::Envelope if !self.is_event() => &self.bytes[self.rest as usize..],
+            Part::Envelope => self.enveloped.get().map_or(&[], |bytes| bytes),
+            Part::PackedBlock => packed(|packed| &packed.block),
+            Part::PackedRest => packed(|packed| &packed.rest),
+            Part::PackedEnvelope => packed(|packed| &packed.enveloped),
+        }
+    }
+}
+
+/// What ends a chunk: CR, LF.
+pub const END_OF_CHUNK: usize = 2;
+
+fn ended(mut bytes: Vec<u8>) -> Box<[u8]> {
+    bytes.extend_from_slice(b"\r\n");
+    bytes.into_boxed_slice()
+}
+
+fn without_end(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len() - END_OF_CHUNK]
+}
+
+/// A part of a frame that many have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The whole, with its size line.
+    Chunk,
+    /// The event without chunk framing, its id line included.
+    Block,
+    /// The event without its id line.
+    Rest,
+    /// See [`Frame::enveloped`].
+    Envelope,
+    /// [`Part::Block`] as a piece of a gzip stream.
+    PackedBlock,
+    /// [`Part::Rest`] as a piece of a gzip stream.
+    PackedRest,
+    /// [`Part::Envelope`] as a piece of a gzip stream.
+    PackedEnvelope,
+}
+
+impl Part {
+    /// Whether it is a piece of the frame's chunk, and takes no memory of its own.
+    pub fn is_of_chunk(self) -> bool {
+        matches!(self, Part::Chunk | Part::Block | Part::Rest)
     }
 
-    /// [`rest`](Frame::rest) as a piece of a gzip stream.
-    pub fn packed_rest(&self) -> &[u8] {
-        self.packed().rest.get_or_init(|| gzip::pack(self.rest()))
-    }
-
-    /// [`enveloped`](Frame::enveloped) as a piece of a gzip stream.
-    pub fn packed_envelope(&self, channel: &Channel) -> &[u8] {
-        self.packed().enveloped.get_or_init(|| gzip::pack(self.enveloped(channel)))
-    }
-
-    fn packed(&self) -> &Packed {
-        self.packed.get_or_init(Box::default)
+    /// The same as a piece of a gzip stream.
+    pub fn packed(self) -> Part {
+        match self {
+            Part::Block => Part::PackedBlock,
+            Part::Rest => Part::PackedRest,
+            Part::Envelope => Part::PackedEnvelope,
+            other => other,
+        }
     }
 }
 

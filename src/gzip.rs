@@ -32,7 +32,7 @@ thread_local! {
 }
 
 /// Compresses one piece for all streams.
-pub fn pack(plain: &[u8]) -> Box<[u8]> {
+pub fn pack(plain: &[u8]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(plain.len() + plain.len() / 1000 + SLACK);
     let done = DEFLATE.with_borrow_mut(|deflate| {
         deflate.reset();
@@ -43,7 +43,7 @@ pub fn pack(plain: &[u8]) -> Box<[u8]> {
         store(plain, &mut packed);
         packed.extend_from_slice(&FLUSH);
     }
-    packed.into_boxed_slice()
+    packed
 }
 
 /// Compresses until all of `plain` is out, up to the edge of a byte; whether that went well.
@@ -91,12 +91,6 @@ impl Gzip {
         self.length
     }
 
-    /// Appends what [`pack`] made of `plain`.
-    pub fn packed(&mut self, plain: &[u8], packed: &[u8], into: &mut Vec<u8>) {
-        self.count(plain);
-        into.extend_from_slice(packed);
-    }
-
     /// Appends bytes that are this stream's alone.
     pub fn stored(&mut self, plain: &[u8], into: &mut Vec<u8>) {
         self.count(plain);
@@ -131,7 +125,8 @@ impl Gzip {
         into.extend_from_slice(&self.length.to_le_bytes());
     }
 
-    fn count(&mut self, plain: &[u8]) {
+    /// What [`pack`] made of these bytes is the stream's next piece.
+    pub fn count(&mut self, plain: &[u8]) {
         let mut crc = crc32fast::Hasher::new_with_initial_len(self.crc, u64::from(self.length));
         crc.update(plain);
         self.crc = crc.finalize();
@@ -165,7 +160,10 @@ mod tests {
                 let index = index.index(events.len());
                 match way {
                     0 => gzip.stored(&events[index], &mut body),
-                    1 => gzip.packed(&events[index], &packed[index], &mut body),
+                    1 => {
+                        gzip.count(&events[index]);
+                        body.extend_from_slice(&packed[index]);
+                    }
                     _ => {
                         let mark = Gzip::room(&mut body);
                         body.extend_from_slice(&events[index]);
@@ -186,7 +184,8 @@ mod tests {
         let mut gzip = Gzip::begin(&mut body);
         let packed = pack(&noise);
         assert!(packed.len() <= noise.len() + noise.len() / 1000 + SLACK);
-        gzip.packed(&noise, &packed, &mut body);
+        gzip.count(&noise);
+        body.extend_from_slice(&packed);
         let mark = Gzip::room(&mut body);
         body.extend_from_slice(&noise);
         gzip.stored_from(mark, &mut body);
@@ -216,7 +215,8 @@ mod tests {
         let mut body = Vec::new();
         let mut gzip = Gzip::begin(&mut body);
         let text = "data: the same words, the same words\n\n";
-        gzip.packed(text.as_bytes(), &pack(text.as_bytes()), &mut body);
+        gzip.count(text.as_bytes());
+        body.extend_from_slice(&pack(text.as_bytes()));
         let mut seen = vec![0; text.len()];
         GzDecoder::new(&body[..]).read_exact(&mut seen).expect("all of it, without an end");
         assert_eq!(seen, text.as_bytes());

@@ -60,6 +60,7 @@ pub struct Metrics {
     pub gaps: IntCounterVec,
     pub catch_ups: IntCounter,
     pub catch_ups_waiting: IntGauge,
+    pub leftover_bytes: IntGauge,
     pub replay_entries: IntCounter,
     pub replay_bytes: IntGauge,
     pub replay_waits: IntCounterVec,
@@ -176,6 +177,7 @@ impl Metrics {
             catch_ups: r.counter("fantail_catch_ups_total", "Pages of history read for subscribers behind the tail."),
             catch_ups_waiting: r
                 .gauge("fantail_catch_ups_waiting", "Subscribers behind the tail that wait for a page of history."),
+            leftover_bytes: r.gauge("fantail_leftover_bytes", "Bytes of events that full sockets left over."),
             replay_entries: r
                 .counter("fantail_replay_entries_total", "Entries of history read for subscribers behind the tail."),
             replay_bytes: r

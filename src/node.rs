@@ -5,7 +5,7 @@ use crate::backplane::{Backplane, Publication, memory, redis};
 use crate::banner::banner;
 use crate::channel::Channel;
 use crate::config::{Serve, Switch};
-use crate::courier::{Couriers, Surroundings};
+use crate::courier::{Couriers, Ledger, Surroundings};
 use crate::health::Health;
 use crate::http::Context;
 use crate::http::accept::{Reception, bind};
@@ -189,6 +189,7 @@ impl Node {
             limits: limits.clone(),
             idle,
             desk: to_desk,
+            leftovers: Ledger::new(settings.leftover_bytes, metrics.leftover_bytes.clone()),
             clock_offset_ms: clock_offset_ms.clone(),
         })?;
 

@@ -155,7 +155,7 @@ def delivery():
     board.graph(
         "Ended by reason",
         "ops",
-        "Subscribers that the nodes ended or that left, per second. stalled: evicted, its socket took nothing.",
+        "Subscribers that the nodes ended or that left, per second. stalled, slowest: evicted, its socket took nothing.",
         (rate("fantail_connections_closed_total", by="reason"), "{{reason}}"),
     )
     board.graph(
@@ -187,10 +187,11 @@ def delivery():
         stack=True,
     )
     board.graph(
-        "Memory of replays",
+        "Memory of slow subscribers",
         "bytes",
-        "History on its way to subscribers behind the tail, --replay-bytes at most.",
-        (metric("fantail_replay_bytes"), "{{instance}}"),
+        "History on its way to them, --replay-bytes at most, and what full sockets left over, --leftover-bytes at most.",
+        (metric("fantail_replay_bytes"), "{{instance}}: history"),
+        (metric("fantail_leftover_bytes"), "{{instance}}: left over"),
         stack=True,
     )
     board.graph(

@@ -1,9 +1,10 @@
 //! New frames of one feed, put together once for all its members, and how far the walk over these has come.
 
+use super::leftover::Source;
 use super::mirror::Mirror;
 use super::pages::Pages;
 use super::socket::Socket;
-use crate::frame::{Frame, Standing};
+use crate::frame::{Frame, Part, Standing};
 use crate::telemetry::trace::Delivery;
 use std::cell::OnceCell;
 use std::io;
@@ -47,7 +48,7 @@ enum Bytes {
     /// One frame: nothing is copied.
     Shared(Arc<Frame>),
     /// Several frames, copied together once for all members.
-    Glued(Vec<u8>),
+    Glued(Arc<Vec<u8>>),
 }
 
 impl Bytes {
@@ -70,7 +71,7 @@ impl Broadcast {
         traced.iter().for_each(|delivery| delivery.begins());
         let bytes = match frames[..] {
             [frame] => Bytes::Shared(frame.clone()),
-            _ => Bytes::Glued(frames.iter().map(|frame| &frame.chunk()[..]).collect::<Vec<_>>().concat()),
+            _ => Bytes::Glued(Arc::new(frames.iter().map(|frame| &frame.chunk()[..]).collect::<Vec<_>>().concat())),
         };
         let paged = bytes.as_slice().len() >= PAGED_BYTES && mirror.members.len() >= PAGED_MEMBERS;
         Broadcast {
@@ -97,6 +98,14 @@ impl Broadcast {
     /// What follows an offset that it covers.
     pub fn after(&self, at: u64) -> &[u8] {
         &self.bytes.as_slice()[(at - self.from) as usize..]
+    }
+
+    /// Its bytes, to be shared.
+    pub fn source(&self) -> Source {
+        match &self.bytes {
+            Bytes::Shared(frame) => Source::Frame(frame.clone(), Part::Chunk, 0),
+            Bytes::Glued(bytes) => Source::Glued(bytes.clone()),
+        }
     }
 
     /// Writes what follows an offset, as far as the socket takes it.

@@ -2,18 +2,18 @@
 //! tail. The shared part of a frame is copied behind an `id:` line of the subscriber's own.
 
 use super::deliver::{WRITE_BYTES, Wrote};
+use super::draft::{Before, Draft, Popped, SIZE_LINE};
+use super::leftover::{Leftover, Source};
 use super::mirror::Mirror;
 use super::post::{CatchUp, Framing, Page, Terms};
 use super::run::Courier;
 use super::subscriber::{Behind, Composed, Leg, Plain, Rest, Route};
 use crate::cursor::{Place, name_hash, write_cursor, write_position};
-use crate::frame::{Frame, Standing, following};
+use crate::frame::{END_OF_CHUNK, Frame, Part, Standing, following};
 use crate::gzip::Gzip;
-use std::io::{self, Write};
+use std::io;
 use std::sync::{Arc, Weak};
 
-/// Room before the blocks for a chunk size line: eight hex digits, CR, LF.
-const SIZE_LINE: usize = 10;
 /// A comment.
 const BEAT: &[u8] = b":\n\n";
 
@@ -21,72 +21,74 @@ impl Courier {
     /// Writes what is left over, then what is due, until nothing is or the socket is full.
     pub fn flow_composed(&mut self, key: u32, only: Option<u16>) -> io::Result<Wrote> {
         loop {
-            let subscriber = &mut self.subscribers[key as usize];
-            let Route::Composed(composed) = &mut subscriber.route else { return Ok(Wrote::Failed) };
-            if !composed.leftover().is_empty() {
-                let leftover = &mut composed.rest().leftover;
-                let n = subscriber.socket.write(leftover)?;
-                subscriber.wrote = self.now;
-                self.tally.bytes += n as u64;
-                if n < leftover.len() {
-                    leftover.drain(..n);
-                    return Ok(Wrote::Blocked);
-                }
-                *leftover = Vec::new();
-                composed.tidy();
-            }
-            let plain = composed.gzip().map_or(0, Gzip::length);
-            begin_blocks(&mut self.scratch);
-            let events = self.compose(key, only);
-            let subscriber = &mut self.subscribers[key as usize];
-            let Route::Composed(composed) = &mut subscriber.route else { return Ok(Wrote::Failed) };
-            if self.scratch.len() == SIZE_LINE {
-                return Ok(if composed.finished() { Wrote::Finished } else { Wrote::All });
-            }
-            self.tally.delivered += events;
-            subscriber.event = self.now;
-            if let Some(gzip) = composed.gzip() {
-                self.tally.compressed.0 += u64::from(gzip.length().wrapping_sub(plain));
-                self.tally.compressed.1 += (self.scratch.len() - SIZE_LINE) as u64;
-            }
-            // Less than a write may have: nothing else is due.
-            let all = self.scratch.len() < WRITE_BYTES;
-            let bytes = framed(&mut self.scratch, composed.framing);
-            let result = subscriber.socket.write(bytes);
-            let n = match &result {
-                Ok(n) => *n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(_) => return result.map(|_| Wrote::Failed),
-            };
-            if n > 0 {
-                subscriber.wrote = self.now;
-                self.tally.bytes += n as u64;
-            }
-            if n < bytes.len() {
-                // Its legs have moved on, so these bytes must not be lost.
-                composed.rest().leftover = bytes[n..].to_vec();
+            if !self.flush(key)? {
                 return Ok(Wrote::Blocked);
             }
-            if all {
+            let Route::Composed(composed) = &self.subscribers[key as usize].route else { return Ok(Wrote::Failed) };
+            let plain = composed.gzip().map_or(0, Gzip::length);
+            let more = self.compose(key, only);
+            let subscriber = &mut self.subscribers[key as usize];
+            let Route::Composed(composed) = &mut subscriber.route else { return Ok(Wrote::Failed) };
+            if !self.draft.is_empty() {
+                let sent = self.draft.write(&mut subscriber.socket, composed, &self.around.leftovers)?;
+                if sent.bytes > 0 {
+                    subscriber.wrote = self.now;
+                    subscriber.event = self.now;
+                }
+                self.tally.bytes += sent.bytes as u64;
+                self.tally.delivered += sent.events;
+                if let Some(gzip) = composed.gzip() {
+                    self.tally.compressed.0 += u64::from(gzip.length().wrapping_sub(plain));
+                    self.tally.compressed.1 += sent.kept as u64;
+                }
+                if sent.full {
+                    return Ok(Wrote::Blocked);
+                }
+            }
+            if !more {
                 return Ok(if composed.finished() { Wrote::Finished } else { Wrote::All });
             }
         }
     }
 
-    /// Puts due blocks into the scratch buffer, up to one write's worth; returns how many events.
-    fn compose(&mut self, key: u32, only: Option<u16>) -> u64 {
+    /// Writes what is left over; whether all of it is out.
+    fn flush(&mut self, key: u32) -> io::Result<bool> {
         let subscriber = &mut self.subscribers[key as usize];
-        let Route::Composed(composed) = &mut subscriber.route else { return 0 };
+        let Route::Composed(composed) = &mut subscriber.route else { return Ok(true) };
+        if !composed.has_leftover() {
+            return Ok(true);
+        }
+        let n = composed.rest().leftover.write(&mut subscriber.socket)?;
+        subscriber.wrote = self.now;
+        self.tally.bytes += n as u64;
+        let all = !composed.has_leftover();
+        if all {
+            composed.tidy();
+        }
+        Ok(all)
+    }
+
+    /// Puts due blocks into the draft, up to one write's worth; whether there may be more.
+    fn compose(&mut self, key: u32, only: Option<u16>) -> bool {
+        self.draft.clear();
+        let subscriber = &mut self.subscribers[key as usize];
+        let Route::Composed(composed) = &mut subscriber.route else { return false };
         let legs = only.map_or(0..composed.legs.len(), |leg| leg as usize..leg as usize + 1);
-        let mut events = 0;
         for index in legs {
             let number = composed.legs[index].feed.number as usize;
             let Some(Some(mirror)) = self.mirrors.get_mut(number) else { continue };
-            while self.scratch.len() < WRITE_BYTES {
-                match next(composed, index, mirror) {
-                    Next::Frame(frame) => events += u64::from(write_frame(composed, index, &frame, &mut self.scratch)),
-                    Next::Shared(frame) => events += u64::from(write_frame(composed, index, frame, &mut self.scratch)),
+            loop {
+                if self.draft.is_full(WRITE_BYTES) {
+                    return true;
+                }
+                let before = Before::of(composed, index);
+                match next(composed, index, mirror, self.draft.is_empty()) {
+                    Next::Frame(frame, fresh) => {
+                        draft_frame(composed, before, &frame, Some((frame.clone(), fresh)), &mut self.draft);
+                    }
+                    Next::Shared(frame) => draft_frame(composed, before, frame, None, &mut self.draft),
                     Next::Nothing => break,
+                    Next::Flush => return true,
                     Next::Ask { given, fresh, here } => {
                         let leg = &composed.legs[index];
                         // The desk ends only with the node.
@@ -106,7 +108,7 @@ impl Courier {
                 }
             }
         }
-        events
+        false
     }
 
     /// History came for a leg behind the tail.
@@ -135,14 +137,16 @@ impl Courier {
         let subscriber = &mut self.subscribers[key as usize];
         let Route::Plain(plain) = &subscriber.route else { return };
         let Some(Some(mirror)) = self.mirrors.get(plain.feed as usize) else { return };
-        let mut kept =
-            Kept { leftover: cut.to_vec(), at: plain.at, standing: mirror.standing_at(plain.at), last: false };
+        let mut leftover = Leftover::default();
+        leftover.push(cut, &self.around.leftovers);
+        let mut kept = Kept { leftover, at: plain.at, standing: mirror.standing_at(plain.at), last: false };
         if let Some((offset, frame)) = mirror.frame(mirror.index(plain.at))
             && *offset < plain.at
         {
-            let at = offset + frame.chunk().len() as u64;
-            let leftover = frame.chunk()[(plain.at - offset) as usize..].to_vec();
-            kept = Kept { leftover, at, standing: mirror.standing_at(at), last: frame.last };
+            let source = Source::Frame(frame.clone(), Part::Chunk, 0);
+            kept.leftover.share(source, (plain.at - offset) as usize, &self.around.leftovers);
+            kept.at = offset + frame.chunk().len() as u64;
+            (kept.standing, kept.last) = (mirror.standing_at(kept.at), frame.last);
         }
         self.enrich_with(key, kept);
     }
@@ -220,7 +224,7 @@ fn is_plain(terms: &Terms) -> bool {
 /// Where a plain subscriber is, in full.
 pub struct Kept {
     /// The rest of the frame that it is in the middle of.
-    pub leftover: Vec<u8>,
+    pub leftover: Leftover,
     /// Behind that.
     pub at: u64,
     pub standing: Standing,
@@ -230,11 +234,13 @@ pub struct Kept {
 
 /// What a leg has to write next.
 enum Next<'a> {
-    /// Of a page of history.
-    Frame(Arc<Frame>),
+    /// Of a page of history, and whether nothing was owed before it.
+    Frame(Arc<Frame>, bool),
     /// Of the tail.
-    Shared(&'a Frame),
+    Shared(&'a Arc<Frame>),
     Nothing,
+    /// What is drafted must be out first, since a page ends that it may have to go back to.
+    Flush,
     /// It fell behind the tail, or was there and has written its page.
     Ask {
         given: u32,
@@ -243,8 +249,8 @@ enum Next<'a> {
     },
 }
 
-/// Takes one step on a leg.
-fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror) -> Next<'a> {
+/// Takes one step on a leg. `clear`: nothing is drafted.
+fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror, clear: bool) -> Next<'a> {
     let leg = &mut composed.legs[index];
     if leg.finished {
         return Next::Nothing;
@@ -260,12 +266,16 @@ fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror) -> Ne
     }
     if known_behind && let Some(behind) = composed.behind(index) {
         if let Some(frame) = behind.page.pop_front() {
+            let fresh = behind.fresh;
             if frame.is_event() {
                 behind.fresh = false;
                 let leg = &mut composed.legs[index];
                 leg.stand(Standing { position: frame.position, due: following(leg.due), entry: true });
             }
-            return Next::Frame(frame);
+            return Next::Frame(frame, fresh);
+        }
+        if behind.arrived.is_some() && !clear {
+            return Next::Flush;
         }
         if let Some(arrival) = behind.arrived.take() {
             (behind.fresh, behind.ration) = (false, None);
@@ -274,7 +284,7 @@ fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror) -> Ne
             if let Some(at) = arrival.at {
                 leg.at = at;
                 composed.caught_up(index);
-                return next(composed, index, mirror);
+                return next(composed, index, mirror, clear);
             }
         }
         let Some(behind) = composed.behind(index) else { return Next::Nothing };
@@ -298,31 +308,44 @@ fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror) -> Ne
     }
 }
 
-/// Writes a frame for one leg, unless the filter skips it; whether an event was written.
-fn write_frame(composed: &mut Composed, index: usize, frame: &Frame, into: &mut Vec<u8>) -> bool {
+/// Drafts a frame for the leg that stepped to it, unless the filter skips it.
+fn draft_frame(composed: &mut Composed, before: Before, frame: &Arc<Frame>, page: Option<Popped>, draft: &mut Draft) {
+    let index = before.leg;
     let leg = &mut composed.legs[index];
     leg.position = frame.position;
-    if !frame.is_event() {
-        shared(&mut composed.rest, frame.rest(), || frame.packed_rest(), into);
-        return false;
-    }
-    leg.finished = frame.last;
-    if composed.terms.filter.as_ref().is_some_and(|filter| !filter.passes(frame.kind)) {
-        composed.skipped = true;
-        return false;
-    }
-    if composed.terms.envelope {
-        composed.write_own_id(into);
-        let channel = &composed.legs[index].feed.channel;
-        shared(&mut composed.rest, frame.enveloped(channel), || frame.packed_envelope(channel), into);
-    } else if composed.terms.ids.is_some() {
-        composed.write_own_id(into);
-        shared(&mut composed.rest, frame.rest(), || frame.packed_rest(), into);
+    let (own_id, part) = if !frame.is_event() {
+        (false, Part::Rest)
     } else {
-        shared(&mut composed.rest, frame.block(), || frame.packed_block(), into);
+        leg.finished = frame.last;
+        if composed.terms.filter.as_ref().is_some_and(|filter| !filter.passes(frame.kind)) {
+            composed.skipped = true;
+            return;
+        }
+        match (composed.terms.envelope, composed.terms.ids.is_some()) {
+            (true, _) => (true, Part::Envelope),
+            (false, true) => (true, Part::Rest),
+            (false, false) => (false, Part::Block),
+        }
+    };
+    let framing = composed.framing;
+    let start = draft.begin(framing);
+    if own_id {
+        composed.write_own_id(draft.own());
     }
-    composed.skipped = false;
-    true
+    if frame.is_event() {
+        composed.skipped = false;
+    }
+    let channel = &composed.legs[index].feed.channel;
+    let plain = frame.part(part, channel);
+    let part = match composed.rest.as_mut().and_then(|rest| rest.gzip.as_mut()) {
+        None => part,
+        Some(gzip) => {
+            gzip.count(&plain[..plain.len() - END_OF_CHUNK]);
+            frame.part(part.packed(), channel);
+            part.packed()
+        }
+    };
+    draft.end((start, framing), (frame, part), before, page);
 }
 
 impl Composed {
@@ -369,14 +392,6 @@ impl Composed {
             None => into.extend_from_slice(plain),
             Some(gzip) => gzip.stored(plain, into),
         }
-    }
-}
-
-/// A part of the body that others get too.
-fn shared<'a>(rest: &mut Option<Box<Rest>>, plain: &[u8], packed: impl FnOnce() -> &'a [u8], into: &mut Vec<u8>) {
-    match gzip_of(rest) {
-        None => into.extend_from_slice(plain),
-        Some(gzip) => gzip.packed(plain, packed(), into),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::broadcast::Broadcast;
 use super::compose::Kept;
 use super::leave::Reason;
+use super::leftover::Leftover;
 use super::mirror::{Member, Mirror};
 use super::run::Courier;
 use super::subscriber::{Plain, Route, Subscriber};
@@ -186,7 +187,9 @@ impl Courier {
             _ => None,
         };
         if let Some(at) = gone {
-            let (at, leftover) = (broadcast.to, broadcast.after(at).to_vec());
+            let mut leftover = Leftover::default();
+            leftover.share(broadcast.source(), (at - broadcast.from) as usize, &self.around.leftovers);
+            let at = broadcast.to;
             self.enrich_with(key, Kept { leftover, at, standing: broadcast.newest, last: broadcast.finale });
         }
         self.block(key);
@@ -325,7 +328,7 @@ impl Subscriber {
     /// Whether a comment or control block may be written now: at a frame's boundary, with nothing left over.
     pub fn at_boundary(&self, mirrors: &[Option<Box<Mirror>>]) -> bool {
         match &self.route {
-            Route::Composed(composed) => composed.leftover().is_empty(),
+            Route::Composed(composed) => !composed.has_leftover(),
             Route::Plain(plain) => match mirrors.get(plain.feed as usize) {
                 Some(Some(mirror)) => {
                     plain.at == mirror.end()

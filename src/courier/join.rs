@@ -84,7 +84,7 @@ impl Courier {
         composed.write_own(&[b"\n", &opening.preamble[..]].concat(), &mut self.scratch);
         // Behind what may be left of a comment or of events: those have moved the id already.
         let bytes = framed(&mut self.scratch, composed.framing);
-        composed.rest().leftover.extend_from_slice(bytes);
+        composed.rest().leftover.push(bytes, &self.around.leftovers);
         self.begin(key);
     }
 

@@ -18,6 +18,8 @@ pub enum Reason {
     Client,
     /// Its socket took nothing for the stall timeout.
     Stalled,
+    /// What full sockets left over takes more memory than it may, and this one had waited for longest.
+    Slowest,
     /// No event for the idle timeout.
     Idle,
     /// The maximum age.
@@ -33,9 +35,10 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 8] = [
+    pub const ALL: [Reason; 9] = [
         Reason::Client,
         Reason::Stalled,
+        Reason::Slowest,
         Reason::Idle,
         Reason::MaxAge,
         Reason::Drain,
@@ -48,6 +51,7 @@ impl Reason {
         match self {
             Reason::Client => "client",
             Reason::Stalled => "stalled",
+            Reason::Slowest => "slowest",
             Reason::Idle => "idle",
             Reason::MaxAge => "max_age",
             Reason::Drain => "drain",
@@ -94,7 +98,7 @@ impl Courier {
     fn end(&mut self, key: u32, reason: Reason) {
         let ending = self.say_goodbye(key, reason);
         let Subscriber { socket, route, blocked, peer, .. } = self.subscribers.remove(key as usize);
-        let listens = !matches!(reason, Reason::Client | Reason::Stalled);
+        let listens = !matches!(reason, Reason::Client | Reason::Stalled | Reason::Slowest);
         // Without chunks nothing but the missing close_notify tells that the rest is missing (RFC 9112, section 9.8).
         let notify = listens && (ending == Ending::Complete || !route.is_bare());
         if let Some(farewell) = socket.close(self.poll.registry(), listens, notify)
@@ -127,7 +131,29 @@ impl Courier {
             Reason::Stalled => {
                 info!(%peer, "subscriber evicted: it took nothing for the stall timeout")
             }
+            Reason::Slowest => {
+                info!(%peer, "subscriber evicted: what full sockets left over takes more than --leftover-bytes")
+            }
             _ => debug!(%peer, reason = reason.label(), "subscriber ended"),
+        }
+    }
+
+    /// Ends those whose sockets have taken nothing for longest, until what full sockets left over is within its limit.
+    pub fn end_slowest(&mut self) {
+        let holds = |subscriber: &Subscriber| match &subscriber.route {
+            Route::Composed(composed) => composed.has_leftover(),
+            Route::Plain(_) => false,
+        };
+        let holders = self.subscribers.iter().filter(|(_, subscriber)| holds(subscriber));
+        // Of those who took something in the same tick, who came first.
+        let mut holders: Vec<_> = holders.map(|(key, s)| (s.wrote, s.serial, key as u32)).collect();
+        holders.sort_unstable();
+        for (_, _, key) in holders {
+            if !self.around.leftovers.is_over() {
+                break;
+            }
+            self.dead.push((key, Reason::Slowest));
+            self.bury();
         }
     }
 
@@ -168,7 +194,7 @@ impl Courier {
     /// The last bytes, where the stream stands between two events: a delay before it comes back, or the end of the body.
     fn say_goodbye(&mut self, key: u32, reason: Reason) -> Ending {
         let subscriber = &self.subscribers[key as usize];
-        if matches!(reason, Reason::Client | Reason::Stalled)
+        if matches!(reason, Reason::Client | Reason::Stalled | Reason::Slowest)
             || subscriber.blocked
             || !subscriber.at_boundary(&self.mirrors)
         {

@@ -9,8 +9,10 @@
 mod broadcast;
 mod compose;
 mod deliver;
+mod draft;
 mod join;
 mod leave;
+pub mod leftover;
 mod mirror;
 mod pages;
 mod passes;
@@ -23,6 +25,7 @@ mod sweep;
 mod tally;
 
 pub use leave::{Ending, Reason};
+pub use leftover::Ledger;
 pub use passes::Stay;
 pub use pipe::Cutter;
 pub use post::{CatchUp, Framing, LegStart, Letter, Newcomer, Opening, Page, Post, Terms, Waiting};
@@ -56,6 +59,8 @@ pub struct Surroundings {
     pub idle: Arc<Idle>,
     /// Where legs behind the tail ask for history; at most one request per leg is on its way.
     pub desk: mpsc::UnboundedSender<CatchUp>,
+    /// What full sockets of all couriers left over.
+    pub leftovers: Arc<Ledger>,
     /// Redis clock minus this node's, in milliseconds.
     pub clock_offset_ms: Arc<AtomicI64>,
 }

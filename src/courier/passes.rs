@@ -187,7 +187,7 @@ impl Courier {
             let rest = bytes[n..].to_vec();
             match &mut subscriber.route {
                 Route::Plain(_) => self.enrich(key, &rest),
-                Route::Composed(composed) => composed.rest().leftover = rest,
+                Route::Composed(composed) => composed.rest().leftover.push(&rest, &self.around.leftovers),
             }
             self.block(key);
         }

@@ -2,6 +2,7 @@
 
 use super::Surroundings;
 use super::broadcast::Broadcast;
+use super::draft::Draft;
 use super::leave::Reason;
 use super::mirror::Mirror;
 use super::passes::Passes;
@@ -74,6 +75,7 @@ pub struct Courier {
     letters: VecDeque<Letter>,
     /// Reused buffers.
     pub scratch: Vec<u8>,
+    pub draft: Draft,
     pub fresh: Vec<(u64, Arc<Frame>)>,
     pub stopped: bool,
 }
@@ -100,6 +102,7 @@ impl Courier {
             epoch: Instant::now(),
             letters: VecDeque::new(),
             scratch: Vec::new(),
+            draft: Draft::default(),
             fresh: Vec::new(),
             stopped: false,
         }
@@ -140,6 +143,9 @@ impl Courier {
             self.bury();
             self.deliver();
             self.bury();
+            if self.around.leftovers.is_over() {
+                self.end_slowest();
+            }
             if self.sweep.is_due(self.now) {
                 self.sweep();
                 self.check_passes();

@@ -1,5 +1,6 @@
 //! What a courier keeps of a subscriber: a few dozen bytes for one channel, a box for several.
 
+use super::leftover::Leftover;
 use super::post::{Framing, Page, Terms};
 use super::socket::Socket;
 use crate::channel::Channel;
@@ -69,8 +70,8 @@ pub struct Composed {
 pub struct Rest {
     /// Its body is a gzip stream.
     pub gzip: Option<Gzip>,
-    /// Bytes that a full socket left over, of whole blocks; bounded by one write and one frame.
-    pub leftover: Vec<u8>,
+    /// What a full socket left over.
+    pub leftover: Leftover,
     /// Legs that are behind the tail.
     pub behind: Vec<(u16, Behind)>,
     /// Set while legs are still to come.
@@ -169,8 +170,9 @@ impl Composed {
         self.ticket().is_none() && self.legs.iter().all(|leg| leg.finished)
     }
 
-    pub fn leftover(&self) -> &[u8] {
-        self.rest.as_ref().map_or(&[], |rest| &rest.leftover)
+    /// Whether a full socket left something over.
+    pub fn has_leftover(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| !rest.leftover.is_empty())
     }
 
     pub fn gzip(&self) -> Option<&Gzip> {

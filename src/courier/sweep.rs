@@ -184,7 +184,7 @@ impl Courier {
         if plain {
             self.enrich(key, &rest);
         } else if let Route::Composed(composed) = &mut subscriber.route {
-            composed.rest().leftover = rest;
+            composed.rest().leftover.push(&rest, &self.around.leftovers);
         }
         self.block(key);
     }
