@@ -119,15 +119,20 @@ mod tests {
 
     #[test]
     fn only_what_was_trimmed_is_short() {
-        let first = Some(Position::new(9_000, 0));
+        const NOW: u64 = 1_700_000_000_000;
+        let first = Some(Position::new(NOW - 1_000, 0));
         let state = StreamState { length: 5, added: Some(5), first, ..StreamState::default() };
-        assert_eq!(reach(&state, 10_000), None, "all that ever was is there");
+        assert_eq!(reach(&state, NOW as i64), None, "all that ever was is there");
         let trimmed = StreamState { added: Some(6), ..state.clone() };
-        assert_eq!(reach(&trimmed, 10_000), Some(Reach { entries: 5, seconds: 1.0 }));
+        assert_eq!(reach(&trimmed, NOW as i64), Some(Reach { entries: 5, seconds: 1.0 }));
         let uncounted = StreamState { added: None, ..state };
-        assert_eq!(reach(&uncounted, 8_000), Some(Reach { entries: 5, seconds: 0.0 }), "a clock that is behind");
         assert_eq!(
-            reach(&StreamState { length: 0, first: None, ..trimmed }, 10_000),
+            reach(&uncounted, NOW as i64 - 2_000),
+            Some(Reach { entries: 5, seconds: 0.0 }),
+            "a clock that is behind"
+        );
+        assert_eq!(
+            reach(&StreamState { length: 0, first: None, ..trimmed }, NOW as i64),
             None,
             "nothing to be measured by"
         );
