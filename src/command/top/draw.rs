@@ -6,14 +6,17 @@ use crate::roster::Record;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style};
-use ratatui::text::Line;
-use ratatui::widgets::{Cell, Row, Sparkline, Table, TableState};
+use ratatui::widgets::{Cell, Paragraph, Row, Sparkline, Table, TableState, Wrap};
 use std::collections::VecDeque;
 
 /// Looks that the sparkline of deliveries shows.
 const SPARKS: usize = 300;
 const NODE_COLUMNS: [&str; 10] =
     ["NODE", "STATE", "CONNECTIONS", "IN/S", "OUT/S", "LAG P99", "CPU", "MEMORY", "REDIS", "UPTIME"];
+/// Columns of nodes that a narrow screen goes without, the first one first: a number is shown whole or not at all.
+const GIVE_WAY: [usize; 7] = [9, 7, 6, 5, 8, 3, 4];
+/// A node's name is cut to no less than this.
+const SHORTEST_NAME: usize = 12;
 const CHANNEL_COLUMNS: [&str; 4] = ["CHANNEL", "SUBSCRIBERS", "NODES", "EVENTS/S"];
 
 /// The screen's state between looks.
@@ -58,34 +61,63 @@ impl View {
 
     pub fn draw(&mut self, frame: &mut Frame) {
         let nodes = (self.cluster.nodes.len() as u16 + 1).min(frame.area().height / 2);
+        let summary = match &self.trouble {
+            Some(why) => format!("{}: {}", self.url, printable(why)),
+            None => summary(&self.cluster),
+        };
+        let width = usize::from(frame.area().width).max(1);
         let [head, spark, upper, _, lower] = Layout::vertical([
-            Constraint::Length(1),
+            Constraint::Length(summary.chars().count().div_ceil(width).clamp(1, 3) as u16),
             Constraint::Length(3),
             Constraint::Length(nodes),
             Constraint::Length(1),
             Constraint::Min(3),
         ])
         .areas(frame.area());
-        let line = match &self.trouble {
-            Some(why) => Line::styled(format!("{}: {}", self.url, printable(why)), Style::new().fg(Color::Red)),
-            None => Line::raw(summary(&self.cluster)),
-        };
-        frame.render_widget(line, head);
+        let color = if self.trouble.is_some() { Color::Red } else { Color::Reset };
+        let summary = Paragraph::new(summary).wrap(Wrap { trim: true }).style(Style::new().fg(color));
+        frame.render_widget(summary, head);
         let style = Style::new().fg(Color::Cyan);
         frame.render_widget(Sparkline::default().data(self.deliveries.iter().copied()).style(style), spark);
         let bold = Style::new().add_modifier(Modifier::BOLD);
-        let rows = self.cluster.nodes.iter().map(|node| {
+        let cells: Vec<_> = self.cluster.nodes.iter().map(|node| node_cells(node, &self.cluster.own)).collect();
+        let columns = fitting(&cells, width);
+        let pick = |cells: &[String; 10]| columns.iter().map(|(at, _)| Cell::new(cells[*at].clone())).collect::<Row>();
+        let rows = self.cluster.nodes.iter().zip(&cells).map(|(node, cells)| {
             let color = if node.state == "ok" { Color::Reset } else { Color::Yellow };
-            Row::new(node_cells(node, &self.cluster.own).map(Cell::new)).style(Style::new().fg(color))
+            pick(cells).style(Style::new().fg(color))
         });
-        let widths = [24, 9, 18, 8, 8, 9, 6, 10, 22, 8].map(Constraint::Length);
-        frame.render_widget(Table::new(rows, widths).header(Row::new(NODE_COLUMNS).style(bold)), upper);
+        let widths = columns.iter().map(|(_, width)| Constraint::Length(*width as u16));
+        let header = pick(&NODE_COLUMNS.map(str::to_owned)).style(bold);
+        frame.render_widget(Table::new(rows, widths).header(header), upper);
         let rows = self.cluster.channels.iter().map(|row| Row::new(channel_cells(row).map(Cell::new)));
         let widths = [Constraint::Min(20), Constraint::Length(12), Constraint::Length(6), Constraint::Length(10)];
         let table = Table::new(rows, widths).header(Row::new(CHANNEL_COLUMNS).style(bold));
         let table = table.row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
         frame.render_stateful_widget(table, lower, &mut self.channels);
     }
+}
+
+/// Columns of nodes that fit side by side, with their widths. Where not all do, the least important are left out; only
+/// names may be cut.
+fn fitting(cells: &[[String; 10]], width: usize) -> Vec<(usize, usize)> {
+    let widest = |at: usize| {
+        let cells = cells.iter().map(|row| row[at].chars().count());
+        cells.chain([NODE_COLUMNS[at].len()]).max().unwrap_or(0)
+    };
+    let mut columns: Vec<(usize, usize)> = (0..NODE_COLUMNS.len()).map(|at| (at, widest(at))).collect();
+    let taken = |columns: &[(usize, usize)]| columns.iter().map(|(_, width)| width + 1).sum::<usize>() - 1;
+    for at in GIVE_WAY {
+        // A long name gives way before a number does.
+        let spare = columns[0].1.saturating_sub(2 * SHORTEST_NAME);
+        if taken(&columns) <= width + spare {
+            break;
+        }
+        columns.retain(|(column, _)| *column != at);
+    }
+    let over = taken(&columns).saturating_sub(width);
+    columns[0].1 = columns[0].1.saturating_sub(over).max(SHORTEST_NAME.min(columns[0].1));
+    columns
 }
 
 /// The same as lines, columns separated by two spaces.
@@ -190,6 +222,35 @@ mod tests {
         terminal.draw(|frame| view.draw(frame)).unwrap();
         let shown = terminal.backend().to_string();
         assert!(shown.contains("http://n: connection refused") && shown.contains("orders"), "{shown}");
+    }
+
+    #[test]
+    fn a_narrow_screen_cuts_no_number() {
+        let mut large = cluster();
+        for node in &mut large.nodes {
+            (node.connections, node.connection_limit) = (999_999, 1_000_000);
+            (node.events_in, node.deliveries, node.cpu) = (123_456.0, 98_765_432.0, 12.34);
+            (node.memory_bytes, node.uptime_seconds) = (9_876_543_210, 86_400 * 300 + 3_600 * 23);
+            node.name = "fantail-5d9c7b8f6d-x2x4q.production:8080".into();
+            node.backplane.follow = Some("tracking".into());
+        }
+        for (width, least) in [(80, 6), (100, 8), (130, 9), (200, 10)] {
+            let mut terminal = Terminal::new(TestBackend::new(width, 20)).unwrap();
+            let mut view = View::new("http://n");
+            view.take(Ok(large.clone()));
+            terminal.draw(|frame| view.draw(frame)).unwrap();
+            let shown = terminal.backend().to_string();
+            let cells: Vec<_> = large.nodes.iter().map(|node| node_cells(node, "")).collect();
+            let columns = fitting(&cells, width.into());
+            assert!(columns.len() >= least, "{columns:?} of {width}");
+            for (at, _) in &columns[1..] {
+                assert!(shown.contains(&cells[0][*at]), "{} at {width} in\n{shown}", cells[0][*at]);
+            }
+            let words = shown.replace('"', "").split_whitespace().collect::<Vec<_>>().join(" ");
+            for number in ["2 nodes", "1999998 of 2000000", "246912 events in/s", "197530864 deliveries/s"] {
+                assert!(words.contains(number), "{number} at {width} in\n{shown}");
+            }
+        }
     }
 
     #[test]
