@@ -194,7 +194,7 @@ def early(world):
 
 @case("ended by a node that drains")
 def drained(world):
-    """The stream ends as it should; another node goes on."""
+    """The stream ends incomplete, as in every drain; another node goes on."""
     first, second = world.node("--drain", "0s"), world.node()
     world.relay.target = first.port
     session = world.session()

@@ -124,13 +124,11 @@ CLIENTS = [
         differs={
             "lines": "changed",
             "empty": "no event",
-            "drained": "ends",
             "unauthorized": "asks again, tells 401",
             "too_many": "asks again, tells 429",
             "unavailable": "asks again, tells 503",
         },
-        notes=["A stream that the server ends is taken for the end of all: throw in `onclose`, and it comes again.",
-               "An answer that is no stream is asked for again, every second: throw in `onerror` to stop.",
+        notes=["An answer that is no stream is asked for again, every second: throw in `onerror` to stop.",
                "Empty lines at the beginning of data are lost.",
                "It calls `onmessage` for blocks without data, too (the bare `id:` that a stream begins with), so an event with "
                "empty data cannot be told from them."],
@@ -156,11 +154,12 @@ CLIENTS = [
     python(
         "aiohttp-sse-client",
         differs=TELLS | {
-            "lines": "changed", "large": "fails", "killed": "ends", "early": "ends", "several": "ends", "gap": "ends",
+            "lines": "changed", "large": "fails", "killed": "ends", "early": "ends", "drained": "ends", "several": "ends",
+            "gap": "ends",
             "compressed": "gzip, ends", "retry": "ends",
         },
-        notes=["It connects again only after a stream that the server has ended; a broken one raises out of the iteration. Make a "
-               "new one, with the last id in its headers.",
+        notes=["It connects again only after a stream that is complete, as behind a `final` event; any other end, a drain's among "
+               "them, raises out of the iteration. Make a new one, with the last id in its headers.",
                "Leading spaces of each line of data and line breaks at its end are cut off.",
                "A line above 128 KiB raises `Chunk too big`.",
                "aiohttp ends each request after five minutes: `ClientTimeout(total=None)`."],
@@ -168,11 +167,10 @@ CLIENTS = [
     go(
         "r3labs", "github.com/r3labs/sse/v2",
         differs=NO_STATUS | {
-            "empty": "an event, as for blocks without data", "large": "fails", "drained": "ends", "heartbeats": "empty events",
+            "empty": "an event, as for blocks without data", "large": "fails", "heartbeats": "empty events",
             "retry": "waits as it likes",
         },
-        notes=["A stream that the server ends, as in every drain, ends `Subscribe` without an error: call it again in a loop.",
-               "A block above 64 KiB breaks the connection, and again when it is resumed: `sse.ClientMaxBufferSize`.",
+        notes=["A block above 64 KiB breaks the connection, and again when it is resumed: `sse.ClientMaxBufferSize`.",
                "It asks again whatever the status was, after delays of its own; `retry:` is not heeded.",
                "Every block with an id becomes an event: pass over those without data."],
     ),

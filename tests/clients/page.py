@@ -30,7 +30,7 @@ MEANING = """
 |---|---|
 | node killed | `SIGKILL` of the node in the middle of 150 events; another node takes over. *exact*: nothing lost, repeated or out of order |
 | cut before its first event | the connection breaks when nothing but the stream's bare `id:` has come; two events follow |
-| ended by a node that drains | the stream ends as it should, as in every upgrade |
+| ended by a node that drains | the stream ends [incomplete](concepts.md#how-a-stream-ends), as in every upgrade |
 | several channels | three on one connection, which is cut; each goes on exactly |
 | gap | what it missed was trimmed meanwhile: `fantail.gap` arrives, then what is left |
 | compressed | nodes with `--compress on`. *gzip*: it asks for that by itself, has each event before the next is published, and goes on after the node is killed. *plain*: it does not ask for it |

@@ -1,5 +1,5 @@
 """Runs each client through each case, against real nodes, and writes docs/clients.md. Prints results as `cargo test` does.
-Usage: run.py BINARY [--only CLIENT | --only CLIENT:CASE | --only :CASE]... [--jobs N]"""
+Usage: run.py BINARY [--only CLIENT | --only CLIENT:CASE | --only :CASE]... [--jobs N]; run.py --list names the clients."""
 
 import argparse
 import concurrent.futures
@@ -48,6 +48,9 @@ def certificate(place):
 
 
 def main():
+    if sys.argv[1:] == ["--list"]:
+        print(*(client.name for client in CLIENTS), sep="\n")
+        return
     parser = argparse.ArgumentParser()
     parser.add_argument("binary", type=pathlib.Path)
     parser.add_argument("--only", action="append", default=[])

@@ -85,7 +85,7 @@ test("links to headings lead to them", () => {
 });
 
 // Of cargo, curl, helm, kubectl, loadtest, python3, redis-cli, redis-server and tests/run.
-const OTHERS = `--against --bind --cluster --from-literal --http2-prior-knowledge --latency --list --logs --port
+const OTHERS = `--against --bind --cluster --compressed --from-literal --http2-prior-knowledge --latency --list --logs --port
   --previous --release --set --timeout --users --wait`.split(/\s+/);
 
 test("flags that pages name exist", () => {
