@@ -4,7 +4,8 @@ use super::cors::Grant;
 use super::encoding::Coding;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{HeaderMap, Response, header::HeaderValue};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::{HeaderMap, Response, Version};
 use std::io::Write as _;
 use std::time::SystemTime;
 
@@ -24,8 +25,30 @@ pub fn stream_headers(headers: &mut HeaderMap) {
     }
 }
 
+/// How the body of a stream on HTTP/1 is marked off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// HTTP/1.0 knows no chunks.
+    pub chunked: bool,
+    /// The head says that the connection ends with the stream.
+    pub says_close: bool,
+}
+
+impl Marks {
+    /// A proxy would keep the connection for another request, which would die with it, so it is told that there will be none.
+    /// A client that asks for `keep-alive` by itself is not: Node's `fetch` takes whatever ends a connection that was to be
+    /// closed for the end of its body, chunks or not, and would take every end of a stream for a complete one.
+    pub fn of(version: Version, request: &HeaderMap) -> Marks {
+        let keeps = request.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        let keeps = keeps.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("keep-alive"));
+        let proxied = ["via", "forwarded", "x-forwarded-for"].iter().any(|name| request.contains_key(*name));
+        let chunked = version != Version::HTTP_10;
+        Marks { chunked, says_close: !chunked || !keeps || proxied }
+    }
+}
+
 /// The head of an event stream.
-pub fn stream(chunked: bool, coding: Coding, grant: &Grant) -> Vec<u8> {
+pub fn stream(marks: Marks, coding: Coding, grant: &Grant) -> Vec<u8> {
     let mut head = Vec::with_capacity(512);
     head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     for (name, value) in STREAM {
@@ -34,11 +57,13 @@ pub fn stream(chunked: bool, coding: Coding, grant: &Grant) -> Vec<u8> {
     coding.write_lines(&mut head);
     grant.write_lines(&mut head);
     date(&mut head);
-    if chunked {
+    if marks.chunked {
         head.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
-    // A proxy would keep the connection for another request, which would die with it.
-    head.extend_from_slice(b"connection: close\r\n\r\n");
+    if marks.says_close {
+        head.extend_from_slice(b"connection: close\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
     head
 }
 

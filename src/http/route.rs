@@ -3,7 +3,7 @@
 use super::Context;
 use super::cors;
 use super::encoding::Coding;
-use super::head;
+use super::head::{self, Marks};
 use super::history::{self, Page};
 use super::reject::{Code, Problem};
 use super::subscribe::is_finished;
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http_body_util::{Either, Full as FullBody};
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::hash::Hash;
@@ -42,8 +42,7 @@ pub struct Admitted {
     pub access: Grant,
     /// The client's address, behind trusted proxies.
     pub client: IpAddr,
-    /// HTTP/1.0 knows no chunks.
-    pub chunked: bool,
+    pub marks: Marks,
     /// Of its body.
     pub coding: Coding,
     /// From the request to the place on a courier.
@@ -57,7 +56,7 @@ pub enum Decision {
     /// No place, and `--when-full retry`: a stream that ends at once with a delay, after which EventSource comes back.
     ComeBack {
         grant: cors::Grant,
-        chunked: bool,
+        marks: Marks,
         retry_ms: u64,
     },
 }
@@ -258,12 +257,7 @@ async fn decide(
     let longest = context.settings.retry.to.as_millis() as u64;
     let retry_ms = fastrand::u64(longest * 5..=longest * 15);
     let grant = context.cors.grant(request.headers());
-    Ok(Decision::ComeBack { grant, chunked: is_chunked(request), retry_ms })
-}
-
-/// HTTP/1.0 knows no chunks.
-fn is_chunked(request: &Request<Incoming>) -> bool {
-    request.version() != Version::HTTP_10
+    Ok(Decision::ComeBack { grant, marks: Marks::of(request.version(), request.headers()), retry_ms })
 }
 
 async fn admit(
@@ -292,12 +286,12 @@ async fn admit(
     };
     let seat = context.limits.enter(applicant).map_err(|full| no_place(full, client, context))?;
     let grant = context.cors.grant(request.headers());
-    let chunked = is_chunked(request);
+    let marks = Marks::of(request.version(), request.headers());
     // HTTP/1.0 clients are those that know least.
     let coding = Coding::of(request.headers(), context.settings.compress);
-    let coding = if chunked { coding } else { coding.plain() };
+    let coding = if marks.chunked { coding } else { coding.plain() };
     let trace = spans::subscribe(request.headers(), &subscription.channels);
-    Ok(Admitted { subscription, seat, grant, access, client, chunked, coding, trace })
+    Ok(Admitted { subscription, seat, grant, access, client, marks, coding, trace })
 }
 
 fn take_subject_rate(access: &Grant, context: &Context) -> Result<(), Problem> {

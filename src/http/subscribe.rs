@@ -35,8 +35,8 @@ const HOLD_SOON: Duration = Duration::from_millis(5);
 pub async fn begin(wire: Wire, decision: Decision, context: Arc<Context>) {
     match decision {
         Decision::Admit(admitted) => admit(wire, admitted, context).await,
-        Decision::ComeBack { grant, chunked, retry_ms } => {
-            wire.come_back(&grant, chunked, format!("retry: {retry_ms}\n\n").into()).await
+        Decision::ComeBack { grant, marks, retry_ms } => {
+            wire.come_back(&grant, marks, format!("retry: {retry_ms}\n\n").into()).await
         }
     }
 }
@@ -187,7 +187,7 @@ async fn refuse(wire: Wire, peer: IpAddr, admitted: &Admitted, context: &Context
     let barred = context.auth.revocations.bars(access.subject.as_ref(), access.token_id.as_ref());
     if matches!(error, Refused::Revoked) && !barred {
         // Disconnected, not kept out: it may come back and be judged afresh, which an error would forbid.
-        return wire.come_back(&admitted.grant, admitted.chunked, retry(context)).await;
+        return wire.come_back(&admitted.grant, admitted.marks, retry(context)).await;
     }
     wire.answer(problem.into_response(), &admitted.grant).await;
 }
@@ -253,7 +253,7 @@ fn hand_over(
     context: &Context,
     (gzip, start): (Option<Gzip>, Waiting),
 ) -> Option<usize> {
-    let framing = wire.framing(admitted.chunked);
+    let framing = wire.framing(admitted.marks.chunked);
     let Some(socket) = wire.into_socket() else {
         let (Waiting::Ready(opening) | Waiting::Held(_, opening)) = start;
         opening.legs.iter().for_each(|leg| context.hub.leave(&leg.feed));

@@ -4,7 +4,7 @@
 use super::client_socket::ClientSocket;
 use super::cors::Grant;
 use super::encoding::Coding;
-use super::head;
+use super::head::{self, Marks};
 use super::route::Admitted;
 use super::stream_body::{StreamAnswer, StreamBody};
 use crate::courier::pipe::{PipeWriter, pipe};
@@ -70,7 +70,7 @@ impl Wire {
     /// Writes the head of an event stream and its first blocks; `None` where they were not taken, else the gzip stream
     /// that they began, if it is one.
     pub async fn open(&mut self, admitted: &Admitted, blocks: &[u8]) -> Option<Option<Gzip>> {
-        let Admitted { chunked, coding, ref grant, .. } = *admitted;
+        let Admitted { marks, coding, ref grant, .. } = *admitted;
         let mut first = Vec::new();
         let gzip = coding.gzip.then(|| {
             let mut gzip = Gzip::begin(&mut first);
@@ -83,8 +83,8 @@ impl Wire {
         let taken = match self {
             Wire::Stream(reply) => reply.open(first, coding, grant),
             _ => {
-                let mut bytes = head::stream(chunked, coding, grant);
-                if chunked {
+                let mut bytes = head::stream(marks, coding, grant);
+                if marks.chunked {
                     crate::frame::chunked(&mut bytes, &first);
                 } else {
                     bytes.extend_from_slice(&first);
@@ -95,22 +95,21 @@ impl Wire {
         taken.then_some(gzip)
     }
 
-    /// Writes a stream of these blocks, which is not complete, so that its client comes back; and closes. `chunked` as
-    /// in [`framing`](Wire::framing).
-    pub async fn come_back(mut self, grant: &Grant, chunked: bool, blocks: Vec<u8>) {
+    /// Writes a stream of these blocks, which is not complete, so that its client comes back; and closes.
+    pub async fn come_back(mut self, grant: &Grant, marks: Marks, blocks: Vec<u8>) {
         if let Wire::Stream(reply) = &mut self {
             reply.open(blocks, Coding::NONE, grant);
             reply.pipe.iter().for_each(|pipe| pipe.finish(&[], Ending::Incomplete));
             return;
         }
-        let mut bytes = head::stream(chunked, Coding::NONE, grant);
-        match chunked {
+        let mut bytes = head::stream(marks, Coding::NONE, grant);
+        match marks.chunked {
             true => crate::frame::chunked(&mut bytes, &blocks),
             false => bytes.extend_from_slice(&blocks),
         }
         self.write(&bytes).await;
         // Without chunks the end is that of the session, which must not be told then.
-        self.close(chunked).await;
+        self.close(marks.chunked).await;
     }
 
     /// Closes by FIN. `notify`: TLS says first that no more comes.

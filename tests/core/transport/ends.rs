@@ -13,13 +13,25 @@ fn is_http2(way: Way) -> bool {
 }
 
 #[test]
-fn the_head_of_a_stream_on_http_1_1_says_that_the_connection_ends_with_it() {
+fn the_head_of_a_stream_on_http_1_1_tells_proxies_that_the_connection_ends_with_it() {
     let site = Site::start("close", &[]);
     for way in WAYS {
         for target in ["/events/a", "/events?channels=a,b", "/events/a?events=x"] {
             let head = site.subscribe(way, target).head;
             let said = (!is_http2(way)).then_some("close");
             assert_eq!(head.header("connection"), said, "{way:?} {target}: {head:?}");
+        }
+        // To who asks for it by itself it would be an end: Node's fetch takes any end of such a connection for that of the body.
+        let keeps = ("Connection", "keep-alive");
+        if !is_http2(way) {
+            let said = |headers: &[(&str, &str)]| {
+                let head = Stream::on(site.connect(way), "/events/a", headers).head;
+                head.header("connection").map(str::to_owned)
+            };
+            assert_eq!(said(&[keeps]), None, "{way:?}");
+            for proxy in [("Via", "1.1 squid"), ("X-Forwarded-For", "192.0.2.1"), ("Forwarded", "for=192.0.2.1")] {
+                assert_eq!(said(&[keeps, proxy]).as_deref(), Some("close"), "{way:?} {proxy:?}");
+            }
         }
         // An answer that is not a stream leaves the connection open.
         let head = site.connect(way).ask("HEAD", "/events/a", &[], b"").head;
