@@ -146,6 +146,11 @@ pub struct Serve {
     #[arg(long, env = "FANTAIL_MAX_EVENT_BYTES", default_value = "1MiB", value_name = "BYTES")]
     #[arg(value_parser = bytes(1 << 10..=64 << 20))]
     pub max_event_bytes: usize,
+    /// What one event takes at most, as it goes to clients and as Redis has it, in bytes; 64KiB to 512MiB. A larger one is
+    /// announced to them as a gap.
+    #[arg(long, env = "FANTAIL_MAX_ENTRY_BYTES", default_value = "64MiB", value_name = "BYTES")]
+    #[arg(value_parser = bytes(64 << 10..=512 << 20))]
+    pub max_entry_bytes: usize,
     /// Entries that a stream keeps (about) when the node publishes to it, up to 1000000000; 0: all.
     #[arg(long, env = "FANTAIL_PUBLISH_MAXLEN", default_value = "10000", value_name = "N")]
     #[arg(value_parser = number(0..=1_000_000_000_u64))]
@@ -223,6 +228,12 @@ impl Serve {
             return wrong(format!(
                 "--max-event-bytes {}: more than --tail-bytes {}",
                 self.max_event_bytes, self.tail_bytes
+            ));
+        }
+        if self.max_event_bytes > self.max_entry_bytes {
+            return wrong(format!(
+                "--max-event-bytes {}: more than --max-entry-bytes {}",
+                self.max_event_bytes, self.max_entry_bytes
             ));
         }
         if self.cors_origin.len() > 1 && self.cors_origin.iter().any(|origin| origin == "*") {
@@ -317,6 +328,10 @@ mod tests {
             (
                 &["--redis", "rediss://h", "--redis-key", "/p"],
                 "--redis rediss://h:6379/0: cert and key belong together",
+            ),
+            (
+                &["--max-event-bytes", "2MiB", "--max-entry-bytes", "1MiB"],
+                "--max-event-bytes 2097152: more than --max-entry-bytes 1048576",
             ),
             (
                 &["--max-event-bytes", "2MiB", "--tail-bytes", "1MiB"],

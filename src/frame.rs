@@ -8,6 +8,7 @@
 //! size     id line                rest                                  end of chunk
 //! ```
 
+use crate::backplane::Entry;
 use crate::channel::Channel;
 use crate::event::Event;
 use crate::gzip;
@@ -54,7 +55,7 @@ pub struct Standing {
 impl Standing {
     /// Behind a frame. What a gap stands behind is gone, so it is no witness.
     pub fn behind(frame: &Frame, next: Rank) -> Standing {
-        match frame.is_event() {
+        match frame.is_entry() {
             true => Standing { position: frame.position, due: following(frame.rank), entry: true },
             false => Standing { position: frame.position, due: next, entry: false },
         }
@@ -90,6 +91,8 @@ pub struct Frame {
     pub kind: Option<Kind>,
     /// The last of its channel.
     pub last: bool,
+    /// An entry has this place in the stream: this event, or one that is too large and announced by this frame.
+    entry: bool,
     /// Which entry of its stream's life it is.
     pub rank: Rank,
     /// Where its way to subscribers is noted, if it is traced.
@@ -111,16 +114,25 @@ struct Packed {
 impl Frame {
     /// Encodes an event.
     pub fn new(position: Position, event: Event) -> Frame {
-        let mut block = Vec::with_capacity(64 + event.kind.as_ref().map_or(0, |k| k.len() + 8) + event.data.len());
-        writeln!(block, "id: {position}").expect("writing to memory");
-        let id = block.len();
-        encode_rest(&mut block, &event);
         // By the type that is on the wire, which is the one that subscribers know.
         let kind = event.kind.as_deref().map(one_line).unwrap_or_default();
-        let mut frame = Frame::from_block(position, &block, id);
-        frame.kind = Some(Kind::of(kind.as_bytes()));
-        frame.last = event.last;
-        frame
+        let id = format!("id: {position}\n");
+        // Written once, into memory that is exactly as large: events may be.
+        let mut length = id.len();
+        encode_rest(&kind, &event, |part| length += part.len());
+        let mut bytes = Vec::with_capacity(size_line(length).len() + length + 2);
+        bytes.extend_from_slice(size_line(length).as_bytes());
+        let start = bytes.len();
+        bytes.extend_from_slice(id.as_bytes());
+        encode_rest(&kind, &event, |part| bytes.extend_from_slice(part));
+        bytes.extend_from_slice(b"\r\n");
+        let frame = Frame::of_chunk(position, bytes, start, id.len());
+        Frame { kind: Some(Kind::of(kind.as_bytes())), last: event.last, entry: true, ..frame }
+    }
+
+    /// What stands in the place of an entry that is too large to be delivered.
+    pub fn too_large(position: Position, gap: &Gap) -> Frame {
+        Frame { entry: true, ..Frame::control(position, gap.block().as_bytes()) }
     }
 
     /// The same with its rank.
@@ -135,15 +147,13 @@ impl Frame {
 
     /// A control event, which carries no id and passes every filter.
     pub fn control(position: Position, block: &[u8]) -> Frame {
-        Frame::from_block(position, block, 0)
+        let mut bytes = Vec::with_capacity(block.len() + 12);
+        chunked(&mut bytes, block);
+        Frame::of_chunk(position, bytes, size_line(block.len()).len(), 0)
     }
 
-    fn from_block(position: Position, block: &[u8], id: usize) -> Frame {
-        let mut bytes = Vec::with_capacity(block.len() + 12);
-        write!(bytes, "{:x}\r\n", block.len()).expect("writing to memory");
-        let start = bytes.len();
-        bytes.extend_from_slice(block);
-        bytes.extend_from_slice(b"\r\n");
+    /// `start`: where the block begins; `id`: the length of its id line.
+    fn of_chunk(position: Position, bytes: Vec<u8>, start: usize, id: usize) -> Frame {
         Frame {
             bytes: bytes.into(),
             block: start as u8,
@@ -151,6 +161,7 @@ impl Frame {
             position,
             kind: None,
             last: false,
+            entry: false,
             rank: None,
             delivery: None,
             enveloped: OnceLock::new(),
@@ -176,6 +187,11 @@ impl Frame {
     /// Whether it is an event of the channel, not a control event.
     pub fn is_event(&self) -> bool {
         self.kind.is_some()
+    }
+
+    /// Whether an entry has its place in the stream, so that its presence there means something.
+    pub fn is_entry(&self) -> bool {
+        self.entry
     }
 
     /// The rest for `envelope=1`: a `message` event whose data is `{"channel","id","event","data"}`.
@@ -265,22 +281,72 @@ impl Part {
     }
 }
 
-/// `event:`, `retry:` and `data:` lines and the empty line.
-fn encode_rest(into: &mut Vec<u8>, event: &Event) {
-    if let Some(kind) = &event.kind {
-        into.extend_from_slice(b"event: ");
-        into.extend_from_slice(one_line(kind).as_bytes());
-        into.push(b'\n');
+/// The line before a chunk of that many bytes.
+fn size_line(length: usize) -> String {
+    format!("{length:x}\r\n")
+}
+
+/// `event:`, `retry:` and `data:` lines and the empty line, part by part. `kind`: the event's type on one line.
+fn encode_rest(kind: &str, event: &Event, mut put: impl FnMut(&[u8])) {
+    if event.kind.is_some() {
+        [b"event: ", kind.as_bytes(), b"\n"].into_iter().for_each(&mut put);
     }
     if let Some(retry) = event.retry {
-        let _ = writeln!(into, "retry: {retry}");
+        put(format!("retry: {retry}\n").as_bytes());
     }
-    for line in lines(&String::from_utf8_lossy(&event.data)) {
-        into.extend_from_slice(b"data: ");
-        into.extend_from_slice(line.as_bytes());
-        into.push(b'\n');
+    put(b"data: ");
+    data_lines(&event.data, &mut put);
+    put(b"\n\n");
+}
+
+/// An event's data behind its first `data: `. What is no UTF-8 becomes U+FFFD, as in `String::from_utf8_lossy`, which
+/// would copy it.
+fn data_lines(data: &[u8], mut put: impl FnMut(&[u8])) {
+    for chunk in data.utf8_chunks() {
+        for (number, line) in lines(chunk.valid()).enumerate() {
+            if number > 0 {
+                put(b"\ndata: ");
+            }
+            put(line.as_bytes());
+        }
+        if !chunk.invalid().is_empty() {
+            put("\u{fffd}".as_bytes());
+        }
     }
-    into.push(b'\n');
+}
+
+/// Whether an entry takes no more than `most` bytes on the wire.
+pub fn is_within(entry: &Entry, most: usize) -> bool {
+    // What a byte becomes at most: a line of its own.
+    const WIDEST: usize = b"\ndata: ".len();
+    /// Of an event beside its data, and of a member of an object beside its name and value.
+    const BESIDE: usize = 512;
+    const MEMBER: usize = 6;
+    let members = entry.fields.len().saturating_mul(MEMBER);
+    if entry.size().saturating_mul(WIDEST).saturating_add(members + BESIDE) <= most {
+        return true;
+    }
+    let mut length = BESIDE;
+    match entry.fields.iter().find(|(name, _)| name.as_ref() == b"data") {
+        Some((_, data)) => data_lines(data, |part| length += part.len()),
+        None => {
+            length += members;
+            let texts = entry.fields.iter().flat_map(|(name, value)| [name, value]);
+            length += texts.map(|text| text.iter().map(|byte| as_json(*byte)).sum::<usize>()).sum::<usize>();
+        }
+    }
+    length.max(entry.size()) <= most
+}
+
+/// Bytes that a byte takes in a JSON string, at most.
+fn as_json(byte: u8) -> usize {
+    match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,
+        0..0x20 => 6,
+        // It may not belong to a character, and is replaced by one of three.
+        0x80.. => 3,
+        _ => 1,
+    }
 }
 
 /// Lines as an event-stream parser would see them: ended by CRLF, LF or CR. `a\n` has two, the second empty.
@@ -357,10 +423,13 @@ pub enum GapReason {
     Missing,
     /// The stream's ids went back or elsewhere, or the position is no cursor of ours.
     Reset,
+    /// An entry is there, but larger than is delivered, or than the backplane lets anybody read.
+    #[serde(rename = "too_large")]
+    TooLarge,
 }
 
 impl GapReason {
-    pub const ALL: [GapReason; 3] = [GapReason::Trimmed, GapReason::Missing, GapReason::Reset];
+    pub const ALL: [GapReason; 4] = [GapReason::Trimmed, GapReason::Missing, GapReason::Reset, GapReason::TooLarge];
 
     /// As it stands in the event and in the metrics.
     pub const fn label(self) -> &'static str {
@@ -368,6 +437,7 @@ impl GapReason {
             GapReason::Trimmed => "trimmed",
             GapReason::Missing => "missing",
             GapReason::Reset => "reset",
+            GapReason::TooLarge => "too_large",
         }
     }
 }

@@ -432,7 +432,11 @@ fn backplane_runtime() -> std::io::Result<Runtime> {
 
 fn backplane(settings: &Serve, metrics: &Arc<Metrics>, runtime: &Runtime) -> Result<Arc<dyn Backplane>, StartError> {
     let Some(url) = &settings.redis else {
-        let bounds = memory::Settings { maxlen: settings.publish_maxlen, ..memory::Settings::default() };
+        let bounds = memory::Settings {
+            maxlen: settings.publish_maxlen,
+            max_entry_bytes: settings.max_entry_bytes,
+            ..memory::Settings::default()
+        };
         return Ok(memory::Memory::new(bounds));
     };
     let (metrics, refused) = (metrics.clone(), metrics.backplane_refused.clone());
@@ -440,6 +444,7 @@ fn backplane(settings: &Serve, metrics: &Arc<Metrics>, runtime: &Runtime) -> Res
         key_prefix: settings.key_prefix.clone(),
         follow: settings.follow,
         publish_maxlen: settings.publish_maxlen,
+        max_entry_bytes: settings.max_entry_bytes,
         observe: Arc::new(move |command, took, ok| {
             metrics.backplane_commands.with_label_values(&[command]).observe(took.as_secs_f64());
             if !ok {

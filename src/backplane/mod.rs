@@ -22,7 +22,32 @@ use tokio::sync::{Notify, watch};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub position: Position,
+    /// Empty where they are larger than a node takes in: Redis has no entry without fields.
     pub fields: Vec<(Bytes, Bytes)>,
+}
+
+/// The default of `--max-entry-bytes`.
+pub const MAX_ENTRY_BYTES: usize = 64 << 20;
+/// Entries that weigh so much, in bytes, may be fewer than were asked for though there are more.
+const HEAVY: usize = 1 << 20;
+
+impl Entry {
+    /// Whether it is announced instead of delivered.
+    pub fn is_too_large(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// Bytes of its fields.
+    pub fn size(&self) -> usize {
+        self.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+}
+
+/// Whether a stream may hold more than these in the span for which at most `count` were asked.
+pub fn may_hold_more(entries: &[Entry], count: usize) -> bool {
+    entries.len() >= count
+        || entries.iter().any(Entry::is_too_large)
+        || entries.iter().map(Entry::size).sum::<usize>() >= HEAVY
 }
 
 /// What a stream tells of itself (`XINFO STREAM`).
@@ -48,7 +73,7 @@ pub struct Ask {
     pub channel: Channel,
     /// Exclusive.
     pub after: Position,
-    /// At most so many entries.
+    /// At most so many entries; fewer where they are large, and then a change of the stream is reported.
     pub count: usize,
 }
 
@@ -67,7 +92,7 @@ pub struct Span {
     pub channel: Channel,
     pub oldest: Position,
     pub newest: Position,
-    /// At most so many entries.
+    /// At most so many entries; fewer where they are large, see [`may_hold_more`].
     pub count: usize,
     pub toward: Toward,
 }
@@ -178,6 +203,11 @@ pub trait Backplane: Send + Sync + 'static {
     /// Reads what is new, for the follower. After an answer the backplane reports later changes of these streams
     /// through [`Changes`], each at least once until the next read of it.
     fn read(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>>;
+
+    /// Whether the stream has large entries, so that it is better asked for alone: others would have to wait.
+    fn reads_apart(&self, _: &Channel) -> bool {
+        false
+    }
 
     /// Whether `read_next` can be asked now; it may be so later.
     fn waits(&self) -> bool {

@@ -298,7 +298,7 @@ fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror, clear
     match mirror.frame(mirror.index(leg.at)) {
         Some((offset, frame)) if leg.at < mirror.end() => {
             leg.at = offset + frame.chunk().len() as u64;
-            leg.stand(match frame.is_event() {
+            leg.stand(match frame.is_entry() {
                 true => Standing::behind(frame, None),
                 false => mirror.standing_at(leg.at),
             });

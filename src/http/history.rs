@@ -14,7 +14,7 @@ use super::reject::{Code, Problem};
 use crate::backplane::{BackplaneError, Entry, Toward};
 use crate::channel::Channel;
 use crate::event::Event;
-use crate::frame::{plain_data, plain_type};
+use crate::frame::{GapReason, plain_data, plain_type};
 use crate::hub::Hub;
 use crate::position::Position;
 use crate::subscription::{decode_segment, parse_channel};
@@ -88,9 +88,22 @@ impl Page {
     }
 }
 
-/// An event as a subscriber would see it.
+/// An entry as a subscriber would see it; one that is too large, as a gap.
+fn shown(entry: &Entry) -> Event {
+    match entry.is_too_large() {
+        false => Event::from_entry(entry),
+        true => {
+            let gap = json!({"reason": GapReason::TooLarge.label(), "lost": 1}).to_string();
+            let event =
+                Event::from_entry(&Entry { position: entry.position, fields: vec![("data".into(), gap.into())] });
+            Event { kind: Some("fantail.gap".into()), ..event }
+        }
+    }
+}
+
+/// The same as JSON.
 fn event(entry: &Entry) -> Value {
-    let event = Event::from_entry(entry);
+    let event = shown(entry);
     let mut json = json!({
         "id": entry.position.to_string(),
         "event": plain_type(&event),
@@ -119,7 +132,7 @@ fn raw_size(entry: &Entry) -> usize {
 fn written_size(entry: &Entry) -> usize {
     /// Names, quotes and the id.
     const AROUND: usize = 80;
-    let event = Event::from_entry(entry);
+    let event = shown(entry);
     let size = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
         ..0x20 => 6,

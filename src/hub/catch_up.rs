@@ -3,12 +3,12 @@
 
 use super::Hub;
 use super::feed::Feed;
+use super::frames::encode;
 use super::fresh::Frames;
-use super::join::encode;
 use super::log::Gone;
 use super::replay::Ration;
 use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
-use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, Toward};
+use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, Toward, may_hold_more};
 use crate::courier::{CatchUp, Page};
 use crate::frame::{Frame, Gap, GapReason, Standing, due_after};
 use crate::position::Position;
@@ -140,7 +140,8 @@ impl Hub {
     ) -> Result<Frames, BackplaneError> {
         let (newest, count) = (feed.lock().log.base(), allowance.count);
         let span = Span { channel: feed.channel.clone(), oldest, newest, count, toward: Toward::Newest };
-        let frames = encode(&self.read_history(span).await?, None);
+        let entries = self.read_history(span).await?;
+        let frames = encode(&feed.channel, &entries, Some(oldest.before()), None);
         let ration = allowance.spend(feed, &frames);
         Ok(Frames { newest, frames: frames.into(), ration })
     }
@@ -151,6 +152,22 @@ impl Hub {
         let entries = self.read_history(span).await?;
         self.pace.joined(entries.len(), Instant::now());
         Ok(entries)
+    }
+
+    /// The newest entries of a span, and whether that is all of it. An entry that is too large is not the first of them, as
+    /// what is said of it names the one before it.
+    pub(super) async fn read_back(&self, mut span: Span, page: usize) -> Result<(Vec<Entry>, bool), BackplaneError> {
+        let mut entries: Vec<Entry> = Vec::new();
+        loop {
+            let mut older = self.read_for_join(span.clone()).await?;
+            let complete = !may_hold_more(&older, page);
+            older.append(&mut entries);
+            entries = older;
+            match entries.first().filter(|first| first.is_too_large() && !complete) {
+                Some(first) if first.position > span.oldest => span.newest = first.position.before(),
+                _ => return Ok((entries, complete)),
+            }
+        }
     }
 
     /// The leg's position is not in the stream, or never was: judges it, and goes on where the rule says.
@@ -180,7 +197,7 @@ impl Hub {
             let continues_at = entries.first().map_or(after, |entry| entry.position);
             frames.push(self.gap(request, reason, continues_at, lost));
         }
-        frames.extend(encode(&entries, None));
+        frames.extend(encode(&feed.channel, &entries, Some(after), None));
         let ration = Some(allowance.spend(feed, &frames));
         let due = due_after(before.map(|before| before + entries.len() as u64));
         let standing = match (entries.last(), &state) {

@@ -30,6 +30,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Batches on their way at once; after one that failed it is one, and with each answer one more.
 const BATCHES: usize = 4;
+/// Reads of streams with large entries at once, beside those.
+const APART: usize = 4;
 /// Streams of one batch.
 const BATCH_STREAMS: usize = 1_000;
 /// What a batch's answer should weigh at most, by the mean size of entries.
@@ -102,6 +104,8 @@ pub struct Follower {
     fresh: VecDeque<Turn>,
     changed: VecDeque<Turn>,
     doubtful: VecDeque<Turn>,
+    /// Those of them whose streams have large entries.
+    large: VecDeque<Turn>,
     serial: u64,
     /// Where the sweep stands.
     sweep: usize,
@@ -109,6 +113,8 @@ pub struct Follower {
     parked: HashSet<Channel>,
     reaches: Reaches,
     batches: FuturesUnordered<Batch>,
+    /// Reads of streams with large entries, one each.
+    apart: FuturesUnordered<Batch>,
     most_batches: usize,
     hot: Hot,
     /// Since when there has been something to read and no answer.
@@ -126,11 +132,13 @@ impl Follower {
             fresh: VecDeque::new(),
             changed: VecDeque::new(),
             doubtful: VecDeque::new(),
+            large: VecDeque::new(),
             serial: 0,
             sweep: 0,
             parked: HashSet::new(),
             reaches: Reaches::new(needed),
             batches: FuturesUnordered::new(),
+            apart: FuturesUnordered::new(),
             most_batches: BATCHES,
             hot: Hot::default(),
             unanswered: None,
@@ -167,6 +175,9 @@ impl Follower {
                     }
                 }
                 Some(waited) = self.hot.next() => self.waited(waited),
+                Some(done) = self.apart.next(), if !self.apart.is_empty() => if self.finish(done) {
+                    self.unanswered = None;
+                },
                 count = requests.recv_many(&mut letters, BATCH_STREAMS) => {
                     if count == 0 {
                         return;
@@ -244,7 +255,7 @@ impl Follower {
             }
         }
         let followed = &self.followed;
-        for queue in [&mut self.fresh, &mut self.changed, &mut self.doubtful] {
+        for queue in [&mut self.fresh, &mut self.changed, &mut self.doubtful, &mut self.large] {
             if queue.len() > followed.len() {
                 queue.retain(|(channel, serial)| followed.get(channel).is_some_and(|f| f.serial == *serial));
                 queue.shrink_to(2 * queue.len());
@@ -292,7 +303,11 @@ impl Follower {
         followed.dirty = true;
         if !followed.busy {
             followed.busy = true;
-            let queue = if followed.absent { &mut self.doubtful } else { &mut self.changed };
+            let queue = match followed.absent {
+                _ if self.hub.backplane.reads_apart(channel) => &mut self.large,
+                true => &mut self.doubtful,
+                false => &mut self.changed,
+            };
             queue.push_back((channel.clone(), followed.serial));
         }
     }
@@ -339,8 +354,8 @@ impl Follower {
 
     /// For operators: how long nothing has come back although something is asked for or waits to be.
     fn tell_stall(&mut self) {
-        let queued = self.fresh.len() + self.changed.len() + self.doubtful.len() + self.parked.len();
-        let since = match queued + self.batches.len() {
+        let queued = self.fresh.len() + self.changed.len() + self.doubtful.len() + self.parked.len() + self.large.len();
+        let since = match queued + self.batches.len() + self.apart.len() {
             0 => None,
             _ => Some(self.unanswered.unwrap_or_else(Instant::now)),
         };
@@ -349,6 +364,9 @@ impl Follower {
     }
 
     fn start_batches(&mut self, link: Link) {
+        while link == Link::Up && self.apart.len() < APART && !self.large.is_empty() {
+            self.start_apart();
+        }
         while link == Link::Up && self.batches.len() < self.most_batches {
             if !self.fresh.is_empty() {
                 self.start_attach();
@@ -366,6 +384,33 @@ impl Follower {
                 return;
             }
         }
+    }
+
+    /// Reads one stream, however long that takes.
+    fn start_apart(&mut self) {
+        let Some(turn) = self.large.pop_front() else { return };
+        let absent = self.current(&turn).is_some_and(|followed| followed.absent);
+        let (turns, asks) = take_batch(&mut VecDeque::from([turn]), &mut self.followed);
+        let Some(count) = asks.first().map(|ask| ask.count) else { return };
+        let backplane = self.hub.backplane.clone();
+        self.apart.push(Box::pin(async move {
+            let (done, failed) = match absent {
+                true => {
+                    let answer = backplane.examine(asks).await;
+                    let failed = answer.is_err();
+                    (Done::Examined(turns, count, answer), failed)
+                }
+                false => {
+                    let answer = backplane.read(asks).await;
+                    let failed = answer.is_err();
+                    (Done::Read(turns, count, answer), failed)
+                }
+            };
+            if failed {
+                tokio::time::sleep(PAUSE).await;
+            }
+            done
+        }));
     }
 
     fn start_attach(&mut self) {

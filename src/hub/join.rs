@@ -6,6 +6,7 @@
 
 use super::feed::{Feed, Life};
 use super::follower::Request;
+use super::frames::encode;
 use super::log::{Gone, Log};
 pub use super::outcome::Outcome;
 use super::{ChannelFull, EXTENSIONS, Hub, LegGuard};
@@ -13,8 +14,7 @@ use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, StreamState, Toward};
 use crate::channel::Channel;
 use crate::cursor::Claim;
-use crate::event::Event;
-use crate::frame::{Frame, Gap, GapReason, Rank, Standing, due_after};
+use crate::frame::{Gap, GapReason, Standing, due_after};
 use crate::position::Position;
 use crate::telemetry::trace::spans;
 use std::num::NonZeroU64;
@@ -388,8 +388,7 @@ impl Hub {
                 (newest, Span { channel, oldest: position, newest, count: page, toward: Toward::Oldest })
             };
             let page = span.count;
-            let entries = self.read_for_join(span).await?;
-            let complete = entries.len() < page;
+            let (entries, complete) = self.read_back(span, page).await?;
             let mut state = feed.lock();
             if state.log.base() != base || !state.log.extendable() {
                 // Trimmed or reset meanwhile.
@@ -400,10 +399,10 @@ impl Hub {
                 return Ok(false);
             }
             for entry in &entries {
-                state.learn(entry.fields.iter().map(|(name, value)| name.len() + value.len()).sum());
+                state.learn(entry.size());
             }
             let before = state.log.bytes();
-            prepend(&mut state.log, entries, position, complete);
+            prepend(&feed.channel, &mut state.log, entries, (position, complete));
             let grown = state.log.bytes() as isize - before as isize;
             drop(state);
             self.account(grown);
@@ -423,7 +422,7 @@ impl Hub {
 }
 
 /// Puts older entries before a log. `complete`: they are all that there are at and after `position`.
-fn prepend(log: &mut Log, mut entries: Vec<Entry>, position: Position, complete: bool) {
+fn prepend(channel: &Channel, log: &mut Log, mut entries: Vec<Entry>, (position, complete): (Position, bool)) {
     let found = entries.first().is_some_and(|entry| entry.position == position);
     if found {
         // That one was received: the log begins right after it.
@@ -435,16 +434,8 @@ fn prepend(log: &mut Log, mut entries: Vec<Entry>, position: Position, complete:
     };
     // Counted back from what the log begins with. An entry deleted between counts as passed, which it is.
     let next = log.oldest_rank().and_then(|next| next.get().checked_sub(entries.len() as u64));
-    log.prepend(encode(&entries, next.and_then(NonZeroU64::new)), base, found);
-}
-
-/// Frames of entries, of which the first has rank `next`.
-pub(super) fn encode(entries: &[Entry], next: Rank) -> Vec<Arc<Frame>> {
-    let ranked = |(entry, count): (&Entry, u64)| {
-        let rank = next.and_then(|next| next.checked_add(count));
-        Arc::new(Frame::new(entry.position, Event::from_entry(entry)).ranked(rank))
-    };
-    entries.iter().zip(0..).map(ranked).collect()
+    let before = (base != Position::ZERO).then_some(base);
+    log.prepend(encode(channel, &entries, before, next.and_then(NonZeroU64::new)), base, found);
 }
 
 /// Whether an entry is among these.

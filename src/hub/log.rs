@@ -80,7 +80,7 @@ impl Log {
 
     /// Appends a frame: an event, or a control event that stands behind the newest event.
     pub fn push(&mut self, frame: Arc<Frame>) {
-        if frame.is_event() {
+        if frame.is_entry() {
             self.position = frame.position;
             self.set_rank(self.rank().map(|rank| rank + 1));
             self.finished = frame.last;
@@ -138,7 +138,7 @@ impl Log {
         while self.bytes() > limit && self.frames.len() > keep {
             let after = self.frames.get(1).map(|(_, frame)| frame.position);
             // Nobody may begin right behind a gap: who comes from before it would not be told.
-            let announces = self.frames.front().is_some_and(|(_, frame)| !frame.is_event());
+            let announces = self.frames.front().is_some_and(|(_, frame)| !frame.is_entry());
             if announces && after.is_none() {
                 return;
             }
@@ -167,11 +167,11 @@ impl Log {
         let first = self.frames.partition_point(|(offset, _)| *offset < self.floor);
         // A control event has the position of the event before it, so it comes after that event's place.
         let after = self.frames.partition_point(|(offset, frame)| {
-            *offset < self.floor || frame.position < position || (frame.is_event() && frame.position == position)
+            *offset < self.floor || frame.position < position || (frame.is_entry() && frame.position == position)
         });
         let place = self.frames.get(after).map_or(self.end, |(offset, _)| *offset);
         let known = position == self.position
-            || (after > first && self.frames[after - 1].1.is_event() && self.frames[after - 1].1.position == position);
+            || (after > first && self.frames[after - 1].1.is_entry() && self.frames[after - 1].1.position == position);
         if known { Ok(place) } else { Err(Gone::Absent(place)) }
     }
 

@@ -8,6 +8,7 @@ pub mod catch_up;
 pub mod desk;
 pub mod feed;
 pub mod follower;
+mod frames;
 mod fresh;
 mod index;
 pub mod join;

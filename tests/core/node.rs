@@ -20,6 +20,7 @@ mod history_pages;
 mod hostile;
 mod hot;
 mod large_broadcasts;
+mod large_entries;
 mod leftovers;
 mod limits;
 mod log_lines;

@@ -25,6 +25,10 @@ const MOST_BYTES_PLAIN: usize = 200;
 /// A subscriber of a quiet channel of its own and three shared ones, the channel's feed and its place in the in-process
 /// backplane included.
 const MOST_BYTES_OWN_AND_SHARED: usize = 960;
+/// Line breaks of an event, each of which becomes a line of its own on the wire.
+const LINES: usize = 256 << 10;
+/// All that is ever allocated for one large event, given back or not; so the most that it takes at once is less.
+const MOST_PER_BYTE_ON_THE_WIRE: usize = 3;
 
 #[test]
 fn deliveries_allocate_nothing_and_idle_subscribers_keep_little() {
@@ -72,6 +76,15 @@ fn deliveries_allocate_nothing_and_idle_subscribers_keep_little() {
     println!("bytes per idle subscriber with an own channel and three shared ones: {kept}");
     assert!(kept <= MOST_BYTES_OWN_AND_SHARED, "{kept} bytes per idle subscriber of four channels");
     drop(own);
+
+    let mut reader = connect(before, "channels=large");
+    let (data, region) = ("\n".repeat(LINES), Region::new(ALLOCATOR));
+    publish("large", &data);
+    let wire = (LINES + 1) * "data: \n".len();
+    reader.read_bytes(wire);
+    let allocated = region.change().bytes_allocated;
+    println!("bytes allocated for a large event, per byte on the wire: {:.2}", allocated as f64 / wire as f64);
+    assert!(allocated <= MOST_PER_BYTE_ON_THE_WIRE * wire, "{allocated} bytes for one of {wire}");
 }
 
 fn kept(change: &Stats) -> usize {
@@ -98,6 +111,15 @@ impl Client {
         socket.set_read_timeout(Some(Duration::from_secs(10))).expect("an option");
         write!(socket, "GET /events?{query} HTTP/1.1\r\nHost: n\r\n\r\n").expect("a fresh socket takes it");
         Client(socket)
+    }
+
+    fn read_bytes(&mut self, count: usize) {
+        let (mut read, mut buffer) = (0, [0u8; 4096]);
+        while read < count {
+            let n = self.0.read(&mut buffer).expect("bytes in time");
+            assert!(n > 0, "the stream ended");
+            read += n;
+        }
     }
 
     /// Reads until the word has been seen so often.

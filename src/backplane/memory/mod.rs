@@ -10,9 +10,11 @@ mod stream;
 mod tests;
 
 use super::{
-    Answer, Ask, Backplane, BackplaneError, Changes, Entry, Examined, Facts, Link, Publication, Span, StreamState,
+    Answer, Ask, Backplane, BackplaneError, Changes, Entry, Examined, Facts, Link, MAX_ENTRY_BYTES, Publication, Span,
+    StreamState,
 };
 use crate::channel::Channel;
+use crate::frame;
 use crate::position::Position;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,17 +31,20 @@ pub struct Settings {
     pub max_bytes: usize,
     /// Channels that have a stream or are followed. At the bound new ones are refused.
     pub max_streams: usize,
+    /// A larger entry is announced, not delivered, in bytes.
+    pub max_entry_bytes: usize,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { maxlen: 10_000, max_bytes: 256 << 20, max_streams: 1_000_000 }
+        Settings { maxlen: 10_000, max_bytes: 256 << 20, max_streams: 1_000_000, max_entry_bytes: MAX_ENTRY_BYTES }
     }
 }
 
 /// Streams in this process's memory.
 pub struct Memory {
     store: Store,
+    max_entry_bytes: usize,
     link: watch::Sender<Link>,
     reconnects: AtomicU64,
 }
@@ -48,6 +53,7 @@ impl Memory {
     pub fn new(settings: Settings) -> Arc<Memory> {
         Arc::new(Memory {
             store: Store::new(settings),
+            max_entry_bytes: settings.max_entry_bytes,
             link: watch::Sender::new(Link::Up),
             reconnects: AtomicU64::new(0),
         })
@@ -56,6 +62,16 @@ impl Memory {
     /// Entries removed so far because all streams together reached [`Settings::max_bytes`].
     pub fn trimmed_for_room(&self) -> u64 {
         self.store.trimmed_for_room()
+    }
+
+    /// Entries that are too large lose their fields.
+    fn weighed(&self, mut entries: Vec<Entry>) -> Vec<Entry> {
+        for entry in &mut entries {
+            if !frame::is_within(entry, self.max_entry_bytes) {
+                entry.fields = Vec::new();
+            }
+        }
+        entries
     }
 
     /// Answers each item of a batch, or nothing while the link is down.
@@ -76,7 +92,9 @@ impl Memory {
 impl Backplane for Memory {
     fn read(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>> {
         self.answer(asks, |ask| {
-            self.store.watch(&ask.channel, |stream| stream.map_or(Vec::new(), |s| s.read(ask.after, ask.count)))
+            let read =
+                |stream: Option<&_>| stream.map_or(Vec::new(), |s: &stream::Stream| s.read(ask.after, ask.count));
+            self.store.watch(&ask.channel, read).map(|entries| self.weighed(entries))
         })
     }
 
@@ -87,7 +105,10 @@ impl Backplane for Memory {
     fn examine(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Examined, BackplaneError>>> {
         self.answer(asks, |ask| {
             self.store.watch(&ask.channel, |stream| match stream {
-                Some(stream) => Examined { state: Some(stream.state()), entries: stream.read(ask.after, ask.count) },
+                Some(stream) => {
+                    let entries = self.weighed(stream.read(ask.after, ask.count));
+                    Examined { state: Some(stream.state()), entries }
+                }
                 None => Examined::default(),
             })
         })
@@ -95,7 +116,8 @@ impl Backplane for Memory {
 
     fn history(&self, spans: Vec<Span>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>> {
         self.answer(spans, |span| {
-            Ok(self.store.look(&span.channel, |stream| stream.map_or(Vec::new(), |s| s.history(span))))
+            let read = |stream: Option<&stream::Stream>| stream.map_or(Vec::new(), |s| s.history(span));
+            Ok(self.weighed(self.store.look(&span.channel, read)))
         })
     }
 

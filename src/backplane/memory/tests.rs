@@ -33,7 +33,7 @@ async fn a_stream_keeps_maxlen_entries() {
 
 #[tokio::test]
 async fn the_noisy_channel_pays_for_room() {
-    let memory = Memory::new(Settings { maxlen: 0, max_bytes: 100_000, max_streams: 10 });
+    let memory = Memory::new(Settings { maxlen: 0, max_bytes: 100_000, max_streams: 10, ..Settings::default() });
     append(&memory, "quiet", 1_000).await.unwrap();
     for _ in 0..1_000 {
         append(&memory, "noisy", 1_000).await.unwrap();
@@ -46,7 +46,7 @@ async fn the_noisy_channel_pays_for_room() {
 
 #[tokio::test]
 async fn refuses_what_can_never_fit() {
-    let memory = Memory::new(Settings { maxlen: 0, max_bytes: 10_000, max_streams: 2 });
+    let memory = Memory::new(Settings { maxlen: 0, max_bytes: 10_000, max_streams: 2, ..Settings::default() });
     let Err(BackplaneError::Refused(why)) = append(&memory, "a", 20_000).await else { panic!("took it") };
     assert!(why.contains("10000"), "{why}");
     append(&memory, "a", 1).await.unwrap();

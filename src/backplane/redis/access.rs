@@ -113,6 +113,11 @@ impl Access {
 
     /// What fred needs for TLS; `Err` names the file that cannot be used.
     pub fn tls(&self) -> Result<Option<TlsConfig>, String> {
+        Ok(self.tls_client()?.map(|config| TlsConnector::from(config).into()))
+    }
+
+    /// The same for a connection that is not fred's.
+    pub fn tls_client(&self) -> Result<Option<ClientConfig>, String> {
         let Some(files) = &self.tls else { return Ok(None) };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
@@ -127,7 +132,7 @@ impl Access {
             }
             _ => builder.with_no_client_auth(),
         };
-        Ok(Some(TlsConnector::from(config).into()))
+        Ok(Some(config))
     }
 }
 

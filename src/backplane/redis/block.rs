@@ -3,14 +3,15 @@
 //! Groups of streams, each with a connection of its own that waits for anything newer than what is known. What
 //! arrives is only a sign: the follower reads the stream itself and says with `followed` how far it is.
 
-use super::connection::{Backoff, Connection};
+use super::connection::Backoff;
+use super::reader::reply::{Reply, Taken};
+use super::reader::{Reader, Words, refusal};
 use super::server::Shared;
 use super::{decode, fault, pipeline, session};
 use crate::backplane::{BackplaneError, Link};
 use crate::channel::Channel;
 use crate::position::Position;
-use fred::interfaces::StreamsInterface;
-use fred::types::{Key, Value};
+use fred::types::Value;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -176,7 +177,7 @@ impl Group {
 
 /// A connection that blocks, and its id at the server, by which it is interrupted.
 struct Waiter {
-    connection: Connection,
+    reader: Reader,
     id: Option<String>,
 }
 
@@ -196,8 +197,11 @@ async fn follow(group: Arc<Group>, shared: Arc<Shared>) {
             return;
         }
         match wait(&mut waiter, &group, &shared, &streams).await {
-            Ok(signs) => {
+            Ok((signs, whole)) => {
                 backoff.reset();
+                if !whole {
+                    waiter = None;
+                }
                 let changed = group.seen(signs.into_iter());
                 if !changed.is_empty() {
                     shared.changes.changed(changed);
@@ -226,13 +230,14 @@ async fn follow(group: Arc<Group>, shared: Arc<Shared>) {
     }
 }
 
-/// One blocking read: streams with something new, each with the greatest id seen.
+/// One blocking read: streams with something new, each with the greatest id seen; and whether all was read, so that the
+/// connection can wait again.
 async fn wait(
     waiter: &mut Option<Waiter>,
     group: &Group,
     shared: &Shared,
     streams: &[(Channel, Position)],
-) -> Result<Vec<(Channel, Position)>, BackplaneError> {
+) -> Result<(Vec<(Channel, Position)>, bool), BackplaneError> {
     let waiter = match waiter {
         Some(waiter) => waiter,
         None => waiter.insert(Waiter::open(shared).await?),
@@ -241,14 +246,16 @@ async fn wait(
         true => BLOCK,
         false => BLOCK_WITHOUT_INTERRUPT,
     };
-    let keys: Vec<Key> = streams.iter().map(|(channel, _)| shared.key(channel).into()).collect();
-    let ids: Vec<String> = streams.iter().map(|(_, position)| position.to_string()).collect();
-    let client = &waiter.connection.client;
+    let mut read: Words = vec!["XREAD".into(), "COUNT".into(), "1".into(), "BLOCK".into()];
+    read.extend([block.as_millis().to_string(), "STREAMS".into()]);
+    read.extend(streams.iter().map(|(channel, _)| shared.key(channel)));
+    read.extend(streams.iter().map(|(_, position)| position.to_string()));
+    let Waiter { reader, id } = waiter;
     let read = async {
-        let reply = client.xread::<Value, _, _>(Some(1), Some(block.as_millis() as u64), keys, ids).await;
-        reply.map_err(|e| fault::judge(&e))
+        reader.ask(&[read]).await?;
+        // Only ids are wanted.
+        reader.waited(block, Taken::Skimmed).await
     };
-    let read = waiter.connection.run(read);
     tokio::pin!(read);
     let mut pause = None;
     let reply = loop {
@@ -258,8 +265,13 @@ async fn wait(
             () = sleep(pause.unwrap_or_default()), if pause.is_some() => pause = pause.map(|pause| (pause * 2).min(BLOCK)),
         }
         if pause.is_some() && shared.blocks.may_interrupt.load(Ordering::Relaxed) {
-            waiter.interrupt(shared).await;
+            interrupt(id.as_deref(), shared).await;
         }
+    };
+    let (reply, whole) = match reply {
+        Reply::Whole(value) => (value, true),
+        Reply::Cut(value, ..) => (value, false),
+        Reply::Error(why) => return Err(refusal(why)),
     };
     let replies = decode::streams(reply).map_err(|e| BackplaneError::Down(e.to_string()))?;
     let sign = |(key, entries): (bytes::Bytes, Result<Vec<crate::backplane::Entry>, _>)| {
@@ -267,23 +279,31 @@ async fn wait(
         let last = entries.ok().and_then(|entries| entries.last().map(|entry| entry.position));
         last.map(|position| (channel, position))
     };
-    Ok(replies.into_iter().filter_map(sign).collect())
+    let signs = replies.into_iter().filter_map(sign).collect();
+    Ok((signs, whole))
 }
 
 impl Waiter {
     async fn open(shared: &Shared) -> Result<Waiter, BackplaneError> {
-        let connection = shared.target.connect(BLOCK + GRACE).await?;
-        let id = connection.run(pipeline::one(&connection.client, &["CLIENT", "ID"])).await?;
-        Ok(Waiter { id: id.ok().and_then(|id| id.into_string()), connection })
+        let Some(endpoint) = shared.target.get() else {
+            return Err(BackplaneError::Down("the primary is not known yet".into()));
+        };
+        let mut reader = Reader::open(&endpoint, GRACE).await?;
+        reader.ask(&[vec!["CLIENT", "ID"]]).await?;
+        let id = match reader.reply(Taken::Skimmed).await? {
+            Reply::Whole(Value::Integer(id)) => Some(id.to_string()),
+            _ => None,
+        };
+        Ok(Waiter { reader, id })
     }
+}
 
-    /// Best effort: without it the read ends by itself.
-    async fn interrupt(&self, shared: &Shared) {
-        let (Some(id), Some(live)) = (&self.id, shared.live()) else { return };
-        let reply = live.run(pipeline::one(&live.client, &["CLIENT", "UNBLOCK", id])).await;
-        if matches!(reply, Ok(Err(BackplaneError::Refused(_)))) {
-            shared.blocks.may_interrupt.store(false, Ordering::Relaxed);
-        }
+/// Best effort: without it the read ends by itself.
+async fn interrupt(id: Option<&str>, shared: &Shared) {
+    let (Some(id), Some(live)) = (id, shared.live()) else { return };
+    let reply = live.run(pipeline::one(&live.client, &["CLIENT", "UNBLOCK", id])).await;
+    if matches!(reply, Ok(Err(BackplaneError::Refused(_)))) {
+        shared.blocks.may_interrupt.store(false, Ordering::Relaxed);
     }
 }
 

@@ -4,12 +4,13 @@
 //! ask next: Redis runs it when the first one ends, so one answer brings what is new and the known entry as witness. A
 //! connection waits for one stream; which streams those are, the follower decides.
 
-use super::connection::Connection;
+use super::large::LARGE;
+use super::reader::reply::{Reply, Taken};
+use super::reader::{Reader, refusal};
 use super::server::Shared;
 use super::{decode, fault};
 use crate::backplane::{Ask, BackplaneError, Entry};
-use fred::interfaces::StreamsInterface;
-use fred::types::Value;
+use crate::frame;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ struct State {
     allowed: bool,
     /// Changes whenever what a server says is not to be believed any more.
     era: u64,
-    idle: Vec<Connection>,
+    idle: Vec<Reader>,
     opening: bool,
     not_before: Option<Instant>,
 }
@@ -53,7 +54,7 @@ impl Hot {
     /// Whether a connection is there that can wait. If not, one is made meanwhile: no stream waits for that.
     pub fn is_ready(&self, shared: &Arc<Shared>, runtime: &Handle) -> bool {
         let mut state = self.0.lock();
-        state.idle.retain(|connection| !connection.is_lost());
+        state.idle.retain_mut(Reader::is_open);
         if !state.idle.is_empty() || !state.allowed {
             return state.allowed;
         }
@@ -67,12 +68,14 @@ impl Hot {
     /// The stream's entries from the asked position on: as soon as anything follows the first of them, or after
     /// [`BLOCK`]. Whoever stops waiting closes the connection.
     pub async fn next(&self, shared: &Shared, ask: &Ask) -> Result<Vec<Entry>, BackplaneError> {
-        let (era, connection) = {
+        let (era, reader) = {
             let mut state = self.0.lock();
             (state.era, state.idle.pop())
         };
-        let Some(connection) = connection else { return Err(BackplaneError::Down("no connection is idle".into())) };
-        let entries = connection.run(read(&connection, &shared.key(&ask.channel), ask)).await;
+        let Some(mut reader) = reader else { return Err(BackplaneError::Down("no connection is idle".into())) };
+        let begun = Instant::now();
+        let entries = read(&mut reader, shared, ask).await;
+        (shared.observe)("xread", begun.elapsed(), entries.is_ok());
         let mut state = self.0.lock();
         if state.era != era {
             return Err(BackplaneError::Down("the server may be another one now".into()));
@@ -84,21 +87,26 @@ impl Hot {
                 state.allowed = false;
                 tracing::info!(%why, "redis: blocking reads are refused; busy streams are followed as all others are");
             }
-            _ => state.idle.push(connection),
+            // It is to be read apart: the follower finds that out.
+            Ok(None) => {}
+            _ => state.idle.push(reader),
         }
-        entries
+        entries.map(Option::unwrap_or_default)
     }
 }
 
 async fn open(shared: Arc<Shared>, era: u64) {
-    let opened = shared.target.connect(BLOCK + GRACE).await;
+    let opened = match shared.target.get() {
+        Some(endpoint) => Reader::open(&endpoint, GRACE).await,
+        None => Err(BackplaneError::Down("the primary is not known yet".into())),
+    };
     let mut state = shared.hot.0.lock();
     if state.era != era {
         return;
     }
     state.opening = false;
     match opened {
-        Ok(connection) => state.idle.push(connection),
+        Ok(reader) => state.idle.push(reader),
         Err(error) => {
             state.not_before = Some(Instant::now() + PAUSE);
             tracing::debug!(why = %fault::reason(error), "redis: no connection for busy streams");
@@ -106,17 +114,36 @@ async fn open(shared: Arc<Shared>, era: u64) {
     }
 }
 
-async fn read(connection: &Connection, key: &str, ask: &Ask) -> Result<Vec<Entry>, BackplaneError> {
-    let (client, block) = (&connection.client, BLOCK.as_millis() as u64);
-    // Both are queued before fred's task looks at either, so that it sends them as one; it does not wait between them.
-    let (waited, entries) = tokio::join!(
-        client.xread::<Value, _, _>(Some(1), Some(block), key, ask.after.after().to_string()),
-        client.xread::<Value, _, _>(Some(ask.count as u64), None, key, ask.after.to_string()),
-    );
-    waited.map_err(|error| fault::judge(&error))?;
-    let streams = decode::streams(entries.map_err(|error| fault::judge(&error))?);
+/// `None`: an entry is too large to be read here.
+async fn read(reader: &mut Reader, shared: &Shared, ask: &Ask) -> Result<Option<Vec<Entry>>, BackplaneError> {
+    let key = shared.key(&ask.channel);
+    let words = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
+    let (block, count) = (BLOCK.as_millis().to_string(), ask.count.to_string());
+    let (known, next) = (ask.after.to_string(), ask.after.after().to_string());
+    let wait = words(&["XREAD", "COUNT", "1", "BLOCK", &block, "STREAMS", &key, &next]);
+    let read = words(&["XREAD", "COUNT", &count, "STREAMS", &key, &known]);
+    reader.ask(&[wait, read]).await?;
+    let taken = Taken::Entries { most: LARGE.min(shared.max_entry_bytes), total: 2 * LARGE, witness: None };
+    let large = || {
+        shared.large.found(&ask.channel);
+        Ok(None)
+    };
+    match reader.waited(BLOCK, taken).await? {
+        Reply::Whole(_) => {}
+        Reply::Cut(..) => return large(),
+        Reply::Error(why) => return Err(refusal(why)),
+    }
+    let value = match reader.reply(taken).await? {
+        Reply::Whole(value) => value,
+        Reply::Cut(..) => return large(),
+        Reply::Error(why) => return Err(refusal(why)),
+    };
     // A reply of another command's shape: the connection's replies are shifted.
-    let mut streams = streams.map_err(|error| BackplaneError::Down(error.to_string()))?;
+    let mut streams = decode::streams(value).map_err(|error| BackplaneError::Down(error.to_string()))?;
     let entries = streams.remove(key.as_bytes()).unwrap_or(Ok(Vec::new()));
-    entries.map_err(|error| BackplaneError::Refused(error.to_string()))
+    let entries = entries.map_err(|error| BackplaneError::Refused(error.to_string()))?;
+    match entries.iter().all(|entry| frame::is_within(entry, shared.max_entry_bytes)) {
+        true => Ok(Some(entries)),
+        false => large(),
+    }
 }

@@ -17,10 +17,14 @@ pub mod fault;
 mod hot;
 pub mod identity;
 mod knock;
+mod large;
 pub mod once;
 mod pipeline;
 pub mod policy;
 pub mod probe;
+mod reader;
+mod readers;
+mod reading;
 pub mod refusals;
 mod sentinel;
 mod server;
@@ -62,6 +66,8 @@ pub struct Settings {
     pub follow: Follow,
     /// Entries that a stream keeps (about) when this node appends; 0: all.
     pub publish_maxlen: u64,
+    /// A larger entry is announced, not delivered, in bytes.
+    pub max_entry_bytes: usize,
     pub observe: Observe,
     /// Told of each command that the server refuses, with the code.
     pub refused: Told,
@@ -76,6 +82,7 @@ impl Settings {
             key_prefix: "sse:".into(),
             follow: Follow::Auto,
             publish_maxlen: 10_000,
+            max_entry_bytes: super::MAX_ENTRY_BYTES,
             observe: Arc::new(|_, _, _| {}),
             refused: Arc::new(|_| {}),
         }
@@ -169,6 +176,13 @@ impl Backplane for Redis {
         })
     }
 
+    fn reads_apart(&self, channel: &Channel) -> bool {
+        match &self.servers {
+            Servers::One(shared) => shared.large.is_apart(channel),
+            Servers::Many(cluster) => cluster.reads_apart(channel),
+        }
+    }
+
     fn waits(&self) -> bool {
         match &self.servers {
             Servers::One(shared) => shared.hot.is_ready(shared, &self.runtime),
@@ -189,7 +203,7 @@ impl Backplane for Redis {
     fn inspect(&self, channels: Vec<Channel>) -> Answer<'_, Vec<Result<Option<StreamState>, BackplaneError>>> {
         Box::pin(async move {
             match &self.servers {
-                Servers::One(shared) => shared.inspect(&channels, false).await,
+                Servers::One(shared) => shared.inspect(channels, false).await,
                 Servers::Many(cluster) => Ok(cluster.inspect(channels).await),
             }
         })
@@ -198,7 +212,7 @@ impl Backplane for Redis {
     fn examine(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Examined, BackplaneError>>> {
         Box::pin(async move {
             match &self.servers {
-                Servers::One(shared) => shared.examine(&asks, false).await,
+                Servers::One(shared) => shared.examine(asks, false).await,
                 Servers::Many(cluster) => Ok(cluster.examine(asks).await),
             }
         })

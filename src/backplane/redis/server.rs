@@ -1,4 +1,4 @@
-//! One server's connections: the live one with its supervisor, and the lanes for history and publishing.
+//! One server's connections: the live one with its supervisor, those that read entries, and the lane for publishing.
 //!
 //! Whatever ends the live connection, a new one is made; where Sentinel says which server is the primary, it is asked
 //! before each attempt.
@@ -10,11 +10,14 @@ use super::commands::Commands;
 use super::connection::{Backoff, Connection, Lane, Target};
 use super::hot::Hot;
 use super::knock::knock;
+use super::large::Large;
 use super::policy;
 use super::probe::{self, Findings};
+use super::readers::Readers;
+use super::reading::{self, Reading};
 use super::refusals::Refusals;
 use super::session::Session;
-use super::{Observe, Settings, fault, sentinel};
+use super::{Observe, Settings, fault, pipeline, sentinel};
 use crate::backplane::{
     Ask, BackplaneError, Changes, Entry, Examined, Facts, Fields, Link, Lookup, Note, Publication, Span, StreamState,
 };
@@ -23,13 +26,17 @@ use crate::config::Follow;
 use crate::position::Position;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-/// Calls of the live lane that may be on their way; each is one or more batches.
+/// Commands of the live connection that may be on their way.
 const LIVE_CALLS: usize = 32;
+/// Reads at once: of streams with small entries, of those with large ones, of history.
+const READS: usize = 4;
+const READS_APART: usize = 4;
+const READS_OF_HISTORY: usize = 8;
 /// History pages and appends may wait for a busy server for so long.
 const LANE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection that lived so long was a good one: the next attempt follows at once.
@@ -62,7 +69,15 @@ pub(crate) struct Shared {
     pub turned: Arc<Notify>,
     live: Mutex<Option<Arc<Connection>>>,
     calls: Semaphore,
-    pub history: Lane,
+    /// Whether the live connection is told of changes.
+    tracking: AtomicBool,
+    pub readers: Arc<Readers>,
+    pub apart: Arc<Readers>,
+    pub history: Arc<Readers>,
+    pub large: Large,
+    /// A larger entry is announced, not delivered, in bytes.
+    pub max_entry_bytes: usize,
+    records: Lane,
     pub publish: Lane,
     pub blocks: Blocks,
     pub hot: Hot,
@@ -78,6 +93,7 @@ pub(crate) async fn supervise(shared: Arc<Shared>) {
         let why = match Session::open(&shared).await {
             Ok(session) => {
                 let begun = Instant::now();
+                shared.readers.report_to(reports(&session).await);
                 shared.came_up(&session, lives);
                 lives += 1;
                 let why = session.live(&shared).await;
@@ -112,8 +128,15 @@ impl Shared {
         let facts = Facts { name: address.to_string(), ..Facts::default() };
         let cluster = matches!(address.place, Place::Cluster(_));
         let target = Arc::new(Target::new(endpoint.or_else(|| address.fixed())));
+        let readers = |most| Arc::new(Readers::new(target.clone(), changes.clone(), address.access.timeout, most));
         Shared {
-            history: Lane::new(target.clone(), LANE_TIMEOUT),
+            readers: readers(READS),
+            apart: readers(READS_APART),
+            history: Arc::new(Readers::new(target.clone(), changes.clone(), LANE_TIMEOUT, READS_OF_HISTORY)),
+            large: Large::default(),
+            max_entry_bytes: settings.max_entry_bytes,
+            tracking: AtomicBool::new(false),
+            records: Lane::new(target.clone(), LANE_TIMEOUT),
             publish: Lane::new(target.clone(), LANE_TIMEOUT),
             address,
             target,
@@ -144,9 +167,8 @@ impl Shared {
             _ => self.target.get().ok_or_else(|| BackplaneError::Down("no server is known".into()))?,
         };
         if self.target.set(endpoint.clone()) {
-            self.history.leave();
+            self.leave_reads();
             self.publish.leave();
-            self.hot.leave();
         }
         Ok(endpoint)
     }
@@ -185,6 +207,7 @@ impl Shared {
         self.refusals.forget();
         self.blocks.start(!session.tracking);
         self.hot.start(session.tracking && self.follow == Follow::Auto);
+        self.tracking.store(session.tracking, Ordering::Release);
         *self.live.lock() = Some(session.connection.clone());
         self.link.send_replace(Link::Up);
         self.turned.notify_one();
@@ -198,9 +221,16 @@ impl Shared {
         self.end();
         // Behind the same name there may be another server next, so nothing that is read of this one counts any more;
         // what is being appended finishes.
-        self.history.leave();
-        self.hot.leave();
+        self.leave_reads();
         self.publish.renew();
+    }
+
+    fn leave_reads(&self) {
+        self.readers.leave();
+        self.apart.leave();
+        self.history.leave();
+        self.records.leave();
+        self.hot.leave();
     }
 
     /// No live connection any more.
@@ -211,6 +241,7 @@ impl Shared {
     }
 
     pub fn beaten(&self, beat: &Beat, clock_least_ms: Option<i64>) {
+        self.readers.check();
         if let (Some(offset), Some(least)) = (beat.clock_offset_ms, clock_least_ms) {
             let mut facts = self.facts.lock();
             (facts.clock_offset_ms, facts.clock_least_ms) = (offset, least);
@@ -228,6 +259,12 @@ impl Shared {
             let consequence = "without its canary, a flushed server is noticed late";
             self.complain(consequence, why);
         }
+    }
+
+    /// What is wrong though the connection works: once in the log for a while, and in `/status`.
+    pub fn tell(&self, what: &str, why: &str) {
+        self.facts.lock().trouble = Some(format!("{what}: {why}"));
+        self.complain(what, why);
     }
 
     /// A warning, once in a while.
@@ -295,21 +332,60 @@ impl Shared {
         connection.run(call(connection.clone())).await
     }
 
+    /// Whether changes are pushed to the live connection, of what it or who reports to it has read.
+    pub fn is_tracking(&self) -> bool {
+        self.tracking.load(Ordering::Acquire)
+    }
+
+    /// See [`Commands::arm`].
+    pub async fn arm(&self, channels: &[&Channel], asking: bool) -> Result<(), BackplaneError> {
+        self.on_live(|c| async move { self.commands(&c, asking).arm(channels).await }).await
+    }
+
+    fn is_up(&self) -> Result<(), BackplaneError> {
+        match self.live() {
+            Some(_) => Ok(()),
+            None => Err(BackplaneError::Down("not connected".into())),
+        }
+    }
+
     /// The calls of the contract; `asking`: for a slot that this server is taking over.
     pub async fn read(&self, asks: &[Ask], asking: bool) -> Answers<Vec<Entry>> {
-        self.on_live(|c| async move { self.commands(&c, asking).read(asks).await }).await
+        self.is_up()?;
+        if let [ask] = asks
+            && self.large.is_apart(&ask.channel)
+        {
+            return Reading::new(self, reading::Lane::Apart, asking).read(asks).await;
+        }
+        Reading::new(self, reading::Lane::Live, asking).read(asks).await
     }
 
-    pub async fn inspect(&self, channels: &[Channel], asking: bool) -> Answers<Option<StreamState>> {
-        self.on_live(|c| async move { self.commands(&c, asking).inspect(channels).await }).await
+    /// Run by themselves: whoever gives up waiting must not cost the connection by which others' streams are reported.
+    pub async fn inspect(self: &Arc<Shared>, channels: Vec<Channel>, asking: bool) -> Answers<Option<StreamState>> {
+        self.is_up()?;
+        let shared = self.clone();
+        by_itself(async move { Reading::new(&shared, reading::Lane::Live, asking).inspect(&channels).await }).await
     }
 
-    pub async fn examine(&self, asks: &[Ask], asking: bool) -> Answers<Examined> {
-        self.on_live(|c| async move { self.commands(&c, asking).examine(asks).await }).await
+    pub async fn examine(self: &Arc<Shared>, asks: Vec<Ask>, asking: bool) -> Answers<Examined> {
+        self.is_up()?;
+        let shared = self.clone();
+        by_itself(async move {
+            let apart = |ask: &Ask| shared.large.is_apart(&ask.channel);
+            let single = asks.first().filter(|_| asks.len() == 1);
+            if single.is_none_or(|ask| !apart(ask)) {
+                let answers = Reading::new(&shared, reading::Lane::Live, asking).examine(&asks).await;
+                if single.is_none_or(|ask| !apart(ask)) {
+                    return answers;
+                }
+            }
+            Reading::new(&shared, reading::Lane::Apart, asking).examine(&asks).await
+        })
+        .await
     }
 
     pub async fn history(&self, spans: &[Span], asking: bool) -> Answers<Vec<Entry>> {
-        self.history.run(|c| async move { self.commands(&c, asking).history(spans).await }).await
+        Reading::new(self, reading::Lane::Past, asking).history(spans).await
     }
 
     pub async fn note(&self, notes: &[Note], asking: bool) -> Answers<bool> {
@@ -317,7 +393,7 @@ impl Shared {
     }
 
     pub async fn noted(&self, lookups: &[Lookup], asking: bool) -> Answers<Fields> {
-        self.history.run(|c| async move { self.commands(&c, asking).noted(lookups).await }).await
+        self.records.run(|c| async move { self.commands(&c, asking).noted(lookups).await }).await
     }
 
     pub async fn append(&self, publications: &[Publication], asking: bool) -> Answers<Position> {
@@ -334,4 +410,21 @@ impl Shared {
         }
         Ok(answers)
     }
+}
+
+async fn by_itself<T: Send + 'static>(call: impl Future<Output = Answers<T>> + Send + 'static) -> Answers<T> {
+    match tokio::spawn(call).await {
+        Ok(answers) => answers,
+        Err(_) => Err(BackplaneError::Down("the node is ending".into())),
+    }
+}
+
+/// The name of the live connection at the server, to which others have changes reported; `None` where it does not tell.
+async fn reports(session: &Session) -> Option<String> {
+    let connection = &session.connection;
+    if !session.tracking {
+        return None;
+    }
+    let id = connection.run(pipeline::one(&connection.client, &["CLIENT", "ID"])).await;
+    id.ok()?.ok()?.into_string()
 }

@@ -5,7 +5,7 @@
 
 use super::budget::{Held, Turn};
 use super::{Page, raw_size, written_size};
-use crate::backplane::{BackplaneError, Entry, Span, Toward};
+use crate::backplane::{BackplaneError, Entry, Span, Toward, may_hold_more};
 use crate::hub::Hub;
 use crate::position::Position;
 use std::collections::VecDeque;
@@ -79,7 +79,7 @@ impl Reading {
         let Some((oldest, newest)) = self.bounds else { return Ok(None) };
         let count = self.count();
         let mut piece = self.read(oldest, newest, count).await?;
-        let mut whole = piece.entries.len() < count;
+        let mut whole = !may_hold_more(&piece.entries, count);
         // The first read knew no sizes; what is too much for a piece is read again when its turn comes.
         let light = piece.light();
         whole &= light == piece.entries.len();
@@ -111,7 +111,7 @@ impl Reading {
         while let Some((oldest, newest)) = self.bounds {
             let count = self.count();
             let mut piece = self.read(oldest, newest, count).await?;
-            let whole = piece.entries.len() < count;
+            let whole = !may_hold_more(&piece.entries, count);
             let fits = self.fitting(piece.entries.iter().rev());
             piece.keep(piece.entries.len() - fits..);
             newest_of_all = newest_of_all.or(piece.entries.last().map(|entry| entry.position));

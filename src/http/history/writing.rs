@@ -2,6 +2,7 @@
 
 use super::budget::{Held, Turn, full};
 use super::reading::{Piece, Reading};
+use super::shown;
 use super::{Page, refusal};
 use crate::backplane::Entry;
 use crate::event::Event;
@@ -156,7 +157,7 @@ impl Writing {
 
     async fn put(&mut self, piece: Piece) -> Result<(), Gone> {
         for entry in &piece.entries {
-            let event = Event::from_entry(entry);
+            let event = shown(entry);
             put_head(&mut self.text, entry, &event, &mut self.first);
             let data = plain_data(&event);
             let mut rest = &*data;
@@ -197,7 +198,7 @@ fn end(more: bool) -> &'static str {
 }
 
 fn put_event(into: &mut String, entry: &Entry, first: &mut bool) {
-    let event = Event::from_entry(entry);
+    let event = shown(entry);
     put_head(into, entry, &event, first);
     put_escaped(into, &plain_data(&event));
     into.push_str(tail(&event));

@@ -7,6 +7,7 @@ use crate::channel::Channel;
 use crate::event::Event;
 use crate::frame::{Frame, Gap, GapReason};
 use crate::hub::feed::{Feed, Life};
+use crate::hub::frames::too_large;
 use crate::hub::join::has;
 use crate::position::Position;
 use std::num::NonZeroU64;
@@ -109,7 +110,7 @@ impl Follower {
         let known = entries.remove(0);
         let grown = entries.len();
         if grown == 0 {
-            followed.feed.lock().learn(size(&known));
+            followed.feed.lock().learn(known.size());
         }
         self.append(&channel, entries);
         self.settled(&channel, more);
@@ -201,11 +202,14 @@ impl Follower {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64) + offset;
         let mut mean = followed.feed.lock().mean_bytes as usize;
         self.hub.metrics.events_received.inc_by(entries.len() as u64);
-        let rank = followed.feed.lock().log.rank();
+        let (rank, before) = {
+            let state = followed.feed.lock();
+            (state.log.rank(), Some(state.log.position()).filter(|position| *position != Position::ZERO))
+        };
         let events: Vec<Arc<Frame>> = entries
             .iter()
-            .zip(1..)
-            .map(|(entry, count)| {
+            .enumerate()
+            .map(|(index, entry)| {
                 match entry.position.is_time() {
                     true => {
                         let lag = (now - entry.position.ms as i64).max(0) as f64 / 1000.0;
@@ -213,7 +217,11 @@ impl Follower {
                     }
                     false => self.hub.metrics.untimed_events.inc(),
                 }
-                let rank = rank.and_then(|rank| NonZeroU64::new(rank + count));
+                let rank = rank.and_then(|rank| NonZeroU64::new(rank + 1 + index as u64));
+                if entry.is_too_large() {
+                    let gap = self.too_large(channel, &entries, index, before);
+                    return Arc::new(Frame::too_large(entry.position, &gap).ranked(rank));
+                }
                 let event = Event::from_entry(entry);
                 if event.renamed {
                     self.hub.metrics.types_renamed.inc();
@@ -232,6 +240,14 @@ impl Follower {
         followed.feed.lock().mean_bytes = mean as u32;
         let grown = followed.feed.append(events, self.hub.share(), &self.hub.posts);
         self.hub.account(grown);
+    }
+
+    /// An entry that is announced instead of delivered.
+    fn too_large(&self, channel: &Channel, entries: &[Entry], index: usize, before: Option<Position>) -> Gap {
+        let gap = too_large(channel, entries, index, before);
+        warn!(%channel, position = %entries[index].position, "an entry is too large: subscribers are told of a gap");
+        self.hub.metrics.gaps.with_label_values(&[gap.reason.label()]).inc();
+        gap
     }
 
     /// A read of the stream is over.
@@ -325,11 +341,6 @@ fn begin(feed: &Arc<Feed>, state: Option<&StreamState>) {
         Some(state) => feed.log.begin_at(state.last, state.added, state.finished),
         None => feed.log.begin_at(Position::ZERO, Some(0), false),
     }
-}
-
-/// Bytes of an entry's fields.
-fn size(entry: &Entry) -> usize {
-    entry.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// How many entries came since, where counts are known.

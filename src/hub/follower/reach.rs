@@ -54,7 +54,8 @@ impl Follower {
         {
             let Some(followed) = followed else { continue };
             let state = followed.feed.lock();
-            if state.life == Life::Live {
+            // Its state would bring its first and its last entry, each time.
+            if state.life == Life::Live && !self.hub.backplane.reads_apart(&followed.feed.channel) {
                 bytes += 2 * state.mean_bytes as usize;
                 drop(state);
                 channels.push(followed.feed.channel.clone());

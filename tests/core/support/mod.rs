@@ -13,6 +13,7 @@ pub mod raw;
 pub mod redis;
 pub mod relay;
 pub mod resp_proxy;
+pub mod slow_way;
 pub mod stream;
 pub mod topology;
 pub mod watchdog;

@@ -35,13 +35,19 @@ impl Cluster {
         self.split(asks, |ask| &ask.channel, true, call).await
     }
 
+    pub fn reads_apart(&self, channel: &Channel) -> bool {
+        let map = self.map.lock();
+        let owner = map.topology.owner(self.slot(channel));
+        owner.and_then(|owner| map.members.get(owner)).is_some_and(|member| member.shared.large.is_apart(channel))
+    }
+
     pub async fn inspect(&self, channels: Vec<Channel>) -> Vec<Answered<Option<StreamState>>> {
-        let call = |shared: Arc<Shared>, list: Vec<Channel>, asking| async move { shared.inspect(&list, asking).await };
+        let call = |shared: Arc<Shared>, list: Vec<Channel>, asking| async move { shared.inspect(list, asking).await };
         self.split(channels, |channel| channel, true, call).await
     }
 
     pub async fn examine(&self, asks: Vec<Ask>) -> Vec<Answered<Examined>> {
-        let call = |shared: Arc<Shared>, asks: Vec<Ask>, asking| async move { shared.examine(&asks, asking).await };
+        let call = |shared: Arc<Shared>, asks: Vec<Ask>, asking| async move { shared.examine(asks, asking).await };
         self.split(asks, |ask| &ask.channel, true, call).await
     }
 

@@ -1,0 +1,161 @@
+//! A connection that only reads, one call at a time, and whose replies have a limit; see [`reply`].
+//!
+//! RESP2, which every server speaks, unless changes of what it reads are reported elsewhere. Its owner drops it after any error, and after a reply that was not read to its end.
+
+pub mod reply;
+
+use super::address::Endpoint;
+use super::fault;
+use crate::backplane::BackplaneError;
+use bytes::Bytes;
+use fred::error::{Error, ErrorKind};
+use fred::types::config::ServerConfig;
+use futures_util::FutureExt;
+use reply::{Input, Reply, Rest, Taken};
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// A way that drops idle flows must not take this one for idle; shorter than any such limit in use.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
+
+/// The words of one command.
+pub type Words = Vec<String>;
+
+/// See the module.
+pub struct Reader {
+    input: Input<Box<dyn Stream>>,
+    patience: Duration,
+    /// Whether what it reads is reported at the live connection when it changes.
+    pub arms: bool,
+}
+
+impl Reader {
+    /// Connects, authenticates and selects the database. `patience`: how long it may bring nothing while something is
+    /// waited for.
+    pub async fn open(endpoint: &Endpoint, patience: Duration) -> Result<Reader, BackplaneError> {
+        let limit = endpoint.access.timeout;
+        let stream = match timeout(limit, connect(endpoint)).await {
+            Ok(stream) => stream.map_err(|error| BackplaneError::Down(error.to_string()))?,
+            Err(_) => return Err(BackplaneError::Down("no connection in time".into())),
+        };
+        let mut reader = Reader { input: Input::new(stream, limit), patience, arms: false };
+        let word = |word: &'static str| Bytes::from_static(word.as_bytes());
+        let mut greeting = Vec::new();
+        match endpoint.access.credentials().map_err(BackplaneError::Down)? {
+            (Some(user), Some(password)) => {
+                greeting.push(vec![word("AUTH"), user.bytes().clone(), password.bytes().clone()]);
+            }
+            (None, Some(password)) => greeting.push(vec![word("AUTH"), password.bytes().clone()]),
+            (_, None) => {}
+        }
+        if endpoint.database > 0 {
+            greeting.push(vec![word("SELECT"), endpoint.database.to_string().into()]);
+        }
+        for command in greeting {
+            reader.ask(std::slice::from_ref(&command)).await?;
+            if let Reply::Error(why) = reader.reply(Taken::Skimmed).await? {
+                return Err(refusal(why));
+            }
+        }
+        reader.input.set_patience(patience);
+        Ok(reader)
+    }
+
+    /// Has changes of what it reads reported to another connection of this node, if the server does that.
+    pub async fn report_to(&mut self, client: &str) -> Result<(), BackplaneError> {
+        // In the other's protocol: to a client of RESP3, `FLUSHALL` is reported for one of RESP2 with a null that RESP3 has not.
+        for command in [&["HELLO", "3"][..], &["CLIENT", "TRACKING", "ON", "REDIRECT", client]] {
+            self.ask(&[command.to_vec()]).await?;
+            self.arms = !matches!(self.reply(Taken::Skimmed).await?, Reply::Error(_));
+            if !self.arms {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends commands in one write.
+    pub async fn ask<W: AsRef<[u8]>>(&mut self, commands: &[Vec<W>]) -> Result<(), BackplaneError> {
+        let words = commands.iter().flatten();
+        let mut bytes = Vec::with_capacity(words.map(|word| word.as_ref().len() + 16).sum());
+        for command in commands {
+            line(&mut bytes, b'*', command.len());
+            for word in command {
+                let word = word.as_ref();
+                line(&mut bytes, b'$', word.len());
+                bytes.extend_from_slice(word);
+                bytes.extend_from_slice(b"\r\n");
+            }
+        }
+        let stream = self.input.get_mut();
+        let write = async {
+            stream.write_all(&bytes).await?;
+            stream.flush().await
+        };
+        match timeout(self.patience, write).await {
+            Ok(written) => written.map_err(|error| BackplaneError::Down(error.to_string())),
+            Err(_) => Err(BackplaneError::Down("the server takes no commands: timed out".into())),
+        }
+    }
+
+    /// Waits until the first byte of an answer is here.
+    pub async fn await_byte(&mut self) -> Result<(), BackplaneError> {
+        self.input.wait(Duration::ZERO).await.map_err(|error| BackplaneError::Down(error.to_string()))
+    }
+
+    /// Whether the server has neither closed it nor said anything that nobody asked for.
+    pub fn is_open(&mut self) -> bool {
+        self.input.wait(Duration::ZERO).now_or_never().is_none()
+    }
+
+    /// See [`Input::pass`].
+    pub async fn pass(&mut self, rest: Rest, more: usize, most: usize) -> Result<bool, BackplaneError> {
+        self.input.pass(rest, more, most).await.map_err(|error| BackplaneError::Down(error.to_string()))
+    }
+
+    /// The reply to the next of the commands that were sent.
+    pub async fn reply(&mut self, taken: Taken) -> Result<Reply, BackplaneError> {
+        self.input.reply(taken).await.map_err(|error| BackplaneError::Down(error.to_string()))
+    }
+
+    /// The same where the server was asked to wait so long.
+    pub async fn waited(&mut self, block: Duration, taken: Taken) -> Result<Reply, BackplaneError> {
+        self.input.wait(block).await.map_err(|error| BackplaneError::Down(error.to_string()))?;
+        self.reply(taken).await
+    }
+}
+
+/// What an error reply means.
+pub fn refusal(why: String) -> BackplaneError {
+    fault::judge(&Error::new(ErrorKind::Unknown, why))
+}
+
+fn line(bytes: &mut Vec<u8>, kind: u8, number: usize) {
+    bytes.push(kind);
+    bytes.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    bytes.extend_from_slice(b"\r\n");
+}
+
+async fn connect(endpoint: &Endpoint) -> io::Result<Box<dyn Stream>> {
+    let other = |why: String| io::Error::other(why);
+    let host = match &endpoint.server {
+        ServerConfig::Unix { path } => return Ok(Box::new(UnixStream::connect(path).await?)),
+        _ => endpoint.host().ok_or_else(|| other("no server is known".into()))?,
+    };
+    let stream = TcpStream::connect((host.name.as_str(), host.port)).await?;
+    stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    let Some(config) = endpoint.access.tls_client().map_err(other)? else { return Ok(Box::new(stream)) };
+    let name = ServerName::try_from(host.name).map_err(|error| other(error.to_string()))?;
+    Ok(Box::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await?))
+}

@@ -1,0 +1,217 @@
+//! Connections that read entries: so many at once, each for one call at a time.
+//!
+//! Apart from the live connection, so that neither a long reply nor a slow one delays what is reported there. Where the
+//! server can, what they read is reported at the live connection; see [`Reader::report_to`].
+
+use super::connection::Target;
+use super::fault;
+use super::reader::reply::Rest;
+use super::reader::{Reader, Words};
+use crate::backplane::{BackplaneError, Changes};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
+
+/// What of a reply that is not wanted is passed over, in bytes, to keep a connection by which streams are reported. Beyond
+/// that, to read all streams again costs less.
+const PASSED_OVER: usize = 64 << 20;
+/// Connections that are kept while nothing is read.
+const IDLE: usize = 2;
+
+/// See the module.
+pub struct Readers {
+    target: Arc<Target>,
+    changes: Arc<Changes>,
+    patience: Duration,
+    permits: Arc<Semaphore>,
+    state: Mutex<State>,
+    /// Changes whenever what a server says is not to be believed any more.
+    era: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    idle: Vec<Reader>,
+    report_to: Option<String>,
+}
+
+impl Readers {
+    /// `most` at once; `patience`: how long one may bring nothing while something is waited for.
+    pub fn new(target: Arc<Target>, changes: Arc<Changes>, patience: Duration, most: usize) -> Readers {
+        let (permits, state, era) = (Arc::new(Semaphore::new(most)), Mutex::default(), watch::Sender::new(0));
+        Readers { target, changes, patience, permits, state, era }
+    }
+
+    /// From now on, whatever is read is reported at that connection where the server does that.
+    pub fn report_to(&self, client: Option<String>) {
+        self.leave();
+        self.state.lock().report_to = client;
+    }
+
+    /// Ends all calls: what that server says is not to be believed any more.
+    pub fn leave(&self) {
+        *self.state.lock() = State::default();
+        self.era.send_modify(|era| *era += 1);
+    }
+
+    /// Looks whether connections that are idle are still there: the server may close them for that, and what was read by
+    /// one is reported only while it lives.
+    pub fn check(&self) {
+        let mut state = self.state.lock();
+        let before = state.idle.len();
+        state.idle.retain_mut(Reader::is_open);
+        let lost = state.idle.len() < before && state.report_to.is_some();
+        drop(state);
+        if lost {
+            self.changes.doubt();
+        }
+    }
+
+    /// A connection for one call. The most that waits for one is bounded by whoever calls.
+    pub async fn take(self: &Arc<Readers>) -> Result<Loan, BackplaneError> {
+        let Ok(Ok(permit)) = timeout(self.patience, self.permits.clone().acquire_owned()).await else {
+            return Err(BackplaneError::Down("too many commands are on their way".into()));
+        };
+        let era = self.era.subscribe();
+        let idle = self.state.lock().idle.pop();
+        let used = idle.is_some();
+        let reader = match idle {
+            Some(reader) => reader,
+            None => self.open().await?,
+        };
+        Ok(Loan { readers: self.clone(), reader: Some(reader), era, used, _permit: permit })
+    }
+
+    async fn open(&self) -> Result<Reader, BackplaneError> {
+        let Some(endpoint) = self.target.get() else {
+            return Err(BackplaneError::Down("the primary is not known yet".into()));
+        };
+        let opened = Reader::open(&endpoint, self.patience).await;
+        let mut reader = opened.map_err(|error| BackplaneError::Down(fault::reason(error)))?;
+        let report_to = self.state.lock().report_to.clone();
+        if let Some(client) = report_to {
+            reader.report_to(&client).await?;
+        }
+        Ok(reader)
+    }
+}
+
+/// A connection for one call.
+pub struct Loan {
+    readers: Arc<Readers>,
+    /// Taken out only where it is given back or given up.
+    reader: Option<Reader>,
+    era: watch::Receiver<u64>,
+    /// It was idle before, so the server may have closed it.
+    used: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Loan {
+    /// Whether what is read here is reported at the live connection.
+    pub fn arms(&self) -> bool {
+        self.reader.as_ref().is_some_and(|reader| reader.arms)
+    }
+
+    /// Sends commands; all of them may be sent twice, where a connection turns out to be gone that was idle.
+    pub async fn ask(&mut self, commands: &[Words]) -> Result<(), BackplaneError> {
+        let asked = self.asked(commands).await;
+        if asked.is_ok() || !std::mem::take(&mut self.used) {
+            return asked;
+        }
+        self.give_up();
+        self.reader = Some(self.readers.open().await?);
+        self.asked(commands).await
+    }
+
+    async fn asked(&mut self, commands: &[Words]) -> Result<(), BackplaneError> {
+        let first = self.used;
+        let reader = self.connection()?;
+        reader.ask(commands).await?;
+        if first {
+            // Whether it is still there shows with the first byte of an answer.
+            reader.await_byte().await?;
+        }
+        Ok(())
+    }
+
+    /// The connection; `Err` once it is given up, or the server was left.
+    pub fn connection(&mut self) -> Result<&mut Reader, BackplaneError> {
+        let left = || BackplaneError::Down("the server may be another one now".into());
+        if self.era.has_changed().unwrap_or(true) {
+            return Err(left());
+        }
+        self.reader.as_mut().ok_or_else(left)
+    }
+
+    /// Runs one step of the call; it ends when the server is left.
+    pub async fn within<T>(
+        mut era: watch::Receiver<u64>,
+        step: impl Future<Output = Result<T, BackplaneError>>,
+    ) -> Result<T, BackplaneError> {
+        tokio::select! {
+            biased;
+            _ = era.changed() => Err(BackplaneError::Down("the server may be another one now".into())),
+            done = step => done,
+        }
+    }
+
+    /// For [`within`](Loan::within).
+    pub fn era(&self) -> watch::Receiver<u64> {
+        self.era.clone()
+    }
+
+    /// All replies have been read.
+    pub fn give_back(mut self) {
+        if let Some(reader) = self.reader.take() {
+            self.keep(reader);
+        }
+    }
+
+    /// A reply was not read on, and `more` have not been read at all.
+    pub fn give_back_after(mut self, rest: Rest, more: usize) {
+        match self.reader.take() {
+            Some(reader) if reader.arms => {
+                tokio::spawn(async move {
+                    let mut reader = reader;
+                    match reader.pass(rest, more, PASSED_OVER).await {
+                        Ok(true) => self.keep(reader),
+                        _ => self.doubt(),
+                    }
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn keep(&self, reader: Reader) {
+        let mut state = self.readers.state.lock();
+        if !self.era.has_changed().unwrap_or(true) {
+            // One that arms must stay: with it, its streams would be forgotten.
+            if reader.arms || state.idle.len() < IDLE {
+                state.idle.push(reader);
+            }
+        }
+    }
+
+    fn give_up(&mut self) {
+        if self.reader.take().is_some_and(|reader| reader.arms) {
+            self.doubt();
+        }
+    }
+
+    /// The server has forgotten what was read by this connection.
+    fn doubt(&self) {
+        if !self.era.has_changed().unwrap_or(true) {
+            self.readers.changes.doubt();
+        }
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}

@@ -1,0 +1,164 @@
+//! What streams tell of themselves, and that together with their entries.
+
+use super::{Answered, Lane, PIPELINE, Reading, state};
+use crate::backplane::redis::reader::Words;
+use crate::backplane::redis::reader::reply::{Cut, Reply, Taken};
+use crate::backplane::redis::server::Answers;
+use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, StreamState, Toward};
+use crate::channel::Channel;
+use crate::position::Position;
+
+/// Each with two commands.
+const EXAMINATIONS_PER_PIPELINE: usize = PIPELINE / 2;
+/// How often a stream is examined that changes each time between the commands.
+const EXAMINATIONS: usize = 10;
+
+impl Reading<'_> {
+    /// `XINFO STREAM`. It also brings the first and the last entry, whose long strings are passed over.
+    pub async fn inspect(&mut self, channels: &[Channel]) -> Answers<Option<StreamState>> {
+        let mut answers = Vec::with_capacity(channels.len());
+        let mut at_once = PIPELINE;
+        while answers.len() < channels.len() {
+            let part = &channels[answers.len()..channels.len().min(answers.len() + at_once)];
+            self.arm(&part.iter().collect::<Vec<_>>()).await?;
+            let commands: Vec<Words> = part.iter().map(|channel| self.xinfo(channel)).collect();
+            match self.send("xinfo", &commands, Taken::Skimmed).await {
+                Ok(replies) => answers.extend(replies.into_iter().map(state)),
+                // One of them has an entry that is more than the server lets anybody read.
+                Err(error) if self.was_closed(&error) => {
+                    if let [channel] = part {
+                        answers.push(self.state_without_info(channel).await);
+                    }
+                    at_once = (part.len() / 2).max(1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.end();
+        Ok(answers)
+    }
+
+    /// `XINFO STREAM` and `XREAD`, which Redis mostly runs in one go. Where what was read does not show that it did, each
+    /// stream is examined for itself.
+    pub async fn examine(&mut self, asks: &[Ask]) -> Answers<Examined> {
+        let mut answers: Vec<Option<Answered<Examined>>> = asks.iter().map(|_| None).collect();
+        let together: Vec<usize> = match self.lane {
+            Lane::Live => (0..asks.len()).filter(|&index| self.too_large_after(&asks[index]).is_empty()).collect(),
+            Lane::Apart | Lane::Past => Vec::new(),
+        };
+        for part in together.chunks(EXAMINATIONS_PER_PIPELINE) {
+            self.arm(&part.iter().map(|&index| &asks[index].channel).collect::<Vec<_>>()).await?;
+            let of_one = |&index: &usize| [self.xinfo(&asks[index].channel), self.xread(asks, &[index])];
+            let commands: Vec<Words> = part.iter().flat_map(of_one).collect();
+            let taken: Vec<Taken> = part.iter().flat_map(|_| [Taken::Skimmed, self.entries()]).collect();
+            let mut replies = match self.send_each("examine", &commands, &taken).await {
+                // Each for itself.
+                Err(error) if self.was_closed(&error) => Vec::new().into_iter(),
+                replies => replies?.into_iter(),
+            };
+            for &index in part {
+                let (Some(before), Some(read)) = (replies.next(), replies.next()) else { break };
+                answers[index] = self.examined(&asks[index], before, read).transpose();
+            }
+        }
+        for (ask, answer) in asks.iter().zip(&mut answers) {
+            if answer.is_none() {
+                *answer = Some(self.examine_alone(ask).await);
+            }
+        }
+        self.end();
+        let missing = || Err(BackplaneError::Down("no reply".into()));
+        Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect())
+    }
+
+    /// `None`: not of one instant.
+    fn examined(&self, ask: &Ask, before: Reply, read: Reply) -> Answered<Option<Examined>> {
+        let state = state(before)?;
+        let entries = self.entries_of(ask, read)?;
+        Ok(fits(state.as_ref(), ask.after, &entries).then_some(Examined { state, entries }))
+    }
+
+    /// The same with a further `XINFO` behind where that is needed: while both states are the same, nothing changed between.
+    /// A transaction would say as much, but Redis refuses those while it is at its `maxmemory`.
+    async fn examine_alone(&mut self, ask: &Ask) -> Answered<Examined> {
+        for _ in 0..EXAMINATIONS {
+            let before = self.state_of(&ask.channel).await?;
+            let mut entries = self.read_alone(ask).await?;
+            // Those that are known to be too large have not been read again: they may be gone.
+            let first = before.as_ref().and_then(|state| state.first);
+            entries.retain(|entry| !entry.is_too_large() || first.is_some_and(|first| first <= entry.position));
+            if fits(before.as_ref(), ask.after, &entries) {
+                return Ok(Examined { state: before, entries });
+            }
+            let after = self.state_of(&ask.channel).await?;
+            if before == after && (before.is_some() || entries.is_empty()) {
+                return Ok(Examined { state: before, entries });
+            }
+        }
+        Err(BackplaneError::Down("the stream changes too fast to be examined".into()))
+    }
+
+    async fn state_of(&mut self, channel: &Channel) -> Answered<Option<StreamState>> {
+        self.arm(&[channel]).await?;
+        let command = [self.xinfo(channel)];
+        let reply = match self.send("examine", &command, Taken::Skimmed).await {
+            Err(error) if self.was_closed(&error) => return self.state_without_info(channel).await,
+            replies => replies?.pop(),
+        };
+        reply.map_or_else(|| Err(BackplaneError::Down("no reply".into())), state)
+    }
+
+    /// What follows a position, what is known to be too large included.
+    async fn read_alone(&mut self, ask: &Ask) -> Answered<Vec<Entry>> {
+        if !self.too_large_after(ask).is_empty() {
+            let (channel, oldest) = (ask.channel.clone(), ask.after.after());
+            let span = Span { channel, oldest, newest: Position::MAX, count: ask.count, toward: Toward::Newest };
+            return match self.span_around(&span).await {
+                Err(error) if self.was_closed(&error) => self.step_by_step(&span).await,
+                excerpt => excerpt.map(|excerpt| excerpt.entries),
+            };
+        }
+        let command = [self.xread(std::slice::from_ref(ask), &[0])];
+        let reply = match self.send("examine", &command, self.entries()).await {
+            Err(error) if self.was_closed(&error) && self.lane == Lane::Live => {
+                self.shared.large.found(&ask.channel);
+                return Err(apart());
+            }
+            Err(error) if self.was_closed(&error) => return self.step_after(ask).await,
+            replies => replies?.pop(),
+        };
+        self.entries_of(ask, reply.ok_or_else(|| BackplaneError::Down("no reply".into()))?)
+    }
+
+    /// Of one stream. `Down` where it must be read apart.
+    fn entries_of(&self, ask: &Ask, read: Reply) -> Answered<Vec<Entry>> {
+        let heavy = matches!(&read, Reply::Cut(_, Cut::Large(bytes), _) if *bytes <= self.shared.max_entry_bytes);
+        let mut answers = [Ok(Vec::new())];
+        self.take_in(std::slice::from_ref(ask), &[0], read, &mut answers)?;
+        match heavy && self.lane == Lane::Live {
+            true => Err(apart()),
+            false => answers.into_iter().next().unwrap_or(Ok(Vec::new())),
+        }
+    }
+
+    fn xinfo(&self, channel: &Channel) -> Words {
+        vec!["XINFO".into(), "STREAM".into(), self.shared.key(channel)]
+    }
+}
+
+fn apart() -> BackplaneError {
+    BackplaneError::Down("the stream has large entries and is read apart".into())
+}
+
+/// Whether entries that were read a little later show that nothing had been removed since; some may have been added.
+pub(super) fn fits(state: Option<&StreamState>, asked: Position, entries: &[Entry]) -> bool {
+    let first = entries.first().map(|entry| entry.position);
+    match state {
+        None => first.is_none(),
+        Some(state) if state.last <= asked || state.first.is_none() => first.is_none_or(|first| first > state.last),
+        // The oldest one is there, so all are.
+        Some(state) if state.first > Some(asked) => first == state.first,
+        // Who asks for what follows an entry asks for it, too: where it is, nothing else matters.
+        Some(_) => first == Some(asked.after()),
+    }
+}

@@ -1,0 +1,139 @@
+//! History: spans of one stream, also around what is known to be too large.
+
+use super::{Answered, PIPELINE, Reading};
+use crate::backplane::redis::decode;
+use crate::backplane::redis::reader::reply::{Cut, Reply};
+use crate::backplane::redis::reader::{Words, refusal};
+use crate::backplane::redis::server::Answers;
+use crate::backplane::{BackplaneError, Entry, Span, Toward};
+use crate::position::Position;
+
+/// Entries of a span, and whether it may hold more.
+#[derive(Debug, Default)]
+pub(super) struct Excerpt {
+    pub entries: Vec<Entry>,
+    pub more: bool,
+}
+
+impl Reading<'_> {
+    /// `XRANGE` and `XREVRANGE`; answers oldest first.
+    pub async fn history(&mut self, spans: &[Span]) -> Answers<Vec<Entry>> {
+        let mut answers: Vec<Option<Answered<Vec<Entry>>>> = spans.iter().map(|_| None).collect();
+        loop {
+            let open: Vec<usize> = answers
+                .iter()
+                .enumerate()
+                .filter(|(_, a)| a.is_none())
+                .map(|(index, _)| index)
+                .take(PIPELINE)
+                .collect();
+            let Some(&first) = open.first() else { break };
+            let known = |index: &usize| !self.too_large_in(&spans[*index]).is_empty();
+            if known(&first) {
+                answers[first] = Some(match self.span_around(&spans[first]).await {
+                    Err(error) if self.was_closed(&error) => self.step_by_step(&spans[first]).await,
+                    excerpt => excerpt.map(|excerpt| excerpt.entries),
+                });
+                continue;
+            }
+            let plain: Vec<usize> = open.into_iter().take_while(|index| !known(index)).collect();
+            let commands: Vec<Words> = plain.iter().map(|&index| self.xrange(&spans[index])).collect();
+            let replies = match self.send("xrange", &commands, self.entries()).await {
+                Err(error) if self.was_closed(&error) => {
+                    for index in plain {
+                        answers[index] = Some(self.step_by_step(&spans[index]).await);
+                    }
+                    continue;
+                }
+                replies => replies?,
+            };
+            for (index, reply) in plain.into_iter().zip(replies) {
+                answers[index] = Some(self.excerpt(reply, &spans[index]).map(|excerpt| excerpt.entries));
+            }
+        }
+        self.end();
+        let missing = || Err(BackplaneError::Down("no reply".into()));
+        Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect())
+    }
+
+    pub(super) fn too_large_in(&self, span: &Span) -> Vec<Position> {
+        self.shared.large.too_large_within(&span.channel, span.oldest, span.newest)
+    }
+
+    /// A span piece by piece, so that what is known to be too large is not read again.
+    pub(super) async fn span_around(&mut self, span: &Span) -> Answered<Excerpt> {
+        let mut known = self.too_large_in(span);
+        if span.toward == Toward::Oldest {
+            known.reverse();
+        }
+        let (mut rest, mut all) = (span.clone(), Excerpt::default());
+        for stop in known.into_iter().map(Some).chain([None]) {
+            let mut piece = rest.clone();
+            piece.count = span.count - all.entries.len();
+            match (stop, span.toward) {
+                (Some(stop), Toward::Newest) => (piece.newest, rest.oldest) = (stop.before(), stop.after()),
+                (Some(stop), Toward::Oldest) => (piece.oldest, rest.newest) = (stop.after(), stop.before()),
+                (None, _) => {}
+            }
+            if piece.count > 0 && piece.oldest <= piece.newest {
+                let commands = [self.xrange(&piece)];
+                let reply = self.send("xrange", &commands, self.entries()).await?.pop();
+                let Some(reply) = reply else { return Err(BackplaneError::Down("no reply".into())) };
+                let Excerpt { mut entries, more } = self.excerpt(reply, &piece)?;
+                if span.toward == Toward::Oldest {
+                    entries.reverse();
+                }
+                all.entries.extend(entries);
+                all.more = more;
+            }
+            if all.entries.len() >= span.count {
+                all.more = true;
+            } else if let Some(stop) = stop.filter(|_| !all.more) {
+                all.entries.push(Entry { position: stop, fields: Vec::new() });
+            }
+            if all.more {
+                break;
+            }
+        }
+        if span.toward == Toward::Oldest {
+            all.entries.reverse();
+        }
+        Ok(all)
+    }
+
+    pub(super) fn excerpt(&self, reply: Reply, span: &Span) -> Answered<Excerpt> {
+        let (value, cut) = match reply {
+            Reply::Whole(value) => (value, None),
+            Reply::Cut(value, cut, _) => (value, Some(cut)),
+            Reply::Error(why) => return Err(refusal(why)),
+        };
+        let refused = |e: decode::Unexpected| BackplaneError::Refused(e.to_string());
+        let mut entries = decode::entries("XRANGE", value).map_err(refused)?;
+        let more = cut.is_some() || entries.len() >= span.count;
+        if let Some(Cut::Large(bytes)) = cut
+            && bytes <= self.shared.max_entry_bytes
+        {
+            // It is read apart.
+            entries.pop();
+            self.shared.large.found(&span.channel);
+        }
+        entries.truncate(span.count);
+        if span.toward == Toward::Oldest {
+            entries.reverse();
+        }
+        if !decode::is_ascending(&entries) {
+            return Err(BackplaneError::Refused("unexpected reply to XRANGE: entries out of order".into()));
+        }
+        self.weigh(&span.channel, &mut entries);
+        Ok(Excerpt { entries, more })
+    }
+
+    pub(super) fn xrange(&self, span: &Span) -> Words {
+        let (key, count) = (self.shared.key(&span.channel), span.count.max(1).to_string());
+        let (oldest, newest) = (span.oldest.to_string(), span.newest.to_string());
+        match span.toward {
+            Toward::Newest => vec!["XRANGE".into(), key, oldest, newest, "COUNT".into(), count],
+            Toward::Oldest => vec!["XREVRANGE".into(), key, newest, oldest, "COUNT".into(), count],
+        }
+    }
+}

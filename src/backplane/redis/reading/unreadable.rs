@@ -1,0 +1,154 @@
+//! Entries that the server lets nobody read: it closes the connection instead (`client-output-buffer-limit`).
+//!
+//! Their ids are found by asking for less and less: a read that begins behind one is answered, one that begins before it
+//! is not.
+
+use super::{Answered, Lane, Reading, TOO_LARGE};
+use crate::backplane::redis::{decode, fault, pipeline};
+use crate::backplane::{Ask, BackplaneError, Entry, Span, StreamState, Toward};
+use crate::channel::Channel;
+use crate::position::Position;
+
+/// Entries of one answer that is put together one by one: the known one and a new one.
+const STEPS: usize = 2;
+/// How often a connection must be closed before an entry is to blame.
+const TRIES: usize = 2;
+
+impl Reading<'_> {
+    /// Whether the server closed a connection that was asked, though it works.
+    pub(super) fn was_closed(&self, error: &BackplaneError) -> bool {
+        let works = || self.shared.live().is_some_and(|live| !live.is_lost());
+        matches!(error, BackplaneError::Down(why) if fault::is_hang_up(why)) && works()
+    }
+
+    /// The first entries of a span, one by one; what cannot be read has no fields.
+    pub(super) async fn step_by_step(&mut self, span: &Span) -> Answered<Vec<Entry>> {
+        let (mut rest, mut entries) = (span.clone(), Vec::new());
+        while entries.len() < span.count.clamp(1, STEPS)
+            && rest.oldest <= rest.newest
+            && let Some(entry) = self.next_of(&rest).await?
+        {
+            match span.toward {
+                Toward::Newest => rest.oldest = entry.position.after(),
+                Toward::Oldest => rest.newest = entry.position.before(),
+            }
+            entries.push(entry);
+        }
+        if span.toward == Toward::Oldest {
+            entries.reverse();
+        }
+        if self.lane != Lane::Past && !entries.is_empty() {
+            self.shared.changes.changed([span.channel.clone()]);
+        }
+        Ok(entries)
+    }
+
+    /// The same of what follows a position.
+    pub(super) async fn step_after(&mut self, ask: &Ask) -> Answered<Vec<Entry>> {
+        let (channel, oldest) = (ask.channel.clone(), ask.after.after());
+        let span = Span { channel, oldest, newest: Position::MAX, count: ask.count, toward: Toward::Newest };
+        self.step_by_step(&span).await
+    }
+
+    async fn next_of(&mut self, span: &Span) -> Answered<Option<Entry>> {
+        let known = self.too_large_in(span);
+        let known = if span.toward == Toward::Newest { known.first() } else { known.last() }.copied();
+        let mut before = Span { count: 1, ..span.clone() };
+        match (known, span.toward) {
+            (Some(known), Toward::Newest) => before.newest = known.before(),
+            (Some(known), Toward::Oldest) => before.oldest = known.after(),
+            (None, _) => {}
+        }
+        let marked = |position| Entry { position, fields: Vec::new() };
+        if before.oldest <= before.newest {
+            match self.only(&before, TRIES).await? {
+                Some(Some(entry)) => return Ok(Some(entry)),
+                Some(None) => {}
+                None => {
+                    let position = self.search(&before).await?;
+                    self.shared.large.found_too_large(&span.channel, position);
+                    self.tell(&span.channel, position).await;
+                    return Ok(Some(marked(position)));
+                }
+            }
+        }
+        Ok(known.map(marked))
+    }
+
+    /// The one entry of a span; the outer `None`: the server closes the connection so many times instead.
+    async fn only(&mut self, span: &Span, tries: usize) -> Answered<Option<Option<Entry>>> {
+        for _ in 0..tries {
+            let commands = [self.xrange(span)];
+            match self.send("xrange", &commands, self.entries()).await {
+                Ok(mut replies) => {
+                    let reply = replies.pop().ok_or_else(|| BackplaneError::Down("no reply".into()))?;
+                    return Ok(Some(self.excerpt(reply, span)?.entries.pop()));
+                }
+                Err(error) if self.was_closed(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the entry lies at which the server closes the connection: by halves, at most 128 of them. Of several that follow
+    /// each other, the last one on the way.
+    async fn search(&mut self, span: &Span) -> Answered<Position> {
+        let (mut low, mut high) = (span.oldest, span.newest);
+        while low < high {
+            let seq = low.ms == high.ms;
+            let (from, to) = if seq { (low.seq, high.seq) } else { (low.ms, high.ms) };
+            let mut half = span.clone();
+            match span.toward {
+                Toward::Newest => {
+                    let middle = from + (to - from).div_ceil(2);
+                    half.oldest = if seq { Position::new(low.ms, middle) } else { Position::new(middle, 0) };
+                    match self.only(&half, 1).await? {
+                        None => low = half.oldest,
+                        Some(_) => high = half.oldest.before(),
+                    }
+                }
+                Toward::Oldest => {
+                    let middle = from + (to - from) / 2;
+                    half.newest = if seq { Position::new(low.ms, middle) } else { Position::new(middle, u64::MAX) };
+                    match self.only(&half, 1).await? {
+                        None => high = half.newest,
+                        Some(_) => low = half.newest.after(),
+                    }
+                }
+            }
+        }
+        Ok(low)
+    }
+
+    /// What can be known of a stream whose state cannot be read, as its first or its last entry would come with it.
+    pub(super) async fn state_without_info(&mut self, channel: &Channel) -> Answered<Option<StreamState>> {
+        let whole = |toward| {
+            let (channel, oldest, newest) = (channel.clone(), Position::ZERO, Position::MAX);
+            Span { channel, oldest, newest, count: 1, toward }
+        };
+        let first = self.next_of(&whole(Toward::Newest)).await?.map(|entry| entry.position);
+        let last = self.next_of(&whole(Toward::Oldest)).await?.map(|entry| entry.position);
+        // At least one is there.
+        Ok(last.map(|last| StreamState { length: 1, first, last, ..StreamState::default() }))
+    }
+
+    /// Names the channel and the limit, for operators.
+    async fn tell(&self, channel: &Channel, position: Position) {
+        const LIMIT: &str = "client-output-buffer-limit";
+        let limit = match self.shared.live() {
+            Some(live) => live.run(pipeline::one(&live.client, &["CONFIG", "GET", LIMIT])).await.ok(),
+            None => None,
+        };
+        let limit = limit.and_then(Result::ok).and_then(|reply| match reply {
+            fred::types::Value::Array(list) => list.get(1).and_then(decode::str).map(str::to_owned),
+            fred::types::Value::Map(map) => map.inner().values().next().and_then(decode::str).map(str::to_owned),
+            _ => None,
+        });
+        // Of clients like this one; limits of others follow.
+        let limit = limit.map(|limit| limit.split_whitespace().take(4).collect::<Vec<_>>().join(" "));
+        let limit = limit.as_deref().unwrap_or("not known");
+        let why = format!("{position} of channel {channel}: Redis closes the connection instead ({LIMIT}: {limit})");
+        self.shared.tell(TOO_LARGE, &why);
+    }
+}
