@@ -28,6 +28,8 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How soon a key is answered.
 const KEYS_EVERY: Duration = Duration::from_millis(100);
+/// A node of which nothing was heard for so long is shown with that time.
+const SILENT_SECONDS: u64 = 6;
 /// Rows of the table of channels that are asked for.
 const CHANNELS: usize = 200;
 
@@ -69,6 +71,19 @@ pub struct Cluster {
     pub nodes: Vec<Record>,
     #[serde(default)]
     pub channels: Vec<Row>,
+}
+
+impl Cluster {
+    /// Whether the node that was asked cannot hear of others.
+    fn is_cut_off(&self) -> bool {
+        self.nodes.iter().any(|node| node.id == self.own && !node.backplane.up)
+    }
+
+    /// How long nothing has been heard of a node that says something every two seconds; `None`: just now.
+    fn silent_seconds(&self, node: &Record) -> Option<u64> {
+        let own = self.nodes.iter().find(|node| node.id == self.own)?;
+        Some(own.at_ms.saturating_sub(node.at_ms) / 1000).filter(|seconds| *seconds >= SILENT_SECONDS)
+    }
 }
 
 /// A channel on all nodes.

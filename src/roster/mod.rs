@@ -19,7 +19,7 @@ mod sample;
 pub use record::Record;
 pub use sample::{Sources, tenths};
 
-use crate::backplane::{BackplaneError, Lookup, Note};
+use crate::backplane::{BackplaneError, Link, Lookup, Note};
 use crate::channel::Channel;
 use crate::pace;
 use counts::Counts;
@@ -50,10 +50,19 @@ pub struct Roster {
     sources: Sources,
     clock_offset_ms: Arc<AtomicI64>,
     own: watch::Sender<Arc<Record>>,
-    /// Others' records, and when they were read. Held while they are, so that many ask once.
-    others: tokio::sync::Mutex<(Option<Instant>, Vec<Record>)>,
+    /// Held while others' records are read, so that many ask once.
+    others: tokio::sync::Mutex<Others>,
     /// Ids of nodes that are long gone.
     gone: Mutex<Vec<String>>,
+}
+
+/// Others' records as they were read last.
+#[derive(Default)]
+struct Others {
+    asked: Option<Instant>,
+    records: Vec<Record>,
+    /// Until when they count however old they are: the backplane could not be read, or others may not have written again.
+    kept_until: Option<Instant>,
 }
 
 /// How clients come in, for the record.
@@ -170,18 +179,32 @@ impl Roster {
         all
     }
 
+    /// While the backplane is away nobody can be heard, which says nothing of them: they stay as they were.
     async fn others(&self) -> Vec<Record> {
         let mut known = self.others.lock().await;
-        if known.0.is_none_or(|at| at.elapsed() >= REREAD) {
-            let lookup = Lookup { channel: nodes(), fields: None };
-            let mut answers = self.sources.hub.backplane.noted(vec![lookup]).await.unwrap_or_default();
-            if let Some(Ok(fields)) = answers.pop() {
-                known.1 = self.read(fields);
+        if known.asked.is_none_or(|at| at.elapsed() >= REREAD) {
+            match self.read_others().await {
+                Some(read) => known.take(read, Instant::now()),
+                None => known.kept_until = Some(Instant::now() + Duration::from_millis(FRESH_MS)),
             }
-            known.0 = Some(Instant::now());
+            known.asked = Some(Instant::now());
         }
-        let now = self.now_ms();
-        known.1.iter().filter(|record| is_fresh(record, now)).cloned().collect()
+        let (now, kept) = (self.now_ms(), known.are_kept(Instant::now()));
+        known.records.iter().filter(|record| kept || is_fresh(record, now)).cloned().collect()
+    }
+
+    async fn read_others(&self) -> Option<Vec<Record>> {
+        let backplane = &self.sources.hub.backplane;
+        if *backplane.link().borrow() == Link::Down {
+            return None;
+        }
+        let lookup = Lookup { channel: nodes(), fields: None };
+        match backplane.noted(vec![lookup]).await.ok()?.pop()? {
+            Ok(fields) => Some(self.read(fields)),
+            // It keeps no notes for this node.
+            Err(BackplaneError::Refused(_)) => Some(Vec::new()),
+            Err(BackplaneError::Down(_)) => None,
+        }
     }
 
     fn read(&self, fields: Vec<(bytes::Bytes, bytes::Bytes)>) -> Vec<Record> {
@@ -200,7 +223,6 @@ impl Roster {
             }
         }
         *self.gone.lock() = gone;
-        others.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
         others
     }
 
@@ -231,6 +253,23 @@ impl Roster {
     fn now_ms(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
         (now + self.clock_offset_ms.load(Ordering::Relaxed)).max(0) as u64
+    }
+}
+
+impl Others {
+    /// Takes in what was read. After an outage those who have not written again stay for a while.
+    fn take(&mut self, mut read: Vec<Record>, now: Instant) {
+        if self.are_kept(now) {
+            let silent = |old: &Record| !read.iter().any(|new| new.id == old.id);
+            let (silent, _): (Vec<_>, Vec<_>) = std::mem::take(&mut self.records).into_iter().partition(silent);
+            read.extend(silent);
+        }
+        read.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
+        self.records = read;
+    }
+
+    fn are_kept(&self, now: Instant) -> bool {
+        self.kept_until.is_some_and(|until| now < until)
     }
 }
 

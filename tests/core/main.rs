@@ -6,6 +6,7 @@ mod cluster;
 mod command_line;
 mod conformance;
 mod console;
+mod console_outage;
 mod documentation;
 mod encoding;
 mod guides;

@@ -80,7 +80,7 @@ impl View {
         let style = Style::new().fg(Color::Cyan);
         frame.render_widget(Sparkline::default().data(self.deliveries.iter().copied()).style(style), spark);
         let bold = Style::new().add_modifier(Modifier::BOLD);
-        let cells: Vec<_> = self.cluster.nodes.iter().map(|node| node_cells(node, &self.cluster.own)).collect();
+        let cells: Vec<_> = self.cluster.nodes.iter().map(|node| node_cells(node, &self.cluster)).collect();
         let columns = fitting(&cells, width);
         let pick = |cells: &[String; 10]| columns.iter().map(|(at, _)| Cell::new(cells[*at].clone())).collect::<Row>();
         let rows = self.cluster.nodes.iter().zip(&cells).map(|(node, cells)| {
@@ -122,7 +122,7 @@ fn fitting(cells: &[[String; 10]], width: usize) -> Vec<(usize, usize)> {
 
 /// The same as lines, columns separated by two spaces.
 pub fn text(cluster: &Cluster) -> String {
-    let nodes = cluster.nodes.iter().map(|node| node_cells(node, &cluster.own).to_vec());
+    let nodes = cluster.nodes.iter().map(|node| node_cells(node, cluster).to_vec());
     let channels = cluster.channels.iter().map(|row| channel_cells(row).to_vec());
     let mut out = summary(cluster) + "\n\n";
     out += &table(&NODE_COLUMNS, nodes.collect());
@@ -146,8 +146,9 @@ fn table(head: &[&str], mut rows: Vec<Vec<String>>) -> String {
 
 fn summary(cluster: &Cluster) -> String {
     let sum = |of: fn(&Record) -> f64| cluster.nodes.iter().map(of).sum::<f64>();
+    let away = if cluster.is_cut_off() { "Redis is away, others as last heard  " } else { "" };
     format!(
-        "{} {}  {} of {} connections  {} events in/s  {} deliveries/s",
+        "{away}{} {}  {} of {} connections  {} events in/s  {} deliveries/s",
         cluster.nodes.len(),
         if cluster.nodes.len() == 1 { "node" } else { "nodes" },
         sum(|node| node.connections as f64),
@@ -162,12 +163,15 @@ fn plain(text: &str) -> String {
     printable(text).replace('\n', " ")
 }
 
-fn node_cells(node: &Record, own: &str) -> [String; 10] {
+fn node_cells(node: &Record, cluster: &Cluster) -> [String; 10] {
     let link = &node.backplane;
     let follow = link.follow.as_deref().unwrap_or("–");
     [
-        format!("{}{}", plain(&node.name), if node.id == own { " *" } else { "" }),
-        plain(&node.state),
+        format!("{}{}", plain(&node.name), if node.id == cluster.own { " *" } else { "" }),
+        match cluster.silent_seconds(node) {
+            Some(seconds) => format!("{}, {seconds}s ago", plain(&node.state)),
+            None => plain(&node.state),
+        },
         format!("{}/{}", node.connections, node.connection_limit),
         format!("{:.0}", node.events_in),
         format!("{:.0}", node.deliveries),
@@ -240,7 +244,7 @@ mod tests {
             view.take(Ok(large.clone()));
             terminal.draw(|frame| view.draw(frame)).unwrap();
             let shown = terminal.backend().to_string();
-            let cells: Vec<_> = large.nodes.iter().map(|node| node_cells(node, "")).collect();
+            let cells: Vec<_> = large.nodes.iter().map(|node| node_cells(node, &large)).collect();
             let columns = fitting(&cells, width.into());
             assert!(columns.len() >= least, "{columns:?} of {width}");
             for (at, _) in &columns[1..] {
@@ -251,6 +255,17 @@ mod tests {
                 assert!(words.contains(number), "{number} at {width} in\n{shown}");
             }
         }
+    }
+
+    #[test]
+    fn an_outage_of_the_backplane_is_told_and_others_are_as_they_were() {
+        let mut away = cluster();
+        (away.nodes[0].at_ms, away.nodes[1].at_ms) = (65_000, 100_000);
+        away.nodes[1].backplane.up = true;
+        assert!(!text(&away).contains("Redis is away"), "another one's link says nothing of this one's");
+        away.nodes[1].backplane.up = false;
+        let told = text(&away);
+        assert!(told.starts_with("Redis is away") && told.contains("ok, 35s ago"), "{told}");
     }
 
     #[test]
