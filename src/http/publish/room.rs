@@ -272,13 +272,14 @@ mod tests {
         advance(Duration::from_secs(2)).await;
         trickling.take(1000).unwrap();
         quick.take(2 * MIB).unwrap();
+        drop(newcomer);
         let newcomer = room.enter(address(4), None);
         newcomer.take(3 * MIB).unwrap();
         gives_way(&held).await;
         assert_eq!(held.take(1), Err(NoRoom::AnyMore));
         newcomer.take(4 * MIB).unwrap();
         gives_way(&trickling).await;
-        assert_eq!(newcomer.take(4 * MIB), Err(NoRoom::Here), "the quick one keeps what it has");
+        assert_eq!(newcomer.take(2 * MIB), Err(NoRoom::Here), "the quick one keeps what it has");
         drop((held, trickling, quick, newcomer));
         assert_eq!(room.taken(), (0, 0));
     }

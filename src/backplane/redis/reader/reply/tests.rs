@@ -154,7 +154,7 @@ fn what_was_not_read_on_is_passed_over() {
 fn of_the_witness_only_its_presence_is_read() {
     let large = vec![b'x'; SKIMMED + 1];
     let bytes = array(&[array(&[string(b"k"), array(&[entry("1-0", &large), entry("2-0", &large)])])]);
-    let taken = Taken::Entries { most: 100_000, total: 1, witness: Some(Position::new(1, 0)) };
+    let taken = Taken::Entries { most: 100_000, total: 200_000, witness: Some(Position::new(1, 0)) };
     let Ok(Reply::Whole(value)) = read(&bytes, 10_000, taken) else { panic!("not whole") };
     let first = a(vec![b(b"1-0"), a(vec![b(b"data"), b(b"")])]);
     let second = a(vec![b(b"2-0"), a(vec![b(b"data"), b(&large)])]);
