@@ -240,6 +240,9 @@ impl Admin {
                 "refused": facts.refused,
                 "shards": facts.shards,
             },
+            "unreadable": self.hub.unreadable.list(LISTED_CHANNELS).iter().map(|(channel, why)| {
+                serde_json::json!({ "channel": channel.as_str(), "why": why })
+            }).collect::<Vec<_>>(),
             "most_subscribed": channels,
         })
     }

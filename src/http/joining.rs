@@ -14,12 +14,14 @@ use crate::subscription::{Since, Subscription};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
 /// Between tries while the backplane is down.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Between tries where the backplane refuses one channel of several.
+const REFUSED_PAUSE: Duration = Duration::from_secs(2);
 /// What is joined so soon after another channel begins with it.
 const GATHER: Duration = Duration::from_millis(100);
 /// Between two looks whether a part of the backplane is down.
@@ -44,6 +46,8 @@ pub struct Joins<F> {
     late: Vec<usize>,
     arrived: Vec<(usize, Start)>,
     held: Arc<AtomicBool>,
+    /// How many of its channels are refused now, of several.
+    refused: Arc<AtomicUsize>,
 }
 
 /// A channel's place in its subscription, and where it begins.
@@ -56,20 +60,22 @@ pub fn joins(
     context: Arc<Context>,
 ) -> Joins<impl Future<Output = Joined>> {
     let (held, asked) = (Arc::new(AtomicBool::new(false)), Instant::now());
+    let refused = Arc::new(AtomicUsize::new(0));
     let one = |place: usize| {
-        let joining = Joining { asked, held: held.clone(), context: context.clone() };
+        let joining = Joining { asked, held: held.clone(), refused: refused.clone(), context: context.clone() };
         let subscription = subscription.clone();
         async move { (place, joining.join(&subscription, place).await) }
     };
     let late: Vec<usize> = (0..subscription.channels.len()).collect();
     let pending = late.iter().copied().map(one).collect();
-    Joins { subscription, pass, seen, context, pending, late, arrived: Vec::new(), held }
+    Joins { subscription, pass, seen, context, pending, late, arrived: Vec::new(), held, refused }
 }
 
 /// What the join of one channel needs.
 struct Joining {
     asked: Instant,
     held: Arc<AtomicBool>,
+    refused: Arc<AtomicUsize>,
     context: Arc<Context>,
 }
 
@@ -77,6 +83,7 @@ impl Joining {
     async fn join(&self, subscription: &Subscription, place: usize) -> Result<Start, JoinError> {
         let (channel, hub) = (&subscription.channels[place], &self.context.hub);
         let (want, newest) = want(subscription, channel);
+        let mut counted = false;
         loop {
             let joined = match hub.attached(channel).await {
                 Ok(attached) => match want {
@@ -89,7 +96,19 @@ impl Joining {
             };
             match joined {
                 Err(JoinError::Backplane(BackplaneError::Down(_))) => sleep(PAUSE).await,
-                joined => return joined,
+                // One key of the wrong type keeps nobody from the other channels.
+                Err(JoinError::Backplane(BackplaneError::Refused(why))) if subscription.channels.len() > 1 => {
+                    let before = self.refused.fetch_add(usize::from(!counted), Ordering::Relaxed);
+                    if before + usize::from(!counted) == subscription.channels.len() {
+                        return Err(JoinError::Backplane(BackplaneError::Refused(why)));
+                    }
+                    counted = true;
+                    sleep(REFUSED_PAUSE).await;
+                }
+                joined => {
+                    self.refused.fetch_sub(usize::from(counted), Ordering::Relaxed);
+                    return joined;
+                }
             }
         }
     }
@@ -155,10 +174,11 @@ impl<F: Future<Output = Joined>> Joins<F> {
         }
     }
 
-    /// Whether a part of the backplane is down, and the rest works.
+    /// Whether a part of the backplane is down, or refuses a channel, and the rest works.
     pub fn in_parts(&self) -> bool {
         let backplane = &self.context.hub.backplane;
-        *backplane.link().borrow() == Link::Up && backplane.facts().shards.iter().any(|shard| !shard.up)
+        let refused = self.refused.load(Ordering::Relaxed) > 0;
+        *backplane.link().borrow() == Link::Up && (refused || backplane.facts().shards.iter().any(|shard| !shard.up))
     }
 
     /// What can begin next: all that is left, or while a part of the backplane is down, what comes together.

@@ -17,6 +17,7 @@ mod outcome;
 pub mod replay;
 pub mod stretch;
 mod turns;
+mod unreadable;
 
 use crate::backplane::{Backplane, Examined};
 use crate::channel::Channel;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use unreadable::Unreadable;
 
 /// How long a feed without legs keeps its tail for those who come back.
 const DORMANT: Duration = Duration::from_secs(120);
@@ -73,6 +75,8 @@ pub struct Hub {
     /// Pages of history, and examinations, that many want at once.
     pages: Fresh<Frames>,
     looks: Fresh<(Position, Examined)>,
+    /// Channels that the backplane refuses to read.
+    pub(crate) unreadable: Unreadable,
     /// How far back streams reach that were trimmed, at the last sample.
     reaches: Mutex<HashMap<Channel, Reach>>,
     /// One extension of a tail at a time: what one joiner reads, all who wait find there. By feed number, some feeds
@@ -141,6 +145,7 @@ impl Hub {
             deliveries: settings.deliveries,
             pages: Fresh::default(),
             looks: Fresh::default(),
+            unreadable: Unreadable::default(),
             reaches: Mutex::default(),
             extending: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             readers: tokio::sync::Semaphore::new(READERS),

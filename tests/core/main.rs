@@ -16,6 +16,7 @@ mod redis;
 mod redis_check;
 mod redis_cluster;
 mod redis_credentials;
+mod redis_fallback;
 mod redis_hostile;
 mod redis_refusals;
 mod redis_sentinel;

@@ -193,6 +193,9 @@ async fn follow(group: Arc<Group>, shared: Arc<Shared>) {
             continue;
         }
         // While the live connection finds no server, there is none for this one either.
+        if *link.borrow() != Link::Up {
+            waiter = None;
+        }
         if link.wait_for(|link| *link == Link::Up).await.is_err() {
             return;
         }

@@ -6,6 +6,7 @@
 
 use super::address::Endpoint;
 use super::fault;
+use super::pipeline;
 use super::setup::Plan;
 use crate::backplane::BackplaneError;
 use fred::prelude::*;
@@ -24,6 +25,12 @@ const IN_FLIGHT: usize = 32;
 /// How often a silent connection is looked at before it is given up; on a busy machine each look comes late, and so is
 /// it given up late.
 const LOOKS: u32 = 10;
+/// After so long without an answer a connection is asked whether it is there,
+pub const IDLE: Duration = Duration::from_secs(10);
+/// has so long to say so,
+const LOOK: Duration = Duration::from_secs(1);
+/// and is used no more where nobody asked.
+pub const STALE: Duration = Duration::from_secs(45);
 /// fred's own limit of a command, in multiples of the silence that is borne: only the last resort.
 const LAST_RESORT: u32 = 60;
 
@@ -34,6 +41,9 @@ pub struct Connection {
     /// How long it may bring no answer while one is waited for.
     patience: Duration,
     answers: AtomicU64,
+    begun: Instant,
+    /// When the last answer came, in milliseconds from the beginning.
+    answered_ms: AtomicU64,
     may_ping: AtomicBool,
     lost: watch::Sender<Option<BackplaneError>>,
     tasks: [AbortHandle; 2],
@@ -69,6 +79,8 @@ impl Connection {
             version,
             patience,
             answers: AtomicU64::new(0),
+            begun: Instant::now(),
+            answered_ms: AtomicU64::new(0),
             may_ping: AtomicBool::new(true),
             lost,
             tasks,
@@ -106,6 +118,12 @@ impl Connection {
     /// The server has answered something.
     pub fn answered(&self) {
         self.answers.fetch_add(1, Ordering::Relaxed);
+        self.answered_ms.store(self.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// How long ago the last answer came.
+    pub fn idle(&self) -> Duration {
+        self.begun.elapsed().saturating_sub(Duration::from_millis(self.answered_ms.load(Ordering::Relaxed)))
     }
 
     /// Whether the server takes a `PING` of this user.
@@ -183,28 +201,42 @@ impl Backoff {
 }
 
 /// The server that is used now; all connections but the live one go where that one has gone.
-pub struct Target(Mutex<Option<Endpoint>>);
+pub struct Target {
+    endpoint: Mutex<Option<Endpoint>>,
+    /// The server has no room, and what there is is for the live connection.
+    reserved: AtomicBool,
+}
 
 impl Target {
     pub fn new(endpoint: Option<Endpoint>) -> Target {
-        Target(Mutex::new(endpoint))
+        Target { endpoint: Mutex::new(endpoint), reserved: AtomicBool::new(false) }
     }
 
     pub fn get(&self) -> Option<Endpoint> {
-        self.0.lock().clone()
+        self.endpoint.lock().clone()
+    }
+
+    /// Whether the next connection must be the live one.
+    pub fn reserve(&self, reserved: bool) {
+        self.reserved.store(reserved, Ordering::Relaxed);
     }
 
     /// A further connection to it, which is pushed nothing.
     pub async fn connect(&self, patience: Duration) -> Result<Connection, BackplaneError> {
-        match self.get() {
-            Some(endpoint) => Connection::open(&endpoint, RespVersion::RESP2, patience).await,
-            None => Err(BackplaneError::Down("the primary is not known yet".into())),
+        Connection::open(&self.for_side()?, RespVersion::RESP2, patience).await
+    }
+
+    /// Where connections but the live one lead, if there may be any now.
+    pub fn for_side(&self) -> Result<Endpoint, BackplaneError> {
+        if self.reserved.load(Ordering::Relaxed) {
+            return Err(BackplaneError::Down("the server has no room, and the live connection comes first".into()));
         }
+        self.get().ok_or_else(|| BackplaneError::Down("the primary is not known yet".into()))
     }
 
     /// Whether it is another one.
     pub fn set(&self, endpoint: Endpoint) -> bool {
-        let mut target = self.0.lock();
+        let mut target = self.endpoint.lock();
         let other = target.as_ref().is_none_or(|known| known.server != endpoint.server);
         *target = Some(endpoint);
         other
@@ -311,7 +343,24 @@ impl Lane {
         }
     }
 
+    /// One that has idled for long is none: nobody has looked whether it still leads anywhere.
     fn working(&self) -> Option<Arc<Connection>> {
-        self.current.lock().connection.clone().filter(|connection| !connection.is_lost())
+        let connection = self.current.lock().connection.clone();
+        connection.filter(|connection| !connection.is_lost() && connection.idle() < STALE)
+    }
+
+    /// Asks an idle connection whether it is still there, and replaces one that is not.
+    pub async fn look(&self) {
+        let Some(connection) = self.working().filter(|c| c.idle() >= IDLE && c.may_ping()) else { return };
+        // Any answer is one, be it a refusal.
+        let pong = connection.run(async { Ok(pipeline::one(&connection.client, &["PING"]).await) });
+        match timeout(LOOK, pong).await {
+            Ok(Ok(Ok(Err(BackplaneError::Refused(why))))) if fault::is_for_good(&why) => connection.forbid_ping(),
+            Ok(Ok(Ok(_))) => {}
+            _ => {
+                connection.fail("it did not answer any more");
+                drop(self.connection().await);
+            }
+        }
     }
 }

@@ -150,9 +150,40 @@ pub fn explain(why: &str) -> String {
     format!("{why} ({hint})")
 }
 
-/// Whether the server does not know or not allow `HELLO 3`.
-pub fn is_no_resp3(why: &str) -> bool {
-    is_for_good(why) || why.starts_with("NOPROTO")
+/// The steps that a server may not have come to terms with, as they stand in front of what happened then.
+pub const HELLO: &str = "HELLO 3: ";
+pub const TRACKING: &str = "CLIENT TRACKING: ";
+
+/// The same error, with the step that it came at.
+pub fn within(step: &str, error: BackplaneError) -> BackplaneError {
+    match error {
+        BackplaneError::Down(why) => BackplaneError::Down(format!("{step}{why}")),
+        BackplaneError::Refused(why) => BackplaneError::Refused(format!("{step}{why}")),
+    }
+}
+
+/// Whether RESP3 or its pushes are what the server does not take: for sure, where it refuses; where it hangs up or falls
+/// silent at that moment, it may be chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resp3 {
+    Refused,
+    Doubtful,
+    NotConcerned,
+}
+
+/// What the failure of a new connection says of RESP3.
+pub fn resp3(error: &BackplaneError) -> Resp3 {
+    let of = |why: &str| why.strip_prefix(HELLO).or(why.strip_prefix(TRACKING)).map(|rest| code(rest).to_owned());
+    match error {
+        BackplaneError::Refused(why) if of(why).is_some() => Resp3::Refused,
+        BackplaneError::Down(why) if of(why).is_some_and(|code| !UNUSABLE.contains(&code.as_str())) => Resp3::Doubtful,
+        _ => Resp3::NotConcerned,
+    }
+}
+
+/// Whether the server may have no room for a further connection: some say so, and some only hang up.
+pub fn is_crowded(why: &str) -> bool {
+    why.contains("max number of clients") || is_hang_up(why)
 }
 
 #[cfg(test)]
@@ -181,6 +212,15 @@ mod tests {
         for kind in [ErrorKind::Timeout, ErrorKind::IO, ErrorKind::Canceled, ErrorKind::Protocol, ErrorKind::Tls] {
             assert!(matches!(judge(&Error::new(kind, "ERR said")), BackplaneError::Down(_)));
         }
+    }
+
+    #[test]
+    fn what_a_failure_says_of_resp3() {
+        let of = |error| resp3(&within(HELLO, error));
+        assert_eq!(of(BackplaneError::Refused("what?".into())), Resp3::Refused);
+        assert_eq!(of(BackplaneError::Down("the connection was closed".into())), Resp3::Doubtful);
+        assert_eq!(of(BackplaneError::Down("NOAUTH who?".into())), Resp3::NotConcerned);
+        assert_eq!(resp3(&BackplaneError::Down("the connection was closed".into())), Resp3::NotConcerned);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! ask next: Redis runs it when the first one ends, so one answer brings what is new and the known entry as witness. A
 //! connection waits for one stream; which streams those are, the follower decides.
 
+use super::connection::STALE;
 use super::large::LARGE;
 use super::reader::reply::{Reply, Taken};
 use super::reader::{Reader, refusal};
@@ -54,7 +55,7 @@ impl Hot {
     /// Whether a connection is there that can wait. If not, one is made meanwhile: no stream waits for that.
     pub fn is_ready(&self, shared: &Arc<Shared>, runtime: &Handle) -> bool {
         let mut state = self.0.lock();
-        state.idle.retain_mut(Reader::is_open);
+        state.idle.retain_mut(|reader| reader.idle() < STALE && reader.is_open());
         if !state.idle.is_empty() || !state.allowed {
             return state.allowed;
         }
@@ -96,9 +97,9 @@ impl Hot {
 }
 
 async fn open(shared: Arc<Shared>, era: u64) {
-    let opened = match shared.target.get() {
-        Some(endpoint) => Reader::open(&endpoint, GRACE).await,
-        None => Err(BackplaneError::Down("the primary is not known yet".into())),
+    let opened = match shared.target.for_side() {
+        Ok(endpoint) => Reader::open(&endpoint, GRACE).await,
+        Err(error) => Err(error),
     };
     let mut state = shared.hot.0.lock();
     if state.era != era {

@@ -4,12 +4,16 @@
 //! after two more: a server that is back would be noticed late. So a new connection is begun every quarter of a second,
 //! beside those that wait, and all are dropped at the first answer.
 
-use super::address::Endpoint;
+use super::address::{Endpoint, Host};
 use fred::types::config::ServerConfig;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
@@ -36,6 +40,26 @@ pub async fn knock(endpoint: &Endpoint) {
             () = sleep_until(end) => return,
         }
     }
+}
+
+/// Whether a greeting of TLS is answered in TLS.
+pub async fn speaks_tls(host: &Host) -> bool {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let Ok(builder) = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions() else {
+        return false;
+    };
+    let config = builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let Ok(name) = ServerName::try_from("localhost") else { return false };
+    let Ok(mut session) = ClientConnection::new(Arc::new(config), name) else { return false };
+    let mut greeting = Vec::new();
+    let asked = async {
+        session.write_tls(&mut greeting)?;
+        let mut socket = TcpStream::connect((host.name.as_str(), host.port)).await?;
+        socket.write_all(&greeting).await?;
+        socket.read_u8().await
+    };
+    // A record of a handshake, or of an alert (RFC 8446, section 5.1).
+    matches!(timeout(EACH, asked).await, Ok(Ok(0x15 | 0x16)))
 }
 
 /// Whether one connection is answered, be it by a refusal.

@@ -135,11 +135,17 @@ impl Redis {
 pub async fn survey(settings: Settings, publishes: bool) -> Result<Result<Findings, BackplaneError>, AddressError> {
     let address = settings.address()?;
     let tls = address.access.tls.is_some();
-    let explain = |why: &str| match fault::explain(why) {
+    let fixed = address.fixed();
+    let explain = |why: &str, wants_tls: Option<bool>| match fault::explain(why) {
         // A server without TLS there waits for the rest of what it takes for a command.
         why if tls && why.contains("timed out") => format!("{why} (does this port speak TLS?)"),
-        // A server with TLS there hangs up on whoever does not greet it so.
-        why if !tls && fault::is_hang_up(&why) => format!("{why} (does this port want TLS? rediss://)"),
+        why if !tls && fault::is_hang_up(&why) => match wants_tls {
+            Some(false) => format!("{why} (it hangs up on whoever speaks: is there a server behind it?)"),
+            _ => format!("{why} (does this port want TLS? rediss://)"),
+        },
+        why if !tls && why.contains("answer timed out") => {
+            format!("{why} (is there a server behind it, and does it run?)")
+        }
         why => why,
     };
     let name = address.to_string();
@@ -147,6 +153,14 @@ pub async fn survey(settings: Settings, publishes: bool) -> Result<Result<Findin
         Place::Cluster(_) => Cluster::new(settings, address, Handle::current()).survey(publishes).await,
         _ => Shared::new(&settings, address, None, Arc::default()).survey(publishes).await,
     };
+    // A server with TLS there hangs up on whoever does not greet it so; so does a proxy that has no server.
+    let wants_tls = match (&found, fixed.and_then(|endpoint| endpoint.host())) {
+        (Err(BackplaneError::Down(why)), Some(host)) if !tls && fault::is_hang_up(why) => {
+            Some(knock::speaks_tls(&host).await)
+        }
+        _ => None,
+    };
+    let explain = |why: &str| explain(why, wants_tls);
     Ok(found.map_err(|error| match error {
         BackplaneError::Down(why) => BackplaneError::Down(format!("{name}: {}", explain(&why))),
         BackplaneError::Refused(why) => BackplaneError::Refused(format!("{name}: {}", explain(&why))),

@@ -16,14 +16,14 @@ use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 /// A way that drops idle flows must not take this one for idle; shorter than any such limit in use.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
 trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
@@ -35,6 +35,8 @@ pub type Words = Vec<String>;
 pub struct Reader {
     input: Input<Box<dyn Stream>>,
     patience: Duration,
+    /// When the last answer came.
+    answered: Instant,
     /// Whether what it reads is reported at the live connection when it changes.
     pub arms: bool,
 }
@@ -48,7 +50,7 @@ impl Reader {
             Ok(stream) => stream.map_err(|error| BackplaneError::Down(error.to_string()))?,
             Err(_) => return Err(BackplaneError::Down("no connection in time".into())),
         };
-        let mut reader = Reader { input: Input::new(stream, limit), patience, arms: false };
+        let mut reader = Reader { input: Input::new(stream, limit), patience, answered: Instant::now(), arms: false };
         let word = |word: &'static str| Bytes::from_static(word.as_bytes());
         let mut greeting = Vec::new();
         match endpoint.access.credentials().map_err(BackplaneError::Down)? {
@@ -113,6 +115,11 @@ impl Reader {
         self.input.wait(Duration::ZERO).await.map_err(|error| BackplaneError::Down(error.to_string()))
     }
 
+    /// How long ago the last answer came.
+    pub fn idle(&self) -> Duration {
+        self.answered.elapsed()
+    }
+
     /// Whether the server has neither closed it nor said anything that nobody asked for.
     pub fn is_open(&mut self) -> bool {
         self.input.wait(Duration::ZERO).now_or_never().is_none()
@@ -125,7 +132,9 @@ impl Reader {
 
     /// The reply to the next of the commands that were sent.
     pub async fn reply(&mut self, taken: Taken) -> Result<Reply, BackplaneError> {
-        self.input.reply(taken).await.map_err(|error| BackplaneError::Down(error.to_string()))
+        let reply = self.input.reply(taken).await.map_err(|error| BackplaneError::Down(error.to_string()))?;
+        self.answered = Instant::now();
+        Ok(reply)
     }
 
     /// The same where the server was asked to wait so long.
@@ -154,7 +163,7 @@ async fn connect(endpoint: &Endpoint) -> io::Result<Box<dyn Stream>> {
     };
     let stream = TcpStream::connect((host.name.as_str(), host.port)).await?;
     stream.set_nodelay(true)?;
-    SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 2))?;
     let Some(config) = endpoint.access.tls_client().map_err(other)? else { return Ok(Box::new(stream)) };
     let name = ServerName::try_from(host.name).map_err(|error| other(error.to_string()))?;
     Ok(Box::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await?))

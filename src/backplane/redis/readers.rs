@@ -3,13 +3,15 @@
 //! Apart from the live connection, so that neither a long reply nor a slow one delays what is reported there. Where the
 //! server can, what they read is reported at the live connection; see [`Reader::report_to`].
 
-use super::connection::Target;
+use super::connection::{IDLE, STALE, Target};
 use super::fault;
-use super::reader::reply::Rest;
+use super::reader::reply::{Reply, Rest, Taken};
 use super::reader::{Reader, Words};
 use crate::backplane::{BackplaneError, Changes};
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
@@ -18,7 +20,7 @@ use tokio::time::timeout;
 /// that, to read all streams again costs less.
 const PASSED_OVER: usize = 64 << 20;
 /// Connections that are kept while nothing is read.
-const IDLE: usize = 2;
+const KEPT: usize = 2;
 
 /// See the module.
 pub struct Readers {
@@ -27,6 +29,7 @@ pub struct Readers {
     patience: Duration,
     permits: Arc<Semaphore>,
     state: Mutex<State>,
+    may_ping: AtomicBool,
     /// Changes whenever what a server says is not to be believed any more.
     era: watch::Sender<u64>,
 }
@@ -41,7 +44,7 @@ impl Readers {
     /// `most` at once; `patience`: how long one may bring nothing while something is waited for.
     pub fn new(target: Arc<Target>, changes: Arc<Changes>, patience: Duration, most: usize) -> Readers {
         let (permits, state, era) = (Arc::new(Semaphore::new(most)), Mutex::default(), watch::Sender::new(0));
-        Readers { target, changes, patience, permits, state, era }
+        Readers { target, changes, patience, permits, state, may_ping: AtomicBool::new(true), era }
     }
 
     /// From now on, whatever is read is reported at that connection where the server does that.
@@ -69,13 +72,47 @@ impl Readers {
         }
     }
 
+    /// Asks those that have been idle for a while whether they are still there, and replaces those that are not.
+    pub async fn look(self: &Arc<Readers>) {
+        if self.may_ping.load(Ordering::Relaxed) {
+            join_all(self.long_idle().into_iter().map(Loan::look)).await;
+        }
+    }
+
+    /// Nobody else finds them meanwhile.
+    fn long_idle(self: &Arc<Readers>) -> Vec<Loan> {
+        let mut state = self.state.lock();
+        let mut loans = Vec::new();
+        for reader in std::mem::take(&mut state.idle) {
+            // Without a permit, so many calls are on their way that the look can wait.
+            match Some(&reader).filter(|r| r.idle() >= IDLE).and_then(|_| self.permits.clone().try_acquire_owned().ok())
+            {
+                Some(permit) => loans.push(self.lend(Some(reader), permit)),
+                None => state.idle.push(reader),
+            }
+        }
+        loans
+    }
+
+    /// `reader`: one that was idle.
+    fn lend(self: &Arc<Readers>, reader: Option<Reader>, permit: OwnedSemaphorePermit) -> Loan {
+        let used = reader.is_some();
+        Loan { readers: self.clone(), reader, era: self.era.subscribe(), used, _permit: permit }
+    }
+
     /// A connection for one call. The most that waits for one is bounded by whoever calls.
     pub async fn take(self: &Arc<Readers>) -> Result<Loan, BackplaneError> {
         let Ok(Ok(permit)) = timeout(self.patience, self.permits.clone().acquire_owned()).await else {
             return Err(BackplaneError::Down("too many commands are on their way".into()));
         };
         let era = self.era.subscribe();
-        let idle = self.state.lock().idle.pop();
+        let idle = {
+            let mut state = self.state.lock();
+            // Where nobody could look whether it still leads anywhere, a new one is quicker. One that arms is used all the
+            // same: with it, its streams would be forgotten.
+            state.idle.retain(|reader| reader.arms || reader.idle() < STALE);
+            state.idle.pop()
+        };
         let used = idle.is_some();
         let reader = match idle {
             Some(reader) => reader,
@@ -85,10 +122,7 @@ impl Readers {
     }
 
     async fn open(&self) -> Result<Reader, BackplaneError> {
-        let Some(endpoint) = self.target.get() else {
-            return Err(BackplaneError::Down("the primary is not known yet".into()));
-        };
-        let opened = Reader::open(&endpoint, self.patience).await;
+        let opened = Reader::open(&self.target.for_side()?, self.patience).await;
         let mut reader = opened.map_err(|error| BackplaneError::Down(fault::reason(error)))?;
         let report_to = self.state.lock().report_to.clone();
         if let Some(client) = report_to {
@@ -163,6 +197,19 @@ impl Loan {
         self.era.clone()
     }
 
+    /// Whether the server is there; any answer says so, be it a refusal.
+    async fn look(mut self) {
+        // Where nothing answers, this has made another connection.
+        let asked = self.ask(&[vec!["PING".into()]]).await;
+        let Ok(reader) = asked.and_then(|()| self.connection()) else { return };
+        match reader.reply(Taken::Skimmed).await {
+            Err(_) => return,
+            Ok(Reply::Error(why)) if fault::is_for_good(&why) => self.readers.may_ping.store(false, Ordering::Relaxed),
+            Ok(_) => {}
+        }
+        self.give_back();
+    }
+
     /// All replies have been read.
     pub fn give_back(mut self) {
         if let Some(reader) = self.reader.take() {
@@ -190,7 +237,7 @@ impl Loan {
         let mut state = self.readers.state.lock();
         if !self.era.has_changed().unwrap_or(true) {
             // One that arms must stay: with it, its streams would be forgotten.
-            if reader.arms || state.idle.len() < IDLE {
+            if reader.arms || state.idle.len() < KEPT {
                 state.idle.push(reader);
             }
         }

@@ -26,7 +26,7 @@ use crate::config::Follow;
 use crate::position::Position;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     /// Whether the keys of one read must lie in one slot though it is none of a cluster's.
     pub split: AtomicBool,
     pub publish_maxlen: u64,
+    /// How often in a row a new connection ended at RESP3, without a word.
+    pub doubts_of_resp3: AtomicU32,
     /// What it refuses now.
     pub refusals: Refusals,
     pub observe: Observe,
@@ -108,6 +110,9 @@ pub(crate) async fn supervise(shared: Arc<Shared>) {
                 let why = fault::explain(&fault::reason(error));
                 shared.facts.lock().trouble = Some(why.clone());
                 shared.complain("no usable connection", &why);
+                if fault::is_crowded(&why) {
+                    shared.give_way();
+                }
                 why
             }
         };
@@ -144,6 +149,7 @@ impl Shared {
             follow: settings.follow,
             cluster,
             split: AtomicBool::new(false),
+            doubts_of_resp3: AtomicU32::new(0),
             publish_maxlen: settings.publish_maxlen,
             refusals: Refusals::new(settings.refused.clone()),
             observe: settings.observe.clone(),
@@ -174,6 +180,8 @@ impl Shared {
     }
 
     pub async fn survey(&self, publishes: bool) -> Result<Findings, BackplaneError> {
+        // There is one look alone.
+        self.doubts_of_resp3.store(1, Ordering::Relaxed);
         let session = Session::open(self).await?;
         let client = &session.connection.client;
         let tried = probe::Tried { publishes, blocks: !session.tracking, several: !self.cluster };
@@ -209,11 +217,30 @@ impl Shared {
         self.hot.start(session.tracking && self.follow == Follow::Auto);
         self.tracking.store(session.tracking, Ordering::Release);
         *self.live.lock() = Some(session.connection.clone());
+        self.target.reserve(false);
         self.link.send_replace(Link::Up);
         self.turned.notify_one();
         self.changes.doubt();
         let version = session.version.as_deref().unwrap_or("unknown");
         tracing::info!(redis = %self.shown(), version, follow, "redis: connected");
+    }
+
+    /// Where the server has no room, side connections end, and none is made before the live one is there.
+    fn give_way(&self) {
+        self.target.reserve(true);
+        self.leave_reads();
+        self.publish.renew();
+    }
+
+    /// Whether idle connections still lead somewhere, so that the next request finds one that does.
+    pub async fn look_at_idle(&self) {
+        tokio::join!(
+            self.readers.look(),
+            self.apart.look(),
+            self.history.look(),
+            self.publish.look(),
+            self.records.look()
+        );
     }
 
     fn went_down(&self, why: &str) {

@@ -2,6 +2,7 @@
 
 use super::canary::{Beat, Canary};
 use super::connection::Connection;
+use super::fault::Resp3;
 use super::identity::Identity;
 use super::probe::Mode;
 use super::server::Shared;
@@ -25,6 +26,8 @@ use tokio::time::{Instant, sleep};
 
 /// Each so manieth pulse is a beat, which asks for more.
 const PULSES_PER_BEAT: u32 = 2;
+/// So often the other connections are looked at: what idles on the way is dropped after a minute by some networks.
+const PULSES_PER_LOOK: u32 = 30;
 const PULSE: Duration = Duration::from_millis(500);
 /// How much later than the answer the server may send the push of a write; Redis sends it before that.
 const PUSH_LAG: Duration = Duration::from_millis(200);
@@ -47,9 +50,35 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects, finds out how this server can be followed, and starts it.
+    /// Connects, finds out how this server can be followed, and starts it. A server that does not take RESP3, or its
+    /// pushes, is tried once more in RESP2, where nothing forbids that.
     pub async fn open(shared: &Shared) -> Result<Session, BackplaneError> {
-        let connection = Arc::new(connect(shared).await?);
+        let version = if shared.follow == Follow::Block { RespVersion::RESP2 } else { RespVersion::RESP3 };
+        let error = match Session::begin(shared, version).await {
+            Ok(session) => {
+                shared.doubts_of_resp3.store(0, Ordering::Relaxed);
+                return Ok(session);
+            }
+            Err(error) => error,
+        };
+        let lacks = match fault::resp3(&error) {
+            Resp3::Refused => true,
+            // A server that ends or freezes just then would be followed by blocking reads for no reason.
+            Resp3::Doubtful => shared.doubts_of_resp3.fetch_add(1, Ordering::Relaxed) > 0,
+            Resp3::NotConcerned => false,
+        };
+        if !lacks || shared.follow != Follow::Auto || shared.cluster {
+            return Err(error);
+        }
+        let session = Session::begin(shared, RespVersion::RESP2).await?;
+        let why = fault::reason(error);
+        tracing::info!(%why, "redis: the server takes no RESP3; it is followed by blocking reads");
+        Ok(session)
+    }
+
+    async fn begin(shared: &Shared, version: RespVersion) -> Result<Session, BackplaneError> {
+        let endpoint = shared.resolve().await?;
+        let connection = Arc::new(Connection::open(&endpoint, version, endpoint.access.timeout).await?);
         let canary = Canary::new(shared.canary_key(), shared.cluster);
         let (checks, asked) = mpsc::unbounded_channel();
         let drain = tokio::spawn(drain(
@@ -70,7 +99,8 @@ impl Session {
             Session { connection, tracking, version, first_beat, clock_least_ms, identity, canary, drain, checks };
         let connection = session.connection.clone();
         if shared.follow != Follow::Block {
-            session.tracking = connection.run(probe::start_tracking(&connection, shared.follow)).await?;
+            let tracking = connection.run(probe::start_tracking(&connection, shared.follow)).await;
+            session.tracking = tracking.map_err(|error| fault::within(fault::TRACKING, error))?;
         }
         if shared.cluster && !session.tracking {
             let why = "a cluster can only be followed by tracking, which this server does not offer to this user";
@@ -155,7 +185,7 @@ impl Session {
     }
 
     /// Beats until the connection ends, and says why it ended.
-    pub async fn live(mut self, shared: &Shared) -> String {
+    pub async fn live(mut self, shared: &Arc<Shared>) -> String {
         let mut tick = pace::in_step(PULSE);
         let connection = self.connection.clone();
         shared.beaten(&self.first_beat, self.clock_least_ms);
@@ -165,6 +195,10 @@ impl Session {
             tokio::select! {
                 why = connection.lost() => return fault::reason(why),
                 _ = tick.tick() => {}
+            }
+            if pulse.is_multiple_of(PULSES_PER_LOOK) {
+                let shared = shared.clone();
+                tokio::spawn(async move { shared.look_at_idle().await });
             }
             let done = match pulse % PULSES_PER_BEAT {
                 0 => self.beat(shared).await.map(|beat| shared.beaten(&beat, self.clock_least_ms)),
@@ -198,19 +232,6 @@ fn expected(mode: Mode, cluster: bool) -> Result<(), BackplaneError> {
         _ => return Ok(()),
     };
     Err(BackplaneError::Down(why.into()))
-}
-
-/// RESP3, which pushes need; RESP2 where the server has none and tracking is not asked for.
-async fn connect(shared: &Shared) -> Result<Connection, BackplaneError> {
-    let endpoint = shared.resolve().await?;
-    let timeout = endpoint.access.timeout;
-    let version = if shared.follow == Follow::Block { RespVersion::RESP2 } else { RespVersion::RESP3 };
-    match Connection::open(&endpoint, version, timeout).await {
-        Err(BackplaneError::Refused(why)) if shared.follow == Follow::Auto && fault::is_no_resp3(&why) => {
-            Connection::open(&endpoint, RespVersion::RESP2, timeout).await
-        }
-        result => result,
-    }
 }
 
 /// What the draining task needs; it does nothing else, so that it keeps up.

@@ -12,6 +12,7 @@ use crate::backplane::BackplaneError;
 use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::{AuthInterface, ClientLike};
+use fred::socket2::TcpKeepalive;
 use fred::types::config::{
     Config, ConnectionConfig, CredentialProvider, PerformanceConfig, Server, TcpConfig, TlsConfig,
 };
@@ -23,6 +24,9 @@ use std::time::Duration;
 const PUSH_CAPACITY: usize = 1024;
 /// The same where none are asked for.
 const FEW_PUSHES: usize = 4;
+
+/// After so long without a word the kernel asks whether the other side is there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// What is sent before anything else.
 pub struct Plan {
@@ -86,13 +90,14 @@ impl Plan {
             broadcast_channel_capacity: pushes,
             ..PerformanceConfig::default()
         };
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 2);
         let connection = ConnectionConfig {
             connection_timeout: endpoint.access.timeout,
             internal_command_timeout: endpoint.access.timeout,
             // Never sent again: an XADD would be appended twice.
             max_command_attempts: 1,
             reconnect_errors: Vec::new(),
-            tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
+            tcp: TcpConfig { nodelay: Some(true), keepalive: Some(keepalive), ..TcpConfig::default() },
             ..ConnectionConfig::default()
         };
         Client::new(config, Some(performance), Some(connection), None)
@@ -109,7 +114,8 @@ impl Plan {
         if self.version == RespVersion::RESP3 {
             // Of constants alone, for this one fred writes as a line.
             let hello = client.hello(RespVersion::RESP3, None, None);
-            connection.run(async { hello.await.map_err(|e| fault::judge(&e)) }).await?;
+            let hello = connection.run(async { hello.await.map_err(|e| fault::judge(&e)) }).await;
+            hello.map_err(|error| fault::within(fault::HELLO, error))?;
         }
         if self.database > 0 {
             let words = ["SELECT", &self.database.to_string()];

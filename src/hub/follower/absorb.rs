@@ -83,6 +83,7 @@ impl Follower {
             Ok(state) => state,
             Err(error) => return self.refused(channel, error),
         };
+        self.hub.unreadable.read(&channel);
         let Some(followed) = self.followed.get_mut(&channel) else { return };
         // Asked twice where a feed was forgotten and made anew meanwhile; who is there already must not be moved.
         if followed.feed.lock().life == Life::Unattached {
@@ -106,6 +107,7 @@ impl Follower {
             self.mark(&channel);
             return 0;
         }
+        self.hub.unreadable.read(&channel);
         let more = entries.len() == count;
         let known = entries.remove(0);
         let grown = entries.len();
@@ -287,7 +289,9 @@ impl Follower {
             }
             return;
         }
-        warn!(channel = %channel, %error, "a stream cannot be read");
+        if self.hub.unreadable.refused(&channel, &error) {
+            warn!(channel = %channel, %error, "a stream cannot be read");
+        }
         let Some(followed) = self.followed.get_mut(&channel) else { return };
         followed.busy = false;
         let unattached = followed.feed.lock().life == Life::Unattached;
