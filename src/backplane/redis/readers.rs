@@ -3,7 +3,7 @@
 //! Apart from the live connection, so that neither a long reply nor a slow one delays what is reported there. Where the
 //! server can, what they read is reported at the live connection; see [`Reader::report_to`].
 
-use super::connection::{IDLE, STALE, Target};
+use super::connection::{STALE, Target};
 use super::fault;
 use super::reader::reply::{Reply, Rest, Taken};
 use super::reader::{Reader, Words};
@@ -72,20 +72,20 @@ impl Readers {
         }
     }
 
-    /// Asks those that have been idle for a while whether they are still there, and replaces those that are not.
-    pub async fn look(self: &Arc<Readers>) {
+    /// Asks those that have been idle for so long whether they are still there, and replaces those that are not.
+    pub async fn look(self: &Arc<Readers>, idle: Duration) {
         if self.may_ping.load(Ordering::Relaxed) {
-            join_all(self.long_idle().into_iter().map(Loan::look)).await;
+            join_all(self.long_idle(idle).into_iter().map(Loan::look)).await;
         }
     }
 
     /// Nobody else finds them meanwhile.
-    fn long_idle(self: &Arc<Readers>) -> Vec<Loan> {
+    fn long_idle(self: &Arc<Readers>, idle: Duration) -> Vec<Loan> {
         let mut state = self.state.lock();
         let mut loans = Vec::new();
         for reader in std::mem::take(&mut state.idle) {
             // Without a permit, so many calls are on their way that the look can wait.
-            match Some(&reader).filter(|r| r.idle() >= IDLE).and_then(|_| self.permits.clone().try_acquire_owned().ok())
+            match Some(&reader).filter(|r| r.idle() >= idle).and_then(|_| self.permits.clone().try_acquire_owned().ok())
             {
                 Some(permit) => loans.push(self.lend(Some(reader), permit)),
                 None => state.idle.push(reader),
@@ -262,3 +262,6 @@ impl Drop for Loan {
         self.give_up();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use super::address::{Address, Endpoint, Place};
 use super::block::Blocks;
 use super::canary::Beat;
 use super::commands::Commands;
-use super::connection::{Backoff, Connection, Lane, Target};
+use super::connection::{Backoff, Connection, IDLE, Lane, Target};
 use super::hot::Hot;
 use super::knock::knock;
 use super::large::Large;
@@ -235,9 +235,9 @@ impl Shared {
     /// Whether idle connections still lead somewhere, so that the next request finds one that does.
     pub async fn look_at_idle(&self) {
         tokio::join!(
-            self.readers.look(),
-            self.apart.look(),
-            self.history.look(),
+            self.readers.look(IDLE),
+            self.apart.look(IDLE),
+            self.history.look(IDLE),
             self.publish.look(),
             self.records.look()
         );
