@@ -82,8 +82,8 @@ impl Named for Followed {
 /// A stream's turn in a queue or a batch: nobody's, if it was followed anew since.
 type Turn = (Channel, u64);
 
-/// Somebody who waits until a feed is up to date.
-type Waiting = oneshot::Sender<Result<(), BackplaneError>>;
+/// Somebody who waits until a feed is up to date, and is told whether it has been read since it was asked for.
+type Waiting = oneshot::Sender<Result<bool, BackplaneError>>;
 
 /// One batch's answer.
 enum Done {
@@ -99,7 +99,8 @@ type Batch = Pin<Box<dyn Future<Output = Done> + Send>>;
 pub struct Follower {
     hub: Arc<Hub>,
     followed: Index<Followed>,
-    waiting: HashMap<Channel, Vec<Waiting>>,
+    /// Each with what it will be told: a read that was on its way already may be of before.
+    waiting: HashMap<Channel, Vec<(Waiting, bool)>>,
     /// Feeds to attach, to read, to examine.
     fresh: VecDeque<Turn>,
     changed: VecDeque<Turn>,
@@ -216,7 +217,7 @@ impl Follower {
                     state.life = if state.life == Life::Live { Life::Dormant } else { state.life };
                     drop(state);
                     let unwanted = |f: &Followed| Arc::ptr_eq(&f.feed, &feed);
-                    let waits = self.waiting.get(&feed.channel).is_some_and(|w| w.iter().any(|w| !w.is_closed()));
+                    let waits = self.waiting.get(&feed.channel).is_some_and(|w| w.iter().any(|(w, _)| !w.is_closed()));
                     if !waits && self.followed.get(&feed.channel).is_some_and(unwanted) {
                         self.unfollow(&feed.channel);
                     }
@@ -237,7 +238,7 @@ impl Follower {
         let mut left = Vec::new();
         let mut waiting = 0;
         self.waiting.retain(|channel, list| {
-            list.retain(|waiting| !waiting.is_closed());
+            list.retain(|(waiting, _)| !waiting.is_closed());
             waiting += list.len();
             if list.is_empty() {
                 left.push(channel.clone());
@@ -271,12 +272,13 @@ impl Follower {
     fn attach(&mut self, feed: Arc<Feed>, waiting: Waiting) {
         let life = feed.lock().life;
         if life == Life::Live {
-            let _ = waiting.send(Ok(()));
+            let _ = waiting.send(Ok(false));
             return;
         }
         let channel = feed.channel.clone();
-        self.waiting.entry(channel.clone()).or_default().push(waiting);
-        if self.followed.get(&channel).is_some_and(|followed| Arc::ptr_eq(&followed.feed, &feed)) {
+        let followed = self.followed.get(&channel).is_some_and(|followed| Arc::ptr_eq(&followed.feed, &feed));
+        self.waiting.entry(channel.clone()).or_default().push((waiting, !followed));
+        if followed {
             if life == Life::Dormant {
                 self.mark(&channel);
             }

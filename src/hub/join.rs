@@ -134,15 +134,14 @@ impl Hub {
         Ok(finished)
     }
 
-    /// Whether it was not live before, so that it is as new as can be.
+    /// Whether it has been read since, so that it is as new as can be.
     async fn attach(&self, feed: &Arc<Feed>) -> Result<bool, BackplaneError> {
         if feed.lock().life == Life::Live {
             return Ok(false);
         }
         let (told, wait) = oneshot::channel();
         self.request(Request::Attach(feed.clone(), told));
-        let told = wait.await.unwrap_or_else(|_| Err(BackplaneError::Down("the node is ending".into())));
-        told.map(|()| true)
+        wait.await.unwrap_or_else(|_| Err(BackplaneError::Down("the node is ending".into())))
     }
 
     async fn resume(&self, feed: &Arc<Feed>, claim: Claim) -> Result<Found, BackplaneError> {

@@ -24,6 +24,9 @@ struct Slow {
     released: watch::Sender<bool>,
     answered: AtomicBool,
     reads: watch::Sender<bool>,
+    /// Inspections are made at once, too, and answered when the test says so.
+    inspections: AtomicUsize,
+    told: watch::Sender<bool>,
     unfollowed: AtomicUsize,
 }
 
@@ -35,6 +38,8 @@ impl Slow {
             released: watch::Sender::new(false),
             answered: AtomicBool::new(false),
             reads: watch::Sender::new(true),
+            inspections: AtomicUsize::new(0),
+            told: watch::Sender::new(true),
             unfollowed: AtomicUsize::new(0),
         })
     }
@@ -49,7 +54,12 @@ impl Backplane for Slow {
     }
 
     fn inspect(&self, channels: Vec<Channel>) -> Answer<'_, Vec<Result<Option<StreamState>, BackplaneError>>> {
-        self.memory.inspect(channels)
+        Box::pin(async move {
+            let answer = self.memory.inspect(channels).await;
+            self.inspections.fetch_add(1, Ordering::SeqCst);
+            let _ = self.told.subscribe().wait_for(|told| *told).await;
+            answer
+        })
     }
 
     fn examine(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Examined, BackplaneError>>> {
@@ -162,4 +172,28 @@ fn who_asks_for_a_time_gets_nothing_of_before_it_from_a_feed_that_lags() {
     add(60);
     late[..4].iter_mut().for_each(|stream| assert_eq!(stream.numbers(3), [40, 50, 60]));
     assert_eq!(late[4].numbers(1), [60], "a time to come is now");
+}
+
+#[test]
+fn who_asks_for_a_time_gets_nothing_of_before_it_from_a_feed_that_others_have_begun() {
+    let flags = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let memory = Memory::new(Settings { maxlen: 0, ..Settings::default() });
+    let slow = Slow::new(memory.clone());
+    slow.released.send_replace(true);
+    let node = Node::start_with(settings_of(&flags).expect("good flags"), slow.clone()).expect("a node");
+    let a = Channel::new("a").expect("a name");
+    let add = |n: u64| drop(memory.append_at(&a, Position::new(n, 0), &[("data".into(), n.to_string().into())]));
+    let open = |query: &str| Stream::open(node.listen()[0], query, &[]);
+
+    add(10);
+    slow.told.send_replace(false);
+    let mut first = open("/events/a");
+    eventually("the stream is looked at", || slow.inspections.load(Ordering::SeqCst) == 1);
+    // What was seen there is of before these, and so is the time that others ask for.
+    (20..=50).step_by(10).for_each(add);
+    let mut late = ["/events/a?since=35", "/events/a?since=35&tail=9"].map(open);
+    slow.told.send_replace(true);
+    assert_eq!(first.numbers(4), [20, 30, 40, 50]);
+    add(60);
+    late.iter_mut().for_each(|stream| assert_eq!(stream.numbers(3), [40, 50, 60]));
 }

@@ -303,8 +303,8 @@ impl Follower {
 
     /// Tells all who wait for a feed.
     fn answer(&mut self, channel: &Channel, answer: &Result<(), BackplaneError>) {
-        for waiting in self.waiting.remove(channel).into_iter().flatten() {
-            let _ = waiting.send(answer.clone());
+        for (waiting, anew) in self.waiting.remove(channel).into_iter().flatten() {
+            let _ = waiting.send(answer.clone().map(|()| anew));
         }
     }
 }
