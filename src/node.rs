@@ -1,9 +1,10 @@
 //! A node: wiring, start, drain and exit code.
 
+mod demo;
+
 use crate::auth::{Auth, control};
-use crate::backplane::{Backplane, Publication, memory, redis};
+use crate::backplane::{Backplane, memory, redis};
 use crate::banner::banner;
-use crate::channel::Channel;
 use crate::config::{Serve, Switch};
 use crate::courier::{Couriers, Ledger, Surroundings};
 use crate::health::Health;
@@ -30,7 +31,6 @@ use crate::pace;
 use crate::roster::{Entrance, Roster, Sources};
 use crate::telemetry::Seldom;
 use crate::telemetry::trace::Deliveries;
-use bytes::Bytes;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -259,7 +259,7 @@ impl Node {
         runtime.spawn(roster.run(entrance(&context.settings, &listen)));
         runtime.spawn(tidy(hub.clone()));
         if context.settings.demo {
-            runtime.spawn(demo(backplane.clone()));
+            runtime.spawn(demo::run(backplane.clone()));
         }
         let away = context.settings.retry.to + context.settings.drain_delay + context.settings.drain;
         let follower = Follower::new(hub, clock_offset_ms.clone(), away);
@@ -487,18 +487,5 @@ async fn tidy(hub: Arc<Hub>) {
     loop {
         every.tick().await;
         hub.tidy();
-    }
-}
-
-/// One small event each second, for whoever tries the node.
-async fn demo(backplane: Arc<dyn Backplane>) {
-    let channel = Channel::new("demo").expect("a good name");
-    let mut every = tokio::time::interval(Duration::from_secs(1));
-    for count in 1_u64.. {
-        every.tick().await;
-        let data = format!("{{\"count\":{count}}}");
-        let fields = vec![(Bytes::from("event"), Bytes::from("tick")), (Bytes::from("data"), Bytes::from(data))];
-        // While the backplane is down there is nothing to show.
-        let _ = backplane.append(vec![Publication { channel: channel.clone(), fields }]).await;
     }
 }
