@@ -1,8 +1,8 @@
 //! The operators' listener: `/livez`, `/readyz`, `/metrics`, `/status` and the console, on a thread of its own, so that they answer
 //! while the data plane is saturated.
 //!
-//! Probes answer under any name and to anybody; metrics to anybody who asks by an own name ([`host`]); all else, where there
-//! is one, to who shows the operators' [`token`]. [`places`] bounds connections.
+//! Probes answer under any name and to anybody; metrics to anybody who asks by an own name (`host`); all else, where there
+//! is one, to who shows the operators' [`token`]. `places` bounds connections.
 
 mod host;
 mod places;

@@ -1,6 +1,6 @@
 //! Past events of a channel as JSON: `GET /history/{channel}`, for scrolling back in a log or a chat.
 //!
-//! Owns the request's meaning and the answer: [`reading`] takes it from the stream in pieces, [`writing`] writes it as it
+//! Owns the request's meaning and the answer: `reading` takes it from the stream in pieces, `writing` writes it as it
 //! is read, [`budget`] bounds what all pages take of a node. Who may read is decided before, by the rule for subscribing.
 
 pub mod budget;

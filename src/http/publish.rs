@@ -1,6 +1,6 @@
 //! Publishing over HTTP: `POST /events/{channel}` and batches on `POST /events`.
 //!
-//! Owns the order of things and the answer; [`receiving`] reads a body, within what [`room`] has left for it. What a body means is [`crate::publication`]'s; who may
+//! Owns the order of things and the answer; `receiving` reads a body, within what `room` has left for it. What a body means is [`crate::publication`]'s; who may
 //! publish to what is decided before.
 
 mod receiving;
