@@ -18,8 +18,10 @@ struct Terminal {
 
 impl Terminal {
     fn start(flags: &str) -> Terminal {
-        let node =
-            format!("{} serve --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 {flags}", env!("CARGO_BIN_EXE_fantail"));
+        let node = format!(
+            "exec {} serve --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 {flags}",
+            env!("CARGO_BIN_EXE_fantail")
+        );
         let mut script = Command::new("setpriv");
         script.args(["--pdeathsig", "KILL", "script", "--quiet", "--return", "--command", &node, "/dev/null"]);
         script.stdin(Stdio::piped()).stdout(Stdio::piped());
