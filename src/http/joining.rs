@@ -84,15 +84,14 @@ impl Joining {
         let (channel, hub) = (&subscription.channels[place], &self.context.hub);
         let (want, newest) = want(subscription, channel);
         let mut counted = false;
+        let mut attached = None;
         loop {
-            let joined = match hub.attached(channel).await {
-                Ok(attached) => match want {
-                    Want::End if self.held.load(Ordering::Relaxed) && newest.is_none_or(|newest| newest == 0) => {
-                        hub.join(attached, Want::After(self.asked()), None).await
-                    }
-                    want => hub.join(attached, want, newest).await,
+            let joined = match &mut attached {
+                Some(attached) => hub.join(attached, self.as_held(want), newest).await,
+                None => match hub.attached(channel).await {
+                    Ok(fresh) => hub.join(attached.insert(fresh), self.as_held(want), newest).await,
+                    Err(error) => Err(error),
                 },
-                Err(error) => Err(error),
             };
             match joined {
                 Err(JoinError::Backplane(BackplaneError::Down(_))) => sleep(PAUSE).await,
@@ -113,12 +112,16 @@ impl Joining {
         }
     }
 
-    /// The time of asking by the backplane's clock, which may not have been known then, or a little before: a client that
-    /// has had its head since is owed what is published from there on.
-    fn asked(&self) -> Position {
-        let ago = self.asked.elapsed().as_millis() as i64;
-        let asked = now_ms() as i64 + self.context.hub.clock_least_ms() - ago - 1;
-        Position::new(asked.max(0) as u64, 0).before()
+    /// A client that wants what is new, and has had its head since it asked, is owed what is published from there on: by
+    /// the backplane's clock, which may not have been known then, or a little before.
+    fn as_held(&self, want: Want) -> Want {
+        if want != Want::End || !self.held.load(Ordering::Relaxed) {
+            return want;
+        }
+        let now = now_ms() as i64 + self.context.hub.clock_least_ms();
+        let asked = now - self.asked.elapsed().as_millis() as i64 - 1;
+        let at = |ms: i64| Position::new(ms.max(0) as u64, 0);
+        Want::Since { time: at(asked).before(), now: at(now) }
     }
 }
 

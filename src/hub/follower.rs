@@ -12,6 +12,7 @@ mod reach;
 use super::Hub;
 use super::feed::{Feed, Life};
 use super::index::{Index, Named};
+use super::log::Mark;
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Link, StreamState};
 use crate::channel::Channel;
 use crate::pace;
@@ -82,8 +83,17 @@ impl Named for Followed {
 /// A stream's turn in a queue or a batch: nobody's, if it was followed anew since.
 type Turn = (Channel, u64);
 
-/// Somebody who waits until a feed is up to date, and is told whether it has been read since it was asked for.
-type Waiting = oneshot::Sender<Result<bool, BackplaneError>>;
+/// A feed is live.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// It has been read since it was asked for, so it is as new as can be.
+    pub anew: bool,
+    /// What its log had by then.
+    pub mark: Mark,
+}
+
+/// Somebody who waits until a feed is up to date.
+type Waiting = oneshot::Sender<Result<Arrival, BackplaneError>>;
 
 /// One batch's answer.
 enum Done {
@@ -270,9 +280,12 @@ impl Follower {
     }
 
     fn attach(&mut self, feed: Arc<Feed>, waiting: Waiting) {
-        let life = feed.lock().life;
+        let (life, mark) = {
+            let state = feed.lock();
+            (state.life, state.log.mark())
+        };
         if life == Life::Live {
-            let _ = waiting.send(Ok(false));
+            let _ = waiting.send(Ok(Arrival { anew: false, mark }));
             return;
         }
         let channel = feed.channel.clone();

@@ -5,19 +5,18 @@
 //! history page by page.
 
 use super::feed::{Feed, Life};
-use super::follower::Request;
-use super::frames::encode;
-use super::log::{Gone, Log};
+use super::follower::{Arrival, Request};
+pub use super::found::foreign_gap;
+use super::found::{Found, foreign, has, place};
+use super::log::{Gone, Mark};
 pub use super::outcome::Outcome;
-use super::{ChannelFull, EXTENSIONS, Hub, LegGuard};
+use super::{ChannelFull, Hub, LegGuard};
 use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
-use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, StreamState, Toward};
+use crate::backplane::{Ask, BackplaneError, Examined, StreamState};
 use crate::channel::Channel;
 use crate::cursor::Claim;
 use crate::frame::{Gap, GapReason, Standing, due_after};
 use crate::position::Position;
-use crate::telemetry::trace::spans;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -25,8 +24,10 @@ use tokio::sync::oneshot;
 /// Where somebody wants to begin in a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// At the newest.
+    /// At the newest as of when it was attached.
     End,
+    /// At the newest as of a time, for who has waited since then.
+    Since { time: Position, now: Position },
     /// After a position that was received; what was lost since is announced.
     Resume(Claim),
     /// After a last event id that is no position: at the newest, and told so.
@@ -51,9 +52,13 @@ pub struct Start {
 
 /// A leg in a feed that is live.
 pub struct Attached {
-    leg: LegGuard,
-    /// The feed has just been read.
-    anew: bool,
+    /// Until it has begun.
+    leg: Option<LegGuard>,
+    feed: Arc<Feed>,
+    /// Where the log ended when it asked, if anything was known of the stream.
+    asked: Option<Mark>,
+    /// The same when the feed was live.
+    begun: Arrival,
 }
 
 /// Why a channel cannot be joined.
@@ -65,10 +70,8 @@ pub enum JoinError {
     Backplane(#[from] BackplaneError),
 }
 
-/// Entries of one read of history.
-const PAGE: usize = 1_000;
-/// What one page of history should weigh at most.
-const PAGE_BYTES: usize = 512 << 10;
+/// How far ahead of the backplane's clock, as it is known here, an id is still believed to be a time, in milliseconds.
+const CLOCKS_DIFFER: u64 = 1_000;
 /// How often a position that lies ahead of this node is looked up, and the pause between.
 const AHEAD_TRIES: u32 = 50;
 const AHEAD_PAUSE: Duration = Duration::from_millis(20);
@@ -77,23 +80,31 @@ impl Hub {
     /// The first step of a join: takes a leg, and waits for the backplane while it is down and the feed is not live.
     pub async fn attached(self: &Arc<Hub>, channel: &Channel) -> Result<Attached, JoinError> {
         let leg = self.enter(channel).map_err(JoinError::Full)?;
-        let anew = self.attach(&leg.feed().clone()).await?;
-        Ok(Attached { leg, anew })
+        let feed = leg.feed().clone();
+        let asked = {
+            let state = feed.lock();
+            (state.life != Life::Unattached).then(|| state.log.mark())
+        };
+        let begun = self.attach(&feed).await?;
+        Ok(Attached { leg: Some(leg), feed, asked, begun })
     }
 
-    /// The second: finds where to begin. `newest`: of what `want` gives, only the last so many events.
+    /// The second: finds where to begin. `newest`: of what `want` gives, only the last so many events. After an error it may
+    /// be tried again.
     pub async fn join(
         self: &Arc<Hub>,
-        Attached { leg, anew }: Attached,
+        attached: &mut Attached,
         want: Want,
         newest: Option<usize>,
     ) -> Result<Start, JoinError> {
-        let feed = leg.feed().clone();
+        let feed = attached.feed.clone();
+        let anew = std::mem::take(&mut attached.begun.anew);
         let mut start = match (want, newest) {
             (Want::Resume(claim), _) => self.resume(&feed, claim).await?,
             (Want::Foreign, _) => foreign(&feed),
-            (Want::End, None) => Found::at_end(&feed),
-            (Want::End, Some(count)) => self.last(&feed, Position::ZERO, count).await?,
+            (Want::End, None | Some(0)) => Found::at(&feed, attached.begun.mark),
+            (Want::Since { time, now }, None | Some(0)) => self.since(attached, time, now).await?,
+            (Want::End | Want::Since { .. }, Some(count)) => self.last(&feed, Position::ZERO, count).await?,
             (Want::After(position), newest) => {
                 self.reached(&feed, position, anew).await?;
                 match newest {
@@ -112,6 +123,7 @@ impl Hub {
             finished = start.at == Some(feed.lock().log.end());
         }
         let Found { standing, at, fresh, gap, outcome } = start;
+        let leg = attached.leg.take().ok_or_else(|| BackplaneError::Down("it has begun already".into()))?;
         Ok(Start { leg, standing, at, fresh, gap, finished, outcome })
     }
 
@@ -134,10 +146,12 @@ impl Hub {
         Ok(finished)
     }
 
-    /// Whether it has been read since, so that it is as new as can be.
-    async fn attach(&self, feed: &Arc<Feed>) -> Result<bool, BackplaneError> {
-        if feed.lock().life == Life::Live {
-            return Ok(false);
+    async fn attach(&self, feed: &Arc<Feed>) -> Result<Arrival, BackplaneError> {
+        {
+            let state = feed.lock();
+            if state.life == Life::Live {
+                return Ok(Arrival { anew: false, mark: state.log.mark() });
+            }
         }
         let (told, wait) = oneshot::channel();
         self.request(Request::Attach(feed.clone(), told));
@@ -149,8 +163,7 @@ impl Hub {
         let mut tries = 0;
         let mut read = false;
         loop {
-            let located = locate(feed, position);
-            match located {
+            match feed.locate(position) {
                 Ok(at) => {
                     let (live, standing) = {
                         let state = feed.lock();
@@ -305,6 +318,25 @@ impl Hub {
         Err(BackplaneError::Down("this node lags behind the stream".into()))
     }
 
+    /// What was published since a time, as far as that is known: by the ids, or where those are no times or lie ahead, by
+    /// what the node had seen when it was asked.
+    async fn since(&self, attached: &Attached, time: Position, now: Position) -> Result<Found, BackplaneError> {
+        let Attached { feed, asked, begun, .. } = attached;
+        let newest = begun.mark.standing.position;
+        let tells = newest == Position::ZERO || newest.is_time() && newest.ms <= now.ms + CLOCKS_DIFFER;
+        if !tells {
+            return Ok(Found::at(feed, asked.unwrap_or(begun.mark)));
+        }
+        if newest <= time {
+            return Ok(Found::at(feed, begun.mark));
+        }
+        let found = self.after(feed, time).await?;
+        match asked.map(|asked| Found::at(feed, asked)) {
+            Some(seen) if seen.at.is_some() && found.at.is_none_or(|at| Some(at) < seen.at) => Ok(seen),
+            _ => Ok(found),
+        }
+    }
+
     /// Everything after a position in time that the feed has reached.
     async fn after(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
         if feed.locate(position) == Err(Gone::Older) {
@@ -312,188 +344,4 @@ impl Hub {
         }
         Ok(place(feed, position))
     }
-
-    /// The newest events after a position.
-    async fn last(&self, feed: &Arc<Feed>, position: Position, count: usize) -> Result<Found, BackplaneError> {
-        let lacks = |feed: &Feed| feed.lock().log.events() < count && feed.lock().log.base() > position;
-        if lacks(feed) {
-            self.extend(feed, position, count).await?;
-        }
-        if lacks(feed)
-            && let Some(found) = self.newest_behind(feed, position, count).await?
-        {
-            return Ok(found);
-        }
-        let state = feed.lock();
-        let log = &state.log;
-        let newest = log.newest(count);
-        let at = match log.locate(position) {
-            Ok(first) | Err(Gone::Absent(first)) => newest.max(first),
-            Err(Gone::Ahead) => log.end(),
-            Err(Gone::Older) => newest,
-        };
-        Ok(Found { standing: log.standing_at(at), at: Some(at), fresh: false, gap: None, outcome: Outcome::Tail })
-    }
-
-    /// The same where the tail has no room for them: looks back in the stream for the entry before them. `None`: the
-    /// tail has all that there is.
-    async fn newest_behind(
-        &self,
-        feed: &Arc<Feed>,
-        position: Position,
-        count: usize,
-    ) -> Result<Option<Found>, BackplaneError> {
-        let (mut newest, mut left) = {
-            let state = feed.lock();
-            // One more than is wanted: it is the witness.
-            (state.log.base(), count.saturating_sub(state.log.events()) + 1)
-        };
-        let mut begin = None;
-        while left > 0 && newest > position {
-            let page = PAGE_BYTES / (feed.lock().mean_bytes as usize).max(1);
-            let page = page.clamp(1, PAGE).min(left);
-            let (channel, oldest) = (feed.channel.clone(), position.after());
-            let span = Span { channel, oldest, newest, count: page, toward: Toward::Oldest };
-            let entries = self.read_for_join(span).await?;
-            let Some(first) = entries.first().map(|entry| entry.position) else { break };
-            left -= entries.len();
-            (begin, newest) = (Some((first, left == 0)), first.before());
-        }
-        Ok(begin.map(|(first, complete)| match complete {
-            true => Found::behind(first, true),
-            false => Found::behind(first.before().max(position), false),
-        }))
-    }
-
-    /// Extends the tail backwards until it covers what lies after `position` or has `count` events; `false` where it
-    /// is full before that, or nothing older is left.
-    async fn extend(&self, feed: &Arc<Feed>, position: Position, count: usize) -> Result<bool, BackplaneError> {
-        let _one_at_a_time = self.extending[feed.number as usize % EXTENSIONS].lock().await;
-        loop {
-            let limit = self.share();
-            let (base, span) = {
-                let state = feed.lock();
-                let log = &state.log;
-                if log.base() <= position || log.events() >= count {
-                    return Ok(true);
-                }
-                if !log.extendable() || log.bytes() >= limit {
-                    return Ok(false);
-                }
-                let wanted = count.saturating_sub(log.events()).min(PAGE);
-                let page = wanted.min(PAGE_BYTES / (state.mean_bytes as usize).max(1)).max(1);
-                let channel = feed.channel.clone();
-                let newest = log.base();
-                (newest, Span { channel, oldest: position, newest, count: page, toward: Toward::Oldest })
-            };
-            let page = span.count;
-            let (entries, complete) = self.read_back(span, page).await?;
-            let mut state = feed.lock();
-            if state.log.base() != base || !state.log.extendable() {
-                // Trimmed or reset meanwhile.
-                return Ok(false);
-            }
-            if entries.is_empty() {
-                // Nothing is older: the log stays where it begins, at an entry that it knows.
-                return Ok(false);
-            }
-            for entry in &entries {
-                state.learn(entry.size());
-            }
-            let before = state.log.bytes();
-            prepend(&feed.channel, &mut state.log, entries, (position, complete));
-            let grown = state.log.bytes() as isize - before as isize;
-            drop(state);
-            self.account(grown);
-        }
-    }
-
-    /// One span of history, with bounded concurrency.
-    pub(crate) async fn read_history(&self, span: Span) -> Result<Vec<Entry>, BackplaneError> {
-        let extent = span.clone();
-        let read = async {
-            let _permit = self.readers.acquire().await;
-            let mut answers = self.backplane.history(vec![span]).await?;
-            answers.pop().unwrap_or_else(|| Ok(Vec::new()))
-        };
-        spans::replay(&extent, read).await
-    }
-}
-
-/// Puts older entries before a log. `complete`: they are all that there are at and after `position`.
-fn prepend(channel: &Channel, log: &mut Log, mut entries: Vec<Entry>, (position, complete): (Position, bool)) {
-    let found = entries.first().is_some_and(|entry| entry.position == position);
-    if found {
-        // That one was received: the log begins right after it.
-        entries.remove(0);
-    }
-    let base = match entries.first() {
-        Some(first) if !found && !complete => first.position.before(),
-        _ => position,
-    };
-    // Counted back from what the log begins with. An entry deleted between counts as passed, which it is.
-    let next = log.oldest_rank().and_then(|next| next.get().checked_sub(entries.len() as u64));
-    let before = (base != Position::ZERO).then_some(base);
-    log.prepend(encode(channel, &entries, before, next.and_then(NonZeroU64::new)), base, found);
-}
-
-/// Whether an entry is among these.
-pub(super) fn has(entries: &[Entry], position: Position) -> bool {
-    entries.iter().any(|entry| entry.position == position)
-}
-
-/// A place in a feed, without its leg.
-struct Found {
-    standing: Standing,
-    at: Option<u64>,
-    fresh: bool,
-    gap: Option<Gap>,
-    outcome: Outcome,
-}
-
-impl Found {
-    fn at_end(feed: &Arc<Feed>) -> Found {
-        let state = feed.lock();
-        let end = state.log.end();
-        Found { standing: state.log.standing_at(end), at: Some(end), fresh: false, gap: None, outcome: Outcome::Live }
-    }
-
-    /// Older than the tail. `entry`: whether an entry is there, so that what follows it is owed.
-    fn behind(position: Position, entry: bool) -> Found {
-        let standing = Standing { position, due: None, entry };
-        Found { standing, at: None, fresh: !entry, gap: None, outcome: Outcome::History }
-    }
-}
-
-fn foreign(feed: &Arc<Feed>) -> Found {
-    let found = Found::at_end(feed);
-    let gap = foreign_gap(&feed.channel, Some(found.standing.position));
-    Found { gap: Some(gap), outcome: Outcome::Reset, ..found }
-}
-
-/// What a client is told whose last event id is no position.
-pub fn foreign_gap(channel: &Channel, continues_at: Option<Position>) -> Gap {
-    Gap { channel: channel.to_string(), reason: GapReason::Reset, resume_from: None, continues_at, lost: None }
-}
-
-fn locate(feed: &Arc<Feed>, position: Position) -> Result<u64, Gone> {
-    feed.locate(position)
-}
-
-/// What follows a position, whether or not an entry of that id is known.
-fn place(feed: &Arc<Feed>, position: Position) -> Found {
-    let state = feed.lock();
-    let log = &state.log;
-    let at = match log.locate(position) {
-        Ok(at) | Err(Gone::Absent(at)) => at,
-        Err(Gone::Ahead) => log.end(),
-        Err(Gone::Older) => return Found::behind(position, false),
-    };
-    let before = log.standing_at(at);
-    let standing = match before.entry {
-        // As good a place as the one between the two, and its absence means something.
-        true => before,
-        false => Standing { position: position.min(log.position()), ..before },
-    };
-    Found { standing, at: Some(at), fresh: false, gap: None, outcome: Outcome::History }
 }

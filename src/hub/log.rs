@@ -41,6 +41,14 @@ pub struct Log {
     era: u32,
 }
 
+/// Where a log ended at some moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    /// Offset.
+    pub end: u64,
+    pub standing: Standing,
+}
+
 /// Why a position has no place in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
@@ -68,9 +76,11 @@ impl Log {
         }
     }
 
-    /// Begins anew at a position of the stream, without frames. Offsets go on, so nobody mistakes them.
+    /// Begins anew at a position of the stream, without frames. Offsets go on, so nobody mistakes them: where the log ended
+    /// before is before its start.
     pub fn begin_at(&mut self, position: Position, rank: Option<u64>, finished: bool) {
         self.era += 1;
+        self.end += 1;
         self.frames = Stretch::default();
         (self.floor, self.trimmed) = (self.end, false);
         (self.base, self.position, self.finished) = (position, position, finished);
@@ -216,6 +226,11 @@ impl Log {
             }
             (None, _) => Standing { position: self.base, due, entry: self.base_known },
         }
+    }
+
+    /// Where it ends now.
+    pub fn mark(&self) -> Mark {
+        Mark { end: self.end, standing: self.standing_at(self.end) }
     }
 
     /// The rank that the oldest frame has: what an older one put before it counts from.

@@ -1,13 +1,15 @@
 //! The hub: all feeds of a node, who joins them, and how much memory their tails may take.
 //!
-//! [`feed`] is one channel, [`log`] its tail, [`follower`] keeps feeds up to date, [`join`] finds where a
+//! [`feed`] is one channel, [`log`] its tail, [`follower`] keeps feeds up to date, [`join`] (with `found` and `backwards`) finds where a
 //! subscription begins, [`catch_up`] serves legs behind the tail, whose turns [`desk`] gives within what [`replay`] has.
 //! Sockets and HTTP are not its business.
 
+mod backwards;
 pub mod catch_up;
 pub mod desk;
 pub mod feed;
 pub mod follower;
+mod found;
 mod frames;
 mod fresh;
 mod index;

@@ -14,6 +14,7 @@ use fantail::node::Node;
 use fantail::position::Position;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 /// The backplane in memory, whose first examination is made at once and answered when the test says so; the same for
@@ -196,4 +197,59 @@ fn who_asks_for_a_time_gets_nothing_of_before_it_from_a_feed_that_others_have_be
     assert_eq!(first.numbers(4), [20, 30, 40, 50]);
     add(60);
     late.iter_mut().for_each(|stream| assert_eq!(stream.numbers(3), [40, 50, 60]));
+}
+
+#[test]
+fn who_is_held_gets_nothing_of_before_it_asked_though_ids_lie_ahead_of_the_clock() {
+    let flags = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let memory = Memory::new(Settings { maxlen: 0, ..Settings::default() });
+    let slow = Slow::new(memory.clone());
+    slow.released.send_replace(true);
+    let node = Node::start_with(settings_of(&flags).expect("good flags"), slow.clone()).expect("a node");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    // In an hour, now, and ids that are no times.
+    for (name, ms) in [("ahead", now + 3_600_000), ("now", now - 60_000), ("counted", 7)] {
+        let channel = Channel::new(name).expect("a name");
+        let add =
+            |n: u64| drop(memory.append_at(&channel, Position::new(ms, n), &[("data".into(), n.to_string().into())]));
+        (1..=3).for_each(add);
+        let looked = slow.inspections.load(Ordering::SeqCst);
+        slow.told.send_replace(false);
+        let targets =
+            [format!("/events/{name}"), format!("/events?channels={name},other"), format!("/events/{name}?tail=0")];
+        let mut held = targets.map(|target| Stream::open(node.listen()[0], &target, &[]));
+        assert!(held.iter().all(|stream| stream.last_event_id().is_empty()), "a head, and no position");
+        eventually("the stream is looked at", || slow.inspections.load(Ordering::SeqCst) > looked);
+        (4..=5).for_each(add);
+        slow.told.send_replace(true);
+        held.iter_mut().for_each(|stream| assert_eq!(stream.numbers(2), [4, 5], "{name}"));
+        add(6);
+        held.iter_mut().for_each(|stream| assert_eq!(stream.numbers(1), [6], "{name}"));
+    }
+}
+
+#[test]
+fn who_is_held_gets_what_a_node_had_not_seen_when_it_asked() {
+    let flags = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let memory = Memory::new(Settings { maxlen: 0, ..Settings::default() });
+    let slow = Slow::new(memory.clone());
+    slow.released.send_replace(true);
+    let node = Node::start_with(settings_of(&flags).expect("good flags"), slow.clone()).expect("a node");
+    let a = Channel::new("a").expect("a name");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    let add = |n: u64| {
+        drop(memory.append_at(&a, Position::new(now + 3_600_000, n), &[("data".into(), n.to_string().into())]))
+    };
+    add(1);
+    let mut first = Stream::open(node.listen()[0], "/events/a?since=earliest", &[]);
+    assert_eq!(first.numbers(1), [1]);
+    drop(first);
+    eventually("nobody wants the channel", || slow.unfollowed.load(Ordering::SeqCst) == 1);
+    memory.set_link(Link::Down);
+    let mut held = Stream::open(node.listen()[0], "/events/a", &[]);
+    assert!(held.last_event_id().is_empty(), "a head, and no position");
+    // More than are worth reading for a feed that slept.
+    (2..=1_500).for_each(add);
+    memory.set_link(Link::Up);
+    assert_eq!(held.numbers(1_499), (2..=1_500).collect::<Vec<_>>());
 }

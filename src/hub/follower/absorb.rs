@@ -1,14 +1,15 @@
 //! What the follower does with answers: attach, append, judge.
 
-use super::{Done, Follower};
+use super::{Arrival, Done, Follower};
 use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
 use crate::backplane::{BackplaneError, Entry, Examined, StreamState};
 use crate::channel::Channel;
 use crate::event::Event;
 use crate::frame::{Frame, Gap, GapReason};
 use crate::hub::feed::{Feed, Life};
+use crate::hub::found::has;
 use crate::hub::frames::too_large;
-use crate::hub::join::has;
+use crate::hub::log::Mark;
 use crate::position::Position;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -256,7 +257,7 @@ impl Follower {
     fn settled(&mut self, channel: &Channel, more: bool) {
         let Some(followed) = self.followed.get_mut(channel) else { return };
         followed.busy = false;
-        let position = {
+        let (position, mark) = {
             let mut state = followed.feed.lock();
             if !more {
                 state.life = Life::Live;
@@ -265,10 +266,10 @@ impl Follower {
                 // Everybody left while it was read: the hub puts it to sleep.
                 self.hub.idle.push(followed.feed.clone());
             }
-            state.log.position()
+            (state.log.position(), state.log.mark())
         };
         if !more {
-            self.answer(channel, &Ok(()));
+            self.answer(channel, &Ok(mark));
         }
         self.hub.backplane.followed(channel, position);
         if more || self.followed.get(channel).is_some_and(|f| f.dirty) {
@@ -302,9 +303,9 @@ impl Follower {
     }
 
     /// Tells all who wait for a feed.
-    fn answer(&mut self, channel: &Channel, answer: &Result<(), BackplaneError>) {
+    fn answer(&mut self, channel: &Channel, answer: &Result<Mark, BackplaneError>) {
         for (waiting, anew) in self.waiting.remove(channel).into_iter().flatten() {
-            let _ = waiting.send(answer.clone().map(|()| anew));
+            let _ = waiting.send(answer.clone().map(|mark| Arrival { anew, mark }));
         }
     }
 }

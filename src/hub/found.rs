@@ -1,0 +1,72 @@
+//! Places in a feed: what a join has found.
+
+use super::feed::Feed;
+use super::log::{Gone, Mark};
+use super::outcome::Outcome;
+use crate::backplane::Entry;
+use crate::channel::Channel;
+use crate::frame::{Gap, GapReason, Standing};
+use crate::position::Position;
+use std::sync::Arc;
+
+/// Whether an entry is among these.
+pub(super) fn has(entries: &[Entry], position: Position) -> bool {
+    entries.iter().any(|entry| entry.position == position)
+}
+
+/// A place in a feed, without its leg.
+pub(super) struct Found {
+    pub standing: Standing,
+    pub at: Option<u64>,
+    pub fresh: bool,
+    pub gap: Option<Gap>,
+    pub outcome: Outcome,
+}
+
+impl Found {
+    pub fn at_end(feed: &Arc<Feed>) -> Found {
+        let mark = feed.lock().log.mark();
+        Found::at(feed, mark)
+    }
+
+    /// Where the log ended once, and whatever has come since.
+    pub fn at(feed: &Arc<Feed>, Mark { end, standing }: Mark) -> Found {
+        let kept = feed.lock().log.start() <= end;
+        Found { standing, at: kept.then_some(end), fresh: false, gap: None, outcome: Outcome::Live }
+    }
+
+    /// Older than the tail. `entry`: whether an entry is there, so that what follows it is owed.
+    pub fn behind(position: Position, entry: bool) -> Found {
+        let standing = Standing { position, due: None, entry };
+        Found { standing, at: None, fresh: !entry, gap: None, outcome: Outcome::History }
+    }
+}
+
+pub(super) fn foreign(feed: &Arc<Feed>) -> Found {
+    let found = Found::at_end(feed);
+    let gap = foreign_gap(&feed.channel, Some(found.standing.position));
+    Found { gap: Some(gap), outcome: Outcome::Reset, ..found }
+}
+
+/// What a client is told whose last event id is no position.
+pub fn foreign_gap(channel: &Channel, continues_at: Option<Position>) -> Gap {
+    Gap { channel: channel.to_string(), reason: GapReason::Reset, resume_from: None, continues_at, lost: None }
+}
+
+/// What follows a position, whether or not an entry of that id is known.
+pub(super) fn place(feed: &Arc<Feed>, position: Position) -> Found {
+    let state = feed.lock();
+    let log = &state.log;
+    let at = match log.locate(position) {
+        Ok(at) | Err(Gone::Absent(at)) => at,
+        Err(Gone::Ahead) => log.end(),
+        Err(Gone::Older) => return Found::behind(position, false),
+    };
+    let before = log.standing_at(at);
+    let standing = match before.entry {
+        // As good a place as the one between the two, and its absence means something.
+        true => before,
+        false => Standing { position: position.min(log.position()), ..before },
+    };
+    Found { standing, at: Some(at), fresh: false, gap: None, outcome: Outcome::History }
+}
