@@ -6,6 +6,7 @@ use crate::auth::{KeySource, forward};
 use crate::backplane::redis::probe::{Findings, Right};
 use crate::backplane::redis::{self, Settings, fault};
 use crate::command::NodeSettings;
+use crate::command::environment::Unknown;
 use crate::config::{AuthMode, Serve};
 use crate::http::admin::token::AdminToken;
 use crate::http::tls::certificate::{Files, now};
@@ -41,7 +42,7 @@ pub struct Report {
 pub async fn check(settings: &NodeSettings) -> ExitCode {
     // What is wrong with it was said when the command line was read.
     let traces = settings.traces().ok().flatten();
-    let (report, code) = report(&settings.serve, traces.as_ref()).await;
+    let (report, code) = report(&settings.serve, traces.as_ref(), &super::unknown_variables()).await;
     let mut out = std::io::stdout().lock();
     for line in report.lines() {
         let _ = writeln!(out, "{}", Printable(line));
@@ -49,10 +50,10 @@ pub async fn check(settings: &NodeSettings) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// The report and the exit code.
-pub async fn report(settings: &Serve, traces: Option<&Plan>) -> (Report, u8) {
+/// The report and the exit code; `unknown` are variables of the environment that do nothing.
+pub async fn report(settings: &Serve, traces: Option<&Plan>, unknown: &[Unknown]) -> (Report, u8) {
     let mut report = Report::default();
-    report.environment();
+    report.environment(unknown);
     report.file_limit(settings);
     report.authorization(settings).await;
     report.certificate(settings);
@@ -108,8 +109,8 @@ impl Report {
     }
 
     /// What stands in the environment and does nothing.
-    fn environment(&mut self) {
-        for unknown in super::unknown_variables() {
+    fn environment(&mut self, unknown: &[Unknown]) {
+        for unknown in unknown {
             self.bad("environment", &format!("no command knows the variable {}", unknown.name));
         }
     }
@@ -282,7 +283,7 @@ mod tests {
     }
 
     async fn found(settings: Serve) -> (Vec<String>, u8) {
-        let (report, code) = report(&settings, None).await;
+        let (report, code) = report(&settings, None, &[]).await;
         (report.lines().to_vec(), code)
     }
 

@@ -4,6 +4,7 @@
 mod tail_redirects;
 mod variables;
 
+use crate::support::program;
 use crate::support::redis::{Redis, Reply};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,12 +16,8 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn fantail(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
+    let mut command = program::fantail();
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // The tester's own settings must not decide.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FANTAIL_")) {
-        command.env_remove(name);
-    }
     command
 }
 

@@ -2,6 +2,7 @@
 
 use crate::support::client::Connection;
 use crate::support::node::{Node, eventually, within};
+use crate::support::program;
 use crate::support::redis::Redis;
 use crate::support::stream::Stream;
 use rustix::process::Signal;
@@ -89,7 +90,7 @@ fn channels_are_listed_by_rate_though_many_have_more_subscribers() {
     fast("those found, the fast one first", &|| listed(&node, "sort=rate&search=ERE") == ["there", "here"]);
     let url = format!("http://{}", node.admin);
     fast("the same in the terminal", &|| {
-        let mut top = std::process::Command::new(env!("CARGO_BIN_EXE_fantail"));
+        let mut top = program::fantail();
         let output = top.args(["top", "--sort", "rate", "--url", &url]).output().expect("the binary");
         let text = String::from_utf8(output.stdout).expect("text");
         text.lines().skip_while(|line| !line.starts_with("CHANNEL")).nth(1).is_some_and(|row| row.starts_with("there"))
@@ -347,7 +348,7 @@ fn top_prints_the_cluster_where_there_is_no_terminal() {
     let node = Node::start(&[]);
     let _stream = node.subscribe("/events/orders").begun();
     let top = |url: &str| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fantail"));
+        let mut command = program::fantail();
         command.args(["top", "--url", url]).output().expect("the binary")
     };
     eventually("a record and a channel", || {

@@ -1,6 +1,7 @@
 //! The console while Redis is away: what is not heard of is not gone.
 
 use crate::support::node::{Node, eventually};
+use crate::support::program;
 use crate::support::redis::Redis;
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ fn other_nodes_stay_as_they_were_heard_last() {
         age_ms(&all) > 12_000
     });
     assert_eq!(nodes(&node)[0]["backplane"]["up"], false);
-    let mut top = std::process::Command::new(env!("CARGO_BIN_EXE_fantail"));
+    let mut top = program::fantail();
     let output = top.args(["top", "--url", &format!("http://{}", node.admin)]).output().expect("the binary");
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(text.starts_with("Redis is away") && text.contains("s ago"), "{text}");

@@ -1,9 +1,10 @@
 //! README.md against the binary: every setting with its variable and default, and every metric.
 
+use crate::support::program;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command};
+use std::process::Child;
 
 const README: &str = include_str!("../../README.md");
 
@@ -37,7 +38,7 @@ fn documented_settings() -> BTreeMap<String, Setting> {
 }
 
 fn help() -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_fantail")).args(["serve", "--help"]).output().expect("the binary");
+    let output = program::fantail().args(["serve", "--help"]).output().expect("the binary");
     assert!(output.status.success());
     String::from_utf8(output.stdout).expect("text")
 }
@@ -96,7 +97,7 @@ impl Drop for Node {
 /// Starts a node on ports that the system chooses; returns it and the admin address from its banner.
 fn node() -> (Node, String) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
+    let mut command = program::fantail();
     command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     command.stdout(writer.try_clone().expect("a pipe")).stderr(writer);
     let node = Node(command.spawn().expect("the binary"));

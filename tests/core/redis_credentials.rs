@@ -1,13 +1,14 @@
 //! Users and passwords of Redis: any byte arrives as it is, three are refused before anything is sent, and nothing that
 //! cannot be read is repeated.
 
+use crate::support::program;
 use crate::support::redis::{Redis, Reply};
 use crate::support::topology::Cluster;
 use std::ffi::OsString;
 use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::OsStringExt;
-use std::process::{Command, Output};
+use std::process::Output;
 
 /// Sends one command with arguments of any bytes.
 fn command(server: &Redis, words: &[&[u8]]) -> Reply {
@@ -50,10 +51,7 @@ fn encoded(password: &[u8]) -> String {
 }
 
 fn fantail(arguments: &[&str], variables: &[(&str, &[u8])]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FANTAIL_")) {
-        command.env_remove(name);
-    }
+    let mut command = program::fantail();
     command.args(arguments);
     command.envs(variables.iter().map(|(name, value)| (name, OsString::from_vec(value.to_vec()))));
     command.output().expect("the binary")

@@ -3,6 +3,7 @@
 use crate::redis::{PATIENCE, ask, channel, linked};
 use crate::support::authority::Authority;
 use crate::support::node::{Node, eventually};
+use crate::support::program;
 use crate::support::redis::Redis as Server;
 use crate::support::topology::{Cluster, Sentinels};
 use fantail::backplane::redis::access::Access;
@@ -120,7 +121,7 @@ fn sentinels_behind_tls_with_a_user_of_their_own() {
     node.metric_becomes("fantail_backplane_up", 1.0);
     let mut stream = node.subscribe("/events/a").begun();
     let publish = |data: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
+        let mut command = program::fantail();
         let output = command.arg("publish").args(&flags).args(["a", data]).output().expect("the binary");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
@@ -152,7 +153,7 @@ fn sentinels_behind_tls_with_a_user_of_their_own() {
 
 /// `fantail check`: whether a node would work, and what is said.
 fn check(flags: &[&str]) -> (bool, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_fantail")).arg("check").args(flags).output().expect("the binary");
+    let output = program::fantail().arg("check").args(flags).output().expect("the binary");
     (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

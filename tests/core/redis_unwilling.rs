@@ -3,6 +3,7 @@
 
 use crate::redis::rights::checked;
 use crate::support::node::{Node, eventually};
+use crate::support::program;
 use crate::support::redis::{Redis, Reply};
 use crate::support::resp_proxy::{Act, RespProxy, error};
 
@@ -140,7 +141,7 @@ async fn check_warns_of_settings_that_harm() {
 fn check_and_serve_take_the_same_origins() {
     for origin in ["null", "https://a:b", "https://[x"] {
         for command in ["check", "serve"] {
-            let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_fantail"));
+            let mut program = program::fantail();
             let output = program.args([command, "--cors-origin", origin]).output().expect("the binary");
             assert_eq!(
                 output.status.code(),

@@ -4,6 +4,7 @@ use super::bearer;
 use crate::support::client::Connection;
 use crate::support::jwt::{Folder, Pair, SECRET, hs256, now, signed, token};
 use crate::support::node::{Node, eventually};
+use crate::support::program;
 use crate::support::stream::Stream;
 use crate::support::web::Web;
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ fn a_key_that_cannot_be_used_takes_no_other_key_away() {
     node.logs(&["cannot be used", "small", "bits"]);
     node.logs(&["cannot be used", "secret"]);
     assert!(!node.log().contains("QUFB"), "what is secret is not said");
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_fantail"))
+    let output = program::fantail()
         .args(["check", "--auth", "jwt", "--jwt-jwks-url", &server.url("/keys")])
         .output()
         .expect("the binary");

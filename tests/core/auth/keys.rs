@@ -3,6 +3,7 @@
 use super::bearer;
 use crate::support::jwt::{Folder, Pair, SECRET, now, subscriber, token};
 use crate::support::node::{Node, eventually};
+use crate::support::program;
 use crate::support::web::Web;
 use serde_json::{Value, json};
 
@@ -149,16 +150,12 @@ fn what_cannot_be_used_is_named_at_start_and_by_check() {
         (vec!["--jwt-jwks-url", "http://127.0.0.1:1/"], "Connection refused"),
         (vec!["--jwt-jwks-url", "https://127.0.0.1:1/", "--auth-ca", "/nonexistent/ca"], "--auth-ca /nonexistent/ca"),
     ] {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_fantail"))
-            .args(["check", "--auth", "jwt"])
-            .args(&flags)
-            .output()
-            .expect("the binary");
+        let output = program::fantail().args(["check", "--auth", "jwt"]).args(&flags).output().expect("the binary");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let line = text.lines().find(|line| line.starts_with("FAIL  auth: ")).unwrap_or_else(|| panic!("{text}"));
         assert!(line.contains(part) && output.status.code() == Some(1), "{line}");
     }
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_fantail"))
+    let output = program::fantail()
         .args(["serve", "--auth", "jwt", "--jwt-key", "/nonexistent/key", "--listen", "127.0.0.1:0"])
         .output()
         .expect("the binary");

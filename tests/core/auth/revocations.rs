@@ -3,6 +3,7 @@
 use super::{bearer, node_on};
 use crate::support::jwt::{Folder, now, signed};
 use crate::support::node::{Node, eventually};
+use crate::support::program;
 use crate::support::redis::Redis;
 use crate::support::stream::{End, Stream};
 use serde_json::json;
@@ -134,7 +135,7 @@ fn entries_that_mean_nothing_are_counted_and_passed_over() {
     }
     node.metric_becomes("fantail_revocations_total{target=\"unreadable\"}", 3.0);
     node.logs(&["an entry of the control stream cannot be read"]);
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_fantail"))
+    let output = program::fantail()
         .args(["revoke", "subject", "alice", "--for", "1h", "--redis", &redis.url()])
         .output()
         .expect("the binary");

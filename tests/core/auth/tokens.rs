@@ -4,6 +4,7 @@ use super::{bearer, node, node_on};
 use crate::support::collector::{Collector, Speaks};
 use crate::support::jwt::{Folder, now, signed, subscriber};
 use crate::support::node::Node;
+use crate::support::program;
 use crate::support::redis::Redis;
 use crate::support::stream::{End, Stream};
 use serde_json::json;
@@ -228,7 +229,7 @@ fn the_command_line_shows_a_token_from_a_file() {
     let file = folder.write("token", format!("{}\n", signed(claims)));
     let url = format!("http://{}", node.listen);
     let run = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fantail"));
+        let mut command = program::fantail();
         command.args(arguments).args(["--url", &url]).output().expect("the binary")
     };
     assert!(run(&["publish", "a", "1", "--final", "--token-file", &file]).status.success());

@@ -3,9 +3,9 @@
 use crate::support::client::{Connection, Response};
 use crate::support::jwt::Folder;
 use crate::support::node::{Node, eventually};
+use crate::support::program;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::process::Command;
 
 const TOKEN: &str = "a-token-of-the-operators";
 const ACT: (&str, &str) = ("X-Fantail-Action", "1");
@@ -160,7 +160,7 @@ fn a_node_does_not_start_with_a_token_file_that_means_nothing() {
     for (text, why) in [("", "empty"), ("secret", "at least 16"), ("a secret of several words", "without spaces")] {
         let file = folder.write("token", text.as_bytes());
         for command in [&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"][..], &["check"]] {
-            let mut fantail = Command::new(env!("CARGO_BIN_EXE_fantail"));
+            let mut fantail = program::fantail();
             let output = fantail.args(command).args(["--admin-token-file", &file]).output().expect("the binary");
             let said = String::from_utf8([output.stdout, output.stderr].concat()).expect("text");
             assert!(!output.status.success() && said.contains(why) && said.contains(&file), "{command:?}: {said}");
@@ -176,8 +176,8 @@ fn top_shows_the_token() {
     let node = Node::start(&["--admin-token-file", &file]);
     let url = format!("http://{}", node.admin);
     let top = |flags: &[&str], variable: Option<&str>| {
-        let mut top = Command::new(env!("CARGO_BIN_EXE_fantail"));
-        top.args(["top", "--once", "--url", &url]).args(flags).env_remove("FANTAIL_ADMIN_TOKEN_FILE");
+        let mut top = program::fantail();
+        top.args(["top", "--once", "--url", &url]).args(flags);
         top.envs(variable.map(|file| ("FANTAIL_ADMIN_TOKEN_FILE", file)));
         let output = top.output().expect("the binary");
         (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).expect("text"))

@@ -1,6 +1,7 @@
 //! A node in somebody's terminal, which `script` plays.
 
 use crate::support::node::PATIENCE;
+use crate::support::program::without_settings;
 use crate::support::redis::Redis;
 use crate::support::stream::{End, Stream};
 use std::io::{BufRead, BufReader, Write};
@@ -23,6 +24,7 @@ impl Terminal {
             env!("CARGO_BIN_EXE_fantail")
         );
         let mut script = Command::new("setpriv");
+        without_settings(&mut script);
         script.args(["--pdeathsig", "KILL", "script", "--quiet", "--return", "--command", &node, "/dev/null"]);
         script.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = script.spawn().expect("script");

@@ -71,7 +71,7 @@ pub async fn checked(url: &str, more: &[&str]) -> (String, u8) {
         serve: Serve,
     }
     let line: Line = clap::Parser::try_parse_from([&["check", "--redis", url], more].concat()).unwrap();
-    let (report, code) = report(&line.serve, None).await;
+    let (report, code) = report(&line.serve, None, &[]).await;
     (report.lines().join("\n"), code)
 }
 

@@ -4,6 +4,7 @@
 //! told by [`Parser`].
 
 use super::event_stream::{Message, Parser};
+use super::program::without_settings;
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::net::SocketAddr;
@@ -32,7 +33,9 @@ impl Process {
     pub fn start(flags: &[&str]) -> Process {
         let log = std::env::temp_dir().join(format!("fantail-node-{}-{:x}.log", std::process::id(), fastrand::u64(..)));
         let stderr = std::fs::File::create(&log).expect("a log file");
-        let mut child = Command::new("setpriv")
+        let mut command = Command::new("setpriv");
+        without_settings(&mut command);
+        let mut child = command
             .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_fantail"), "serve"])
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .args(flags)

@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod http2;
 pub mod jwt;
 pub mod node;
+pub mod program;
 pub mod raw;
 pub mod redis;
 pub mod relay;

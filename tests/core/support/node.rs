@@ -1,6 +1,7 @@
 //! A node of a test's own: a `fantail serve` process on free ports, that dies with the test.
 
 use super::client::{Connection, Response};
+use super::program::without_settings;
 use super::redis::{Redis, spawn};
 use super::stream::Stream;
 use rustix::process::{Pid, Signal, kill_process};
@@ -55,11 +56,7 @@ impl Node {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).args(by).args([env!("CARGO_BIN_EXE_fantail"), "serve"]);
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args(flags);
-        // The tester's own settings must not decide.
-        let ours = |name: &str| name.starts_with("FANTAIL_") || name.starts_with("OTEL_");
-        for (name, _) in std::env::vars_os().filter(|(name, _)| ours(&name.to_string_lossy())) {
-            command.env_remove(name);
-        }
+        without_settings(&mut command);
         command.envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = spawn(command).expect("setpriv starts fantail");

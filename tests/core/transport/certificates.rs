@@ -4,6 +4,7 @@ use super::{Way, connect, secure, secure_node};
 use crate::support::authority::Authority;
 use crate::support::client::Connection;
 use crate::support::node::PATIENCE;
+use crate::support::program;
 use crate::support::raw::{Raw, trusting};
 use crate::support::stream::Stream;
 use rustls::ProtocolVersion::{TLSv1_2, TLSv1_3};
@@ -145,7 +146,7 @@ fn a_certificate_that_cannot_be_used_is_named_at_the_start_and_by_check() {
         let (cert, key) = (authority.file(cert), authority.file(key));
         let flags =
             ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--tls-cert", &cert, "--tls-key", &key];
-        let output = Command::new(env!("CARGO_BIN_EXE_fantail")).arg(command).args(flags).output().expect("the binary");
+        let output = program::fantail().arg(command).args(flags).output().expect("the binary");
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         (output.status.code(), text)
     };
