@@ -68,6 +68,9 @@ enum Sort {
 pub struct Cluster {
     #[serde(default)]
     pub own: String,
+    /// Different events that all nodes read in a second; `None` where the node is of a release that does not tell.
+    #[serde(default)]
+    pub events_in: Option<f64>,
     pub nodes: Vec<Record>,
     #[serde(default)]
     pub channels: Vec<Row>,

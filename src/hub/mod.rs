@@ -7,6 +7,7 @@
 mod backwards;
 pub mod catch_up;
 pub mod desk;
+pub mod distinct;
 pub mod feed;
 pub mod follower;
 mod found;
@@ -27,6 +28,7 @@ use crate::courier::Post;
 use crate::metrics::Metrics;
 use crate::position::Position;
 use crate::telemetry::trace::Deliveries;
+use distinct::Distinct;
 use feed::{Feed, Life, Reach, State};
 use follower::Request;
 use fresh::{Frames, Fresh};
@@ -79,6 +81,8 @@ pub struct Hub {
     looks: Fresh<(Position, Examined)>,
     /// Channels that the backplane refuses to read.
     pub(crate) unreadable: Unreadable,
+    /// The events that were read in the last seconds.
+    pub(crate) distinct: Distinct,
     /// How far back streams reach that were trimmed, at the last sample.
     reaches: Mutex<HashMap<Channel, Reach>>,
     /// One extension of a tail at a time: what one joiner reads, all who wait find there. By feed number, some feeds
@@ -148,6 +152,7 @@ impl Hub {
             pages: Fresh::default(),
             looks: Fresh::default(),
             unreadable: Unreadable::default(),
+            distinct: Distinct::default(),
             reaches: Mutex::default(),
             extending: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             readers: tokio::sync::Semaphore::new(READERS),

@@ -16,7 +16,7 @@ mod past;
 pub mod record;
 mod sample;
 
-pub use record::Record;
+pub use record::{Record, events_in};
 pub use sample::{Sources, tenths};
 
 use crate::backplane::{BackplaneError, Link, Lookup, Note};
@@ -124,6 +124,7 @@ impl Roster {
             record.address.clone_from(&entrance.address);
             record.auth.clone_from(&entrance.auth);
             record.at_ms = self.now_ms();
+            record.read = Some(self.sources.hub.distinct.told(record.at_ms));
             self.own.send_replace(Arc::new(record.clone()));
             let shared = self.sources.hub.backplane.keeps_notes();
             if shared && refused.is_none_or(|at| at.elapsed() >= SULK) {

@@ -67,6 +67,24 @@ fn listed(node: &Node, query: &str) -> Vec<String> {
     answer["channels"].as_array().expect("channels").iter().map(name).collect()
 }
 
+/// Both nodes read the same events, which the cluster has once.
+#[test]
+fn events_that_several_nodes_read_are_counted_once() {
+    let redis = Redis::start();
+    let nodes = [(); 2].map(|()| Node::on(&redis, &[]));
+    let _streams = nodes.each_ref().map(|node| node.subscribe("/events/a").begun());
+    eventually("both nodes", || nodes.iter().all(|node| names(node).len() == 2));
+    let now = redis.command(&["TIME"]).list()[0].text().parse::<u64>().expect("seconds");
+    // All of one slot of time, however long the commands take.
+    let slot = (now / 2 + 1) * 2_000;
+    (0..100).for_each(|n| drop(redis.command(&["XADD", "sse:a", &format!("{slot}-{n}"), "data", "x"])));
+    let told = |node: &Node| api(node, "/api/nodes")["events_in"].as_f64().expect("a number");
+    eventually("the events", || nodes.iter().any(|node| told(node) > 0.0));
+    eventually("each once", || nodes.iter().all(|node| told(node) == 50.0));
+    let text = api(&nodes[0], "/api/nodes").to_string();
+    assert!(!text.contains("\"read\""), "{text}");
+}
+
 #[test]
 fn channels_are_listed_by_rate_though_many_have_more_subscribers() {
     let redis = Redis::start();

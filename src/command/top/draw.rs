@@ -153,7 +153,7 @@ fn summary(cluster: &Cluster) -> String {
         if cluster.nodes.len() == 1 { "node" } else { "nodes" },
         sum(|node| node.connections as f64),
         sum(|node| node.connection_limit as f64),
-        sum(|node| node.events_in),
+        cluster.events_in.unwrap_or_else(|| sum(|node| node.events_in)),
         sum(|node| node.deliveries),
     )
 }
@@ -209,7 +209,12 @@ mod tests {
             ..Record::default()
         };
         let channels = vec![super::super::Row { channel: "orders".into(), subscribers: 7, nodes: 2, rate: 1.5 }];
-        Cluster { own: "b".into(), nodes: vec![node("a", "one:1"), node("b", "evil\u{1b}[2J:2")], channels }
+        Cluster {
+            own: "b".into(),
+            events_in: None,
+            nodes: vec![node("a", "one:1"), node("b", "evil\u{1b}[2J:2")],
+            channels,
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::backplane::{BackplaneError, StreamState};
 use crate::channel::Channel;
 use crate::http::history::{Page, refusal};
 use crate::http::reject::Problem;
-use crate::roster::{Record, tenths};
+use crate::roster::{Record, events_in, tenths};
 use crate::subscription::{decode_segment, parse_channel};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -20,11 +20,16 @@ const NEWEST: usize = 20;
 impl Console {
     /// The nodes, and which of them answers.
     pub async fn nodes(&self) -> Value {
+        let mut nodes = self.roster.nodes().await;
+        let events_in = events_in(&nodes);
+        // That number is all that there is in these.
+        nodes.iter_mut().for_each(|node| node.read = None);
         json!({
             "own": self.roster.id(),
             "actions": self.actions.is_some(),
             "contents": self.contents,
-            "nodes": self.roster.nodes().await,
+            "events_in": events_in,
+            "nodes": nodes,
         })
     }
 

@@ -205,6 +205,7 @@ impl Follower {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64) + offset;
         let mut mean = followed.feed.lock().mean_bytes as usize;
         self.hub.metrics.events_received.inc_by(entries.len() as u64);
+        self.hub.distinct.add(channel, entries.iter().map(|entry| entry.position), now.max(0) as u64);
         let (rank, before) = {
             let state = followed.feed.lock();
             (state.log.rank(), Some(state.log.position()).filter(|position| *position != Position::ZERO))

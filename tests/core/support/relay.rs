@@ -98,7 +98,7 @@ fn replies(
 }
 
 /// One whole frame of RESP2 or RESP3, as it is.
-fn frame(from: &mut impl BufRead, into: &mut Vec<u8>) -> io::Result<()> {
+pub fn frame(from: &mut impl BufRead, into: &mut Vec<u8>) -> io::Result<()> {
     let start = into.len();
     if from.read_until(b'\n', into)? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());

@@ -1,6 +1,7 @@
 //! Between nodes and their Redis: sees each command with its words, and passes it on, answers it itself, hangs up, or
 //! says nothing more. Replies stay in order; pushes are passed on as they come.
 
+pub use super::relay::frame;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, mpsc};
@@ -130,24 +131,4 @@ fn words(bytes: &[u8]) -> Vec<String> {
         }
     });
     words
-}
-
-/// One whole frame of RESP2 or RESP3, as it is.
-pub fn frame(from: &mut impl BufRead, into: &mut Vec<u8>) -> io::Result<()> {
-    let start = into.len();
-    if from.read_until(b'\n', into)? == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    let line = String::from_utf8_lossy(&into[start..]).trim().to_owned();
-    let (kind, count) = (line.as_bytes().first().copied(), line.get(1..).and_then(|n| n.parse::<i64>().ok()));
-    match (kind, count) {
-        (Some(b'$' | b'=' | b'!'), Some(length @ 0..)) => {
-            let at = into.len();
-            into.resize(at + length as usize + 2, 0);
-            from.read_exact(&mut into[at..])
-        }
-        (Some(b'*' | b'~' | b'>'), Some(count)) => (0..count).try_for_each(|_| frame(from, into)),
-        (Some(b'%'), Some(count)) => (0..2 * count).try_for_each(|_| frame(from, into)),
-        _ => Ok(()),
-    }
 }
