@@ -7,7 +7,7 @@ use super::connection::Backoff;
 use super::reader::reply::{Reply, Taken};
 use super::reader::{Reader, Words, refusal};
 use super::server::Shared;
-use super::{decode, fault, pipeline, session};
+use super::{decode, fault, pipeline};
 use crate::backplane::{BackplaneError, Link};
 use crate::channel::Channel;
 use crate::position::Position;
@@ -278,7 +278,7 @@ async fn wait(
     };
     let replies = decode::streams(reply).map_err(|e| BackplaneError::Down(e.to_string()))?;
     let sign = |(key, entries): (bytes::Bytes, Result<Vec<crate::backplane::Entry>, _>)| {
-        let channel = session::channel(key.strip_prefix(shared.key_prefix.as_bytes())?)?;
+        let channel = decode::channel(key.strip_prefix(shared.key_prefix.as_bytes())?)?;
         let last = entries.ok().and_then(|entries| entries.last().map(|entry| entry.position));
         last.map(|position| (channel, position))
     };

@@ -8,7 +8,7 @@
 use super::commands::bare;
 use super::connection::Connection;
 use super::identity::Identity;
-use super::{Observe, cluster, decode, fault, pipeline};
+use super::{Observe, decode, fault, pipeline, slots};
 use crate::backplane::BackplaneError;
 use fred::clients::{Client, Pipeline};
 use fred::error::Error;
@@ -101,9 +101,9 @@ impl Canary {
     }
 
     /// In a cluster: moves the key into one of these slots. Whether that can be done.
-    pub fn move_to(&mut self, slots: &[std::ops::RangeInclusive<u16>]) -> bool {
+    pub fn move_to(&mut self, within: &[std::ops::RangeInclusive<u16>]) -> bool {
         let Some(stem) = &self.stem else { return true };
-        let Some(key) = cluster::topology::key_within(stem, slots) else { return false };
+        let Some(key) = slots::key_within(stem, within) else { return false };
         *self.key.lock() = key;
         (self.armed, self.expected, self.may_write) = (false, false, true);
         true

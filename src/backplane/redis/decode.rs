@@ -4,6 +4,7 @@
 //! them, or has entries out of order, is an error for the caller to judge. Fuzzed.
 
 use crate::backplane::{Entry, StreamState};
+use crate::channel::Channel;
 use crate::event::closes;
 use crate::position::Position;
 use bytes::Bytes;
@@ -152,6 +153,11 @@ fn pairs(reply: Value) -> Decoded<Vec<(Bytes, Value)>> {
         }
         _ => unexpected("XINFO", "neither a map nor pairs"),
     }
+}
+
+/// The channel whose stream's key ends with these bytes behind the prefix; `None` for a name that no client could ask for.
+pub fn channel(name: &[u8]) -> Option<Channel> {
+    Channel::new(std::str::from_utf8(name).ok()?).ok()
 }
 
 /// `TIME`: milliseconds since the Unix epoch.

@@ -8,7 +8,7 @@ pub mod access;
 pub mod address;
 mod block;
 mod canary;
-pub mod cluster;
+mod cluster;
 mod commands;
 mod connection;
 pub mod credential;
@@ -30,6 +30,7 @@ mod sentinel;
 mod server;
 mod session;
 mod setup;
+pub mod slots;
 
 use self::access::Access;
 use self::address::{Address, AddressError, Place};

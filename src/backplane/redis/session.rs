@@ -6,7 +6,7 @@ use super::fault::Resp3;
 use super::identity::Identity;
 use super::probe::Mode;
 use super::server::Shared;
-use super::{cluster, fault, probe};
+use super::{decode, fault, probe, slots};
 use crate::backplane::{BackplaneError, Changes};
 use crate::channel::Channel;
 use crate::config::Follow;
@@ -141,8 +141,8 @@ impl Session {
         }
         if shared.cluster && beat.refused.as_deref().is_some_and(fault::is_redirect) {
             // Its slots have changed, or are not known yet.
-            let slots = connection.run(cluster::topology::own_slots(&connection.client)).await?;
-            if self.canary.move_to(&slots) {
+            let own = connection.run(slots::own_slots(&connection.client)).await?;
+            if self.canary.move_to(&own) {
                 beat.refused = None;
             }
         }
@@ -279,7 +279,7 @@ impl Drain {
             if Canary::is_own(&self.canary.lock(), &key) {
                 self.heard.fetch_add(1, Ordering::Release);
             } else {
-                channels.extend(key.strip_prefix(self.prefix.as_ref()).and_then(channel));
+                channels.extend(key.strip_prefix(self.prefix.as_ref()).and_then(decode::channel));
             }
         }
     }
@@ -289,9 +289,4 @@ impl Drain {
         self.heard.fetch_add(1, Ordering::Release);
         self.changes.doubt();
     }
-}
-
-/// A stream whose name no client could ask for is nobody's here.
-pub fn channel(name: &[u8]) -> Option<Channel> {
-    Channel::new(std::str::from_utf8(name).ok()?).ok()
 }

@@ -4,13 +4,12 @@
 //! `Shared` of its own, and what is down harms only the slots it owns. Commands are routed in `route`.
 
 mod route;
-pub mod topology;
 
-use self::topology::Topology;
 use super::address::{Address, Host, Place};
 use super::connection::Connection;
 use super::probe::Findings;
 use super::server::{Shared, supervise};
+use super::slots::Topology;
 use super::{Settings, decode, fault, pipeline};
 use crate::backplane::{BackplaneError, Changes, Facts, Link, Shard};
 use fred::types::{RespVersion, Value};

@@ -2,9 +2,9 @@
 //!
 //! Read from `CLUSTER SLOTS`, corrected at once by what a redirected command is told.
 
+use super::address::Host;
+use super::{decode, pipeline};
 use crate::backplane::BackplaneError;
-use crate::backplane::redis::address::Host;
-use crate::backplane::redis::{decode, pipeline};
 use fred::clients::Client;
 use fred::types::Value;
 use fred::util::redis_keyslot;
