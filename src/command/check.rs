@@ -3,7 +3,7 @@
 //! Starts nothing and listens nowhere. Prints one line for each finding.
 
 use crate::auth::{KeySource, forward};
-use crate::backplane::redis::probe::{Findings, Right};
+use crate::backplane::redis::capabilities::{Findings, Right};
 use crate::backplane::redis::{self, Settings, fault};
 use crate::command::NodeSettings;
 use crate::command::environment::Unknown;

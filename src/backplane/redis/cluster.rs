@@ -6,8 +6,8 @@
 mod route;
 
 use super::address::{Address, Host, Place};
+use super::capabilities::Findings;
 use super::connection::Connection;
-use super::probe::Findings;
 use super::server::{Shared, supervise};
 use super::slots::Topology;
 use super::{Settings, decode, fault, pipeline};

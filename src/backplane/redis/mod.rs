@@ -8,6 +8,7 @@ pub mod access;
 pub mod address;
 mod block;
 mod canary;
+pub mod capabilities;
 mod cluster;
 mod commands;
 mod connection;
@@ -21,7 +22,6 @@ mod large;
 pub mod once;
 mod pipeline;
 pub mod policy;
-pub mod probe;
 mod reader;
 mod readers;
 mod reading;
@@ -34,8 +34,8 @@ pub mod slots;
 
 use self::access::Access;
 use self::address::{Address, AddressError, Place};
+use self::capabilities::Findings;
 use self::cluster::Cluster;
-use self::probe::Findings;
 use self::refusals::Told;
 use self::server::{Shared, supervise};
 use super::{

@@ -6,13 +6,13 @@
 use super::address::{Address, Endpoint, Place};
 use super::block::Blocks;
 use super::canary::Beat;
+use super::capabilities::{self, Findings};
 use super::commands::Commands;
 use super::connection::{Backoff, Connection, IDLE, Lane, Target};
 use super::hot::Hot;
 use super::knock::knock;
 use super::large::Large;
 use super::policy;
-use super::probe::{self, Findings};
 use super::readers::Readers;
 use super::reading::{self, Reading};
 use super::refusals::Refusals;
@@ -184,10 +184,10 @@ impl Shared {
         self.doubts_of_resp3.store(1, Ordering::Relaxed);
         let session = Session::open(self).await?;
         let client = &session.connection.client;
-        let tried = probe::Tried { publishes, blocks: !session.tracking, several: !self.cluster };
-        let rights = session.connection.run(probe::rights(client, &self.key_prefix, &tried)).await?;
+        let tried = capabilities::Tried { publishes, blocks: !session.tracking, several: !self.cluster };
+        let rights = session.connection.run(capabilities::rights(client, &self.key_prefix, &tried)).await?;
         let cautions = session.connection.run(policy::cautions(client)).await?;
-        let counted = probe::counts_entries(client, &self.key_prefix, session.version.as_deref());
+        let counted = capabilities::counts_entries(client, &self.key_prefix, session.version.as_deref());
         let exact = session.connection.run(counted).await?;
         Ok(Findings {
             name: self.address.to_string(),

@@ -1,12 +1,12 @@
 //! The life of the live connection: it follows by tracking where the server can, beats, and ends at any fault.
 
 use super::canary::{Beat, Canary};
+use super::capabilities::{self, Mode};
 use super::connection::Connection;
 use super::fault::Resp3;
 use super::identity::Identity;
-use super::probe::Mode;
 use super::server::Shared;
-use super::{decode, fault, probe, slots};
+use super::{decode, fault, slots};
 use crate::backplane::{BackplaneError, Changes};
 use crate::channel::Channel;
 use crate::config::Follow;
@@ -99,14 +99,14 @@ impl Session {
             Session { connection, tracking, version, first_beat, clock_least_ms, identity, canary, drain, checks };
         let connection = session.connection.clone();
         if shared.follow != Follow::Block {
-            let tracking = connection.run(probe::start_tracking(&connection, shared.follow)).await;
+            let tracking = connection.run(capabilities::start_tracking(&connection, shared.follow)).await;
             session.tracking = tracking.map_err(|error| fault::within(fault::TRACKING, error))?;
         }
         if shared.cluster && !session.tracking {
             let why = "a cluster can only be followed by tracking, which this server does not offer to this user";
             return Err(BackplaneError::Down(why.into()));
         }
-        let about = connection.run(probe::about(&connection.client)).await?;
+        let about = connection.run(capabilities::about(&connection.client)).await?;
         session.version = about.version;
         expected(about.mode, shared.cluster)?;
         // A loading server, or a replica without its primary, takes commands but has no data.
