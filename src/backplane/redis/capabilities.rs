@@ -10,7 +10,7 @@ use fred::clients::Client;
 use fred::types::{RespVersion, Value};
 
 /// Turns tracking on; whether it is. Default mode: with `BCAST` every node would hear of every write; never
-/// `NOLOOP`: the canary is the node's own write.
+/// `NOLOOP`: the probe key is the node's own write.
 pub async fn start_tracking(connection: &Connection, follow: Follow) -> Result<bool, BackplaneError> {
     if connection.version != RespVersion::RESP3 {
         return Ok(false);

@@ -7,7 +7,6 @@
 pub mod access;
 pub mod address;
 mod block;
-mod canary;
 pub mod capabilities;
 mod cluster;
 mod commands;
@@ -22,6 +21,7 @@ mod large;
 pub mod once;
 mod pipeline;
 pub mod policy;
+mod probe_key;
 mod reader;
 mod readers;
 mod reading;

@@ -5,7 +5,6 @@
 
 use super::address::{Address, Endpoint, Place};
 use super::block::Blocks;
-use super::canary::Beat;
 use super::capabilities::{self, Findings};
 use super::commands::Commands;
 use super::connection::{Backoff, Connection, IDLE, Lane, Target};
@@ -13,6 +12,7 @@ use super::hot::Hot;
 use super::knock::knock;
 use super::large::Large;
 use super::policy;
+use super::probe_key::Beat;
 use super::readers::Readers;
 use super::reading::{self, Reading};
 use super::refusals::Refusals;
@@ -63,7 +63,7 @@ pub(crate) struct Shared {
     /// What it refuses now.
     pub refusals: Refusals,
     pub observe: Observe,
-    /// Tells this node's canary from those of others.
+    /// Tells this node's probe key from those of others.
     node: u64,
     pub changes: Arc<Changes>,
     pub link: watch::Sender<Link>,
@@ -283,7 +283,7 @@ impl Shared {
             self.complain(&format!("{} is refused", refused.command), &refused.why);
         }
         if let Some(why) = beat.refused.as_ref().filter(|_| !self.cluster) {
-            let consequence = "without its canary, a flushed server is noticed late";
+            let consequence = "without its probe key, a flushed server is noticed late";
             self.complain(consequence, why);
         }
     }
@@ -314,8 +314,8 @@ impl Shared {
         }
     }
 
-    /// Without a slot's tag; see [`super::canary`].
-    pub fn canary_key(&self) -> String {
+    /// Without a slot's tag; see [`super::probe_key`].
+    pub fn probe_key_name(&self) -> String {
         format!("{}~canary:{:016x}", self.key_prefix, self.node)
     }
 

@@ -1,10 +1,10 @@
 //! The life of the live connection: it follows by tracking where the server can, beats, and ends at any fault.
 
-use super::canary::{Beat, Canary};
 use super::capabilities::{self, Mode};
 use super::connection::Connection;
 use super::fault::Resp3;
 use super::identity::Identity;
+use super::probe_key::{Beat, ProbeKey};
 use super::server::Shared;
 use super::{decode, fault, slots};
 use crate::backplane::{BackplaneError, Changes};
@@ -44,7 +44,7 @@ pub struct Session {
     /// See [`Facts::clock_least_ms`](crate::backplane::Facts::clock_least_ms); the best of all beats.
     pub clock_least_ms: Option<i64>,
     identity: Identity,
-    canary: Canary,
+    probe_key: ProbeKey,
     drain: AbortHandle,
     checks: mpsc::UnboundedSender<oneshot::Sender<()>>,
 }
@@ -79,14 +79,14 @@ impl Session {
     async fn begin(shared: &Shared, version: RespVersion) -> Result<Session, BackplaneError> {
         let endpoint = shared.resolve().await?;
         let connection = Arc::new(Connection::open(&endpoint, version, endpoint.access.timeout).await?);
-        let canary = Canary::new(shared.canary_key(), shared.cluster);
+        let probe_key = ProbeKey::new(shared.probe_key_name(), shared.cluster);
         let (checks, asked) = mpsc::unbounded_channel();
         let drain = tokio::spawn(drain(
             asked,
             Drain {
                 pushes: connection.client.invalidation_rx(),
-                canary: canary.key(),
-                heard: canary.pushes.clone(),
+                probe_key: probe_key.key(),
+                heard: probe_key.pushes.clone(),
                 prefix: Bytes::copy_from_slice(shared.key_prefix.as_bytes()),
                 changes: shared.changes.clone(),
             },
@@ -96,7 +96,7 @@ impl Session {
         let (tracking, version) = (false, None);
         let clock_least_ms = None;
         let mut session =
-            Session { connection, tracking, version, first_beat, clock_least_ms, identity, canary, drain, checks };
+            Session { connection, tracking, version, first_beat, clock_least_ms, identity, probe_key, drain, checks };
         let connection = session.connection.clone();
         if shared.follow != Follow::Block {
             let tracking = connection.run(capabilities::start_tracking(&connection, shared.follow)).await;
@@ -129,7 +129,7 @@ impl Session {
     /// `Down` where the server cannot be used any more; a replica cannot.
     async fn beat(&mut self, shared: &Shared) -> Result<Beat, BackplaneError> {
         let (connection, begun) = (self.connection.clone(), Instant::now());
-        let mut beat = connection.run(self.canary.beat(&connection, &shared.observe, false)).await?;
+        let mut beat = connection.run(self.probe_key.beat(&connection, &shared.observe, false)).await?;
         if let Some(offset) = beat.clock_offset_ms {
             // The clock was read somewhere on the way, and both are rounded.
             let least = offset - begun.elapsed().as_millis() as i64 / 2 - 2;
@@ -142,7 +142,7 @@ impl Session {
         if shared.cluster && beat.refused.as_deref().is_some_and(fault::is_redirect) {
             // Its slots have changed, or are not known yet.
             let own = connection.run(slots::own_slots(&connection.client)).await?;
-            if self.canary.move_to(&own) {
+            if self.probe_key.move_to(&own) {
                 beat.refused = None;
             }
         }
@@ -160,7 +160,7 @@ impl Session {
         if self.push_arrives(FIRST_PUSH).await {
             return Ok(true);
         }
-        self.canary.noted();
+        self.probe_key.noted();
         tracing::warn!("redis: client tracking is on, but nothing is pushed");
         Ok(shared.follow == Follow::Tracking)
     }
@@ -172,16 +172,16 @@ impl Session {
         let _ = self.checks.send(checked);
         let _ = done.await;
         let deadline = Instant::now() + limit;
-        while self.canary.heard() == Some(false) && Instant::now() < deadline {
+        while self.probe_key.heard() == Some(false) && Instant::now() < deadline {
             sleep(Duration::from_millis(5)).await;
         }
-        self.canary.heard() != Some(false)
+        self.probe_key.heard() != Some(false)
     }
 
     /// A beat without its questions.
     async fn pulse(&mut self, shared: &Shared) -> Result<(), BackplaneError> {
         let connection = self.connection.clone();
-        connection.run(self.canary.beat(&connection, &shared.observe, true)).await.map(drop)
+        connection.run(self.probe_key.beat(&connection, &shared.observe, true)).await.map(drop)
     }
 
     /// Beats until the connection ends, and says why it ended.
@@ -209,7 +209,7 @@ impl Session {
                 return fault::reason(error);
             }
             if self.tracking && !self.push_arrives(PUSH_LAG).await {
-                self.canary.noted();
+                self.probe_key.noted();
                 tracing::warn!("redis: the server has forgotten what this node follows; verifying all");
                 shared.changes.doubt();
             }
@@ -237,7 +237,7 @@ fn expected(mode: Mode, cluster: bool) -> Result<(), BackplaneError> {
 /// What the draining task needs; it does nothing else, so that it keeps up.
 struct Drain {
     pushes: Receiver<Invalidation>,
-    canary: Arc<Mutex<String>>,
+    probe_key: Arc<Mutex<String>>,
     heard: Arc<AtomicU64>,
     prefix: Bytes,
     changes: Arc<Changes>,
@@ -276,7 +276,7 @@ impl Drain {
     fn take(&self, push: Invalidation, channels: &mut Vec<Channel>) {
         for key in push.keys {
             let key = key.into_bytes();
-            if Canary::is_own(&self.canary.lock(), &key) {
+            if ProbeKey::is_own(&self.probe_key.lock(), &key) {
                 self.heard.fetch_add(1, Ordering::Release);
             } else {
                 channels.extend(key.strip_prefix(self.prefix.as_ref()).and_then(decode::channel));
@@ -285,7 +285,7 @@ impl Drain {
     }
 
     fn lagged(&self) {
-        // The canary may be among what was lost; its silence would only say the same again.
+        // The probe key may be among what was lost; its silence would only say the same again.
         self.heard.fetch_add(1, Ordering::Release);
         self.changes.doubt();
     }

@@ -28,7 +28,7 @@ const OTHER: &str = ":2";
 const SAMPLES: usize = 16;
 
 /// Sends the beats of one connection.
-pub struct Canary {
+pub struct ProbeKey {
     key: Arc<Mutex<String>>,
     /// In a cluster, the key without what puts it into one of this server's slots.
     stem: Option<String>,
@@ -76,9 +76,9 @@ pub struct Beat {
     pub identity: Identity,
 }
 
-impl Canary {
-    pub fn new(key: String, cluster: bool) -> Canary {
-        Canary {
+impl ProbeKey {
+    pub fn new(key: String, cluster: bool) -> ProbeKey {
+        ProbeKey {
             stem: cluster.then(|| key.clone()),
             key: Arc::new(Mutex::new(key)),
             pushes: Default::default(),
