@@ -1,9 +1,9 @@
-//! The heartbeat of a live connection: is the server there, does tracking still work, what time is it there?
+//! The health check of a live connection, by two keys of the node's own: is the server there, does tracking still work, what time is it there?
 //!
-//! Each beat reads one of the node's own two keys and writes the other, in turn. The read arms tracking, so the next
-//! beat's write of that key must be pushed back; silence means that the server's tracking table was emptied without a
+//! Each health check reads one of the node's own two keys and writes the other, in turn. The read arms tracking, so the next
+//! check's write of that key must be pushed back; silence means that the server's tracking table was emptied without a
 //! word (`FLUSHALL`, whose push fred drops, a full resync), and everything followed is in doubt. One is armed before the
-//! other is written, so there is no moment at which that can happen unnoticed. Between beats, pulses do that alone.
+//! other is written, so there is no moment at which that can happen unnoticed. Between health checks, pulses do that alone.
 
 use super::commands::bare;
 use super::connection::Connection;
@@ -27,7 +27,7 @@ const OTHER: &str = ":2";
 /// Clock samples of which the one with the shortest way counts.
 const SAMPLES: usize = 16;
 
-/// Sends the beats of one connection.
+/// The two keys of one connection, and what it asks with them.
 pub struct ProbeKey {
     key: Arc<Mutex<String>>,
     /// In a cluster, the key without what puts it into one of this server's slots.
@@ -37,9 +37,9 @@ pub struct ProbeKey {
     pushes_before: u64,
     /// Whether the other key is the one to write.
     turn: bool,
-    /// Whether the last beat's read armed tracking of the key to write.
+    /// Whether the last check's read armed tracking of the key to write.
     armed: bool,
-    /// Whether the last beat's write must be pushed.
+    /// Whether the last check's write must be pushed.
     expected: bool,
     may_write: bool,
     may_ask_time: bool,
@@ -50,7 +50,7 @@ pub struct ProbeKey {
     clock: VecDeque<(Duration, i64)>,
 }
 
-/// A command of a beat.
+/// A command of a check.
 #[derive(Clone, Copy)]
 enum Question {
     /// Reads the one key, and so arms it.
@@ -64,9 +64,9 @@ enum Question {
     Time,
 }
 
-/// What a beat found.
+/// What a health check found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Beat {
+pub struct HealthCheck {
     /// The write was refused, and why.
     pub refused: Option<String>,
     /// The write was taken.
@@ -114,7 +114,7 @@ impl ProbeKey {
         key.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.is_empty() || rest == OTHER.as_bytes())
     }
 
-    /// Whether the last beat's write has been pushed back; `None` where it need not be.
+    /// Whether the last check's write has been pushed back; `None` where it need not be.
     pub fn heard(&self) -> Option<bool> {
         self.expected.then(|| self.pushes.load(Ordering::Acquire) != self.pushes_before)
     }
@@ -124,17 +124,17 @@ impl ProbeKey {
         self.expected = false;
     }
 
-    /// One beat, or with `pulse` only its write and read; `Down` where the server is not usable.
-    pub async fn beat(
+    /// One health check, or with `pulse` only its write and read; `Down` where the server is not usable.
+    pub async fn check(
         &mut self,
         connection: &Connection,
         observe: &Observe,
         pulse: bool,
-    ) -> Result<Beat, BackplaneError> {
+    ) -> Result<HealthCheck, BackplaneError> {
         self.pushes_before = self.pushes.load(Ordering::Acquire);
         let asked = self.questions(pulse);
         if asked.is_empty() {
-            return Ok(Beat::default());
+            return Ok(HealthCheck::default());
         }
         let waiting = connection.client.pipeline();
         for question in &asked {
@@ -144,13 +144,13 @@ impl ProbeKey {
         let replies = pipeline::send(connection, waiting, asked.len()).await;
         let way = begun.elapsed();
         observe("canary", way, replies.is_ok());
-        let mut beat = Beat::default();
+        let mut check = HealthCheck::default();
         let (mut written, mut read) = (false, false);
         for (question, reply) in asked.into_iter().zip(replies?) {
             match (question, reply) {
                 (Question::Write, reply) => {
                     written = reply.is_ok();
-                    beat.refused = refusal(reply);
+                    check.refused = refusal(reply);
                 }
                 // A cluster that may not read has lost what it needs, though this server lives.
                 (Question::Read, Err(BackplaneError::Refused(why))) if why.starts_with("CLUSTERDOWN") => {
@@ -161,26 +161,26 @@ impl ProbeKey {
                 (Question::Time, Err(_)) => self.may_ask_time = false,
                 (Question::Replication | Question::Server, Ok(reply)) => {
                     let info = decode::str(&reply).unwrap_or_default();
-                    beat.identity.take_info(info);
+                    check.identity.take_info(info);
                     if let Some(time) = decode::info_time(info) {
                         self.told_time = true;
                         self.sample(Some(time), clock, way);
                     }
                 }
                 (Question::Replication | Question::Server, Err(_)) => self.may_ask_info = false,
-                (Question::Role, Ok(reply)) => beat.identity.take_role(&reply),
+                (Question::Role, Ok(reply)) => check.identity.take_role(&reply),
                 (Question::Role, Err(_)) => self.may_ask_role = false,
                 (Question::Alive, _) => {}
             }
         }
         // A forbidden write is not tried again: each try is an entry in the server's ACL log.
-        self.may_write &= beat.refused.as_deref().is_none_or(|why| !fault::is_for_good(why));
-        beat.written = written;
+        self.may_write &= check.refused.as_deref().is_none_or(|why| !fault::is_for_good(why));
+        check.written = written;
         self.expected = self.armed && written;
         self.armed = read;
         self.turn = !self.turn;
-        beat.clock_offset_ms = self.clock.iter().min_by_key(|(way, _)| *way).map(|(_, offset)| *offset);
-        Ok(beat)
+        check.clock_offset_ms = self.clock.iter().min_by_key(|(way, _)| *way).map(|(_, offset)| *offset);
+        Ok(check)
     }
 
     fn questions(&self, pulse: bool) -> Vec<Question> {

@@ -12,7 +12,7 @@ use super::hot::Hot;
 use super::knock::knock;
 use super::large::Large;
 use super::policy;
-use super::probe_key::Beat;
+use super::probe_key::HealthCheck;
 use super::readers::Readers;
 use super::reading::{self, Reading};
 use super::refusals::Refusals;
@@ -193,7 +193,7 @@ impl Shared {
             name: self.address.to_string(),
             version: session.version.clone(),
             follow: session.follow(),
-            clock_offset_ms: session.first_beat.clock_offset_ms,
+            clock_offset_ms: session.first_check.clock_offset_ms,
             rights,
             cautions,
             exact,
@@ -267,22 +267,22 @@ impl Shared {
         self.turned.notify_one();
     }
 
-    pub fn beaten(&self, beat: &Beat, clock_least_ms: Option<i64>) {
+    pub fn checked(&self, check: &HealthCheck, clock_least_ms: Option<i64>) {
         self.readers.check();
-        if let (Some(offset), Some(least)) = (beat.clock_offset_ms, clock_least_ms) {
+        if let (Some(offset), Some(least)) = (check.clock_offset_ms, clock_least_ms) {
             let mut facts = self.facts.lock();
             (facts.clock_offset_ms, facts.clock_least_ms) = (offset, least);
         }
-        if let Some(why) = beat.refused.as_ref() {
+        if let Some(why) = check.refused.as_ref() {
             self.refusals.take("canary", &Err::<(), _>(BackplaneError::Refused(why.clone())));
-        } else if beat.written {
+        } else if check.written {
             self.refusals.take("canary", &Ok(()));
         }
         // Whatever else is refused: again as long as it is.
         for refused in self.refusals.list().iter().filter(|refused| refused.command != "SET") {
             self.complain(&format!("{} is refused", refused.command), &refused.why);
         }
-        if let Some(why) = beat.refused.as_ref().filter(|_| !self.cluster) {
+        if let Some(why) = check.refused.as_ref().filter(|_| !self.cluster) {
             let consequence = "without its probe key, a flushed server is noticed late";
             self.complain(consequence, why);
         }

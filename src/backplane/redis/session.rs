@@ -1,10 +1,10 @@
-//! The life of the live connection: it follows by tracking where the server can, beats, and ends at any fault.
+//! The life of the live connection: it follows by tracking where the server can, checks the server's health, and ends at any fault.
 
 use super::capabilities::{self, Mode};
 use super::connection::Connection;
 use super::fault::Resp3;
 use super::identity::Identity;
-use super::probe_key::{Beat, ProbeKey};
+use super::probe_key::{HealthCheck, ProbeKey};
 use super::server::Shared;
 use super::{decode, fault, slots};
 use crate::backplane::{BackplaneError, Changes};
@@ -24,8 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
-/// Each so manieth pulse is a beat, which asks for more.
-const PULSES_PER_BEAT: u32 = 2;
+/// Each so manieth pulse is a health check, which asks for more.
+const PULSES_PER_CHECK: u32 = 2;
 /// So often the other connections are looked at: what idles on the way is dropped after a minute by some networks.
 const PULSES_PER_LOOK: u32 = 30;
 const PULSE: Duration = Duration::from_millis(500);
@@ -40,8 +40,8 @@ pub struct Session {
     /// Whether changes are pushed; otherwise blocking reads tell of them.
     pub tracking: bool,
     pub version: Option<String>,
-    pub first_beat: Beat,
-    /// See [`Facts::clock_least_ms`](crate::backplane::Facts::clock_least_ms); the best of all beats.
+    pub first_check: HealthCheck,
+    /// See [`Facts::clock_least_ms`](crate::backplane::Facts::clock_least_ms); the best of all checks.
     pub clock_least_ms: Option<i64>,
     identity: Identity,
     probe_key: ProbeKey,
@@ -91,12 +91,12 @@ impl Session {
                 changes: shared.changes.clone(),
             },
         ));
-        let (drain, first_beat) = (drain.abort_handle(), Beat::default());
+        let (drain, first_check) = (drain.abort_handle(), HealthCheck::default());
         let identity = Identity::default();
         let (tracking, version) = (false, None);
         let clock_least_ms = None;
         let mut session =
-            Session { connection, tracking, version, first_beat, clock_least_ms, identity, probe_key, drain, checks };
+            Session { connection, tracking, version, first_check, clock_least_ms, identity, probe_key, drain, checks };
         let connection = session.connection.clone();
         if shared.follow != Follow::Block {
             let tracking = connection.run(capabilities::start_tracking(&connection, shared.follow)).await;
@@ -110,10 +110,10 @@ impl Session {
         session.version = about.version;
         expected(about.mode, shared.cluster)?;
         // A loading server, or a replica without its primary, takes commands but has no data.
-        session.first_beat = session.beat(shared).await?;
+        session.first_check = session.check_health(shared).await?;
         if session.tracking && shared.cluster {
             // Its read arms; the first one may have gone to a foreign slot.
-            session.first_beat = session.beat(shared).await?;
+            session.first_check = session.check_health(shared).await?;
         }
         if session.tracking {
             session.tracking = session.pushes_arrive(shared).await?;
@@ -127,36 +127,36 @@ impl Session {
     }
 
     /// `Down` where the server cannot be used any more; a replica cannot.
-    async fn beat(&mut self, shared: &Shared) -> Result<Beat, BackplaneError> {
+    async fn check_health(&mut self, shared: &Shared) -> Result<HealthCheck, BackplaneError> {
         let (connection, begun) = (self.connection.clone(), Instant::now());
-        let mut beat = connection.run(self.probe_key.beat(&connection, &shared.observe, false)).await?;
-        if let Some(offset) = beat.clock_offset_ms {
+        let mut check = connection.run(self.probe_key.check(&connection, &shared.observe, false)).await?;
+        if let Some(offset) = check.clock_offset_ms {
             // The clock was read somewhere on the way, and both are rounded.
             let least = offset - begun.elapsed().as_millis() as i64 / 2 - 2;
             self.clock_least_ms = Some(self.clock_least_ms.map_or(least, |known| known.max(least)));
         }
-        let refused_writing = beat.refused.as_deref().is_some_and(|why| why.starts_with("READONLY"));
-        if beat.identity.replica || refused_writing {
+        let refused_writing = check.refused.as_deref().is_some_and(|why| why.starts_with("READONLY"));
+        if check.identity.replica || refused_writing {
             return Err(BackplaneError::Down("the server is a replica: only a primary is followed".into()));
         }
-        if shared.cluster && beat.refused.as_deref().is_some_and(fault::is_redirect) {
+        if shared.cluster && check.refused.as_deref().is_some_and(fault::is_redirect) {
             // Its slots have changed, or are not known yet.
             let own = connection.run(slots::own_slots(&connection.client)).await?;
             if self.probe_key.move_to(&own) {
-                beat.refused = None;
+                check.refused = None;
             }
         }
-        let before = std::mem::replace(&mut self.identity, beat.identity.clone());
-        if beat.identity.differs(&before) {
+        let before = std::mem::replace(&mut self.identity, check.identity.clone());
+        if check.identity.differs(&before) {
             tracing::warn!("redis: the server's data set is another one; verifying all");
             shared.changes.doubt();
         }
-        Ok(beat)
+        Ok(check)
     }
 
     /// Whether a push comes; without the right to write it cannot be tried, and is believed in.
     async fn pushes_arrive(&mut self, shared: &Shared) -> Result<bool, BackplaneError> {
-        self.beat(shared).await?;
+        self.check_health(shared).await?;
         if self.push_arrives(FIRST_PUSH).await {
             return Ok(true);
         }
@@ -178,17 +178,17 @@ impl Session {
         self.probe_key.heard() != Some(false)
     }
 
-    /// A beat without its questions.
+    /// A health check without its questions.
     async fn pulse(&mut self, shared: &Shared) -> Result<(), BackplaneError> {
         let connection = self.connection.clone();
-        connection.run(self.probe_key.beat(&connection, &shared.observe, true)).await.map(drop)
+        connection.run(self.probe_key.check(&connection, &shared.observe, true)).await.map(drop)
     }
 
-    /// Beats until the connection ends, and says why it ended.
+    /// Checks until the connection ends, and says why it ended.
     pub async fn live(mut self, shared: &Arc<Shared>) -> String {
         let mut tick = pace::in_step(PULSE);
         let connection = self.connection.clone();
-        shared.beaten(&self.first_beat, self.clock_least_ms);
+        shared.checked(&self.first_check, self.clock_least_ms);
         let mut pulse: u32 = 0;
         loop {
             pulse = pulse.wrapping_add(1);
@@ -200,8 +200,8 @@ impl Session {
                 let shared = shared.clone();
                 tokio::spawn(async move { shared.look_at_idle().await });
             }
-            let done = match pulse % PULSES_PER_BEAT {
-                0 => self.beat(shared).await.map(|beat| shared.beaten(&beat, self.clock_least_ms)),
+            let done = match pulse % PULSES_PER_CHECK {
+                0 => self.check_health(shared).await.map(|check| shared.checked(&check, self.clock_least_ms)),
                 _ if self.tracking => self.pulse(shared).await,
                 _ => Ok(()),
             };
