@@ -3,7 +3,7 @@
 //! Each health check reads one of the node's own two keys and writes the other, in turn. The read arms tracking, so the next
 //! check's write of that key must be pushed back; silence means that the server's tracking table was emptied without a
 //! word (`FLUSHALL`, whose push fred drops, a full resync), and everything followed is in doubt. One is armed before the
-//! other is written, so there is no moment at which that can happen unnoticed. Between health checks, pulses do that alone.
+//! other is written, so there is no moment at which that can happen unnoticed. Between health checks, probes do that alone.
 
 use super::commands::bare;
 use super::connection::Connection;
@@ -124,15 +124,15 @@ impl ProbeKey {
         self.expected = false;
     }
 
-    /// One health check, or with `pulse` only its write and read; `Down` where the server is not usable.
+    /// One health check, or with `probe` only its write and read; `Down` where the server is not usable.
     pub async fn check(
         &mut self,
         connection: &Connection,
         observe: &Observe,
-        pulse: bool,
+        probe: bool,
     ) -> Result<HealthCheck, BackplaneError> {
         self.pushes_before = self.pushes.load(Ordering::Acquire);
-        let asked = self.questions(pulse);
+        let asked = self.questions(probe);
         if asked.is_empty() {
             return Ok(HealthCheck::default());
         }
@@ -183,14 +183,14 @@ impl ProbeKey {
         Ok(check)
     }
 
-    fn questions(&self, pulse: bool) -> Vec<Question> {
+    fn questions(&self, probe: bool) -> Vec<Question> {
         let mut questions = Vec::with_capacity(5);
         if self.may_write {
             questions.extend([Question::Read, Question::Write]);
-        } else if !pulse {
+        } else if !probe {
             questions.push(Question::Alive);
         }
-        if pulse {
+        if probe {
             return questions;
         }
         if self.may_ask_info {

@@ -24,11 +24,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
-/// Each so manieth pulse is a health check, which asks for more.
-const PULSES_PER_CHECK: u32 = 2;
+/// Every second probe is a health check, which asks for more.
+const PROBES_PER_CHECK: u32 = 2;
 /// So often the other connections are looked at: what idles on the way is dropped after a minute by some networks.
-const PULSES_PER_LOOK: u32 = 30;
-const PULSE: Duration = Duration::from_millis(500);
+const PROBES_PER_LOOK: u32 = 30;
+const PROBE: Duration = Duration::from_millis(500);
 /// How much later than the answer the server may send the push of a write; Redis sends it before that.
 const PUSH_LAG: Duration = Duration::from_millis(200);
 /// How long the first push of a new connection may take before tracking is not believed in.
@@ -179,30 +179,30 @@ impl Session {
     }
 
     /// A health check without its questions.
-    async fn pulse(&mut self, shared: &Shared) -> Result<(), BackplaneError> {
+    async fn probe(&mut self, shared: &Shared) -> Result<(), BackplaneError> {
         let connection = self.connection.clone();
         connection.run(self.probe_key.check(&connection, &shared.observe, true)).await.map(drop)
     }
 
     /// Checks until the connection ends, and says why it ended.
     pub async fn live(mut self, shared: &Arc<Shared>) -> String {
-        let mut tick = pace::in_step(PULSE);
+        let mut tick = pace::in_step(PROBE);
         let connection = self.connection.clone();
         shared.checked(&self.first_check, self.clock_least_ms);
-        let mut pulse: u32 = 0;
+        let mut probes: u32 = 0;
         loop {
-            pulse = pulse.wrapping_add(1);
+            probes = probes.wrapping_add(1);
             tokio::select! {
                 why = connection.lost() => return fault::reason(why),
                 _ = tick.tick() => {}
             }
-            if pulse.is_multiple_of(PULSES_PER_LOOK) {
+            if probes.is_multiple_of(PROBES_PER_LOOK) {
                 let shared = shared.clone();
                 tokio::spawn(async move { shared.look_at_idle().await });
             }
-            let done = match pulse % PULSES_PER_CHECK {
+            let done = match probes % PROBES_PER_CHECK {
                 0 => self.check_health(shared).await.map(|check| shared.checked(&check, self.clock_least_ms)),
-                _ if self.tracking => self.pulse(shared).await,
+                _ if self.tracking => self.probe(shared).await,
                 _ => Ok(()),
             };
             if let Err(error) = done {
