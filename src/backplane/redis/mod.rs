@@ -16,12 +16,12 @@ pub mod decode;
 pub mod fault;
 mod hot;
 pub mod identity;
-mod knock;
 mod large;
 pub mod once;
 mod pipeline;
 pub mod policy;
 mod probe_key;
+mod reachable;
 mod reader;
 mod readers;
 mod reading;
@@ -157,7 +157,7 @@ pub async fn survey(settings: Settings, publishes: bool) -> Result<Result<Findin
     // A server with TLS there hangs up on whoever does not greet it so; so does a proxy that has no server.
     let wants_tls = match (&found, fixed.and_then(|endpoint| endpoint.host())) {
         (Err(BackplaneError::Down(why)), Some(host)) if !tls && fault::is_hang_up(why) => {
-            Some(knock::speaks_tls(&host).await)
+            Some(reachable::speaks_tls(&host).await)
         }
         _ => None,
     };

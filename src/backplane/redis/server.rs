@@ -9,10 +9,10 @@ use super::capabilities::{self, Findings};
 use super::commands::Commands;
 use super::connection::{Backoff, Connection, IDLE, Lane, Target};
 use super::hot::Hot;
-use super::knock::knock;
 use super::large::Large;
 use super::policy;
 use super::probe_key::HealthCheck;
+use super::reachable::wait_until_reachable;
 use super::readers::Readers;
 use super::reading::{self, Reading};
 use super::refusals::Refusals;
@@ -117,9 +117,9 @@ pub(crate) async fn supervise(shared: Arc<Shared>) {
             }
         };
         // Behind a sentinel the next attempt may lead elsewhere.
-        let may_knock = fault::is_silence(&why) && !matches!(shared.address.place, Place::Sentinel(..));
-        if let Some(endpoint) = shared.target.get().filter(|_| may_knock) {
-            knock(&endpoint).await;
+        let is_silent = fault::is_silence(&why) && !matches!(shared.address.place, Place::Sentinel(..));
+        if let Some(endpoint) = shared.target.get().filter(|_| is_silent) {
+            wait_until_reachable(&endpoint).await;
             sleep(Backoff::default().next()).await;
         } else {
             sleep(backoff.next()).await;

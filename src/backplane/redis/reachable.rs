@@ -1,4 +1,4 @@
-//! Knocking: whether a server that was silent takes connections again.
+//! Waiting until a server that was silent takes connections again.
 //!
 //! Where packets are dropped without a word, the kernel repeats the first one of a connection after one second, and then
 //! after two more: a server that is back would be noticed late. So a new connection is begun every quarter of a second,
@@ -25,7 +25,7 @@ const EACH: Duration = Duration::from_secs(1);
 const IN_ALL: Duration = Duration::from_secs(10);
 
 /// Waits until the server of an endpoint answers in any way, or for ten seconds; a unix socket does at once.
-pub async fn knock(endpoint: &Endpoint) {
+pub async fn wait_until_reachable(endpoint: &Endpoint) {
     let ServerConfig::Centralized { server } = &endpoint.server else { return };
     let (host, end) = (server.host.to_string(), Instant::now() + IN_ALL);
     let mut begun = FuturesUnordered::new();
@@ -94,11 +94,11 @@ mod tests {
         let address = listener.local_addr().expect("bound").as_socket().expect("an address");
         let _fills = TcpStream::connect(address).await.expect("the one");
         let to = endpoint(address);
-        let mut knocking = Box::pin(knock(&to));
-        assert!(timeout(Duration::from_millis(600), knocking.as_mut()).await.is_err(), "nobody answers");
+        let mut waiting = Box::pin(wait_until_reachable(&to));
+        assert!(timeout(Duration::from_millis(600), waiting.as_mut()).await.is_err(), "nobody answers");
         listener.accept().expect("the one that fills it");
-        knocking.await;
+        waiting.await;
         drop(listener);
-        knock(&to).await;
+        wait_until_reachable(&to).await;
     }
 }
