@@ -1,4 +1,4 @@
-//! One fred client, which lives exactly as long as its connection, and lanes that replace a lost one on demand.
+//! One fred client, which lives exactly as long as its connection, and lazy ones that replace a lost one on demand.
 //!
 //! fred's own reconnecting is never used: it re-sends commands, forgets tracking and can hang (a frozen server).
 //! Whatever fails, the client is dropped and a new one is made. A command fails when its connection brings no answer at
@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Batches of one lane that may be on their way.
+/// Batches of one lazy connection that may be on their way.
 const IN_FLIGHT: usize = 32;
 /// How often a silent connection is looked at before it is given up; on a busy machine each look comes late, and so is
 /// it given up late.
@@ -244,10 +244,10 @@ impl Target {
 }
 
 /// A connection that is made when it is needed, and made anew after it was lost.
-pub struct Lane {
+pub struct LazyConnection {
     target: Arc<Target>,
     patience: Duration,
-    state: tokio::sync::Mutex<LaneState>,
+    state: tokio::sync::Mutex<LazyState>,
     current: Mutex<Current>,
     permits: Semaphore,
 }
@@ -260,15 +260,15 @@ struct Current {
 }
 
 #[derive(Default)]
-struct LaneState {
+struct LazyState {
     backoff: Backoff,
     /// Not before this; and why the last attempt failed.
     blocked: Option<(Instant, BackplaneError)>,
 }
 
-impl Lane {
-    pub fn new(target: Arc<Target>, patience: Duration) -> Lane {
-        Lane {
+impl LazyConnection {
+    pub fn new(target: Arc<Target>, patience: Duration) -> LazyConnection {
+        LazyConnection {
             target,
             patience,
             state: Default::default(),
@@ -277,7 +277,7 @@ impl Lane {
         }
     }
 
-    /// Runs commands on the lane's connection, a bounded number at once.
+    /// Runs commands on the connection, a bounded number at once.
     pub async fn run<T, F, C>(&self, commands: C) -> Result<T, BackplaneError>
     where
         F: Future<Output = Result<T, BackplaneError>>,
@@ -326,7 +326,7 @@ impl Lane {
         match self.target.connect(self.patience).await {
             Ok(connection) => {
                 let connection = Arc::new(connection);
-                *state = LaneState::default();
+                *state = LazyState::default();
                 let mut current = self.current.lock();
                 if current.era != era {
                     // A server that was frozen may have been left meanwhile.

@@ -9,7 +9,7 @@ use fred::types::Value;
 
 /// Fewer keys in the tracking table than this are few for a node; Redis has room for a million.
 const TRACKED_KEYS: u64 = 100_000;
-/// Connections that one node may have: the live one, two lanes, four busy streams, and as many again while they change.
+/// Connections that one node may have: the live one, two lazy ones, four busy streams, and as many again while they change.
 const CONNECTIONS: u64 = 16;
 /// A limit of the output buffer below this ends connections that an event of the largest size goes over.
 const OUTPUT_BYTES: u64 = 64 << 20;

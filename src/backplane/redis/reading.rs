@@ -41,42 +41,42 @@ pub(super) type Answered<T> = Result<T, BackplaneError>;
 
 /// Which connections a call uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub enum Pool {
     /// Small entries of many streams; what is read is reported when it changes.
     Live,
     /// One stream with large entries; the same.
     Apart,
     /// History, which is not reported.
-    Past,
+    History,
 }
 
 /// One call.
 pub struct Reading<'a> {
     shared: &'a Shared,
-    lane: Lane,
+    pool: Pool,
     /// To a server that is taking slots over: `ASKING` precedes each command.
     asking: bool,
     loan: Option<Loan>,
 }
 
 impl Reading<'_> {
-    pub fn new(shared: &Shared, lane: Lane, asking: bool) -> Reading<'_> {
-        Reading { shared, lane, asking, loan: None }
+    pub fn new(shared: &Shared, pool: Pool, asking: bool) -> Reading<'_> {
+        Reading { shared, pool, asking, loan: None }
     }
 
     fn readers(&self) -> &Arc<Readers> {
-        match self.lane {
-            Lane::Live => &self.shared.readers,
-            Lane::Apart => &self.shared.apart,
-            Lane::Past => &self.shared.history,
+        match self.pool {
+            Pool::Live => &self.shared.readers,
+            Pool::Apart => &self.shared.apart,
+            Pool::History => &self.shared.history,
         }
     }
 
     fn entries(&self) -> Taken {
         let most = self.shared.max_entry_bytes;
-        match self.lane {
-            Lane::Live => Taken::Entries { most: most.min(LARGE), total: TOTAL, witness: None },
-            Lane::Apart | Lane::Past => Taken::Entries { most, total: TOTAL_APART, witness: None },
+        match self.pool {
+            Pool::Live => Taken::Entries { most: most.min(LARGE), total: TOTAL, witness: None },
+            Pool::Apart | Pool::History => Taken::Entries { most, total: TOTAL_APART, witness: None },
         }
     }
 
@@ -125,7 +125,7 @@ impl Reading<'_> {
 
     /// The server closes the connection for one stream alone.
     async fn closed_at(&mut self, ask: &Ask) -> Answered<Vec<Entry>> {
-        if self.lane == Lane::Apart {
+        if self.pool == Pool::Apart {
             return self.step_after(ask).await;
         }
         self.shared.large.found(&ask.channel);
@@ -135,8 +135,8 @@ impl Reading<'_> {
 
     /// One who asks for what follows an entry asks for that one, too, which is large where the stream is read apart.
     fn of_witness(&self, asks: &[Ask]) -> Taken {
-        match (asks, self.lane, self.entries()) {
-            ([ask], Lane::Apart, Taken::Entries { most, total, .. }) => {
+        match (asks, self.pool, self.entries()) {
+            ([ask], Pool::Apart, Taken::Entries { most, total, .. }) => {
                 Taken::Entries { most, total, witness: Some(ask.after.after()) }
             }
             (_, _, taken) => taken,
@@ -223,7 +223,7 @@ impl Reading<'_> {
             }
             Cut::Full => {}
         }
-        if self.lane != Lane::Past {
+        if self.pool != Pool::History {
             self.shared.changes.changed([channel.clone()]);
         }
     }
@@ -235,8 +235,8 @@ impl Reading<'_> {
             if !entry.is_too_large() && frame::is_within(entry, most) {
                 continue;
             }
-            // In the live lane the mark of a large one says only that it is to be read apart.
-            if !entry.is_too_large() || self.lane != Lane::Live {
+            // In the live pool the mark of a large one says only that it is to be read apart.
+            if !entry.is_too_large() || self.pool != Pool::Live {
                 self.shared.large.found_too_large(channel, entry.position);
             }
             entry.fields = Vec::new();
@@ -268,7 +268,7 @@ impl Reading<'_> {
 
     /// Where reading does not arm, the live connection reads nothing of these streams, which does.
     async fn arm(&mut self, channels: &[&Channel]) -> Answered<()> {
-        if self.lane == Lane::Past || !self.shared.is_tracking() {
+        if self.pool == Pool::History || !self.shared.is_tracking() {
             return Ok(());
         }
         if self.loan.is_none() {

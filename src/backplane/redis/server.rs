@@ -1,4 +1,4 @@
-//! One server's connections: the live one with its supervisor, those that read entries, and the lane for publishing.
+//! One server's connections: the live one with its supervisor, those that read entries, and the lazy one for publishing.
 //!
 //! Whatever ends the live connection, a new one is made; where Sentinel says which server is the primary, it is asked
 //! before each attempt.
@@ -7,7 +7,7 @@ use super::address::{Address, Endpoint, Place};
 use super::block::Blocks;
 use super::capabilities::{self, Findings};
 use super::commands::Commands;
-use super::connection::{Backoff, Connection, IDLE, Lane, Target};
+use super::connection::{Backoff, Connection, IDLE, LazyConnection, Target};
 use super::hot::Hot;
 use super::large::Large;
 use super::policy;
@@ -38,7 +38,7 @@ const READS: usize = 4;
 const READS_APART: usize = 4;
 const READS_OF_HISTORY: usize = 8;
 /// History pages and appends may wait for a busy server for so long.
-const LANE_TIMEOUT: Duration = Duration::from_secs(3);
+const SIDE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection that lived so long was a good one: the next attempt follows at once.
 const GOOD_LIFE: Duration = Duration::from_secs(2);
 /// The same complaint is logged once in this time.
@@ -79,8 +79,8 @@ pub(crate) struct Shared {
     pub large: Large,
     /// A larger entry is announced, not delivered, in bytes.
     pub max_entry_bytes: usize,
-    records: Lane,
-    pub publish: Lane,
+    records: LazyConnection,
+    pub publish: LazyConnection,
     pub blocks: Blocks,
     pub hot: Hot,
     facts: Mutex<Facts>,
@@ -137,12 +137,12 @@ impl Shared {
         Shared {
             readers: readers(READS),
             apart: readers(READS_APART),
-            history: Arc::new(Readers::new(target.clone(), changes.clone(), LANE_TIMEOUT, READS_OF_HISTORY)),
+            history: Arc::new(Readers::new(target.clone(), changes.clone(), SIDE_TIMEOUT, READS_OF_HISTORY)),
             large: Large::default(),
             max_entry_bytes: settings.max_entry_bytes,
             tracking: AtomicBool::new(false),
-            records: Lane::new(target.clone(), LANE_TIMEOUT),
-            publish: Lane::new(target.clone(), LANE_TIMEOUT),
+            records: LazyConnection::new(target.clone(), SIDE_TIMEOUT),
+            publish: LazyConnection::new(target.clone(), SIDE_TIMEOUT),
             address,
             target,
             key_prefix: settings.key_prefix.clone(),
@@ -352,7 +352,7 @@ impl Shared {
         F: Future<Output = Result<T, BackplaneError>>,
         C: FnOnce(Arc<Connection>) -> F,
     {
-        let Ok(Ok(_permit)) = timeout(LANE_TIMEOUT, self.calls.acquire()).await else {
+        let Ok(Ok(_permit)) = timeout(SIDE_TIMEOUT, self.calls.acquire()).await else {
             return Err(BackplaneError::Down("too many commands are on their way".into()));
         };
         let Some(connection) = self.live() else { return Err(BackplaneError::Down("not connected".into())) };
@@ -382,16 +382,16 @@ impl Shared {
         if let [ask] = asks
             && self.large.is_apart(&ask.channel)
         {
-            return Reading::new(self, reading::Lane::Apart, asking).read(asks).await;
+            return Reading::new(self, reading::Pool::Apart, asking).read(asks).await;
         }
-        Reading::new(self, reading::Lane::Live, asking).read(asks).await
+        Reading::new(self, reading::Pool::Live, asking).read(asks).await
     }
 
     /// Run by themselves: whoever gives up waiting must not cost the connection by which others' streams are reported.
     pub async fn inspect(self: &Arc<Shared>, channels: Vec<Channel>, asking: bool) -> Answers<Option<StreamState>> {
         self.is_up()?;
         let shared = self.clone();
-        by_itself(async move { Reading::new(&shared, reading::Lane::Live, asking).inspect(&channels).await }).await
+        by_itself(async move { Reading::new(&shared, reading::Pool::Live, asking).inspect(&channels).await }).await
     }
 
     pub async fn examine(self: &Arc<Shared>, asks: Vec<Ask>, asking: bool) -> Answers<Examined> {
@@ -401,18 +401,18 @@ impl Shared {
             let apart = |ask: &Ask| shared.large.is_apart(&ask.channel);
             let single = asks.first().filter(|_| asks.len() == 1);
             if single.is_none_or(|ask| !apart(ask)) {
-                let answers = Reading::new(&shared, reading::Lane::Live, asking).examine(&asks).await;
+                let answers = Reading::new(&shared, reading::Pool::Live, asking).examine(&asks).await;
                 if single.is_none_or(|ask| !apart(ask)) {
                     return answers;
                 }
             }
-            Reading::new(&shared, reading::Lane::Apart, asking).examine(&asks).await
+            Reading::new(&shared, reading::Pool::Apart, asking).examine(&asks).await
         })
         .await
     }
 
     pub async fn history(&self, spans: &[Span], asking: bool) -> Answers<Vec<Entry>> {
-        Reading::new(self, reading::Lane::Past, asking).history(spans).await
+        Reading::new(self, reading::Pool::History, asking).history(spans).await
     }
 
     pub async fn note(&self, notes: &[Note], asking: bool) -> Answers<bool> {

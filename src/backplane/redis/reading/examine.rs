@@ -1,6 +1,6 @@
 //! What streams tell of themselves, and that together with their entries.
 
-use super::{Answered, Lane, PIPELINE, Reading, state};
+use super::{Answered, PIPELINE, Pool, Reading, state};
 use crate::backplane::redis::reader::Words;
 use crate::backplane::redis::reader::reply::{Cut, Reply, Taken};
 use crate::backplane::redis::server::Answers;
@@ -42,9 +42,9 @@ impl Reading<'_> {
     /// stream is examined for itself.
     pub async fn examine(&mut self, asks: &[Ask]) -> Answers<Examined> {
         let mut answers: Vec<Option<Answered<Examined>>> = asks.iter().map(|_| None).collect();
-        let together: Vec<usize> = match self.lane {
-            Lane::Live => (0..asks.len()).filter(|&index| self.too_large_after(&asks[index]).is_empty()).collect(),
-            Lane::Apart | Lane::Past => Vec::new(),
+        let together: Vec<usize> = match self.pool {
+            Pool::Live => (0..asks.len()).filter(|&index| self.too_large_after(&asks[index]).is_empty()).collect(),
+            Pool::Apart | Pool::History => Vec::new(),
         };
         for part in together.chunks(EXAMINATIONS_PER_PIPELINE) {
             self.arm(&part.iter().map(|&index| &asks[index].channel).collect::<Vec<_>>()).await?;
@@ -120,7 +120,7 @@ impl Reading<'_> {
         }
         let command = [self.xread(std::slice::from_ref(ask), &[0])];
         let reply = match self.send("examine", &command, self.entries()).await {
-            Err(error) if self.was_closed(&error) && self.lane == Lane::Live => {
+            Err(error) if self.was_closed(&error) && self.pool == Pool::Live => {
                 self.shared.large.found(&ask.channel);
                 return Err(apart());
             }
@@ -135,7 +135,7 @@ impl Reading<'_> {
         let heavy = matches!(&read, Reply::Cut(_, Cut::Large(bytes), _) if *bytes <= self.shared.max_entry_bytes);
         let mut answers = [Ok(Vec::new())];
         self.take_in(std::slice::from_ref(ask), &[0], read, &mut answers)?;
-        match heavy && self.lane == Lane::Live {
+        match heavy && self.pool == Pool::Live {
             true => Err(apart()),
             false => answers.into_iter().next().unwrap_or(Ok(Vec::new())),
         }

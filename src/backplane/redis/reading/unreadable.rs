@@ -3,7 +3,7 @@
 //! Their ids are found by asking for less and less: a read that begins behind one is answered, one that begins before it
 //! is not.
 
-use super::{Answered, Lane, Reading, TOO_LARGE};
+use super::{Answered, Pool, Reading, TOO_LARGE};
 use crate::backplane::redis::{decode, fault, pipeline};
 use crate::backplane::{Ask, BackplaneError, Entry, Span, StreamState, Toward};
 use crate::channel::Channel;
@@ -37,7 +37,7 @@ impl Reading<'_> {
         if span.toward == Toward::Oldest {
             entries.reverse();
         }
-        if self.lane != Lane::Past && !entries.is_empty() {
+        if self.pool != Pool::History && !entries.is_empty() {
             self.shared.changes.changed([span.channel.clone()]);
         }
         Ok(entries)
