@@ -6,7 +6,7 @@
 use super::connection::Backoff;
 use super::reader::reply::{Reply, Taken};
 use super::reader::{Reader, Words, refusal};
-use super::server::Shared;
+use super::server::Server;
 use super::{decode, fault, pipeline};
 use crate::backplane::{BackplaneError, Link};
 use crate::channel::Channel;
@@ -90,9 +90,9 @@ impl Blocks {
         }
     }
 
-    pub fn followed(&self, shared: &Arc<Shared>, runtime: &Handle, channel: &Channel, position: Position) {
+    pub fn followed(&self, server: &Arc<Server>, runtime: &Handle, channel: &Channel, position: Position) {
         if self.active.load(Ordering::Acquire) {
-            self.group(shared, runtime, channel).followed(channel, position);
+            self.group(server, runtime, channel).followed(channel, position);
         }
     }
 
@@ -102,7 +102,7 @@ impl Blocks {
         }
     }
 
-    fn group(&self, shared: &Arc<Shared>, runtime: &Handle, channel: &Channel) -> Arc<Group> {
+    fn group(&self, server: &Arc<Server>, runtime: &Handle, channel: &Channel) -> Arc<Group> {
         let mut groups = self.groups.lock();
         if let Some(group) = groups.of.get(channel) {
             return group.clone();
@@ -112,7 +112,7 @@ impl Blocks {
             Some((group, _)) => group.clone(),
             None => {
                 let group = Arc::new(Group::default());
-                let task = runtime.spawn(follow(group.clone(), shared.clone()));
+                let task = runtime.spawn(follow(group.clone(), server.clone()));
                 groups.list.push((group.clone(), task.abort_handle()));
                 group
             }
@@ -181,9 +181,9 @@ struct Waiter {
     id: Option<String>,
 }
 
-async fn follow(group: Arc<Group>, shared: Arc<Shared>) {
+async fn follow(group: Arc<Group>, server: Arc<Server>) {
     let mut backoff = Backoff::default();
-    let mut link = shared.link.subscribe();
+    let mut link = server.link.subscribe();
     let mut waiter = None;
     loop {
         let streams = group.waiting();
@@ -199,7 +199,7 @@ async fn follow(group: Arc<Group>, shared: Arc<Shared>) {
         if link.wait_for(|link| *link == Link::Up).await.is_err() {
             return;
         }
-        match wait(&mut waiter, &group, &shared, &streams).await {
+        match wait(&mut waiter, &group, &server, &streams).await {
             Ok((signs, whole)) => {
                 backoff.reset();
                 if !whole {
@@ -207,25 +207,25 @@ async fn follow(group: Arc<Group>, shared: Arc<Shared>) {
                 }
                 let changed = group.seen(signs.into_iter());
                 if !changed.is_empty() {
-                    shared.changes.changed(changed);
+                    server.changes.changed(changed);
                     let _ = timeout(LINGER, group.followed.notified()).await;
                 }
             }
             Err(BackplaneError::Refused(why)) if fault::is_about_a_key(&why) => {
                 tracing::debug!(%why, "redis: a followed stream is refused");
-                shared.changes.changed(group.hold_all());
+                server.changes.changed(group.hold_all());
             }
             Err(BackplaneError::Refused(why)) if fault::is_cross_slot(&why) => {
                 // No read waits for several shards: the follower looks by itself, in reads that are split.
-                shared.complain(
+                server.complain(
                     "no blocking read of streams that lie apart; they are looked at four times a second",
                     &why,
                 );
                 sleep(LOOK_EVERY).await;
-                shared.changes.changed(streams.into_iter().map(|(channel, _)| channel));
+                server.changes.changed(streams.into_iter().map(|(channel, _)| channel));
             }
             Err(error) => {
-                shared.complain("a blocking read failed", &fault::reason(error));
+                server.complain("a blocking read failed", &fault::reason(error));
                 waiter = None;
                 sleep(backoff.next()).await;
             }
@@ -238,20 +238,20 @@ async fn follow(group: Arc<Group>, shared: Arc<Shared>) {
 async fn wait(
     waiter: &mut Option<Waiter>,
     group: &Group,
-    shared: &Shared,
+    server: &Server,
     streams: &[(Channel, Position)],
 ) -> Result<(Vec<(Channel, Position)>, bool), BackplaneError> {
     let waiter = match waiter {
         Some(waiter) => waiter,
-        None => waiter.insert(Waiter::open(shared).await?),
+        None => waiter.insert(Waiter::open(server).await?),
     };
-    let block = match waiter.id.is_some() && shared.blocks.may_interrupt.load(Ordering::Relaxed) {
+    let block = match waiter.id.is_some() && server.blocks.may_interrupt.load(Ordering::Relaxed) {
         true => BLOCK,
         false => BLOCK_WITHOUT_INTERRUPT,
     };
     let mut read: Words = vec!["XREAD".into(), "COUNT".into(), "1".into(), "BLOCK".into()];
     read.extend([block.as_millis().to_string(), "STREAMS".into()]);
-    read.extend(streams.iter().map(|(channel, _)| shared.key(channel)));
+    read.extend(streams.iter().map(|(channel, _)| server.key(channel)));
     read.extend(streams.iter().map(|(_, position)| position.to_string()));
     let Waiter { reader, id } = waiter;
     let read = async {
@@ -267,8 +267,8 @@ async fn wait(
             () = group.joined.notified(), if pause.is_none() => pause = Some(INTERRUPT_AGAIN),
             () = sleep(pause.unwrap_or_default()), if pause.is_some() => pause = pause.map(|pause| (pause * 2).min(BLOCK)),
         }
-        if pause.is_some() && shared.blocks.may_interrupt.load(Ordering::Relaxed) {
-            interrupt(id.as_deref(), shared).await;
+        if pause.is_some() && server.blocks.may_interrupt.load(Ordering::Relaxed) {
+            interrupt(id.as_deref(), server).await;
         }
     };
     let (reply, whole) = match reply {
@@ -278,7 +278,7 @@ async fn wait(
     };
     let replies = decode::streams(reply).map_err(|e| BackplaneError::Down(e.to_string()))?;
     let sign = |(key, entries): (bytes::Bytes, Result<Vec<crate::backplane::Entry>, _>)| {
-        let channel = decode::channel(key.strip_prefix(shared.key_prefix.as_bytes())?)?;
+        let channel = decode::channel(key.strip_prefix(server.key_prefix.as_bytes())?)?;
         let last = entries.ok().and_then(|entries| entries.last().map(|entry| entry.position));
         last.map(|position| (channel, position))
     };
@@ -287,8 +287,8 @@ async fn wait(
 }
 
 impl Waiter {
-    async fn open(shared: &Shared) -> Result<Waiter, BackplaneError> {
-        let Some(endpoint) = shared.target.get() else {
+    async fn open(server: &Server) -> Result<Waiter, BackplaneError> {
+        let Some(endpoint) = server.target.get() else {
             return Err(BackplaneError::Down("the primary is not known yet".into()));
         };
         let mut reader = Reader::open(&endpoint, GRACE).await?;
@@ -302,11 +302,11 @@ impl Waiter {
 }
 
 /// Best effort: without it the read ends by itself.
-async fn interrupt(id: Option<&str>, shared: &Shared) {
-    let (Some(id), Some(live)) = (id, shared.live()) else { return };
+async fn interrupt(id: Option<&str>, server: &Server) {
+    let (Some(id), Some(live)) = (id, server.live()) else { return };
     let reply = live.run(pipeline::one(&live.client, &["CLIENT", "UNBLOCK", id])).await;
     if matches!(reply, Ok(Err(BackplaneError::Refused(_)))) {
-        shared.blocks.may_interrupt.store(false, Ordering::Relaxed);
+        server.blocks.may_interrupt.store(false, Ordering::Relaxed);
     }
 }
 

@@ -1,14 +1,14 @@
 //! Redis Cluster: a live connection to each primary, and who of them owns what.
 //!
 //! Never through fred's cluster client: one dead primary stops all its commands. Here each primary is a
-//! `Shared` of its own, and what is down harms only the slots it owns. Commands are routed in `route`.
+//! `Server` of its own, and what is down harms only the slots it owns. Commands are routed in `route`.
 
 mod route;
 
 use super::address::{Address, Host, Place};
 use super::capabilities::Findings;
 use super::connection::Connection;
-use super::server::{Shared, supervise};
+use super::server::{Server, supervise};
 use super::slots::Topology;
 use super::{Settings, decode, fault, pipeline};
 use crate::backplane::{BackplaneError, Changes, Facts, Link, Shard};
@@ -59,7 +59,7 @@ struct Map {
 }
 
 struct Member {
-    shared: Arc<Shared>,
+    server: Arc<Server>,
     supervisor: AbortHandle,
     wanted: Instant,
 }
@@ -67,7 +67,7 @@ struct Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.supervisor.abort();
-        self.shared.end();
+        self.server.end();
     }
 }
 
@@ -128,7 +128,7 @@ impl Cluster {
     /// The owners of slots, and whether each can be used.
     pub fn shards(&self) -> Vec<Shard> {
         let map = self.map.lock();
-        let up = |host: &Host| map.members.get(host).is_some_and(|m| *m.shared.link.borrow() == Link::Up);
+        let up = |host: &Host| map.members.get(host).is_some_and(|m| *m.server.link.borrow() == Link::Up);
         let owners: BTreeSet<&Host> = map.topology.owners().into_keys().collect();
         owners.into_iter().map(|host| Shard { name: host.to_string(), up: up(host) }).collect()
     }
@@ -136,7 +136,7 @@ impl Cluster {
     pub fn facts(&self) -> Facts {
         let shards = self.shards();
         let map = self.map.lock();
-        let members: Vec<Facts> = map.members.values().map(|member| member.shared.facts()).collect();
+        let members: Vec<Facts> = map.members.values().map(|member| member.server.facts()).collect();
         let known = members.iter().find(|facts| facts.version.is_some()).cloned().unwrap_or_default();
         let trouble = self.trouble.lock().clone().or_else(|| {
             let down: Vec<&str> = shards.iter().filter(|shard| !shard.up).map(|shard| shard.name.as_str()).collect();
@@ -164,7 +164,7 @@ impl Cluster {
     async fn look(&self) -> Result<Topology, BackplaneError> {
         let live: Vec<(Host, Arc<Connection>)> = {
             let map = self.map.lock();
-            let live = map.members.iter().filter_map(|(host, member)| Some((host.clone(), member.shared.live()?)));
+            let live = map.members.iter().filter_map(|(host, member)| Some((host.clone(), member.server.live()?)));
             live.take(WITNESSES).collect()
         };
         let asked = live.iter().map(|(host, connection)| view(connection, host));
@@ -221,7 +221,7 @@ impl Cluster {
         let Map { members, reconnects, .. } = &mut *map;
         members.retain(|host, member| {
             let unwanted = unwanted(host, member);
-            *reconnects += if unwanted { member.shared.facts().reconnects } else { 0 };
+            *reconnects += if unwanted { member.server.facts().reconnects } else { 0 };
             !unwanted
         });
         drop(map);
@@ -239,18 +239,18 @@ impl Cluster {
         self.link.send_if_modified(|known| std::mem::replace(known, link) != link);
     }
 
-    fn member(&self, map: &mut Map, host: &Host) -> Arc<Shared> {
+    fn member(&self, map: &mut Map, host: &Host) -> Arc<Server> {
         if let Some(member) = map.members.get_mut(host) {
             member.wanted = Instant::now();
-            return member.shared.clone();
+            return member.server.clone();
         }
         let endpoint = Some(self.address.endpoint(host));
-        let mut shared = Shared::new(&self.settings, self.address.clone(), endpoint, self.changes.clone());
-        shared.turned = self.turned.clone();
-        let shared = Arc::new(shared);
-        let supervisor = self.runtime.spawn(supervise(shared.clone())).abort_handle();
-        map.members.insert(host.clone(), Member { shared: shared.clone(), supervisor, wanted: Instant::now() });
-        shared
+        let mut server = Server::new(&self.settings, self.address.clone(), endpoint, self.changes.clone());
+        server.turned = self.turned.clone();
+        let server = Arc::new(server);
+        let supervisor = self.runtime.spawn(supervise(server.clone())).abort_handle();
+        map.members.insert(host.clone(), Member { server: server.clone(), supervisor, wanted: Instant::now() });
+        server
     }
 
     /// Ends all connections.
@@ -267,8 +267,8 @@ impl Cluster {
         let owners: BTreeSet<Host> = topology.owners().into_keys().cloned().collect();
         for host in owners {
             let endpoint = Some(self.address.endpoint(&host));
-            let shared = Shared::new(&self.settings, self.address.clone(), endpoint, self.changes.clone());
-            let answer = shared.survey(publishes).await;
+            let server = Server::new(&self.settings, self.address.clone(), endpoint, self.changes.clone());
+            let answer = server.survey(publishes).await;
             shards.push((host.to_string(), answer.as_ref().err().map(|e| fault::reason(e.clone()))));
             if let (Ok(findings), None) = (answer, &found) {
                 found = Some(findings);

@@ -8,7 +8,7 @@ use super::connection::STALE;
 use super::large::LARGE;
 use super::reader::reply::{Reply, Taken};
 use super::reader::{Reader, refusal};
-use super::server::Shared;
+use super::server::Server;
 use super::{decode, fault};
 use crate::backplane::{Ask, BackplaneError, Entry};
 use crate::frame;
@@ -53,7 +53,7 @@ impl Hot {
     }
 
     /// Whether a connection is there that can wait. If not, one is made meanwhile: no stream waits for that.
-    pub fn is_ready(&self, shared: &Arc<Shared>, runtime: &Handle) -> bool {
+    pub fn is_ready(&self, server: &Arc<Server>, runtime: &Handle) -> bool {
         let mut state = self.0.lock();
         state.idle.retain_mut(|reader| reader.idle() < STALE && reader.is_open());
         if !state.idle.is_empty() || !state.allowed {
@@ -61,22 +61,22 @@ impl Hot {
         }
         if !state.opening && state.not_before.is_none_or(|at| at <= Instant::now()) {
             state.opening = true;
-            runtime.spawn(open(shared.clone(), state.era));
+            runtime.spawn(open(server.clone(), state.era));
         }
         false
     }
 
     /// The stream's entries from the asked position on: as soon as anything follows the first of them, or after
     /// [`BLOCK`]. Whoever stops waiting closes the connection.
-    pub async fn next(&self, shared: &Shared, ask: &Ask) -> Result<Vec<Entry>, BackplaneError> {
+    pub async fn next(&self, server: &Server, ask: &Ask) -> Result<Vec<Entry>, BackplaneError> {
         let (era, reader) = {
             let mut state = self.0.lock();
             (state.era, state.idle.pop())
         };
         let Some(mut reader) = reader else { return Err(BackplaneError::Down("no connection is idle".into())) };
         let begun = Instant::now();
-        let entries = read(&mut reader, shared, ask).await;
-        (shared.observe)("xread", begun.elapsed(), entries.is_ok());
+        let entries = read(&mut reader, server, ask).await;
+        (server.observe)("xread", begun.elapsed(), entries.is_ok());
         let mut state = self.0.lock();
         if state.era != era {
             return Err(BackplaneError::Down("the server may be another one now".into()));
@@ -96,12 +96,12 @@ impl Hot {
     }
 }
 
-async fn open(shared: Arc<Shared>, era: u64) {
-    let opened = match shared.target.for_side() {
+async fn open(server: Arc<Server>, era: u64) {
+    let opened = match server.target.for_side() {
         Ok(endpoint) => Reader::open(&endpoint, GRACE).await,
         Err(error) => Err(error),
     };
-    let mut state = shared.hot.0.lock();
+    let mut state = server.hot.0.lock();
     if state.era != era {
         return;
     }
@@ -116,17 +116,17 @@ async fn open(shared: Arc<Shared>, era: u64) {
 }
 
 /// `None`: an entry is too large to be read here.
-async fn read(reader: &mut Reader, shared: &Shared, ask: &Ask) -> Result<Option<Vec<Entry>>, BackplaneError> {
-    let key = shared.key(&ask.channel);
+async fn read(reader: &mut Reader, server: &Server, ask: &Ask) -> Result<Option<Vec<Entry>>, BackplaneError> {
+    let key = server.key(&ask.channel);
     let words = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
     let (block, count) = (BLOCK.as_millis().to_string(), ask.count.to_string());
     let (known, next) = (ask.after.to_string(), ask.after.after().to_string());
     let wait = words(&["XREAD", "COUNT", "1", "BLOCK", &block, "STREAMS", &key, &next]);
     let read = words(&["XREAD", "COUNT", &count, "STREAMS", &key, &known]);
     reader.ask(&[wait, read]).await?;
-    let taken = Taken::Entries { most: LARGE.min(shared.max_entry_bytes), total: 2 * LARGE, witness: None };
+    let taken = Taken::Entries { most: LARGE.min(server.max_entry_bytes), total: 2 * LARGE, witness: None };
     let large = || {
-        shared.large.found(&ask.channel);
+        server.large.found(&ask.channel);
         Ok(None)
     };
     match reader.waited(BLOCK, taken).await? {
@@ -143,7 +143,7 @@ async fn read(reader: &mut Reader, shared: &Shared, ask: &Ask) -> Result<Option<
     let mut streams = decode::streams(value).map_err(|error| BackplaneError::Down(error.to_string()))?;
     let entries = streams.remove(key.as_bytes()).unwrap_or(Ok(Vec::new()));
     let entries = entries.map_err(|error| BackplaneError::Refused(error.to_string()))?;
-    match entries.iter().all(|entry| frame::is_within(entry, shared.max_entry_bytes)) {
+    match entries.iter().all(|entry| frame::is_within(entry, server.max_entry_bytes)) {
         true => Ok(Some(entries)),
         false => large(),
     }

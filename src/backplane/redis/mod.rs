@@ -37,7 +37,7 @@ use self::address::{Address, AddressError, Place};
 use self::capabilities::Findings;
 use self::cluster::Cluster;
 use self::refusals::Told;
-use self::server::{Shared, supervise};
+use self::server::{Server, supervise};
 use super::{
     Answer, Ask, Backplane, BackplaneError, Changes, Entry, Examined, Facts, Fields, Link, Lookup, Note, Publication,
     Span, StreamState,
@@ -103,7 +103,7 @@ pub struct Redis {
 }
 
 enum Servers {
-    One(Arc<Shared>),
+    One(Arc<Server>),
     Many(Arc<Cluster>),
 }
 
@@ -118,13 +118,13 @@ impl Redis {
             tasks.push(runtime.spawn(cluster.clone().watch()).abort_handle());
             Servers::Many(cluster)
         } else {
-            let shared = Arc::new(Shared::new(&settings, address, None, Arc::default()));
-            tasks.push(runtime.spawn(supervise(shared.clone())).abort_handle());
-            if let Place::Sentinel(hosts, master) = &shared.address.place {
-                let watch = sentinel::watch(shared.clone(), hosts.clone(), master.clone());
+            let server = Arc::new(Server::new(&settings, address, None, Arc::default()));
+            tasks.push(runtime.spawn(supervise(server.clone())).abort_handle());
+            if let Place::Sentinel(hosts, master) = &server.address.place {
+                let watch = sentinel::watch(server.clone(), hosts.clone(), master.clone());
                 tasks.push(runtime.spawn(watch).abort_handle());
             }
-            Servers::One(shared)
+            Servers::One(server)
         };
         Ok(Arc::new(Redis { servers, runtime: runtime.clone(), tasks }))
     }
@@ -152,7 +152,7 @@ pub async fn survey(settings: Settings, publishes: bool) -> Result<Result<Findin
     let name = address.to_string();
     let found = match address.place {
         Place::Cluster(_) => Cluster::new(settings, address, Handle::current()).survey(publishes).await,
-        _ => Shared::new(&settings, address, None, Arc::default()).survey(publishes).await,
+        _ => Server::new(&settings, address, None, Arc::default()).survey(publishes).await,
     };
     // A server with TLS there hangs up on whoever does not greet it so; so does a proxy that has no server.
     let wants_tls = match (&found, fixed.and_then(|endpoint| endpoint.host())) {
@@ -172,9 +172,9 @@ impl Drop for Redis {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
         match &self.servers {
-            Servers::One(shared) => {
-                shared.blocks.stop();
-                shared.end();
+            Servers::One(server) => {
+                server.blocks.stop();
+                server.end();
             }
             Servers::Many(cluster) => cluster.end(),
         }
@@ -185,7 +185,7 @@ impl Backplane for Redis {
     fn read(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>> {
         Box::pin(async move {
             match &self.servers {
-                Servers::One(shared) => shared.read(&asks, false).await,
+                Servers::One(server) => server.read(&asks, false).await,
                 Servers::Many(cluster) => Ok(cluster.read(asks).await),
             }
         })
@@ -193,14 +193,14 @@ impl Backplane for Redis {
 
     fn reads_apart(&self, channel: &Channel) -> bool {
         match &self.servers {
-            Servers::One(shared) => shared.large.is_apart(channel),
+            Servers::One(server) => server.large.is_apart(channel),
             Servers::Many(cluster) => cluster.reads_apart(channel),
         }
     }
 
     fn waits(&self) -> bool {
         match &self.servers {
-            Servers::One(shared) => shared.hot.is_ready(shared, &self.runtime),
+            Servers::One(server) => server.hot.is_ready(server, &self.runtime),
             // A connection would be needed for each server and stream, and told of every move of a slot.
             Servers::Many(_) => false,
         }
@@ -209,7 +209,7 @@ impl Backplane for Redis {
     fn read_next(&self, ask: Ask) -> Answer<'_, Vec<Entry>> {
         Box::pin(async move {
             match &self.servers {
-                Servers::One(shared) => shared.hot.next(shared, &ask).await,
+                Servers::One(server) => server.hot.next(server, &ask).await,
                 Servers::Many(_) => Err(BackplaneError::Refused("a cluster is not waited at".into())),
             }
         })
@@ -218,7 +218,7 @@ impl Backplane for Redis {
     fn inspect(&self, channels: Vec<Channel>) -> Answer<'_, Vec<Result<Option<StreamState>, BackplaneError>>> {
         Box::pin(async move {
             match &self.servers {
-                Servers::One(shared) => shared.inspect(channels, false).await,
+                Servers::One(server) => server.inspect(channels, false).await,
                 Servers::Many(cluster) => Ok(cluster.inspect(channels).await),
             }
         })
@@ -227,7 +227,7 @@ impl Backplane for Redis {
     fn examine(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Examined, BackplaneError>>> {
         Box::pin(async move {
             match &self.servers {
-                Servers::One(shared) => shared.examine(asks, false).await,
+                Servers::One(server) => server.examine(asks, false).await,
                 Servers::Many(cluster) => Ok(cluster.examine(asks).await),
             }
         })
@@ -236,7 +236,7 @@ impl Backplane for Redis {
     fn history(&self, spans: Vec<Span>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>> {
         Box::pin(async move {
             match &self.servers {
-                Servers::One(shared) => shared.history(&spans, false).await,
+                Servers::One(server) => server.history(&spans, false).await,
                 Servers::Many(cluster) => Ok(cluster.history(spans).await),
             }
         })
@@ -245,7 +245,7 @@ impl Backplane for Redis {
     fn append(&self, publications: Vec<Publication>) -> Answer<'_, Vec<Result<Position, BackplaneError>>> {
         Box::pin(async move {
             match &self.servers {
-                Servers::One(shared) => shared.append(&publications, false).await,
+                Servers::One(server) => server.append(&publications, false).await,
                 Servers::Many(cluster) => Ok(cluster.append(publications).await),
             }
         })
@@ -258,7 +258,7 @@ impl Backplane for Redis {
     fn note(&self, notes: Vec<Note>) -> Answer<'_, Vec<Result<bool, BackplaneError>>> {
         Box::pin(async move {
             match &self.servers {
-                Servers::One(shared) => shared.note(&notes, false).await,
+                Servers::One(server) => server.note(&notes, false).await,
                 Servers::Many(cluster) => Ok(cluster.note(notes).await),
             }
         })
@@ -267,41 +267,41 @@ impl Backplane for Redis {
     fn noted(&self, lookups: Vec<Lookup>) -> Answer<'_, Vec<Result<Fields, BackplaneError>>> {
         Box::pin(async move {
             match &self.servers {
-                Servers::One(shared) => shared.noted(&lookups, false).await,
+                Servers::One(server) => server.noted(&lookups, false).await,
                 Servers::Many(cluster) => Ok(cluster.noted(lookups).await),
             }
         })
     }
 
     fn followed(&self, channel: &Channel, position: Position) {
-        if let Servers::One(shared) = &self.servers {
-            shared.blocks.followed(shared, &self.runtime, channel, position);
+        if let Servers::One(server) = &self.servers {
+            server.blocks.followed(server, &self.runtime, channel, position);
         }
     }
 
     fn unfollowed(&self, channel: &Channel) {
-        if let Servers::One(shared) = &self.servers {
-            shared.blocks.unfollowed(channel);
+        if let Servers::One(server) = &self.servers {
+            server.blocks.unfollowed(channel);
         }
     }
 
     fn changes(&self) -> &Arc<Changes> {
         match &self.servers {
-            Servers::One(shared) => &shared.changes,
+            Servers::One(server) => &server.changes,
             Servers::Many(cluster) => &cluster.changes,
         }
     }
 
     fn link(&self) -> watch::Receiver<Link> {
         match &self.servers {
-            Servers::One(shared) => shared.link.subscribe(),
+            Servers::One(server) => server.link.subscribe(),
             Servers::Many(cluster) => cluster.link.subscribe(),
         }
     }
 
     fn facts(&self) -> Facts {
         match &self.servers {
-            Servers::One(shared) => shared.facts(),
+            Servers::One(server) => server.facts(),
             Servers::Many(cluster) => cluster.facts(),
         }
     }

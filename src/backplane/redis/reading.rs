@@ -13,7 +13,7 @@ use super::large::LARGE;
 use super::reader::reply::{Cut, Reply, Rest, Taken};
 use super::reader::{Words, refusal};
 use super::readers::{Loan, Readers};
-use super::server::{Answers, Shared};
+use super::server::{Answers, Server};
 use super::{decode, fault};
 use crate::backplane::{Ask, BackplaneError, Entry, Span, StreamState, Toward};
 use crate::channel::Channel;
@@ -52,7 +52,7 @@ pub enum Pool {
 
 /// One call.
 pub struct Reading<'a> {
-    shared: &'a Shared,
+    server: &'a Server,
     pool: Pool,
     /// To a server that is taking slots over: `ASKING` precedes each command.
     asking: bool,
@@ -60,20 +60,20 @@ pub struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    pub fn new(shared: &Shared, pool: Pool, asking: bool) -> Reading<'_> {
-        Reading { shared, pool, asking, loan: None }
+    pub fn new(server: &Server, pool: Pool, asking: bool) -> Reading<'_> {
+        Reading { server, pool, asking, loan: None }
     }
 
     fn readers(&self) -> &Arc<Readers> {
         match self.pool {
-            Pool::Live => &self.shared.readers,
-            Pool::Apart => &self.shared.apart,
-            Pool::History => &self.shared.history,
+            Pool::Live => &self.server.readers,
+            Pool::Apart => &self.server.apart,
+            Pool::History => &self.server.history,
         }
     }
 
     fn entries(&self) -> Taken {
-        let most = self.shared.max_entry_bytes;
+        let most = self.server.max_entry_bytes;
         match self.pool {
             Pool::Live => Taken::Entries { most: most.min(LARGE), total: TOTAL, witness: None },
             Pool::Apart | Pool::History => Taken::Entries { most, total: TOTAL_APART, witness: None },
@@ -128,8 +128,8 @@ impl Reading<'_> {
         if self.pool == Pool::Apart {
             return self.step_after(ask).await;
         }
-        self.shared.large.found(&ask.channel);
-        self.shared.changes.changed([ask.channel.clone()]);
+        self.server.large.found(&ask.channel);
+        self.server.changes.changed([ask.channel.clone()]);
         Ok(Vec::new())
     }
 
@@ -157,7 +157,7 @@ impl Reading<'_> {
             Reply::Error(why) => {
                 return match refusal(why) {
                     BackplaneError::Refused(why) if batch.len() > 1 && fault::is_cross_slot(&why) => {
-                        if !self.shared.split.swap(true, Ordering::Relaxed) {
+                        if !self.server.split.swap(true, Ordering::Relaxed) {
                             tracing::info!(
                                 "redis: the server wants the keys of a read in one slot; reads are split from now on"
                             );
@@ -185,7 +185,7 @@ impl Reading<'_> {
         let mut streams = decode::streams(value).map_err(|e| BackplaneError::Down(e.to_string()))?;
         for (place, &index) in batch.iter().enumerate() {
             let ask = &asks[index];
-            let key = self.shared.key(&ask.channel);
+            let key = self.server.key(&ask.channel);
             let entries = streams.remove(key.as_bytes()).unwrap_or(Ok(Vec::new()));
             let mut entries = entries.map_err(|e| BackplaneError::Refused(e.to_string()));
             if let Ok(entries) = &mut entries {
@@ -209,35 +209,35 @@ impl Reading<'_> {
     /// The stream's entries go on behind these, and it says so.
     fn cut_short(&self, channel: &Channel, cut: Cut, entries: &mut Vec<Entry>) {
         match cut {
-            Cut::Large(bytes) if bytes <= self.shared.max_entry_bytes => {
+            Cut::Large(bytes) if bytes <= self.server.max_entry_bytes => {
                 // It is read apart.
                 entries.pop();
-                if self.shared.large.found(channel) {
+                if self.server.large.found(channel) {
                     tracing::debug!(%channel, bytes, "redis: the stream has large entries and is read apart from now on");
                 }
             }
             Cut::Large(_) => {
                 if let Some(entry) = entries.last() {
-                    self.shared.large.found_too_large(channel, entry.position);
+                    self.server.large.found_too_large(channel, entry.position);
                 }
             }
             Cut::Full => {}
         }
         if self.pool != Pool::History {
-            self.shared.changes.changed([channel.clone()]);
+            self.server.changes.changed([channel.clone()]);
         }
     }
 
     /// Entries that are too large lose their fields, and are remembered.
     fn weigh(&self, channel: &Channel, entries: &mut [Entry]) {
-        let most = self.shared.max_entry_bytes;
+        let most = self.server.max_entry_bytes;
         for entry in entries {
             if !entry.is_too_large() && frame::is_within(entry, most) {
                 continue;
             }
             // In the live pool the mark of a large one says only that it is to be read apart.
             if !entry.is_too_large() || self.pool != Pool::Live {
-                self.shared.large.found_too_large(channel, entry.position);
+                self.server.large.found_too_large(channel, entry.position);
             }
             entry.fields = Vec::new();
         }
@@ -245,7 +245,7 @@ impl Reading<'_> {
 
     /// Where entries lie that are known to be too large.
     fn too_large_after(&self, ask: &Ask) -> Vec<Position> {
-        self.shared.large.too_large_within(&ask.channel, ask.after.after(), Position::MAX)
+        self.server.large.too_large_within(&ask.channel, ask.after.after(), Position::MAX)
     }
 
     /// The same as `read` without loading those; one that others follow is left out where it is the first, as nothing shows
@@ -268,7 +268,7 @@ impl Reading<'_> {
 
     /// Where reading does not arm, the live connection reads nothing of these streams, which does.
     async fn arm(&mut self, channels: &[&Channel]) -> Answered<()> {
-        if self.pool == Pool::History || !self.shared.is_tracking() {
+        if self.pool == Pool::History || !self.server.is_tracking() {
             return Ok(());
         }
         if self.loan.is_none() {
@@ -276,7 +276,7 @@ impl Reading<'_> {
         }
         match self.loan.as_ref().is_some_and(Loan::arms) {
             true => Ok(()),
-            false => self.shared.arm(channels, self.asking).await,
+            false => self.server.arm(channels, self.asking).await,
         }
     }
 
@@ -298,13 +298,13 @@ impl Reading<'_> {
                 replies.map(|replies| replies.into_iter().skip(1).step_by(2).collect())
             }
         };
-        (self.shared.observe)(name, begun.elapsed(), replies.is_ok());
+        (self.server.observe)(name, begun.elapsed(), replies.is_ok());
         for reply in replies.iter().flatten() {
             let answer = match reply {
                 Reply::Error(why) => Err(refusal(why.clone())),
                 Reply::Whole(_) | Reply::Cut(..) => Ok(()),
             };
-            self.shared.refusals.take(name, &answer);
+            self.server.refusals.take(name, &answer);
         }
         replies
     }
@@ -346,7 +346,7 @@ impl Reading<'_> {
         // 0 would be no limit.
         let count = batch.first().map_or(1, |&index| asks[index].count.max(1));
         words.extend(["XREAD".to_owned(), "COUNT".to_owned(), count.to_string(), "STREAMS".to_owned()]);
-        words.extend(batch.iter().map(|&index| self.shared.key(&asks[index].channel)));
+        words.extend(batch.iter().map(|&index| self.server.key(&asks[index].channel)));
         words.extend(batch.iter().map(|&index| asks[index].after.to_string()));
         words
     }
@@ -356,12 +356,12 @@ impl Reading<'_> {
         if self.asking {
             return of.iter().map(|&index| vec![index]).collect();
         }
-        if !self.shared.cluster && !self.shared.split.load(Ordering::Relaxed) {
+        if !self.server.cluster && !self.server.split.load(Ordering::Relaxed) {
             return batches(asks, of);
         }
         let mut slots: HashMap<u16, Vec<usize>> = HashMap::new();
         for &index in of {
-            slots.entry(redis_keyslot(self.shared.key(&asks[index].channel).as_bytes())).or_default().push(index);
+            slots.entry(redis_keyslot(self.server.key(&asks[index].channel).as_bytes())).or_default().push(index);
         }
         slots.into_values().flat_map(|indices| batches(asks, &indices)).collect()
     }

@@ -5,7 +5,7 @@
 
 use super::address::{Address, Endpoint, Host};
 use super::connection::{Backoff, Connection};
-use super::server::Shared;
+use super::server::Server;
 use super::{decode, fault, pipeline};
 use crate::backplane::BackplaneError;
 use fred::interfaces::{EventInterface, PubsubInterface};
@@ -72,13 +72,13 @@ fn host(reply: &Value) -> Option<Host> {
 }
 
 /// Ends the live connection as soon as a sentinel says that the primary is another one. Runs as long as the node.
-pub async fn watch(shared: Arc<Shared>, hosts: Vec<Host>, master: String) {
+pub async fn watch(server: Arc<Server>, hosts: Vec<Host>, master: String) {
     let mut backoff = Backoff::default();
     for turn in 0_usize.. {
-        let endpoint = shared.address.sentinel(&hosts[turn % hosts.len()]);
+        let endpoint = server.address.sentinel(&hosts[turn % hosts.len()]);
         if let Ok(connection) = listen(&endpoint).await {
             backoff.reset();
-            let why = follow(&shared, &connection, &master).await;
+            let why = follow(&server, &connection, &master).await;
             tracing::debug!(sentinel = %endpoint, why = fault::reason(why), "redis: the sentinel is left");
         }
         sleep(backoff.next()).await;
@@ -96,11 +96,11 @@ async fn listen(endpoint: &Endpoint) -> Result<Connection, BackplaneError> {
     Ok(connection)
 }
 
-async fn follow(shared: &Shared, connection: &Connection, master: &str) -> BackplaneError {
+async fn follow(server: &Server, connection: &Connection, master: &str) -> BackplaneError {
     let mut messages = connection.client.message_rx();
     loop {
         match look(connection, master).await {
-            Ok(Some(primary)) => leave_another(shared, &primary),
+            Ok(Some(primary)) => leave_another(server, &primary),
             Ok(None) => return BackplaneError::Refused(format!("it knows no primary named {master:?}")),
             Err(error) => return error,
         }
@@ -113,8 +113,8 @@ async fn follow(shared: &Shared, connection: &Connection, master: &str) -> Backp
     }
 }
 
-fn leave_another(shared: &Shared, primary: &Host) {
-    let (Some(endpoint), Some(live)) = (shared.target.get(), shared.live()) else { return };
+fn leave_another(server: &Server, primary: &Host) {
+    let (Some(endpoint), Some(live)) = (server.target.get(), server.live()) else { return };
     if endpoint.host().is_some_and(|host| host != *primary) {
         live.fail(&format!("the sentinels follow another primary, {primary}"));
     }

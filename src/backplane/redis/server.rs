@@ -48,7 +48,7 @@ const QUIET: Duration = Duration::from_secs(30);
 pub type Answers<T> = Result<Vec<Result<T, BackplaneError>>, BackplaneError>;
 
 /// What connections, commands and the supervisor of one server share.
-pub(crate) struct Shared {
+pub(crate) struct Server {
     pub address: Address,
     pub target: Arc<Target>,
     pub key_prefix: String,
@@ -88,19 +88,19 @@ pub(crate) struct Shared {
 }
 
 /// One live connection after the other.
-pub(crate) async fn supervise(shared: Arc<Shared>) {
+pub(crate) async fn supervise(server: Arc<Server>) {
     let mut backoff = Backoff::default();
     let mut lives = 0;
     loop {
-        let why = match Session::open(&shared).await {
+        let why = match Session::open(&server).await {
             Ok(session) => {
                 let begun = Instant::now();
-                shared.readers.report_to(reports(&session).await);
-                shared.came_up(&session, lives);
+                server.readers.report_to(reports(&session).await);
+                server.came_up(&session, lives);
                 lives += 1;
-                let why = session.live(&shared).await;
-                shared.went_down(&why);
-                tracing::warn!(redis = %shared.shown(), %why, "redis: connection lost");
+                let why = session.live(&server).await;
+                server.went_down(&why);
+                tracing::warn!(redis = %server.shown(), %why, "redis: connection lost");
                 if begun.elapsed() > GOOD_LIFE {
                     backoff.reset();
                 }
@@ -108,17 +108,17 @@ pub(crate) async fn supervise(shared: Arc<Shared>) {
             }
             Err(error) => {
                 let why = fault::explain(&fault::reason(error));
-                shared.facts.lock().trouble = Some(why.clone());
-                shared.complain("no usable connection", &why);
+                server.facts.lock().trouble = Some(why.clone());
+                server.complain("no usable connection", &why);
                 if fault::is_crowded(&why) {
-                    shared.give_way();
+                    server.give_way();
                 }
                 why
             }
         };
         // Behind a sentinel the next attempt may lead elsewhere.
-        let is_silent = fault::is_silence(&why) && !matches!(shared.address.place, Place::Sentinel(..));
-        if let Some(endpoint) = shared.target.get().filter(|_| is_silent) {
+        let is_silent = fault::is_silence(&why) && !matches!(server.address.place, Place::Sentinel(..));
+        if let Some(endpoint) = server.target.get().filter(|_| is_silent) {
             wait_until_reachable(&endpoint).await;
             sleep(Backoff::default().next()).await;
         } else {
@@ -127,14 +127,14 @@ pub(crate) async fn supervise(shared: Arc<Shared>) {
     }
 }
 
-impl Shared {
+impl Server {
     /// `endpoint`: one server of a cluster; `None`: what the address names.
-    pub fn new(settings: &Settings, address: Address, endpoint: Option<Endpoint>, changes: Arc<Changes>) -> Shared {
+    pub fn new(settings: &Settings, address: Address, endpoint: Option<Endpoint>, changes: Arc<Changes>) -> Server {
         let facts = Facts { name: address.to_string(), ..Facts::default() };
         let cluster = matches!(address.place, Place::Cluster(_));
         let target = Arc::new(Target::new(endpoint.or_else(|| address.fixed())));
         let readers = |most| Arc::new(Readers::new(target.clone(), changes.clone(), address.access.timeout, most));
-        Shared {
+        Server {
             readers: readers(READS),
             apart: readers(READS_APART),
             history: Arc::new(Readers::new(target.clone(), changes.clone(), SIDE_TIMEOUT, READS_OF_HISTORY)),
@@ -388,25 +388,25 @@ impl Shared {
     }
 
     /// Run by themselves: whoever gives up waiting must not cost the connection by which others' streams are reported.
-    pub async fn inspect(self: &Arc<Shared>, channels: Vec<Channel>, asking: bool) -> Answers<Option<StreamState>> {
+    pub async fn inspect(self: &Arc<Server>, channels: Vec<Channel>, asking: bool) -> Answers<Option<StreamState>> {
         self.is_up()?;
-        let shared = self.clone();
-        by_itself(async move { Reading::new(&shared, reading::Pool::Live, asking).inspect(&channels).await }).await
+        let server = self.clone();
+        by_itself(async move { Reading::new(&server, reading::Pool::Live, asking).inspect(&channels).await }).await
     }
 
-    pub async fn examine(self: &Arc<Shared>, asks: Vec<Ask>, asking: bool) -> Answers<Examined> {
+    pub async fn examine(self: &Arc<Server>, asks: Vec<Ask>, asking: bool) -> Answers<Examined> {
         self.is_up()?;
-        let shared = self.clone();
+        let server = self.clone();
         by_itself(async move {
-            let apart = |ask: &Ask| shared.large.is_apart(&ask.channel);
+            let apart = |ask: &Ask| server.large.is_apart(&ask.channel);
             let single = asks.first().filter(|_| asks.len() == 1);
             if single.is_none_or(|ask| !apart(ask)) {
-                let answers = Reading::new(&shared, reading::Pool::Live, asking).examine(&asks).await;
+                let answers = Reading::new(&server, reading::Pool::Live, asking).examine(&asks).await;
                 if single.is_none_or(|ask| !apart(ask)) {
                     return answers;
                 }
             }
-            Reading::new(&shared, reading::Pool::Apart, asking).examine(&asks).await
+            Reading::new(&server, reading::Pool::Apart, asking).examine(&asks).await
         })
         .await
     }

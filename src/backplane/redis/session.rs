@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::fault::Resp3;
 use super::identity::Identity;
 use super::probe_key::{HealthCheck, ProbeKey};
-use super::server::Shared;
+use super::server::Server;
 use super::{decode, fault, slots};
 use crate::backplane::{BackplaneError, Changes};
 use crate::channel::Channel;
@@ -52,11 +52,11 @@ pub struct Session {
 impl Session {
     /// Connects, finds out how this server can be followed, and starts it. A server that does not take RESP3, or its
     /// pushes, is tried once more in RESP2, where nothing forbids that.
-    pub async fn open(shared: &Shared) -> Result<Session, BackplaneError> {
-        let version = if shared.follow == Follow::Block { RespVersion::RESP2 } else { RespVersion::RESP3 };
-        let error = match Session::begin(shared, version).await {
+    pub async fn open(server: &Server) -> Result<Session, BackplaneError> {
+        let version = if server.follow == Follow::Block { RespVersion::RESP2 } else { RespVersion::RESP3 };
+        let error = match Session::begin(server, version).await {
             Ok(session) => {
-                shared.doubts_of_resp3.store(0, Ordering::Relaxed);
+                server.doubts_of_resp3.store(0, Ordering::Relaxed);
                 return Ok(session);
             }
             Err(error) => error,
@@ -64,22 +64,22 @@ impl Session {
         let lacks = match fault::resp3(&error) {
             Resp3::Refused => true,
             // A server that ends or freezes just then would be followed by blocking reads for no reason.
-            Resp3::Doubtful => shared.doubts_of_resp3.fetch_add(1, Ordering::Relaxed) > 0,
+            Resp3::Doubtful => server.doubts_of_resp3.fetch_add(1, Ordering::Relaxed) > 0,
             Resp3::NotConcerned => false,
         };
-        if !lacks || shared.follow != Follow::Auto || shared.cluster {
+        if !lacks || server.follow != Follow::Auto || server.cluster {
             return Err(error);
         }
-        let session = Session::begin(shared, RespVersion::RESP2).await?;
+        let session = Session::begin(server, RespVersion::RESP2).await?;
         let why = fault::reason(error);
         tracing::info!(%why, "redis: the server takes no RESP3; it is followed by blocking reads");
         Ok(session)
     }
 
-    async fn begin(shared: &Shared, version: RespVersion) -> Result<Session, BackplaneError> {
-        let endpoint = shared.resolve().await?;
+    async fn begin(server: &Server, version: RespVersion) -> Result<Session, BackplaneError> {
+        let endpoint = server.resolve().await?;
         let connection = Arc::new(Connection::open(&endpoint, version, endpoint.access.timeout).await?);
-        let probe_key = ProbeKey::new(shared.probe_key_name(), shared.cluster);
+        let probe_key = ProbeKey::new(server.probe_key_name(), server.cluster);
         let (checks, asked) = mpsc::unbounded_channel();
         let drain = tokio::spawn(drain(
             asked,
@@ -87,8 +87,8 @@ impl Session {
                 pushes: connection.client.invalidation_rx(),
                 probe_key: probe_key.key(),
                 heard: probe_key.pushes.clone(),
-                prefix: Bytes::copy_from_slice(shared.key_prefix.as_bytes()),
-                changes: shared.changes.clone(),
+                prefix: Bytes::copy_from_slice(server.key_prefix.as_bytes()),
+                changes: server.changes.clone(),
             },
         ));
         let (drain, first_check) = (drain.abort_handle(), HealthCheck::default());
@@ -98,25 +98,25 @@ impl Session {
         let mut session =
             Session { connection, tracking, version, first_check, clock_least_ms, identity, probe_key, drain, checks };
         let connection = session.connection.clone();
-        if shared.follow != Follow::Block {
-            let tracking = connection.run(capabilities::start_tracking(&connection, shared.follow)).await;
+        if server.follow != Follow::Block {
+            let tracking = connection.run(capabilities::start_tracking(&connection, server.follow)).await;
             session.tracking = tracking.map_err(|error| fault::within(fault::TRACKING, error))?;
         }
-        if shared.cluster && !session.tracking {
+        if server.cluster && !session.tracking {
             let why = "a cluster can only be followed by tracking, which this server does not offer to this user";
             return Err(BackplaneError::Down(why.into()));
         }
         let about = connection.run(capabilities::about(&connection.client)).await?;
         session.version = about.version;
-        expected(about.mode, shared.cluster)?;
+        expected(about.mode, server.cluster)?;
         // A loading server, or a replica without its primary, takes commands but has no data.
-        session.first_check = session.check_health(shared).await?;
-        if session.tracking && shared.cluster {
+        session.first_check = session.check_health(server).await?;
+        if session.tracking && server.cluster {
             // Its read arms; the first one may have gone to a foreign slot.
-            session.first_check = session.check_health(shared).await?;
+            session.first_check = session.check_health(server).await?;
         }
         if session.tracking {
-            session.tracking = session.pushes_arrive(shared).await?;
+            session.tracking = session.pushes_arrive(server).await?;
         }
         Ok(session)
     }
@@ -127,9 +127,9 @@ impl Session {
     }
 
     /// `Down` where the server cannot be used any more; a replica cannot.
-    async fn check_health(&mut self, shared: &Shared) -> Result<HealthCheck, BackplaneError> {
+    async fn check_health(&mut self, server: &Server) -> Result<HealthCheck, BackplaneError> {
         let (connection, begun) = (self.connection.clone(), Instant::now());
-        let mut check = connection.run(self.probe_key.check(&connection, &shared.observe, false)).await?;
+        let mut check = connection.run(self.probe_key.check(&connection, &server.observe, false)).await?;
         if let Some(offset) = check.clock_offset_ms {
             // The clock was read somewhere on the way, and both are rounded.
             let least = offset - begun.elapsed().as_millis() as i64 / 2 - 2;
@@ -139,7 +139,7 @@ impl Session {
         if check.identity.replica || refused_writing {
             return Err(BackplaneError::Down("the server is a replica: only a primary is followed".into()));
         }
-        if shared.cluster && check.refused.as_deref().is_some_and(fault::is_redirect) {
+        if server.cluster && check.refused.as_deref().is_some_and(fault::is_redirect) {
             // Its slots have changed, or are not known yet.
             let own = connection.run(slots::own_slots(&connection.client)).await?;
             if self.probe_key.move_to(&own) {
@@ -149,20 +149,20 @@ impl Session {
         let before = std::mem::replace(&mut self.identity, check.identity.clone());
         if check.identity.differs(&before) {
             tracing::warn!("redis: the server's data set is another one; verifying all");
-            shared.changes.doubt();
+            server.changes.doubt();
         }
         Ok(check)
     }
 
     /// Whether a push comes; without the right to write it cannot be tried, and is believed in.
-    async fn pushes_arrive(&mut self, shared: &Shared) -> Result<bool, BackplaneError> {
-        self.check_health(shared).await?;
+    async fn pushes_arrive(&mut self, server: &Server) -> Result<bool, BackplaneError> {
+        self.check_health(server).await?;
         if self.push_arrives(FIRST_PUSH).await {
             return Ok(true);
         }
         self.probe_key.noted();
         tracing::warn!("redis: client tracking is on, but nothing is pushed");
-        Ok(shared.follow == Follow::Tracking)
+        Ok(server.follow == Follow::Tracking)
     }
 
     /// Whether the push of the last write, if there must be one, comes in time.
@@ -179,16 +179,16 @@ impl Session {
     }
 
     /// A health check without its questions.
-    async fn probe(&mut self, shared: &Shared) -> Result<(), BackplaneError> {
+    async fn probe(&mut self, server: &Server) -> Result<(), BackplaneError> {
         let connection = self.connection.clone();
-        connection.run(self.probe_key.check(&connection, &shared.observe, true)).await.map(drop)
+        connection.run(self.probe_key.check(&connection, &server.observe, true)).await.map(drop)
     }
 
     /// Checks until the connection ends, and says why it ended.
-    pub async fn live(mut self, shared: &Arc<Shared>) -> String {
+    pub async fn live(mut self, server: &Arc<Server>) -> String {
         let mut tick = pace::in_step(PROBE);
         let connection = self.connection.clone();
-        shared.checked(&self.first_check, self.clock_least_ms);
+        server.checked(&self.first_check, self.clock_least_ms);
         let mut probes: u32 = 0;
         loop {
             probes = probes.wrapping_add(1);
@@ -197,12 +197,12 @@ impl Session {
                 _ = tick.tick() => {}
             }
             if probes.is_multiple_of(PROBES_PER_LOOK) {
-                let shared = shared.clone();
-                tokio::spawn(async move { shared.look_at_idle().await });
+                let server = server.clone();
+                tokio::spawn(async move { server.look_at_idle().await });
             }
             let done = match probes % PROBES_PER_CHECK {
-                0 => self.check_health(shared).await.map(|check| shared.checked(&check, self.clock_least_ms)),
-                _ if self.tracking => self.probe(shared).await,
+                0 => self.check_health(server).await.map(|check| server.checked(&check, self.clock_least_ms)),
+                _ if self.tracking => self.probe(server).await,
                 _ => Ok(()),
             };
             if let Err(error) = done {
@@ -211,7 +211,7 @@ impl Session {
             if self.tracking && !self.push_arrives(PUSH_LAG).await {
                 self.probe_key.noted();
                 tracing::warn!("redis: the server has forgotten what this node follows; verifying all");
-                shared.changes.doubt();
+                server.changes.doubt();
             }
         }
     }

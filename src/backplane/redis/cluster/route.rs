@@ -2,7 +2,7 @@
 
 use super::{Cluster, Host};
 use crate::backplane::redis::fault::{self, Redirect};
-use crate::backplane::redis::server::Shared;
+use crate::backplane::redis::server::Server;
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Fields, Lookup, Note, Publication, Span, StreamState};
 use crate::channel::Channel;
 use crate::position::Position;
@@ -31,44 +31,44 @@ enum Way {
 
 impl Cluster {
     pub async fn read(&self, asks: Vec<Ask>) -> Vec<Answered<Vec<Entry>>> {
-        let call = |shared: Arc<Shared>, asks: Vec<Ask>, asking| async move { shared.read(&asks, asking).await };
+        let call = |server: Arc<Server>, asks: Vec<Ask>, asking| async move { server.read(&asks, asking).await };
         self.split(asks, |ask| &ask.channel, true, call).await
     }
 
     pub fn reads_apart(&self, channel: &Channel) -> bool {
         let map = self.map.lock();
         let owner = map.topology.owner(self.slot(channel));
-        owner.and_then(|owner| map.members.get(owner)).is_some_and(|member| member.shared.large.is_apart(channel))
+        owner.and_then(|owner| map.members.get(owner)).is_some_and(|member| member.server.large.is_apart(channel))
     }
 
     pub async fn inspect(&self, channels: Vec<Channel>) -> Vec<Answered<Option<StreamState>>> {
-        let call = |shared: Arc<Shared>, list: Vec<Channel>, asking| async move { shared.inspect(list, asking).await };
+        let call = |server: Arc<Server>, list: Vec<Channel>, asking| async move { server.inspect(list, asking).await };
         self.split(channels, |channel| channel, true, call).await
     }
 
     pub async fn examine(&self, asks: Vec<Ask>) -> Vec<Answered<Examined>> {
-        let call = |shared: Arc<Shared>, asks: Vec<Ask>, asking| async move { shared.examine(asks, asking).await };
+        let call = |server: Arc<Server>, asks: Vec<Ask>, asking| async move { server.examine(asks, asking).await };
         self.split(asks, |ask| &ask.channel, true, call).await
     }
 
     pub async fn history(&self, spans: Vec<Span>) -> Vec<Answered<Vec<Entry>>> {
-        let call = |shared: Arc<Shared>, spans: Vec<Span>, asking| async move { shared.history(&spans, asking).await };
+        let call = |server: Arc<Server>, spans: Vec<Span>, asking| async move { server.history(&spans, asking).await };
         self.split(spans, |span| &span.channel, true, call).await
     }
 
     pub async fn append(&self, publications: Vec<Publication>) -> Vec<Answered<Position>> {
         let call =
-            |shared: Arc<Shared>, list: Vec<Publication>, asking| async move { shared.append(&list, asking).await };
+            |server: Arc<Server>, list: Vec<Publication>, asking| async move { server.append(&list, asking).await };
         self.split(publications, |publication| &publication.channel, false, call).await
     }
 
     pub async fn note(&self, notes: Vec<Note>) -> Vec<Answered<bool>> {
-        let call = |shared: Arc<Shared>, notes: Vec<Note>, asking| async move { shared.note(&notes, asking).await };
+        let call = |server: Arc<Server>, notes: Vec<Note>, asking| async move { server.note(&notes, asking).await };
         self.split(notes, |note| &note.channel, false, call).await
     }
 
     pub async fn noted(&self, lookups: Vec<Lookup>) -> Vec<Answered<Fields>> {
-        let call = |shared: Arc<Shared>, list: Vec<Lookup>, asking| async move { shared.noted(&list, asking).await };
+        let call = |server: Arc<Server>, list: Vec<Lookup>, asking| async move { server.noted(&list, asking).await };
         self.split(lookups, |lookup| &lookup.channel, true, call).await
     }
 
@@ -80,7 +80,7 @@ impl Cluster {
         items: Vec<A>,
         channel: impl Fn(&A) -> &Channel,
         reads: bool,
-        call: impl Fn(Arc<Shared>, Vec<A>, bool) -> F,
+        call: impl Fn(Arc<Server>, Vec<A>, bool) -> F,
     ) -> Vec<Answered<T>>
     where
         A: Clone,
@@ -103,7 +103,7 @@ impl Cluster {
                     Way::Asking(host) => (host, true),
                 };
                 let part = indices.iter().map(|index| items[*index].clone()).collect();
-                let answer = call(self.shared(&host), part, asking);
+                let answer = call(self.member_of(&host), part, asking);
                 async move { (host, indices, asking, answer.await) }
             });
             for (host, indices, asked, answer) in join_all(sent).await {
@@ -179,7 +179,7 @@ impl Cluster {
         None
     }
 
-    fn shared(&self, host: &Host) -> Arc<Shared> {
+    fn member_of(&self, host: &Host) -> Arc<Server> {
         self.member(&mut self.map.lock(), host)
     }
 

@@ -121,7 +121,7 @@ impl Reading<'_> {
         let command = [self.xread(std::slice::from_ref(ask), &[0])];
         let reply = match self.send("examine", &command, self.entries()).await {
             Err(error) if self.was_closed(&error) && self.pool == Pool::Live => {
-                self.shared.large.found(&ask.channel);
+                self.server.large.found(&ask.channel);
                 return Err(apart());
             }
             Err(error) if self.was_closed(&error) => return self.step_after(ask).await,
@@ -132,7 +132,7 @@ impl Reading<'_> {
 
     /// Of one stream. `Down` where it must be read apart.
     fn entries_of(&self, ask: &Ask, read: Reply) -> Answered<Vec<Entry>> {
-        let heavy = matches!(&read, Reply::Cut(_, Cut::Large(bytes), _) if *bytes <= self.shared.max_entry_bytes);
+        let heavy = matches!(&read, Reply::Cut(_, Cut::Large(bytes), _) if *bytes <= self.server.max_entry_bytes);
         let mut answers = [Ok(Vec::new())];
         self.take_in(std::slice::from_ref(ask), &[0], read, &mut answers)?;
         match heavy && self.pool == Pool::Live {
@@ -142,7 +142,7 @@ impl Reading<'_> {
     }
 
     fn xinfo(&self, channel: &Channel) -> Words {
-        vec!["XINFO".into(), "STREAM".into(), self.shared.key(channel)]
+        vec!["XINFO".into(), "STREAM".into(), self.server.key(channel)]
     }
 }
 

@@ -57,7 +57,7 @@ impl Reading<'_> {
     }
 
     pub(super) fn too_large_in(&self, span: &Span) -> Vec<Position> {
-        self.shared.large.too_large_within(&span.channel, span.oldest, span.newest)
+        self.server.large.too_large_within(&span.channel, span.oldest, span.newest)
     }
 
     /// A span piece by piece, so that what is known to be too large is not read again.
@@ -111,11 +111,11 @@ impl Reading<'_> {
         let mut entries = decode::entries("XRANGE", value).map_err(refused)?;
         let more = cut.is_some() || entries.len() >= span.count;
         if let Some(Cut::Large(bytes)) = cut
-            && bytes <= self.shared.max_entry_bytes
+            && bytes <= self.server.max_entry_bytes
         {
             // It is read apart.
             entries.pop();
-            self.shared.large.found(&span.channel);
+            self.server.large.found(&span.channel);
         }
         entries.truncate(span.count);
         if span.toward == Toward::Oldest {
@@ -129,7 +129,7 @@ impl Reading<'_> {
     }
 
     pub(super) fn xrange(&self, span: &Span) -> Words {
-        let (key, count) = (self.shared.key(&span.channel), span.count.max(1).to_string());
+        let (key, count) = (self.server.key(&span.channel), span.count.max(1).to_string());
         let (oldest, newest) = (span.oldest.to_string(), span.newest.to_string());
         match span.toward {
             Toward::Newest => vec!["XRANGE".into(), key, oldest, newest, "COUNT".into(), count],

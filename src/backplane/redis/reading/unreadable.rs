@@ -17,7 +17,7 @@ const TRIES: usize = 2;
 impl Reading<'_> {
     /// Whether the server closed a connection that was asked, though it works.
     pub(super) fn was_closed(&self, error: &BackplaneError) -> bool {
-        let works = || self.shared.live().is_some_and(|live| !live.is_lost());
+        let works = || self.server.live().is_some_and(|live| !live.is_lost());
         matches!(error, BackplaneError::Down(why) if fault::is_hang_up(why)) && works()
     }
 
@@ -38,7 +38,7 @@ impl Reading<'_> {
             entries.reverse();
         }
         if self.pool != Pool::History && !entries.is_empty() {
-            self.shared.changes.changed([span.channel.clone()]);
+            self.server.changes.changed([span.channel.clone()]);
         }
         Ok(entries)
     }
@@ -66,7 +66,7 @@ impl Reading<'_> {
                 Some(None) => {}
                 None => {
                     let position = self.search(&before).await?;
-                    self.shared.large.found_too_large(&span.channel, position);
+                    self.server.large.found_too_large(&span.channel, position);
                     self.tell(&span.channel, position).await;
                     return Ok(Some(marked(position)));
                 }
@@ -136,7 +136,7 @@ impl Reading<'_> {
     /// Names the channel and the limit, for operators.
     async fn tell(&self, channel: &Channel, position: Position) {
         const LIMIT: &str = "client-output-buffer-limit";
-        let limit = match self.shared.live() {
+        let limit = match self.server.live() {
             Some(live) => live.run(pipeline::one(&live.client, &["CONFIG", "GET", LIMIT])).await.ok(),
             None => None,
         };
@@ -149,6 +149,6 @@ impl Reading<'_> {
         let limit = limit.map(|limit| limit.split_whitespace().take(4).collect::<Vec<_>>().join(" "));
         let limit = limit.as_deref().unwrap_or("not known");
         let why = format!("{position} of channel {channel}: Redis closes the connection instead ({LIMIT}: {limit})");
-        self.shared.tell(TOO_LARGE, &why);
+        self.server.tell(TOO_LARGE, &why);
     }
 }
