@@ -106,12 +106,7 @@ pub enum AddressError {
 }
 
 impl Address {
-    /// Parses a URL.
-    pub fn parse(text: &str) -> Result<Address, AddressError> {
-        parse::address(text)
-    }
-
-    /// The same place, with what the URL leaves out.
+    /// This address, with what its URL leaves out.
     pub fn completed(mut self, more: &Access) -> Result<Address, AddressError> {
         let mut access = (*self.access).clone();
         access.complete(more);

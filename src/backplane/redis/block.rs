@@ -3,14 +3,15 @@
 //! Groups of streams, each with a connection of its own that waits for anything newer than what is known. What
 //! arrives is only a sign: the follower reads the stream itself and says with `followed` how far it is.
 
-use super::connection::Backoff;
 use super::reader::reply::{Reply, Taken};
 use super::reader::{Reader, Words, refusal};
 use super::server::Server;
+use super::target::Backoff;
 use super::{decode, fault, pipeline};
-use crate::backplane::{BackplaneError, Link};
+use crate::backplane::{BackplaneError, Entry, Link};
 use crate::channel::Channel;
 use crate::position::Position;
+use bytes::Bytes;
 use fred::types::Value;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -38,10 +39,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// After a sign, the follower may say for so long how far it is, before the next read repeats the sign.
 const LINGER: Duration = Duration::from_millis(5);
 
-/// All groups. Does nothing while the server pushes.
+/// All groups of one server's streams. Does nothing while the server pushes.
 pub struct Blocks {
+    server: Arc<Server>,
+    runtime: Handle,
     active: AtomicBool,
-    may_interrupt: AtomicBool,
+    /// Whether the server takes a `CLIENT UNBLOCK` of this user.
+    may_interrupt: Arc<AtomicBool>,
     groups: Mutex<Groups>,
 }
 
@@ -69,8 +73,10 @@ struct Place {
 }
 
 impl Blocks {
-    pub fn new() -> Blocks {
-        Blocks { active: AtomicBool::new(false), may_interrupt: AtomicBool::new(true), groups: Default::default() }
+    /// No group yet; their tasks run on `runtime`.
+    pub fn new(server: Arc<Server>, runtime: Handle) -> Blocks {
+        let (active, may_interrupt) = (AtomicBool::new(false), Arc::new(AtomicBool::new(true)));
+        Blocks { server, runtime, active, may_interrupt, groups: Mutex::default() }
     }
 
     /// Called for each new connection, before the follower is told to verify everything, which brings all back.
@@ -90,19 +96,22 @@ impl Blocks {
         }
     }
 
-    pub fn followed(&self, server: &Arc<Server>, runtime: &Handle, channel: &Channel, position: Position) {
+    /// The follower has all of a stream up to a position: what comes after it is waited for.
+    pub fn followed(&self, channel: &Channel, position: Position) {
         if self.active.load(Ordering::Acquire) {
-            self.group(server, runtime, channel).followed(channel, position);
+            self.group(channel).followed(channel, position);
         }
     }
 
+    /// Nobody waits for a stream any more.
     pub fn unfollowed(&self, channel: &Channel) {
         if let Some(group) = self.groups.lock().of.remove(channel) {
             group.places.lock().remove(channel);
         }
     }
 
-    fn group(&self, server: &Arc<Server>, runtime: &Handle, channel: &Channel) -> Arc<Group> {
+    /// The stream's group, or one that has room for it.
+    fn group(&self, channel: &Channel) -> Arc<Group> {
         let mut groups = self.groups.lock();
         if let Some(group) = groups.of.get(channel) {
             return group.clone();
@@ -112,7 +121,7 @@ impl Blocks {
             Some((group, _)) => group.clone(),
             None => {
                 let group = Arc::new(Group::default());
-                let task = runtime.spawn(follow(group.clone(), server.clone()));
+                let task = self.runtime.spawn(follow(group.clone(), self.server.clone(), self.may_interrupt.clone()));
                 groups.list.push((group.clone(), task.abort_handle()));
                 group
             }
@@ -175,13 +184,16 @@ impl Group {
     }
 }
 
-/// A connection that blocks, and its id at the server, by which it is interrupted.
-struct Waiter {
-    reader: Reader,
-    id: Option<String>,
+/// What one blocking read found.
+struct Found {
+    /// Streams with something new, each with the greatest id seen.
+    signs: Vec<(Channel, Position)>,
+    /// Whether all of the answer was read, so that the connection can wait again.
+    whole: bool,
 }
 
-async fn follow(group: Arc<Group>, server: Arc<Server>) {
+/// Waits with one connection after the other for what is new in a group's streams, for as long as the group is there.
+async fn follow(group: Arc<Group>, server: Arc<Server>, may_interrupt: Arc<AtomicBool>) {
     let mut backoff = Backoff::default();
     let mut link = server.link.subscribe();
     let mut waiter = None;
@@ -199,13 +211,23 @@ async fn follow(group: Arc<Group>, server: Arc<Server>) {
         if link.wait_for(|link| *link == Link::Up).await.is_err() {
             return;
         }
-        match wait(&mut waiter, &group, &server, &streams).await {
-            Ok((signs, whole)) => {
+        let open = match waiter.take() {
+            Some(waiter) => Ok(waiter),
+            None => Waiter::open(&server, &may_interrupt).await,
+        };
+        let found = match open {
+            Ok(mut open) => {
+                let found = open.wait(&group, &server, &streams).await;
+                let is_cut = matches!(&found, Ok(Found { whole: false, .. }));
+                waiter = Some(open).filter(|_| !is_cut);
+                found
+            }
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(found) => {
                 backoff.reset();
-                if !whole {
-                    waiter = None;
-                }
-                let changed = group.seen(signs.into_iter());
+                let changed = group.seen(found.signs.into_iter());
                 if !changed.is_empty() {
                     server.changes.changed(changed);
                     let _ = timeout(LINGER, group.followed.notified()).await;
@@ -233,61 +255,16 @@ async fn follow(group: Arc<Group>, server: Arc<Server>) {
     }
 }
 
-/// One blocking read: streams with something new, each with the greatest id seen; and whether all was read, so that the
-/// connection can wait again.
-async fn wait(
-    waiter: &mut Option<Waiter>,
-    group: &Group,
-    server: &Server,
-    streams: &[(Channel, Position)],
-) -> Result<(Vec<(Channel, Position)>, bool), BackplaneError> {
-    let waiter = match waiter {
-        Some(waiter) => waiter,
-        None => waiter.insert(Waiter::open(server).await?),
-    };
-    let block = match waiter.id.is_some() && server.blocks.may_interrupt.load(Ordering::Relaxed) {
-        true => BLOCK,
-        false => BLOCK_WITHOUT_INTERRUPT,
-    };
-    let mut read: Words = vec!["XREAD".into(), "COUNT".into(), "1".into(), "BLOCK".into()];
-    read.extend([block.as_millis().to_string(), "STREAMS".into()]);
-    read.extend(streams.iter().map(|(channel, _)| server.key(channel)));
-    read.extend(streams.iter().map(|(_, position)| position.to_string()));
-    let Waiter { reader, id } = waiter;
-    let read = async {
-        reader.ask(&[read]).await?;
-        // Only ids are wanted.
-        reader.waited(block, Taken::Skimmed).await
-    };
-    tokio::pin!(read);
-    let mut pause = None;
-    let reply = loop {
-        tokio::select! {
-            reply = &mut read => break reply?,
-            () = group.joined.notified(), if pause.is_none() => pause = Some(INTERRUPT_AGAIN),
-            () = sleep(pause.unwrap_or_default()), if pause.is_some() => pause = pause.map(|pause| (pause * 2).min(BLOCK)),
-        }
-        if pause.is_some() && server.blocks.may_interrupt.load(Ordering::Relaxed) {
-            interrupt(id.as_deref(), server).await;
-        }
-    };
-    let (reply, whole) = match reply {
-        Reply::Whole(value) => (value, true),
-        Reply::Cut(value, ..) => (value, false),
-        Reply::Error(why) => return Err(refusal(why)),
-    };
-    let replies = decode::streams(reply).map_err(|e| BackplaneError::Down(e.to_string()))?;
-    let sign = |(key, entries): (bytes::Bytes, Result<Vec<crate::backplane::Entry>, _>)| {
-        let channel = decode::channel(key.strip_prefix(server.key_prefix.as_bytes())?)?;
-        let last = entries.ok().and_then(|entries| entries.last().map(|entry| entry.position));
-        last.map(|position| (channel, position))
-    };
-    let signs = replies.into_iter().filter_map(sign).collect();
-    Ok((signs, whole))
+/// A connection that blocks.
+struct Waiter {
+    reader: Reader,
+    /// Its id at the server, by which it is interrupted; `None` where the server does not tell it.
+    id: Option<String>,
+    may_interrupt: Arc<AtomicBool>,
 }
 
 impl Waiter {
-    async fn open(server: &Server) -> Result<Waiter, BackplaneError> {
+    async fn open(server: &Server, may_interrupt: &Arc<AtomicBool>) -> Result<Waiter, BackplaneError> {
         let Some(endpoint) = server.target.get() else {
             return Err(BackplaneError::Down("the primary is not known yet".into()));
         };
@@ -297,16 +274,72 @@ impl Waiter {
             Reply::Whole(Value::Integer(id)) => Some(id.to_string()),
             _ => None,
         };
-        Ok(Waiter { reader, id })
+        Ok(Waiter { reader, id, may_interrupt: may_interrupt.clone() })
+    }
+
+    /// One blocking read of a group's streams; a stream that joins the group interrupts it.
+    async fn wait(
+        &mut self,
+        group: &Group,
+        server: &Server,
+        streams: &[(Channel, Position)],
+    ) -> Result<Found, BackplaneError> {
+        let Waiter { reader, id, may_interrupt } = self;
+        let block = match id.is_some() && may_interrupt.load(Ordering::Relaxed) {
+            true => BLOCK,
+            false => BLOCK_WITHOUT_INTERRUPT,
+        };
+        let command = xread(server, streams, block);
+        let read = async {
+            reader.ask(&[command]).await?;
+            // Only ids are wanted.
+            reader.waited(block, Taken::Skimmed).await
+        };
+        tokio::pin!(read);
+        let mut pause = None;
+        let reply = loop {
+            tokio::select! {
+                reply = &mut read => break reply?,
+                () = group.joined.notified(), if pause.is_none() => pause = Some(INTERRUPT_AGAIN),
+                () = sleep(pause.unwrap_or_default()), if pause.is_some() => pause = pause.map(|pause| (pause * 2).min(BLOCK)),
+            }
+            if pause.is_some() && may_interrupt.load(Ordering::Relaxed) {
+                interrupt(id.as_deref(), server, may_interrupt).await;
+            }
+        };
+        found(server, reply)
     }
 }
 
-/// Best effort: without it the read ends by itself.
-async fn interrupt(id: Option<&str>, server: &Server) {
+fn xread(server: &Server, streams: &[(Channel, Position)], block: Duration) -> Words {
+    let mut words: Words = vec!["XREAD".into(), "COUNT".into(), "1".into(), "BLOCK".into()];
+    words.extend([block.as_millis().to_string(), "STREAMS".into()]);
+    words.extend(streams.iter().map(|(channel, _)| server.key(channel)));
+    words.extend(streams.iter().map(|(_, position)| position.to_string()));
+    words
+}
+
+fn found(server: &Server, reply: Reply) -> Result<Found, BackplaneError> {
+    let (reply, whole) = match reply {
+        Reply::Whole(value) => (value, true),
+        Reply::Cut(value, ..) => (value, false),
+        Reply::Error(why) => return Err(refusal(why)),
+    };
+    let replies = decode::streams(reply).map_err(|e| BackplaneError::Down(e.to_string()))?;
+    let sign = |(key, entries): (Bytes, Result<Vec<Entry>, _>)| {
+        let channel = decode::channel(key.strip_prefix(server.key_prefix.as_bytes())?)?;
+        let last = entries.ok().and_then(|entries| entries.last().map(|entry| entry.position));
+        last.map(|position| (channel, position))
+    };
+    Ok(Found { signs: replies.into_iter().filter_map(sign).collect(), whole })
+}
+
+/// Ends a read that waits, best effort: without it the read ends by itself.
+async fn interrupt(id: Option<&str>, server: &Server, may_interrupt: &AtomicBool) {
     let (Some(id), Some(live)) = (id, server.live()) else { return };
     let reply = live.run(pipeline::one(&live.client, &["CLIENT", "UNBLOCK", id])).await;
     if matches!(reply, Ok(Err(BackplaneError::Refused(_)))) {
-        server.blocks.may_interrupt.store(false, Ordering::Relaxed);
+        may_interrupt.store(false, Ordering::Relaxed);
     }
 }
 

@@ -1,16 +1,18 @@
 //! Redis Cluster: a live connection to each primary, and who of them owns what.
 //!
 //! Never through fred's cluster client: one dead primary stops all its commands. Here each primary is a
-//! `Server` of its own, and what is down harms only the slots it owns. Commands are routed in `route`.
+//! server of its own, and what is down harms only the slots it owns. Commands are routed in `route`.
 
-mod route;
+pub mod route;
 
 use super::address::{Address, Host, Place};
 use super::capabilities::Findings;
 use super::connection::Connection;
-use super::server::{Server, supervise};
+use super::server::{Reports, Server};
+use super::settings::Settings;
 use super::slots::Topology;
-use super::{Settings, decode, fault, pipeline};
+use super::supervisor::Supervisor;
+use super::{decode, fault, pipeline};
 use crate::backplane::{BackplaneError, Changes, Facts, Link, Shard};
 use fred::types::{RespVersion, Value};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -36,8 +38,8 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// A server without slots is kept for so long after a command was sent there.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// See the module.
-pub(super) struct Cluster {
+/// The primaries of a Redis Cluster, and what each of them owns.
+pub struct Cluster {
     settings: Settings,
     address: Address,
     runtime: Handle,
@@ -59,15 +61,15 @@ struct Map {
 }
 
 struct Member {
-    server: Arc<Server>,
-    supervisor: AbortHandle,
+    supervisor: Arc<Supervisor>,
+    task: AbortHandle,
     wanted: Instant,
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.supervisor.abort();
-        self.server.end();
+        self.task.abort();
+        self.supervisor.end();
     }
 }
 
@@ -128,7 +130,7 @@ impl Cluster {
     /// The owners of slots, and whether each can be used.
     pub fn shards(&self) -> Vec<Shard> {
         let map = self.map.lock();
-        let up = |host: &Host| map.members.get(host).is_some_and(|m| *m.server.link.borrow() == Link::Up);
+        let up = |host: &Host| map.members.get(host).is_some_and(|m| *m.supervisor.server.link.borrow() == Link::Up);
         let owners: BTreeSet<&Host> = map.topology.owners().into_keys().collect();
         owners.into_iter().map(|host| Shard { name: host.to_string(), up: up(host) }).collect()
     }
@@ -136,7 +138,7 @@ impl Cluster {
     pub fn facts(&self) -> Facts {
         let shards = self.shards();
         let map = self.map.lock();
-        let members: Vec<Facts> = map.members.values().map(|member| member.server.facts()).collect();
+        let members: Vec<Facts> = map.members.values().map(|member| member.supervisor.server.facts()).collect();
         let known = members.iter().find(|facts| facts.version.is_some()).cloned().unwrap_or_default();
         let trouble = self.trouble.lock().clone().or_else(|| {
             let down: Vec<&str> = shards.iter().filter(|shard| !shard.up).map(|shard| shard.name.as_str()).collect();
@@ -164,7 +166,8 @@ impl Cluster {
     async fn look(&self) -> Result<Topology, BackplaneError> {
         let live: Vec<(Host, Arc<Connection>)> = {
             let map = self.map.lock();
-            let live = map.members.iter().filter_map(|(host, member)| Some((host.clone(), member.server.live()?)));
+            let live =
+                map.members.iter().filter_map(|(host, member)| Some((host.clone(), member.supervisor.server.live()?)));
             live.take(WITNESSES).collect()
         };
         let asked = live.iter().map(|(host, connection)| view(connection, host));
@@ -221,7 +224,7 @@ impl Cluster {
         let Map { members, reconnects, .. } = &mut *map;
         members.retain(|host, member| {
             let unwanted = unwanted(host, member);
-            *reconnects += if unwanted { member.server.facts().reconnects } else { 0 };
+            *reconnects += if unwanted { member.supervisor.server.facts().reconnects } else { 0 };
             !unwanted
         });
         drop(map);
@@ -242,15 +245,19 @@ impl Cluster {
     fn member(&self, map: &mut Map, host: &Host) -> Arc<Server> {
         if let Some(member) = map.members.get_mut(host) {
             member.wanted = Instant::now();
-            return member.server.clone();
+            return member.supervisor.server.clone();
         }
-        let endpoint = Some(self.address.endpoint(host));
-        let mut server = Server::new(&self.settings, self.address.clone(), endpoint, self.changes.clone());
-        server.turned = self.turned.clone();
-        let server = Arc::new(server);
-        let supervisor = self.runtime.spawn(supervise(server.clone())).abort_handle();
-        map.members.insert(host.clone(), Member { server: server.clone(), supervisor, wanted: Instant::now() });
+        let supervisor = Arc::new(self.supervisor(host));
+        let (server, task) = (supervisor.server.clone(), self.runtime.spawn(supervisor.clone().run()).abort_handle());
+        map.members.insert(host.clone(), Member { supervisor, task, wanted: Instant::now() });
         server
+    }
+
+    /// Of one of the cluster's servers; it is not connected yet.
+    fn supervisor(&self, host: &Host) -> Supervisor {
+        let endpoint = Some(self.address.endpoint(host));
+        let reports = Reports { changes: self.changes.clone(), turned: self.turned.clone() };
+        Supervisor::new(&self.settings, self.address.clone(), endpoint, reports, &self.runtime)
     }
 
     /// Ends all connections.
@@ -266,9 +273,7 @@ impl Cluster {
         let mut shards = Vec::new();
         let owners: BTreeSet<Host> = topology.owners().into_keys().cloned().collect();
         for host in owners {
-            let endpoint = Some(self.address.endpoint(&host));
-            let server = Server::new(&self.settings, self.address.clone(), endpoint, self.changes.clone());
-            let answer = server.survey(publishes).await;
+            let answer = self.supervisor(&host).survey(publishes).await;
             shards.push((host.to_string(), answer.as_ref().err().map(|e| fault::reason(e.clone()))));
             if let (Ok(findings), None) = (answer, &found) {
                 found = Some(findings);

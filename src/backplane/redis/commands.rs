@@ -1,57 +1,79 @@
 //! What is sent by fred: appends, and notes of the cluster's own. Reading entries is `reading`'s.
 //!
-//! Owns no connection: it is given one that works, and says `Down` when it does not.
+//! Owns no connection: it runs on one of the server's, and says `Down` when that does not work.
 
-mod records;
+pub mod records;
 
 use super::connection::Connection;
-use super::refusals::Refusals;
-use super::{Observe, decode, fault, pipeline};
+use super::server::{Answers, Server};
+use super::{decode, fault, pipeline};
 use crate::backplane::{BackplaneError, Publication};
 use crate::channel::Channel;
 use crate::position::Position;
 use fred::clients::Pipeline;
 use fred::prelude::*;
-use fred::types::CustomCommand;
 use fred::types::streams::{XCapKind, XCapTrim};
 use fred::util::redis_keyslot;
 use futures_util::stream::{self, StreamExt};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// Some managed servers take at most 3,999 arguments.
+/// Keys of one `XREAD`: some managed servers take at most 3,999 arguments.
 const KEYS_PER_READ: usize = 1000;
-/// In a cluster, where most have one key.
+/// `XREAD`s of one write; in a cluster most have one key.
 const READS_PER_PIPELINE: usize = 256;
+/// `XADD`s of one write.
 const APPENDS_PER_PIPELINE: usize = 256;
 /// Batches of one call that are on their way at once.
 const CONCURRENT: usize = 4;
 
+/// One part's answer.
 type Answered<T> = Result<T, BackplaneError>;
 
+/// Appends entries in order, each at most once; the answer is its id.
+pub async fn append(server: Arc<Server>, publications: Vec<Publication>, asking: bool) -> Answers<Position> {
+    let append = |connection| {
+        let commands = Commands { server: &server, connection, asking };
+        let publications = &publications;
+        async move { commands.append(publications).await }
+    };
+    let answers = server.publish.run(append).await?;
+    let demoted = |a: &Answered<Position>| match a {
+        Err(BackplaneError::Refused(why)) => why.starts_with("READONLY"),
+        _ => false,
+    };
+    if answers.iter().any(demoted) {
+        // The name may lead to another server by now.
+        server.publish.renew();
+    }
+    Ok(answers)
+}
+
+/// Has later changes of streams reported to the live connection: an `XREAD` of nothing, which reads no entry however large.
+pub async fn arm(server: &Server, channels: &[&Channel], asking: bool) -> Answered<()> {
+    server.on_live(|connection| async move { Commands { server, connection, asking }.arm(channels).await }).await
+}
+
 /// Runs commands on one connection.
-pub struct Commands<'a> {
-    pub connection: &'a Connection,
-    pub key_prefix: &'a str,
-    pub observe: &'a Observe,
-    /// In a cluster one command has the keys of one slot.
-    pub cluster: bool,
-    /// Whether that is so at this address, too: there are several servers behind it, or one that is as strict.
-    pub split: &'a AtomicBool,
-    pub refusals: &'a Refusals,
+struct Commands<'a> {
+    server: &'a Server,
+    connection: Arc<Connection>,
     /// To a server that is taking slots over: `ASKING` precedes each command or transaction.
-    pub asking: bool,
+    asking: bool,
 }
 
 impl Commands<'_> {
-    /// Has later changes of streams reported to this connection: an `XREAD` of nothing, which reads no entry however large.
-    pub async fn arm(&self, channels: &[&Channel]) -> Answered<()> {
+    async fn arm(&self, channels: &[&Channel]) -> Answered<()> {
         let mut slots: HashMap<u16, Vec<String>> = HashMap::new();
         for channel in channels {
-            let key = self.key(channel);
-            let slot =
-                if self.cluster || self.split.load(Ordering::Relaxed) { redis_keyslot(key.as_bytes()) } else { 0 };
+            let key = self.server.key(channel);
+            let slot = if self.server.cluster || self.server.split.load(Ordering::Relaxed) {
+                redis_keyslot(key.as_bytes())
+            } else {
+                0
+            };
             slots.entry(slot).or_default().push(key);
         }
         let mut left: Vec<Vec<String>> = slots
@@ -79,10 +101,10 @@ impl Commands<'_> {
     }
 
     /// `XADD`, in order, never sent twice. What became of an entry whose answer is `Down` is not known.
-    pub async fn append(&self, publications: &[Publication], maxlen: u64) -> Answered<Vec<Answered<Position>>> {
+    async fn append(&self, publications: &[Publication]) -> Answered<Vec<Answered<Position>>> {
         let mut answers: Vec<Answered<Position>> = Vec::with_capacity(publications.len());
         for batch in publications.chunks(APPENDS_PER_PIPELINE) {
-            match self.append_batch(batch, maxlen).await {
+            match self.append_batch(batch).await {
                 Ok(part) => answers.extend(part),
                 Err(error) if answers.is_empty() && batch.len() == publications.len() => return Err(error),
                 Err(error) => {
@@ -94,16 +116,16 @@ impl Commands<'_> {
         Ok(answers)
     }
 
-    async fn append_batch(&self, publications: &[Publication], maxlen: u64) -> Answered<Vec<Answered<Position>>> {
+    async fn append_batch(&self, publications: &[Publication]) -> Answered<Vec<Answered<Position>>> {
         let pipeline = self.connection.client.pipeline();
         for publication in publications {
-            let key = self.key(&publication.channel);
+            let key = self.server.key(&publication.channel);
             let fields: Vec<(Key, Value)> =
                 publication.fields.iter().map(|(n, v)| (n.clone().into(), v.clone().into())).collect();
             self.ask_first(&pipeline).await?;
-            queued(match maxlen {
+            queued(match self.server.publish_maxlen {
                 0 => pipeline.xadd(key, false, None, "*", fields).await,
-                _ => {
+                maxlen => {
                     let cap = (XCapKind::MaxLen, XCapTrim::AlmostExact, maxlen as i64, None);
                     pipeline.xadd(key, false, cap, "*", fields).await
                 }
@@ -123,12 +145,12 @@ impl Commands<'_> {
     ) -> Answered<Vec<Answered<Value>>> {
         let begun = Instant::now();
         let per = per + usize::from(self.asking);
-        let mut replies = pipeline::send(self.connection, pipeline, items * per).await;
+        let mut replies = self.connection.send(pipeline, items * per).await;
         self.observed(name, begun, replies.is_ok());
         if let Ok(replies) = &replies {
             // One of a kind is enough, be it the one that is refused.
             let said = replies.iter().find(|reply| reply.is_err()).or(replies.first());
-            said.map(|reply| self.refusals.take(name, reply));
+            said.map(|reply| self.server.refusals.take(name, reply));
         }
         if let (Ok(replies), true) = (&mut replies, self.asking) {
             let mut at = 0..;
@@ -139,26 +161,17 @@ impl Commands<'_> {
 
     async fn ask_first(&self, pipeline: &Pipeline<Client>) -> Answered<()> {
         match self.asking {
-            true => queued(pipeline.custom(bare("ASKING"), Vec::<Value>::new()).await),
+            true => queued(pipeline.custom(pipeline::bare("ASKING"), Vec::<Value>::new()).await),
             false => Ok(()),
         }
-    }
-
-    fn key(&self, channel: &Channel) -> String {
-        [self.key_prefix, channel.as_str()].concat()
     }
 
     fn observed(&self, name: &'static str, begun: Instant, ok: bool) {
         if ok {
             self.connection.answered();
         }
-        (self.observe)(name, begun.elapsed(), ok);
+        (self.server.observe)(name, begun.elapsed(), ok);
     }
-}
-
-/// A command without arguments that fred has no name for in a pipeline.
-pub fn bare(name: &'static str) -> CustomCommand {
-    CustomCommand::new_static(name, None::<u16>, false)
 }
 
 fn refused(error: decode::Unexpected) -> BackplaneError {

@@ -25,10 +25,14 @@ const GRACE: Duration = Duration::from_millis(500);
 /// After a connection that failed, before the next one.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// The connections that wait for nothing now, and whether there may be any.
-#[derive(Default)]
-pub struct Hot(Mutex<State>);
+/// Connections that wait for the next entries of busy streams.
+pub struct Hot {
+    server: Arc<Server>,
+    runtime: Handle,
+    state: Mutex<State>,
+}
 
+/// The connections that wait for nothing now, and whether there may be any.
 #[derive(Default)]
 struct State {
     allowed: bool,
@@ -40,44 +44,49 @@ struct State {
 }
 
 impl Hot {
+    /// No connection yet; they are made on `runtime`.
+    pub fn new(server: Arc<Server>, runtime: Handle) -> Hot {
+        Hot { server, runtime, state: Mutex::default() }
+    }
+
     /// Called for each new live connection.
     pub fn start(&self, allowed: bool) {
         self.leave();
-        self.0.lock().allowed = allowed;
+        self.state.lock().allowed = allowed;
     }
 
     /// What is waited for now counts no more.
     pub fn leave(&self) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         *state = State { era: state.era + 1, ..State::default() };
     }
 
     /// Whether a connection is there that can wait. If not, one is made meanwhile: no stream waits for that.
-    pub fn is_ready(&self, server: &Arc<Server>, runtime: &Handle) -> bool {
-        let mut state = self.0.lock();
+    pub fn is_ready(self: &Arc<Hot>) -> bool {
+        let mut state = self.state.lock();
         state.idle.retain_mut(|reader| reader.idle() < STALE && reader.is_open());
         if !state.idle.is_empty() || !state.allowed {
             return state.allowed;
         }
         if !state.opening && state.not_before.is_none_or(|at| at <= Instant::now()) {
             state.opening = true;
-            runtime.spawn(open(server.clone(), state.era));
+            self.runtime.spawn(self.clone().open(state.era));
         }
         false
     }
 
     /// The stream's entries from the asked position on: as soon as anything follows the first of them, or after
     /// [`BLOCK`]. Whoever stops waiting closes the connection.
-    pub async fn next(&self, server: &Server, ask: &Ask) -> Result<Vec<Entry>, BackplaneError> {
+    pub async fn next(&self, ask: &Ask) -> Result<Vec<Entry>, BackplaneError> {
         let (era, reader) = {
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             (state.era, state.idle.pop())
         };
         let Some(mut reader) = reader else { return Err(BackplaneError::Down("no connection is idle".into())) };
         let begun = Instant::now();
-        let entries = read(&mut reader, server, ask).await;
-        (server.observe)("xread", begun.elapsed(), entries.is_ok());
-        let mut state = self.0.lock();
+        let entries = read(&mut reader, &self.server, ask).await;
+        (self.server.observe)("xread", begun.elapsed(), entries.is_ok());
+        let mut state = self.state.lock();
         if state.era != era {
             return Err(BackplaneError::Down("the server may be another one now".into()));
         }
@@ -94,23 +103,24 @@ impl Hot {
         }
         entries.map(Option::unwrap_or_default)
     }
-}
 
-async fn open(server: Arc<Server>, era: u64) {
-    let opened = match server.target.for_side() {
-        Ok(endpoint) => Reader::open(&endpoint, GRACE).await,
-        Err(error) => Err(error),
-    };
-    let mut state = server.hot.0.lock();
-    if state.era != era {
-        return;
-    }
-    state.opening = false;
-    match opened {
-        Ok(reader) => state.idle.push(reader),
-        Err(error) => {
-            state.not_before = Some(Instant::now() + PAUSE);
-            tracing::debug!(why = %fault::reason(error), "redis: no connection for busy streams");
+    /// Makes a connection that can wait, unless the server has been left meanwhile.
+    async fn open(self: Arc<Hot>, era: u64) {
+        let opened = match self.server.target.for_side() {
+            Ok(endpoint) => Reader::open(&endpoint, GRACE).await,
+            Err(error) => Err(error),
+        };
+        let mut state = self.state.lock();
+        if state.era != era {
+            return;
+        }
+        state.opening = false;
+        match opened {
+            Ok(reader) => state.idle.push(reader),
+            Err(error) => {
+                state.not_before = Some(Instant::now() + PAUSE);
+                tracing::debug!(why = %fault::reason(error), "redis: no connection for busy streams");
+            }
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::address::{Address, Endpoint, Host, Place};
 use super::connection::Connection;
 use super::fault::{self, Redirect};
-use super::{Settings, sentinel};
+use super::sentinel;
+use super::settings::Settings;
 use crate::backplane::{BackplaneError, Publication};
 use crate::position::Position;
 use fred::interfaces::StreamsInterface;

@@ -1,6 +1,5 @@
-//! Sending several commands as one write, and one answer for each.
+//! Several commands as one write, and one answer for each of them.
 
-use super::connection::Connection;
 use super::fault;
 use crate::backplane::BackplaneError;
 use fred::clients::{Client, Pipeline};
@@ -8,29 +7,8 @@ use fred::error::Error;
 use fred::interfaces::ClientLike;
 use fred::types::{ClusterHash, CustomCommand, Value};
 
-/// Sends what waits in a pipeline; as many answers as commands, or `Down`.
-///
-/// fred flushes the socket after each command, unless it knows of one that follows the whole pipeline: a `PING` does,
-/// and so a hundred commands take one `write` here and one `read` there.
-pub async fn send(
-    connection: &Connection,
-    pipeline: Pipeline<Client>,
-    commands: usize,
-) -> Result<Vec<Result<Value, BackplaneError>>, BackplaneError> {
-    if commands < 2 || !connection.may_ping() {
-        return answers(pipeline.try_all().await, commands);
-    }
-    // Both are queued before fred's task looks at either.
-    let (replies, pong) = tokio::join!(pipeline.try_all(), connection.client.ping::<Value>(None));
-    if pong.is_err_and(|error| fault::is_for_good(&fault::text(&error))) {
-        // Each further try would be an entry in the server's ACL log.
-        connection.forbid_ping();
-    }
-    answers(replies, commands)
-}
-
 /// fred answers a pipeline that failed as a whole with one error, whatever its length.
-fn answers(
+pub fn answers(
     replies: Vec<Result<Value, Error>>,
     count: usize,
 ) -> Result<Vec<Result<Value, BackplaneError>>, BackplaneError> {
@@ -58,6 +36,11 @@ pub async fn of_words(client: &Client, commands: &[Vec<String>]) -> Result<Pipel
         pipeline.custom::<(), _>(command, rest).await.map_err(|e| fault::judge(&e))?;
     }
     Ok(pipeline)
+}
+
+/// A command without arguments that fred has no name for in a pipeline.
+pub fn bare(name: &'static str) -> CustomCommand {
+    CustomCommand::new_static(name, None::<u16>, false)
 }
 
 /// One command with its own answer; the outer error is the connection's.

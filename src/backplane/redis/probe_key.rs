@@ -5,10 +5,10 @@
 //! word (`FLUSHALL`, whose push fred drops, a full resync), and everything followed is in doubt. One is armed before the
 //! other is written, so there is no moment at which that can happen unnoticed. Between health checks, probes do that alone.
 
-use super::commands::bare;
 use super::connection::Connection;
 use super::identity::Identity;
-use super::{Observe, decode, fault, pipeline, slots};
+use super::settings::Observe;
+use super::{decode, fault, pipeline, slots};
 use crate::backplane::BackplaneError;
 use fred::clients::{Client, Pipeline};
 use fred::error::Error;
@@ -141,7 +141,7 @@ impl ProbeKey {
             self.queue(&waiting, *question).await.map_err(|e| fault::judge(&e))?;
         }
         let (begun, clock) = (Instant::now(), SystemTime::now());
-        let replies = pipeline::send(connection, waiting, asked.len()).await;
+        let replies = connection.send(waiting, asked.len()).await;
         let way = begun.elapsed();
         observe("canary", way, replies.is_ok());
         let mut check = HealthCheck::default();
@@ -216,8 +216,8 @@ impl ProbeKey {
             // Several sections at once are for Redis 7.0 and later.
             Question::Replication => pipeline.info(Some(InfoKind::Replication)).await,
             Question::Server => pipeline.info(Some(InfoKind::Server)).await,
-            Question::Role => pipeline.custom(bare("ROLE"), Vec::<Value>::new()).await,
-            Question::Time => pipeline.custom(bare("TIME"), Vec::<Value>::new()).await,
+            Question::Role => pipeline.custom(pipeline::bare("ROLE"), Vec::<Value>::new()).await,
+            Question::Time => pipeline.custom(pipeline::bare("TIME"), Vec::<Value>::new()).await,
         }
     }
 

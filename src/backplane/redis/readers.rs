@@ -3,10 +3,11 @@
 //! Apart from the live connection, so that neither a long reply nor a slow one delays what is reported there. Where the
 //! server can, what they read is reported at the live connection; see [`Reader::report_to`].
 
-use super::connection::{STALE, Target};
+use super::connection::STALE;
 use super::fault;
 use super::reader::reply::{Reply, Rest, Taken};
 use super::reader::{Reader, Words};
+use super::target::Target;
 use crate::backplane::{BackplaneError, Changes};
 use futures_util::future::join_all;
 use parking_lot::Mutex;

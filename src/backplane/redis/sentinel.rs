@@ -4,8 +4,9 @@
 //! are dead it never asks the others again.
 
 use super::address::{Address, Endpoint, Host};
-use super::connection::{Backoff, Connection};
+use super::connection::Connection;
 use super::server::Server;
+use super::target::Backoff;
 use super::{decode, fault, pipeline};
 use crate::backplane::BackplaneError;
 use fred::interfaces::{EventInterface, PubsubInterface};

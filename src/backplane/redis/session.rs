@@ -1,11 +1,11 @@
 //! The life of the live connection: it follows by tracking where the server can, checks the server's health, and ends at any fault.
 
+use super::address::Endpoint;
 use super::capabilities::{self, Mode};
 use super::connection::Connection;
-use super::fault::Resp3;
 use super::identity::Identity;
 use super::probe_key::{HealthCheck, ProbeKey};
-use super::server::Server;
+use super::server::{Server, follow_label};
 use super::{decode, fault, slots};
 use crate::backplane::{BackplaneError, Changes};
 use crate::channel::Channel;
@@ -50,53 +50,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects, finds out how this server can be followed, and starts it. A server that does not take RESP3, or its
-    /// pushes, is tried once more in RESP2, where nothing forbids that.
-    pub async fn open(server: &Server) -> Result<Session, BackplaneError> {
-        let version = if server.follow == Follow::Block { RespVersion::RESP2 } else { RespVersion::RESP3 };
-        let error = match Session::begin(server, version).await {
-            Ok(session) => {
-                server.doubts_of_resp3.store(0, Ordering::Relaxed);
-                return Ok(session);
-            }
-            Err(error) => error,
-        };
-        let lacks = match fault::resp3(&error) {
-            Resp3::Refused => true,
-            // A server that ends or freezes just then would be followed by blocking reads for no reason.
-            Resp3::Doubtful => server.doubts_of_resp3.fetch_add(1, Ordering::Relaxed) > 0,
-            Resp3::NotConcerned => false,
-        };
-        if !lacks || server.follow != Follow::Auto || server.cluster {
-            return Err(error);
-        }
-        let session = Session::begin(server, RespVersion::RESP2).await?;
-        let why = fault::reason(error);
-        tracing::info!(%why, "redis: the server takes no RESP3; it is followed by blocking reads");
-        Ok(session)
-    }
-
-    async fn begin(server: &Server, version: RespVersion) -> Result<Session, BackplaneError> {
-        let endpoint = server.resolve().await?;
-        let connection = Arc::new(Connection::open(&endpoint, version, endpoint.access.timeout).await?);
-        let probe_key = ProbeKey::new(server.probe_key_name(), server.cluster);
-        let (checks, asked) = mpsc::unbounded_channel();
-        let drain = tokio::spawn(drain(
-            asked,
-            Drain {
-                pushes: connection.client.invalidation_rx(),
-                probe_key: probe_key.key(),
-                heard: probe_key.pushes.clone(),
-                prefix: Bytes::copy_from_slice(server.key_prefix.as_bytes()),
-                changes: server.changes.clone(),
-            },
-        ));
-        let (drain, first_check) = (drain.abort_handle(), HealthCheck::default());
-        let identity = Identity::default();
-        let (tracking, version) = (false, None);
-        let clock_least_ms = None;
-        let mut session =
-            Session { connection, tracking, version, first_check, clock_least_ms, identity, probe_key, drain, checks };
+    /// Connects, and finds out how this server can be followed.
+    pub async fn begin(server: &Server, endpoint: &Endpoint, version: RespVersion) -> Result<Session, BackplaneError> {
+        let connection = Connection::open(endpoint, version, endpoint.access.timeout).await?;
+        let mut session = Session::new(server, Arc::new(connection));
         let connection = session.connection.clone();
         if server.follow != Follow::Block {
             let tracking = connection.run(capabilities::start_tracking(&connection, server.follow)).await;
@@ -121,9 +78,33 @@ impl Session {
         Ok(session)
     }
 
+    /// Nothing is known of the server yet; pushes are drained from now on.
+    fn new(server: &Server, connection: Arc<Connection>) -> Session {
+        let probe_key = ProbeKey::new(server.probe_key_name(), server.cluster);
+        let (checks, asked) = mpsc::unbounded_channel();
+        let drain = Drain {
+            pushes: connection.client.invalidation_rx(),
+            probe_key: probe_key.key(),
+            heard: probe_key.pushes.clone(),
+            prefix: Bytes::copy_from_slice(server.key_prefix.as_bytes()),
+            changes: server.changes.clone(),
+        };
+        Session {
+            connection,
+            tracking: false,
+            version: None,
+            first_check: HealthCheck::default(),
+            clock_least_ms: None,
+            identity: Identity::default(),
+            probe_key,
+            drain: tokio::spawn(drain.run(asked)).abort_handle(),
+            checks,
+        }
+    }
+
     /// How changes are learnt of.
     pub fn follow(&self) -> &'static str {
-        if self.tracking { "tracking" } else { "block" }
+        follow_label(self.tracking)
     }
 
     /// `Down` where the server cannot be used any more; a replica cannot.
@@ -188,7 +169,7 @@ impl Session {
     pub async fn live(mut self, server: &Arc<Server>) -> String {
         let mut tick = pace::in_step(PROBE);
         let connection = self.connection.clone();
-        server.checked(&self.first_check, self.clock_least_ms);
+        take_in(server, &self.first_check, self.clock_least_ms);
         let mut probes: u32 = 0;
         loop {
             probes = probes.wrapping_add(1);
@@ -201,7 +182,7 @@ impl Session {
                 tokio::spawn(async move { server.look_at_idle().await });
             }
             let done = match probes % PROBES_PER_CHECK {
-                0 => self.check_health(server).await.map(|check| server.checked(&check, self.clock_least_ms)),
+                0 => self.check_health(server).await.map(|check| take_in(server, &check, self.clock_least_ms)),
                 _ if self.tracking => self.probe(server).await,
                 _ => Ok(()),
             };
@@ -224,6 +205,26 @@ impl Drop for Session {
     }
 }
 
+/// Notes what a health check found: the clock, and what the server refuses.
+fn take_in(server: &Server, check: &HealthCheck, clock_least_ms: Option<i64>) {
+    server.readers.check();
+    if let (Some(offset), Some(least)) = (check.clock_offset_ms, clock_least_ms) {
+        server.set_clock(offset, least);
+    }
+    if let Some(why) = check.refused.as_ref() {
+        server.refusals.take("canary", &Err::<(), _>(BackplaneError::Refused(why.clone())));
+    } else if check.written {
+        server.refusals.take("canary", &Ok(()));
+    }
+    // Whatever else is refused: again as long as it is.
+    for refused in server.refusals.list().iter().filter(|refused| refused.command != "SET") {
+        server.complain(&format!("{} is refused", refused.command), &refused.why);
+    }
+    if let Some(why) = check.refused.as_ref().filter(|_| !server.cluster) {
+        server.complain("without its probe key, a flushed server is noticed late", why);
+    }
+}
+
 /// A server of a cluster has only some channels, and a sentinel none.
 fn expected(mode: Mode, cluster: bool) -> Result<(), BackplaneError> {
     let why = match mode {
@@ -243,36 +244,37 @@ struct Drain {
     changes: Arc<Changes>,
 }
 
-async fn drain(mut checks: mpsc::UnboundedReceiver<oneshot::Sender<()>>, mut drain: Drain) {
-    let mut channels = Vec::new();
-    loop {
-        let mut checked = None;
-        tokio::select! {
-            push = drain.pushes.recv() => match push {
-                Ok(push) => drain.take(push, &mut channels),
-                Err(RecvError::Lagged(_)) => drain.lagged(),
-                Err(RecvError::Closed) => return,
-            },
-            Some(check) = checks.recv() => checked = Some(check),
-        }
-        // A burst is one report.
+impl Drain {
+    /// Drains until the connection ends; each of `checks` is answered when all that came before it is drained.
+    async fn run(mut self, mut checks: mpsc::UnboundedReceiver<oneshot::Sender<()>>) {
+        let mut channels = Vec::new();
         loop {
-            match drain.pushes.try_recv() {
-                Ok(push) => drain.take(push, &mut channels),
-                Err(TryRecvError::Lagged(_)) => drain.lagged(),
-                Err(_) => break,
+            let mut checked = None;
+            tokio::select! {
+                push = self.pushes.recv() => match push {
+                    Ok(push) => self.take(push, &mut channels),
+                    Err(RecvError::Lagged(_)) => self.lagged(),
+                    Err(RecvError::Closed) => return,
+                },
+                Some(check) = checks.recv() => checked = Some(check),
+            }
+            // A burst is one report.
+            loop {
+                match self.pushes.try_recv() {
+                    Ok(push) => self.take(push, &mut channels),
+                    Err(TryRecvError::Lagged(_)) => self.lagged(),
+                    Err(_) => break,
+                }
+            }
+            if !channels.is_empty() {
+                self.changes.changed(channels.drain(..));
+            }
+            if let Some(checked) = checked {
+                let _ = checked.send(());
             }
         }
-        if !channels.is_empty() {
-            drain.changes.changed(channels.drain(..));
-        }
-        if let Some(checked) = checked {
-            let _ = checked.send(());
-        }
     }
-}
 
-impl Drain {
     fn take(&self, push: Invalidation, channels: &mut Vec<Channel>) {
         for key in push.keys {
             let key = key.into_bytes();

@@ -5,7 +5,6 @@
 //! connection in RESP2, where `AUTH` has its arguments with their lengths, and the rest is asked for here.
 
 use super::address::Endpoint;
-use super::connection::Connection;
 use super::credential::Credential;
 use super::{fault, pipeline};
 use crate::backplane::BackplaneError;
@@ -17,6 +16,7 @@ use fred::types::config::{
     Config, ConnectionConfig, CredentialProvider, PerformanceConfig, Server, TcpConfig, TlsConfig,
 };
 use fred::types::{ClusterHash, CustomCommand, RespVersion, Value};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,14 @@ const FEW_PUSHES: usize = 4;
 
 /// After so long without a word the kernel asks whether the other side is there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// One command of the set-up.
+pub struct Step<'a> {
+    /// What stands in front of its error.
+    pub name: &'static str,
+    /// Sends it and waits for its answer.
+    pub answer: Pin<Box<dyn Future<Output = Result<(), BackplaneError>> + Send + 'a>>,
+}
 
 /// What is sent before anything else.
 pub struct Plan {
@@ -103,26 +111,34 @@ impl Plan {
         Client::new(config, Some(performance), Some(connection), None)
     }
 
-    /// What fred has not done when it says that it is connected.
-    pub async fn carry_out(&self, connection: &Connection) -> Result<(), BackplaneError> {
-        let client = &connection.client;
+    /// What fred has not done when it says that it is connected, one step after the other.
+    pub fn steps<'a>(&'a self, client: &'a Client) -> Vec<Step<'a>> {
+        let mut steps: Vec<Step> = Vec::new();
         if let Some((user, password)) = &self.bytes {
-            let words = user.iter().chain([password]).map(|word| Value::Bytes(word.bytes().clone()));
-            let auth = client.custom::<Value, _>(command("AUTH"), words.collect::<Vec<_>>());
-            connection.run(async { auth.await.map_err(|e| fault::judge(&e)) }).await?;
+            let words = user.iter().chain([password]).map(|word| Value::Bytes(word.bytes().clone())).collect();
+            steps.push(Step { name: "", answer: Box::pin(authenticate(client, words)) });
         }
         if self.version == RespVersion::RESP3 {
-            // Of constants alone, for this one fred writes as a line.
-            let hello = client.hello(RespVersion::RESP3, None, None);
-            let hello = connection.run(async { hello.await.map_err(|e| fault::judge(&e)) }).await;
-            hello.map_err(|error| fault::within(fault::HELLO, error))?;
+            steps.push(Step { name: fault::HELLO, answer: Box::pin(greet(client)) });
         }
         if self.database > 0 {
-            let words = ["SELECT", &self.database.to_string()];
-            connection.run(pipeline::one(client, &words)).await??;
+            steps.push(Step { name: "", answer: Box::pin(select(client, self.database)) });
         }
-        Ok(())
+        steps
     }
+}
+
+async fn authenticate(client: &Client, words: Vec<Value>) -> Result<(), BackplaneError> {
+    client.custom::<Value, _>(command("AUTH"), words).await.map(drop).map_err(|e| fault::judge(&e))
+}
+
+/// Of constants alone, for `HELLO` fred writes as a line.
+async fn greet(client: &Client) -> Result<(), BackplaneError> {
+    client.hello(RespVersion::RESP3, None, None).await.map_err(|e| fault::judge(&e))
+}
+
+async fn select(client: &Client, database: u8) -> Result<(), BackplaneError> {
+    pipeline::one(client, &["SELECT", &database.to_string()]).await?.map(drop)
 }
 
 fn command(name: &'static str) -> CustomCommand {

@@ -14,8 +14,14 @@ const SENTINEL_PORT: u16 = 26_379;
 
 type Parsed<T> = Result<T, AddressError>;
 
-/// Reads a URL; spaces and line breaks around it do not count.
-pub fn address(text: &str) -> Parsed<Address> {
+impl Address {
+    /// Reads a URL; spaces and line breaks around it do not count.
+    pub fn parse(text: &str) -> Result<Address, AddressError> {
+        read(text)
+    }
+}
+
+fn read(text: &str) -> Parsed<Address> {
     let text = text.trim_matches(|c: char| c <= ' ');
     let parts = Parts::of(text)?;
     let address = match text.contains('#') {

@@ -1,11 +1,11 @@
 //! Sends each part of a call to the owner of its slot, and follows redirections a bounded number of times.
 
-use super::{Cluster, Host};
+use super::Cluster;
+use crate::backplane::redis::address::Host;
 use crate::backplane::redis::fault::{self, Redirect};
 use crate::backplane::redis::server::Server;
-use crate::backplane::{Ask, BackplaneError, Entry, Examined, Fields, Lookup, Note, Publication, Span, StreamState};
+use crate::backplane::{Ask, BackplaneError, Lookup, Note, Publication, Span};
 use crate::channel::Channel;
-use crate::position::Position;
 use fred::util::redis_keyslot;
 use futures_util::future::join_all;
 use std::collections::HashMap;
@@ -29,65 +29,63 @@ enum Way {
     Asking(Host),
 }
 
-impl Cluster {
-    pub async fn read(&self, asks: Vec<Ask>) -> Vec<Answered<Vec<Entry>>> {
-        let call = |server: Arc<Server>, asks: Vec<Ask>, asking| async move { server.read(&asks, asking).await };
-        self.split(asks, |ask| &ask.channel, true, call).await
-    }
+/// What a call is made of: each part concerns one channel, and so one slot.
+pub trait Part: Clone + Send + Sync {
+    /// Whether it changes something, so that an answer counts even if the server has lost the slot meanwhile.
+    const WRITES: bool;
 
+    /// Whose stream, or record, it concerns.
+    fn channel(&self) -> &Channel;
+}
+
+impl Part for Channel {
+    const WRITES: bool = false;
+
+    fn channel(&self) -> &Channel {
+        self
+    }
+}
+
+/// Parts that have their channel in a field of that name.
+macro_rules! parts {
+    ($($part:ty, writes: $writes:literal;)*) => {$(
+        impl Part for $part {
+            const WRITES: bool = $writes;
+
+            fn channel(&self) -> &Channel {
+                &self.channel
+            }
+        }
+    )*};
+}
+
+parts! {
+    Ask, writes: false;
+    Span, writes: false;
+    Lookup, writes: false;
+    Note, writes: true;
+    Publication, writes: true;
+}
+
+impl Cluster {
+    /// Whether the stream has large entries.
     pub fn reads_apart(&self, channel: &Channel) -> bool {
         let map = self.map.lock();
         let owner = map.topology.owner(self.slot(channel));
-        owner.and_then(|owner| map.members.get(owner)).is_some_and(|member| member.server.large.is_apart(channel))
-    }
-
-    pub async fn inspect(&self, channels: Vec<Channel>) -> Vec<Answered<Option<StreamState>>> {
-        let call = |server: Arc<Server>, list: Vec<Channel>, asking| async move { server.inspect(list, asking).await };
-        self.split(channels, |channel| channel, true, call).await
-    }
-
-    pub async fn examine(&self, asks: Vec<Ask>) -> Vec<Answered<Examined>> {
-        let call = |server: Arc<Server>, asks: Vec<Ask>, asking| async move { server.examine(asks, asking).await };
-        self.split(asks, |ask| &ask.channel, true, call).await
-    }
-
-    pub async fn history(&self, spans: Vec<Span>) -> Vec<Answered<Vec<Entry>>> {
-        let call = |server: Arc<Server>, spans: Vec<Span>, asking| async move { server.history(&spans, asking).await };
-        self.split(spans, |span| &span.channel, true, call).await
-    }
-
-    pub async fn append(&self, publications: Vec<Publication>) -> Vec<Answered<Position>> {
-        let call =
-            |server: Arc<Server>, list: Vec<Publication>, asking| async move { server.append(&list, asking).await };
-        self.split(publications, |publication| &publication.channel, false, call).await
-    }
-
-    pub async fn note(&self, notes: Vec<Note>) -> Vec<Answered<bool>> {
-        let call = |server: Arc<Server>, notes: Vec<Note>, asking| async move { server.note(&notes, asking).await };
-        self.split(notes, |note| &note.channel, false, call).await
-    }
-
-    pub async fn noted(&self, lookups: Vec<Lookup>) -> Vec<Answered<Fields>> {
-        let call = |server: Arc<Server>, list: Vec<Lookup>, asking| async move { server.noted(&list, asking).await };
-        self.split(lookups, |lookup| &lookup.channel, true, call).await
+        let member = owner.and_then(|owner| map.members.get(owner));
+        member.is_some_and(|member| member.supervisor.server.large.is_apart(channel))
     }
 
     /// Answers in the order of the items. A refusal because of the topology was no attempt, so even an append may be
-    /// sent again after it; what is `Down` is not. `reads`: what an owner says that has become another one meanwhile does
-    /// not count, as it may have been frozen since before it was replaced.
-    async fn split<A, T, F>(
-        &self,
-        items: Vec<A>,
-        channel: impl Fn(&A) -> &Channel,
-        reads: bool,
-        call: impl Fn(Arc<Server>, Vec<A>, bool) -> F,
-    ) -> Vec<Answered<T>>
+    /// sent again after it; what is `Down` is not. What an owner says to a read does not count where the owner has become
+    /// another one meanwhile, as it may have been frozen since before it was replaced.
+    pub async fn split<A, T, F>(&self, items: Vec<A>, call: impl Fn(Arc<Server>, Vec<A>, bool) -> F) -> Vec<Answered<T>>
     where
-        A: Clone,
+        A: Part,
         F: Future<Output = Answered<Vec<Answered<T>>>>,
     {
         let mut answers: Vec<Option<Answered<T>>> = items.iter().map(|_| None).collect();
-        let slots: Vec<u16> = items.iter().map(|item| self.slot(channel(item))).collect();
+        let slots: Vec<u16> = items.iter().map(|item| self.slot(item.channel())).collect();
         let mut asking: HashMap<usize, Host> = HashMap::new();
         for round in 0..ROUNDS {
             let groups = self.group(&slots, &mut answers, &mut asking);
@@ -107,7 +105,7 @@ impl Cluster {
                 async move { (host, indices, asking, answer.await) }
             });
             for (host, indices, asked, answer) in join_all(sent).await {
-                let replaced = |slot| reads && !asked && self.map.lock().topology.owner(slot) != Some(&host);
+                let replaced = |slot| !A::WRITES && !asked && self.map.lock().topology.owner(slot) != Some(&host);
                 match answer {
                     Ok(part) => indices.into_iter().zip(part).for_each(|(index, answer)| {
                         if answer.is_ok() && replaced(slots[index]) {

@@ -1,18 +1,39 @@
 //! The commands of records beside the streams: hashes that expire, which nodes write of themselves and read of others.
 
-use super::{Answered, Commands, bare, collect, queued};
+use super::{Answered, Commands, collect, queued};
+use crate::backplane::redis::pipeline::bare;
+use crate::backplane::redis::server::{Answers, Server};
 use crate::backplane::{BackplaneError, Fields, Lookup, Note};
 use fred::prelude::*;
+use std::sync::Arc;
 
 const LOOKUPS_PER_PIPELINE: usize = 128;
+
+/// Writes fields of records; whether each record was there before.
+pub async fn note(server: Arc<Server>, notes: Vec<Note>, asking: bool) -> Answers<bool> {
+    let note = |connection| {
+        let (commands, notes) = (Commands { server: &server, connection, asking }, &notes);
+        async move { commands.note(notes).await }
+    };
+    server.publish.run(note).await
+}
+
+/// Reads fields of records; those that are not there are left out.
+pub async fn noted(server: Arc<Server>, lookups: Vec<Lookup>, asking: bool) -> Answers<Fields> {
+    let noted = |connection| {
+        let (commands, lookups) = (Commands { server: &server, connection, asking }, &lookups);
+        async move { commands.noted(lookups).await }
+    };
+    server.records.run(noted).await
+}
 
 impl Commands<'_> {
     /// One pipeline for each note, for each has as many commands as it needs; `PEXPIRE` first tells whether the key was
     /// there.
-    pub async fn note(&self, notes: &[Note]) -> Answered<Vec<Answered<bool>>> {
+    async fn note(&self, notes: &[Note]) -> Answered<Vec<Answered<bool>>> {
         let mut answers = Vec::with_capacity(notes.len());
         for note in notes {
-            let (pipeline, key) = (self.connection.client.pipeline(), self.key(&note.channel));
+            let (pipeline, key) = (self.connection.client.pipeline(), self.server.key(&note.channel));
             let keep = note.keep.as_millis() as i64;
             let mut commands = 2;
             // It holds for one command, so all are one.
@@ -46,11 +67,11 @@ impl Commands<'_> {
     }
 
     /// Pipelined `HGETALL` and `HMGET`.
-    pub async fn noted(&self, lookups: &[Lookup]) -> Answered<Vec<Answered<Fields>>> {
+    async fn noted(&self, lookups: &[Lookup]) -> Answered<Vec<Answered<Fields>>> {
         let batches = lookups.chunks(LOOKUPS_PER_PIPELINE).map(|lookups| async move {
             let pipeline = self.connection.client.pipeline();
             for lookup in lookups {
-                let key = self.key(&lookup.channel);
+                let key = self.server.key(&lookup.channel);
                 self.ask_first(&pipeline).await?;
                 queued(match &lookup.fields {
                     None => pipeline.hgetall(key).await,

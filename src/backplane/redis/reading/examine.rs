@@ -1,21 +1,54 @@
 //! What streams tell of themselves, and that together with their entries.
 
-use super::{Answered, PIPELINE, Pool, Reading, state};
-use crate::backplane::redis::reader::Words;
+use super::{Answered, PIPELINE, Pool, Reading};
+use crate::backplane::redis::decode;
 use crate::backplane::redis::reader::reply::{Cut, Reply, Taken};
-use crate::backplane::redis::server::Answers;
+use crate::backplane::redis::reader::{Words, refusal};
+use crate::backplane::redis::server::{Answers, Server};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, StreamState, Toward};
 use crate::channel::Channel;
 use crate::position::Position;
+use std::sync::Arc;
 
 /// Each with two commands.
 const EXAMINATIONS_PER_PIPELINE: usize = PIPELINE / 2;
 /// How often a stream is examined that changes each time between the commands.
 const EXAMINATIONS: usize = 10;
 
+/// What each stream tells of itself.
+///
+/// Runs by itself: whoever gives up waiting must not cost the connection by which others' streams are reported.
+pub async fn inspect(server: Arc<Server>, channels: Vec<Channel>, asking: bool) -> Answers<Option<StreamState>> {
+    server.is_up()?;
+    by_itself(async move { Reading::new(&server, Pool::Live, asking).inspect(&channels).await }).await
+}
+
+/// What each stream tells of itself, with its entries after a position. Runs by itself, as [`inspect`] does.
+pub async fn examine(server: Arc<Server>, asks: Vec<Ask>, asking: bool) -> Answers<Examined> {
+    server.is_up()?;
+    by_itself(async move {
+        let apart = || matches!(asks.as_slice(), [ask] if server.large.is_apart(&ask.channel));
+        if !apart() {
+            let answers = Reading::new(&server, Pool::Live, asking).examine(&asks).await;
+            if !apart() {
+                return answers;
+            }
+        }
+        Reading::new(&server, Pool::Apart, asking).examine(&asks).await
+    })
+    .await
+}
+
+async fn by_itself<T: Send + 'static>(call: impl Future<Output = Answers<T>> + Send + 'static) -> Answers<T> {
+    match tokio::spawn(call).await {
+        Ok(answers) => answers,
+        Err(_) => Err(BackplaneError::Down("the node is ending".into())),
+    }
+}
+
 impl Reading<'_> {
     /// `XINFO STREAM`. It also brings the first and the last entry, whose long strings are passed over.
-    pub async fn inspect(&mut self, channels: &[Channel]) -> Answers<Option<StreamState>> {
+    async fn inspect(&mut self, channels: &[Channel]) -> Answers<Option<StreamState>> {
         let mut answers = Vec::with_capacity(channels.len());
         let mut at_once = PIPELINE;
         while answers.len() < channels.len() {
@@ -40,7 +73,7 @@ impl Reading<'_> {
 
     /// `XINFO STREAM` and `XREAD`, which Redis mostly runs in one go. Where what was read does not show that it did, each
     /// stream is examined for itself.
-    pub async fn examine(&mut self, asks: &[Ask]) -> Answers<Examined> {
+    async fn examine(&mut self, asks: &[Ask]) -> Answers<Examined> {
         let mut answers: Vec<Option<Answered<Examined>>> = asks.iter().map(|_| None).collect();
         let together: Vec<usize> = match self.pool {
             Pool::Live => (0..asks.len()).filter(|&index| self.too_large_after(&asks[index]).is_empty()).collect(),
@@ -146,12 +179,25 @@ impl Reading<'_> {
     }
 }
 
+/// What a reply to `XINFO STREAM` says of a stream; `None` where there is none.
+fn state(reply: Reply) -> Answered<Option<StreamState>> {
+    match reply {
+        Reply::Whole(value) | Reply::Cut(value, ..) => {
+            decode::state(value).map(Some).map_err(|e| BackplaneError::Refused(e.to_string()))
+        }
+        Reply::Error(why) => match refusal(why) {
+            BackplaneError::Refused(why) if why.contains("no such key") => Ok(None),
+            error => Err(error),
+        },
+    }
+}
+
 fn apart() -> BackplaneError {
     BackplaneError::Down("the stream has large entries and is read apart".into())
 }
 
 /// Whether entries that were read a little later show that nothing had been removed since; some may have been added.
-pub(super) fn fits(state: Option<&StreamState>, asked: Position, entries: &[Entry]) -> bool {
+fn fits(state: Option<&StreamState>, asked: Position, entries: &[Entry]) -> bool {
     let first = entries.first().map(|entry| entry.position);
     match state {
         None => first.is_none(),
@@ -160,5 +206,32 @@ pub(super) fn fits(state: Option<&StreamState>, asked: Position, entries: &[Entr
         Some(state) if state.first > Some(asked) => first == state.first,
         // Who asks for what follows an entry asks for it, too: where it is, nothing else matters.
         Some(_) => first == Some(asked.after()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_shows_whether_anything_was_removed_before_it() {
+        let id = |n| Position::new(n, 0);
+        let entries = |ids: &[u64]| -> Vec<Entry> {
+            ids.iter().map(|n| Entry { position: id(*n), fields: Vec::new() }).collect()
+        };
+        let held =
+            |first: Option<u64>, last| StreamState { first: first.map(id), last: id(last), ..Default::default() };
+        let fits = |state: StreamState, asked: Position, ids: &[u64]| super::fits(Some(&state), asked, &entries(ids));
+        assert!(super::fits(None, id(3), &[]) && !super::fits(None, id(3), &entries(&[4])));
+        let asked = id(5).before();
+        assert!(fits(held(Some(3), 7), asked, &[5, 6, 7]), "the witness is there");
+        assert!(!fits(held(Some(3), 7), asked, &[6, 7]), "deleted before, or trimmed since");
+        assert!(!fits(held(Some(3), 7), asked, &[]));
+        assert!(fits(held(Some(6), 7), asked, &[6, 7, 8]), "one was added");
+        assert!(!fits(held(Some(6), 7), asked, &[7]), "one was trimmed");
+        assert!(
+            fits(held(None, 7), asked, &[]) && fits(held(None, 7), asked, &[8]) && !fits(held(None, 7), asked, &[6])
+        );
+        assert!(fits(held(Some(3), 4), asked, &[]), "ids went back");
     }
 }

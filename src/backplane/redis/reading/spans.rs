@@ -1,12 +1,13 @@
 //! History: spans of one stream, also around what is known to be too large.
 
-use super::{Answered, PIPELINE, Reading};
+use super::{Answered, PIPELINE, Pool, Reading};
 use crate::backplane::redis::decode;
 use crate::backplane::redis::reader::reply::{Cut, Reply};
 use crate::backplane::redis::reader::{Words, refusal};
-use crate::backplane::redis::server::Answers;
+use crate::backplane::redis::server::{Answers, Server};
 use crate::backplane::{BackplaneError, Entry, Span, Toward};
 use crate::position::Position;
+use std::sync::Arc;
 
 /// Entries of a span, and whether it may hold more.
 #[derive(Debug, Default)]
@@ -15,9 +16,14 @@ pub(super) struct Excerpt {
     pub more: bool,
 }
 
+/// Entries of each span, oldest first, on connections of their own; not reported when they change.
+pub async fn history(server: Arc<Server>, spans: Vec<Span>, asking: bool) -> Answers<Vec<Entry>> {
+    Reading::new(&server, Pool::History, asking).history(&spans).await
+}
+
 impl Reading<'_> {
     /// `XRANGE` and `XREVRANGE`; answers oldest first.
-    pub async fn history(&mut self, spans: &[Span]) -> Answers<Vec<Entry>> {
+    async fn history(&mut self, spans: &[Span]) -> Answers<Vec<Entry>> {
         let mut answers: Vec<Option<Answered<Vec<Entry>>>> = spans.iter().map(|_| None).collect();
         loop {
             let open: Vec<usize> = answers

@@ -1,0 +1,139 @@
+//! A connection that is made when it is needed, and made anew after it was lost.
+
+use super::connection::{Connection, IDLE, STALE};
+use super::target::{Backoff, Target};
+use super::{fault, pipeline};
+use crate::backplane::BackplaneError;
+use parking_lot::Mutex;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+/// Batches of one lazy connection that may be on their way.
+const IN_FLIGHT: usize = 32;
+/// How long an idle connection may take to say that it is there.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A connection that is made when it is needed, and made anew after it was lost.
+pub struct LazyConnection {
+    target: Arc<Target>,
+    patience: Duration,
+    state: tokio::sync::Mutex<LazyState>,
+    current: Mutex<Current>,
+    permits: Semaphore,
+}
+
+/// The connection that new commands take, if there is one; each time it is given up, a new era begins.
+#[derive(Default)]
+struct Current {
+    connection: Option<Arc<Connection>>,
+    era: u64,
+}
+
+#[derive(Default)]
+struct LazyState {
+    backoff: Backoff,
+    /// Not before this; and why the last attempt failed.
+    blocked: Option<(Instant, BackplaneError)>,
+}
+
+impl LazyConnection {
+    pub fn new(target: Arc<Target>, patience: Duration) -> LazyConnection {
+        LazyConnection {
+            target,
+            patience,
+            state: Default::default(),
+            current: Mutex::default(),
+            permits: Semaphore::new(IN_FLIGHT),
+        }
+    }
+
+    /// Runs commands on the connection, a bounded number at once.
+    pub async fn run<T, F, C>(&self, commands: C) -> Result<T, BackplaneError>
+    where
+        F: Future<Output = Result<T, BackplaneError>>,
+        C: FnOnce(Arc<Connection>) -> F,
+    {
+        let waiting = timeout(self.patience, self.permits.acquire());
+        let Ok(Ok(_permit)) = waiting.await else {
+            return Err(BackplaneError::Down("too many commands are on their way".into()));
+        };
+        let connection = self.connection().await?;
+        connection.run(commands(connection.clone())).await
+    }
+
+    /// Lets commands that are on their way finish, and makes a new connection for the next ones.
+    pub fn renew(&self) {
+        drop(self.next());
+    }
+
+    /// The same, but commands that are on their way fail: what that server says is not to be believed any more.
+    pub fn leave(&self) {
+        if let Some(connection) = self.next() {
+            connection.fail("the server may be another one now");
+        }
+    }
+
+    fn next(&self) -> Option<Arc<Connection>> {
+        let mut current = self.current.lock();
+        current.era += 1;
+        current.connection.take()
+    }
+
+    async fn connection(&self) -> Result<Arc<Connection>, BackplaneError> {
+        if let Some(connection) = self.working() {
+            return Ok(connection);
+        }
+        // One attempt at a time; who waited for it finds its result.
+        let mut state = self.state.lock().await;
+        if let Some(connection) = self.working() {
+            return Ok(connection);
+        }
+        match &state.blocked {
+            Some((until, why)) if Instant::now() < *until => return Err(why.clone()),
+            _ => {}
+        }
+        let era = self.current.lock().era;
+        match self.target.connect(self.patience).await {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                *state = LazyState::default();
+                let mut current = self.current.lock();
+                if current.era != era {
+                    // A server that was frozen may have been left meanwhile.
+                    return Err(BackplaneError::Down("the server may be another one now".into()));
+                }
+                current.connection = Some(connection.clone());
+                Ok(connection)
+            }
+            Err(error) => {
+                let error = BackplaneError::Down(fault::reason(error));
+                state.blocked = Some((Instant::now() + state.backoff.next(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// One that has idled for long is none: nobody has looked whether it still leads anywhere.
+    fn working(&self) -> Option<Arc<Connection>> {
+        let connection = self.current.lock().connection.clone();
+        connection.filter(|connection| !connection.is_lost() && connection.idle() < STALE)
+    }
+
+    /// Asks an idle connection whether it is still there, and replaces one that is not.
+    pub async fn look(&self) {
+        let Some(connection) = self.working().filter(|c| c.idle() >= IDLE && c.may_ping()) else { return };
+        // Any answer is one, be it a refusal.
+        let pong = connection.run(async { Ok(pipeline::one(&connection.client, &["PING"]).await) });
+        match timeout(LOOK, pong).await {
+            Ok(Ok(Ok(Err(BackplaneError::Refused(why))))) if fault::is_for_good(&why) => connection.forbid_ping(),
+            Ok(Ok(Ok(_))) => {}
+            _ => {
+                connection.fail("it did not answer any more");
+                drop(self.connection().await);
+            }
+        }
+    }
+}

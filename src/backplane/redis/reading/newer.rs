@@ -1,0 +1,304 @@
+//! `XREAD`: what follows a position in each of many streams.
+
+use super::spans::Excerpt;
+use super::{Answered, PIPELINE, Pool, Reading};
+use crate::backplane::redis::reader::reply::{Cut, Reply, Taken};
+use crate::backplane::redis::reader::{Words, refusal};
+use crate::backplane::redis::server::{Answers, Server};
+use crate::backplane::redis::{decode, fault};
+use crate::backplane::{Ask, BackplaneError, Entry, Span, Toward};
+use crate::channel::Channel;
+use crate::position::Position;
+use fred::types::Value;
+use fred::util::redis_keyslot;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Keys of one `XREAD`: some managed servers take at most 3,999 arguments.
+const KEYS_PER_READ: usize = 1000;
+
+/// The entries of each stream after a position; a single stream with large entries is read apart.
+pub async fn read(server: Arc<Server>, asks: Vec<Ask>, asking: bool) -> Answers<Vec<Entry>> {
+    server.is_up()?;
+    let apart = matches!(asks.as_slice(), [ask] if server.large.is_apart(&ask.channel));
+    let pool = if apart { Pool::Apart } else { Pool::Live };
+    Reading::new(&server, pool, asking).read(&asks).await
+}
+
+impl Reading<'_> {
+    /// `XREAD`, each at most 1,000 keys of equal count, and in a cluster of one slot.
+    async fn read(&mut self, asks: &[Ask]) -> Answers<Vec<Entry>> {
+        let mut answers: Vec<_> = asks.iter().map(|_| Ok(Vec::new())).collect();
+        let (around, plain): (Vec<usize>, Vec<usize>) =
+            (0..asks.len()).partition(|&index| !self.too_large_after(&asks[index]).is_empty());
+        let mut left = self.batches(asks, &plain);
+        let mut at_once = PIPELINE;
+        while !left.is_empty() {
+            let part = left.split_off(left.len().saturating_sub(at_once));
+            let keys: Vec<&Channel> = part.iter().flatten().map(|&index| &asks[index].channel).collect();
+            self.arm(&keys).await?;
+            let commands: Vec<Words> = part.iter().map(|batch| self.xread(asks, batch)).collect();
+            let taken = self.of_witness(asks);
+            let replies = match self.send("xread", &commands, taken).await {
+                Err(error) if self.was_closed(&error) => {
+                    // One of them has an entry that is more than the server lets anybody read.
+                    at_once = 1;
+                    match part.as_slice() {
+                        [one] if one.len() == 1 => answers[one[0]] = self.closed_at(&asks[one[0]]).await,
+                        _ => left.extend(part.into_iter().flat_map(halves)),
+                    }
+                    continue;
+                }
+                replies => replies?,
+            };
+            let answered = replies.len();
+            for (batch, reply) in part.iter().zip(replies) {
+                let again = self.take_in(asks, batch, reply, &mut answers)?;
+                left.extend(again);
+            }
+            left.extend(part.into_iter().skip(answered));
+        }
+        for index in around {
+            self.arm(&[&asks[index].channel]).await?;
+            answers[index] = match self.read_around(&asks[index]).await {
+                Err(error) if self.was_closed(&error) => self.closed_at(&asks[index]).await,
+                answer => answer,
+            };
+        }
+        self.end();
+        Ok(answers)
+    }
+
+    /// The server closes the connection for one stream alone.
+    async fn closed_at(&mut self, ask: &Ask) -> Answered<Vec<Entry>> {
+        if self.pool == Pool::Apart {
+            return self.step_after(ask).await;
+        }
+        self.server.large.found(&ask.channel);
+        self.server.changes.changed([ask.channel.clone()]);
+        Ok(Vec::new())
+    }
+
+    /// One who asks for what follows an entry asks for that one, too, which is large where the stream is read apart.
+    fn of_witness(&self, asks: &[Ask]) -> Taken {
+        match (asks, self.pool, self.entries()) {
+            ([ask], Pool::Apart, Taken::Entries { most, total, .. }) => {
+                Taken::Entries { most, total, witness: Some(ask.after.after()) }
+            }
+            (_, _, taken) => taken,
+        }
+    }
+
+    /// Takes in one reply's streams; returns what must be asked for again.
+    pub(super) fn take_in(
+        &self,
+        asks: &[Ask],
+        batch: &[usize],
+        reply: Reply,
+        answers: &mut [Answered<Vec<Entry>>],
+    ) -> Answered<Vec<Vec<usize>>> {
+        let (value, cut) = match reply {
+            Reply::Whole(value) => (value, None),
+            Reply::Cut(value, cut, _) => (value, Some(cut)),
+            Reply::Error(why) => {
+                return match refusal(why) {
+                    BackplaneError::Refused(why) if batch.len() > 1 && fault::is_cross_slot(&why) => {
+                        if !self.server.split.swap(true, Ordering::Relaxed) {
+                            tracing::info!(
+                                "redis: the server wants the keys of a read in one slot; reads are split from now on"
+                            );
+                            return Ok(self.batches(asks, batch));
+                        }
+                        Ok(halves(batch.to_vec()))
+                    }
+                    // One bad key fails all; and of a slot that is being moved, keys may be in two places.
+                    BackplaneError::Refused(why)
+                        if batch.len() > 1 && (fault::is_about_a_key(&why) || why.starts_with("TRYAGAIN")) =>
+                    {
+                        Ok(halves(batch.to_vec()))
+                    }
+                    BackplaneError::Refused(why) => {
+                        batch.iter().for_each(|&index| answers[index] = Err(BackplaneError::Refused(why.clone())));
+                        Ok(Vec::new())
+                    }
+                    down => Err(down),
+                };
+            }
+        };
+        let value = in_pairs(value);
+        let last = cut.and_then(|_| last_key(&value));
+        // A reply of another command's shape: the connection's replies are shifted.
+        let mut streams = decode::streams(value).map_err(|e| BackplaneError::Down(e.to_string()))?;
+        for (place, &index) in batch.iter().enumerate() {
+            let ask = &asks[index];
+            let key = self.server.key(&ask.channel);
+            let entries = streams.remove(key.as_bytes()).unwrap_or(Ok(Vec::new()));
+            let mut entries = entries.map_err(|e| BackplaneError::Refused(e.to_string()));
+            if let Ok(entries) = &mut entries {
+                entries.truncate(ask.count);
+                self.weigh(&ask.channel, entries);
+            }
+            let is_last = last.as_ref().is_some_and(|last| last == key.as_bytes());
+            if let (true, Some(cut), Ok(entries)) = (is_last, cut, &mut entries) {
+                self.cut_short(&ask.channel, cut, entries);
+            }
+            answers[index] = entries;
+            if is_last {
+                // Those behind it have not been read.
+                let behind = batch[place + 1..].to_vec();
+                return Ok(if behind.is_empty() { Vec::new() } else { vec![behind] });
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Reports that a stream's entries go on behind those of a reply that was not read to its end.
+    fn cut_short(&self, channel: &Channel, cut: Cut, entries: &mut Vec<Entry>) {
+        match cut {
+            Cut::Large(bytes) if bytes <= self.server.max_entry_bytes => {
+                // It is read apart.
+                entries.pop();
+                if self.server.large.found(channel) {
+                    tracing::debug!(%channel, bytes, "redis: the stream has large entries and is read apart from now on");
+                }
+            }
+            Cut::Large(_) => {
+                if let Some(entry) = entries.last() {
+                    self.server.large.found_too_large(channel, entry.position);
+                }
+            }
+            Cut::Full => {}
+        }
+        if self.pool != Pool::History {
+            self.server.changes.changed([channel.clone()]);
+        }
+    }
+
+    /// Where entries after the asked position lie that are known to be too large.
+    pub(super) fn too_large_after(&self, ask: &Ask) -> Vec<Position> {
+        self.server.large.too_large_within(&ask.channel, ask.after.after(), Position::MAX)
+    }
+
+    /// What follows a position, without what is known to be too large; one that others follow is left out where it is the first, as nothing shows
+    /// that it is there still.
+    async fn read_around(&mut self, ask: &Ask) -> Answered<Vec<Entry>> {
+        let span = Span {
+            channel: ask.channel.clone(),
+            oldest: ask.after.after(),
+            newest: Position::MAX,
+            count: ask.count,
+            toward: Toward::Newest,
+        };
+        let Excerpt { mut entries, .. } = self.span_around(&span).await?;
+        // Alone it says that there is nothing new, which is so even where it is gone.
+        if entries.len() > 1 && entries[0].is_too_large() {
+            entries.remove(0);
+        }
+        Ok(entries)
+    }
+
+    /// One `XREAD` of the asks with these indices, which have one count.
+    pub(super) fn xread(&self, asks: &[Ask], batch: &[usize]) -> Words {
+        let mut words = Vec::with_capacity(4 + 2 * batch.len());
+        // 0 would be no limit.
+        let count = batch.first().map_or(1, |&index| asks[index].count.max(1));
+        words.extend(["XREAD".to_owned(), "COUNT".to_owned(), count.to_string(), "STREAMS".to_owned()]);
+        words.extend(batch.iter().map(|&index| self.server.key(&asks[index].channel)));
+        words.extend(batch.iter().map(|&index| asks[index].after.to_string()));
+        words
+    }
+
+    /// Indices of asks that may share an `XREAD`.
+    fn batches(&self, asks: &[Ask], of: &[usize]) -> Vec<Vec<usize>> {
+        if self.asking {
+            return of.iter().map(|&index| vec![index]).collect();
+        }
+        if !self.server.cluster && !self.server.split.load(Ordering::Relaxed) {
+            return batches(asks, of);
+        }
+        let mut slots: HashMap<u16, Vec<usize>> = HashMap::new();
+        for &index in of {
+            slots.entry(redis_keyslot(self.server.key(&asks[index].channel).as_bytes())).or_default().push(index);
+        }
+        slots.into_values().flat_map(|indices| batches(asks, &indices)).collect()
+    }
+}
+
+/// A batch in two; one of a single stream stays whole.
+fn halves(mut batch: Vec<usize>) -> Vec<Vec<usize>> {
+    match batch.len() {
+        0 | 1 => vec![batch],
+        length => {
+            let other = batch.split_off(length / 2);
+            vec![batch, other]
+        }
+    }
+}
+
+/// Indices of asks in batches of equal count, with no stream twice.
+fn batches(asks: &[Ask], of: &[usize]) -> Vec<Vec<usize>> {
+    let mut closed = Vec::new();
+    let mut open: HashMap<usize, (Vec<usize>, HashSet<&str>)> = HashMap::new();
+    for &index in of {
+        let ask = &asks[index];
+        let (batch, names) = open.entry(ask.count).or_default();
+        if batch.len() == KEYS_PER_READ || names.contains(ask.channel.as_str()) {
+            closed.push(std::mem::take(batch));
+            names.clear();
+        }
+        batch.push(index);
+        names.insert(ask.channel.as_str());
+    }
+    closed.extend(open.into_values().map(|(batch, _)| batch));
+    closed
+}
+
+/// A reply to `XREAD` as RESP2 has it. In RESP3 it is a map, which has come as a list of its names and values.
+fn in_pairs(value: Value) -> Value {
+    match value {
+        Value::Array(list) if matches!(list.first(), Some(Value::Bytes(_))) => {
+            let mut pairs = Vec::with_capacity(list.len() / 2);
+            let mut list = list.into_iter();
+            while let (Some(key), Some(entries)) = (list.next(), list.next()) {
+                pairs.push(Value::Array(vec![key, entries]));
+            }
+            Value::Array(pairs)
+        }
+        value => value,
+    }
+}
+
+/// The key of the stream that a reply to `XREAD` ends with.
+fn last_key(value: &Value) -> Option<bytes::Bytes> {
+    let Value::Array(streams) = value else { return None };
+    let Some(Value::Array(pair)) = streams.last() else { return None };
+    match pair.first() {
+        Some(Value::Bytes(key)) => Some(key.clone()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(name: &str, count: usize) -> Ask {
+        Ask { channel: Channel::new(name).unwrap(), after: Position::ZERO, count }
+    }
+
+    fn batches_of(asks: &[Ask]) -> Vec<Vec<usize>> {
+        batches(asks, &(0..asks.len()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_batch_has_one_count_and_no_stream_twice() {
+        let mut batches = batches_of(&[ask("a", 1), ask("b", 2), ask("c", 1), ask("a", 1), ask("d", 1)]);
+        batches.sort();
+        assert_eq!(batches, [vec![0, 2], vec![1], vec![3, 4]]);
+        let many: Vec<_> = (0..2500).map(|i| ask(&format!("c{i}"), 1)).collect();
+        let mut sizes: Vec<_> = batches_of(&many).iter().map(Vec::len).collect();
+        sizes.sort();
+        assert_eq!(sizes, [500, 1000, 1000]);
+    }
+}
