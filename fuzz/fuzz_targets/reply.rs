@@ -106,7 +106,9 @@ fn run(u: &mut Unstructured) -> Result<()> {
     identity.take_role(&reply);
     let words = u.arbitrary::<&str>()?;
     identity.take_info(words);
-    let _ = (fault::redirect(words, &asked), fault::explain(words), fault::is_redirect(words));
+    let error = fault::reply(words.to_owned());
+    let _ = error.refusal().and_then(|refusal| fault::redirect(refusal, &asked));
+    let _ = fault::explain(error);
     Ok(())
 }
 

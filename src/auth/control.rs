@@ -43,7 +43,7 @@ pub async fn follow(
     loop {
         if let Err(error) = executor.round(&mut reading, &*backplane).await {
             executor.revocations.set_blind();
-            if let BackplaneError::Refused(why) = error
+            if let BackplaneError::Refused { text: why, .. } = error
                 && let Some(suppressed) = executor.seldom.turn("control")
             {
                 tracing::error!(why, suppressed, "the control stream cannot be read: revocations are not known");

@@ -5,8 +5,11 @@
 //! (continuous, gap, reset) is decided in [`continuity`], the same way for every backplane.
 
 pub mod continuity;
+pub mod error;
 pub mod memory;
 pub mod redis;
+
+pub use self::error::BackplaneError;
 
 use crate::channel::Channel;
 use crate::position::Position;
@@ -132,17 +135,6 @@ pub struct Lookup {
 /// Fields with their values.
 pub type Fields = Vec<(Bytes, Bytes)>;
 
-/// Why a backplane did not answer.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum BackplaneError {
-    /// No connection, or it was lost before the answer came. The call, or this part of it, may be tried again later.
-    #[error("the backplane is down: {0}")]
-    Down(String),
-    /// The server refused this one stream or command (wrong type, no permission, out of memory, …).
-    #[error("the backplane refused: {0}")]
-    Refused(String),
-}
-
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackplaneError>> + Send + 'a>>;
 
 /// Whether the backplane can be read from now.
@@ -217,7 +209,7 @@ pub trait Backplane: Send + Sync + 'static {
     /// Reads one stream as `read` does, but waits, for a second at most, until something follows the entry after the asked
     /// position. Promises no reports.
     fn read_next(&self, _: Ask) -> Answer<'_, Vec<Entry>> {
-        Box::pin(async { Err(BackplaneError::Refused("not waited at".into())) })
+        Box::pin(async { Err(BackplaneError::refused("not waited at")) })
     }
 
     /// What each stream tells of itself; `None` where there is no such stream. Reports later changes as `read` does.

@@ -4,7 +4,7 @@
 
 use crate::auth::{KeySource, forward};
 use crate::backplane::redis::capabilities::{Findings, Right};
-use crate::backplane::redis::{self, Settings, fault};
+use crate::backplane::redis::{self, Settings};
 use crate::command::NodeSettings;
 use crate::command::environment::Unknown;
 use crate::config::{AuthMode, Serve};
@@ -228,7 +228,7 @@ impl Report {
         for (shard, trouble) in &findings.shards {
             match trouble {
                 None => self.good("shard", shard),
-                Some(why) => self.bad("shard", &format!("{shard}: {}", fault::explain(why))),
+                Some(why) => self.bad("shard", &format!("{shard}: {}", why)),
             }
         }
         if !findings.exact {

@@ -47,7 +47,7 @@ impl RedisAccess {
     pub fn verify(&self, url: Option<&RedisUrl>) -> Result<(), String> {
         match url {
             Some(url) => {
-                Access::verify_variables()?;
+                Access::verify_variables().map_err(|error| error.to_string())?;
                 self.settings(url).address().map(drop).map_err(|e| format!("--redis {e}"))
             }
             None => self.first_given().map_or(Ok(()), |flag| Err(format!("{flag}: it needs --redis"))),

@@ -118,8 +118,8 @@ fn event(entry: &Entry) -> Value {
 /// What a reader is told of a backplane's failure.
 pub fn refusal(error: &BackplaneError) -> Problem {
     let code = match error {
-        BackplaneError::Down(_) => Code::BackplaneDown,
-        BackplaneError::Refused(_) => Code::BackplaneRefused,
+        BackplaneError::Down { .. } => Code::BackplaneDown,
+        BackplaneError::Refused { .. } => Code::BackplaneRefused,
     };
     Problem::new(code, error.to_string())
 }

@@ -94,12 +94,14 @@ impl Joining {
                 },
             };
             match joined {
-                Err(JoinError::Backplane(BackplaneError::Down(_))) => sleep(PAUSE).await,
+                Err(JoinError::Backplane(BackplaneError::Down { .. })) => sleep(PAUSE).await,
                 // One key of the wrong type keeps nobody from the other channels.
-                Err(JoinError::Backplane(BackplaneError::Refused(why))) if subscription.channels.len() > 1 => {
+                Err(JoinError::Backplane(refused @ BackplaneError::Refused { .. }))
+                    if subscription.channels.len() > 1 =>
+                {
                     let before = self.refused.fetch_add(usize::from(!counted), Ordering::Relaxed);
                     if before + usize::from(!counted) == subscription.channels.len() {
-                        return Err(JoinError::Backplane(BackplaneError::Refused(why)));
+                        return Err(JoinError::Backplane(refused));
                     }
                     counted = true;
                     sleep(REFUSED_PAUSE).await;

@@ -144,7 +144,7 @@ impl Publisher {
     async fn append(&self, publications: Vec<Publication>) -> Result<Vec<Result<Position, BackplaneError>>, Problem> {
         match timeout(APPEND_TIMEOUT, self.backplane.append(publications)).await {
             Ok(answer) => answer.map_err(|e| refusal(&e)),
-            Err(_) => Err(refusal(&BackplaneError::Down("it did not answer in time".into()))),
+            Err(_) => Err(refusal(&BackplaneError::down("it did not answer in time"))),
         }
     }
 }
@@ -215,7 +215,7 @@ where
             Ok(answer(StatusCode::CREATED, &publisher.about(&channel, asked, id).await))
         }
         Some(Err(error)) => Err(refusal(&error)),
-        None => Err(refusal(&BackplaneError::Refused("no answer for the event".into()))),
+        None => Err(refusal(&BackplaneError::refused("no answer for the event"))),
     }
 }
 
@@ -288,11 +288,11 @@ fn batch_answer(lines: &[usize], results: &[Result<Position, BackplaneError>]) -
 /// What a client is told of a backplane's failure. A lost answer leaves open whether the event was stored.
 fn refusal(error: &BackplaneError) -> Problem {
     match error {
-        BackplaneError::Down(_) => {
+        BackplaneError::Down { .. } => {
             let detail = format!("{error}; whether anything was stored is unknown, so a repeat may publish twice");
             Problem::new(Code::BackplaneDown, detail)
         }
-        BackplaneError::Refused(_) => Problem::new(Code::BackplaneRefused, error.to_string()),
+        BackplaneError::Refused { .. } => Problem::new(Code::BackplaneRefused, error.to_string()),
     }
 }
 

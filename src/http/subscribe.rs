@@ -199,8 +199,8 @@ fn problem(refused: &Refused) -> Problem {
     };
     let code = match error {
         JoinError::Full(_) => Code::ChannelFull,
-        JoinError::Backplane(BackplaneError::Down(_)) => Code::BackplaneDown,
-        JoinError::Backplane(BackplaneError::Refused(_)) => Code::BackplaneRefused,
+        JoinError::Backplane(BackplaneError::Down { .. }) => Code::BackplaneDown,
+        JoinError::Backplane(BackplaneError::Refused { .. }) => Code::BackplaneRefused,
     };
     Problem::new(code, error.to_string())
 }

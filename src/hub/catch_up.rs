@@ -112,7 +112,7 @@ impl Hub {
                 // The tail has been trimmed since. The witness must not be given up, so this one asks again.
                 shared = self.read_page(feed, oldest, allowance).await?;
                 if shared.newest == reached {
-                    return Err(BackplaneError::Down("the channel's tail is about to begin anew".into()));
+                    return Err(BackplaneError::down("the channel's tail is about to begin anew"));
                 }
                 continue;
             }
@@ -220,7 +220,7 @@ impl Hub {
             _ => standing,
         };
         if frames.is_empty() && at.is_none() && matches!(feed.locate(reached), Err(Gone::Ahead)) {
-            return Err(BackplaneError::Down("this node has not read as far as this yet".into()));
+            return Err(BackplaneError::down("this node has not read as far as this yet"));
         }
         Ok(Page { frames, standing, at, ration })
     }

@@ -169,12 +169,12 @@ impl Desk {
                 let CatchUp { courier, key, serial, leg, .. } = wish.request;
                 return self.couriers.send(courier, Letter::Page { key, serial, leg, page });
             }
-            Err(BackplaneError::Down(why)) => {
+            Err(BackplaneError::Down { text: why, .. }) => {
                 debug!(channel = %wish.request.channel(), why, "catching up waits");
                 PAUSE
             }
             // It may be allowed, or another kind of key, one day; until then its subscriber waits.
-            Err(BackplaneError::Refused(why)) => {
+            Err(BackplaneError::Refused { text: why, .. }) => {
                 if let Some(suppressed) = self.complained.turn("refused") {
                     warn!(channel = %wish.request.channel(), why, suppressed, "history cannot be read");
                 }

@@ -91,7 +91,7 @@ mod tests {
     async fn one_reads_for_all_and_failures_are_not_kept() {
         let feed = Feed::new(0, Channel::new("a").unwrap());
         let (answers, reads) = (Fresh::default(), AtomicUsize::new(0));
-        let failing = answers.get(&feed, Position::new(1, 0), async { Err(BackplaneError::Down("x".into())) }).await;
+        let failing = answers.get(&feed, Position::new(1, 0), async { Err(BackplaneError::down("x")) }).await;
         assert!(failing.is_err());
         let read = || async {
             tokio::task::yield_now().await;

@@ -123,7 +123,7 @@ impl Hub {
             finished = start.at == Some(feed.lock().log.end());
         }
         let Found { standing, at, fresh, gap, outcome } = start;
-        let leg = attached.leg.take().ok_or_else(|| BackplaneError::Down("it has begun already".into()))?;
+        let leg = attached.leg.take().ok_or_else(|| BackplaneError::down("it has begun already"))?;
         Ok(Start { leg, standing, at, fresh, gap, finished, outcome })
     }
 
@@ -155,7 +155,7 @@ impl Hub {
         }
         let (told, wait) = oneshot::channel();
         self.request(Request::Attach(feed.clone(), told));
-        wait.await.unwrap_or_else(|_| Err(BackplaneError::Down("the node is ending".into())))
+        wait.await.unwrap_or_else(|_| Err(BackplaneError::down("the node is ending")))
     }
 
     async fn resume(&self, feed: &Arc<Feed>, claim: Claim) -> Result<Found, BackplaneError> {
@@ -198,7 +198,7 @@ impl Hub {
                     tries += 1;
                     if tries > AHEAD_TRIES {
                         // To begin where this node is would repeat what the client has: it waits instead.
-                        return Err(BackplaneError::Down("this node lags behind the stream".into()));
+                        return Err(BackplaneError::down("this node lags behind the stream"));
                     }
                     self.request(Request::Refresh(feed.clone()));
                     tokio::time::sleep(AHEAD_PAUSE).await;
@@ -263,7 +263,7 @@ impl Hub {
             return Ok(());
         }
         self.request(Request::Refresh(feed.clone()));
-        Err(BackplaneError::Down("the stream was made anew, and this node has not read it yet".into()))
+        Err(BackplaneError::down("the stream was made anew, and this node has not read it yet"))
     }
 
     /// Far behind the tail: its courier asks for history, which is judged there if the entry is not found.
@@ -315,7 +315,7 @@ impl Hub {
             self.request(Request::Refresh(feed.clone()));
             tokio::time::sleep(AHEAD_PAUSE).await;
         }
-        Err(BackplaneError::Down("this node lags behind the stream".into()))
+        Err(BackplaneError::down("this node lags behind the stream"))
     }
 
     /// What was published since a time, as far as that is known: by the ids, or where those are no times or lie ahead, by

@@ -68,10 +68,10 @@ mod tests {
     #[test]
     fn a_channel_is_logged_once_and_listed_until_it_is_read() {
         let (all, a) = (Unreadable::default(), Channel::new("a").unwrap());
-        let error = BackplaneError::Refused("WRONGTYPE".into());
+        let error = BackplaneError::refused("WRONGTYPE");
         let logged = (0..100).filter(|_| all.refused(&a, &error)).count();
         assert_eq!((logged, all.list(9).len()), (1, 1));
-        assert!(all.refused(&a, &BackplaneError::Refused("NOPERM".into())), "another reason");
+        assert!(all.refused(&a, &BackplaneError::refused("NOPERM")), "another reason");
         all.read(&a);
         assert!(all.list(9).is_empty() && all.refused(&a, &error));
     }

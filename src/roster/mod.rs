@@ -129,12 +129,12 @@ impl Roster {
             let shared = self.sources.hub.backplane.keeps_notes();
             if shared && refused.is_none_or(|at| at.elapsed() >= SULK) {
                 match self.write(&record, &mut counts).await {
-                    Err(BackplaneError::Refused(why)) => {
+                    Err(BackplaneError::Refused { text: why, .. }) => {
                         tracing::info!(%why, "the backplane keeps no records of nodes: each console shows its own node");
                         refused = Some(Instant::now());
                     }
                     // Delivery has told that it is down.
-                    Err(BackplaneError::Down(_)) | Ok(()) => {}
+                    Err(BackplaneError::Down { .. }) | Ok(()) => {}
                 }
             }
             every.tick().await;
@@ -203,8 +203,8 @@ impl Roster {
         match backplane.noted(vec![lookup]).await.ok()?.pop()? {
             Ok(fields) => Some(self.read(fields)),
             // It keeps no notes for this node.
-            Err(BackplaneError::Refused(_)) => Some(Vec::new()),
-            Err(BackplaneError::Down(_)) => None,
+            Err(BackplaneError::Refused { .. }) => Some(Vec::new()),
+            Err(BackplaneError::Down { .. }) => None,
         }
     }
 

@@ -92,22 +92,22 @@ async fn a_key_of_another_type_concerns_its_channel_alone() {
 
     let asks = channels.map(|c| Ask { channel: c.clone(), after: Position::ZERO, count: 5 });
     let answers = backplane.read(asks.into()).await.unwrap();
-    assert!(matches!(answers[1], Err(BackplaneError::Refused(_))), "{:?}", answers[1]);
+    assert!(matches!(answers[1], Err(BackplaneError::Refused { .. })), "{:?}", answers[1]);
     assert_eq!(positions(answers[0].as_ref().unwrap()), [id(1)]);
     assert_eq!(positions(answers[2].as_ref().unwrap()), [id(3)]);
 
     let answers = backplane.inspect(channels.map(Clone::clone).into()).await.unwrap();
-    assert!(matches!(answers[1], Err(BackplaneError::Refused(_))), "{:?}", answers[1]);
+    assert!(matches!(answers[1], Err(BackplaneError::Refused { .. })), "{:?}", answers[1]);
     assert_eq!(answers[2].as_ref().unwrap().as_ref().unwrap().last, id(3));
 
     let spans = channels.map(|c| span(c, Position::ZERO, Position::MAX, 5, Toward::Oldest));
     let answers = backplane.history(spans.into()).await.unwrap();
-    assert!(matches!(answers[1], Err(BackplaneError::Refused(_))), "{:?}", answers[1]);
+    assert!(matches!(answers[1], Err(BackplaneError::Refused { .. })), "{:?}", answers[1]);
     assert_eq!(positions(answers[2].as_ref().unwrap()), [id(3)]);
 
     let publications = channels.map(|c| Publication { channel: c.clone(), fields: numbered(9) });
     let answers = backplane.append(publications.into()).await.unwrap();
-    assert!(matches!(answers[1], Err(BackplaneError::Refused(_))), "{:?}", answers[1]);
+    assert!(matches!(answers[1], Err(BackplaneError::Refused { .. })), "{:?}", answers[1]);
     assert_eq!(inspect(&*backplane, &c).await.unwrap().last, *answers[2].as_ref().unwrap());
     assert_eq!(read(&*backplane, &a, id(1), 5).await.len(), 1);
 }

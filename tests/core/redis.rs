@@ -147,13 +147,15 @@ async fn one_wrong_key_spoils_only_itself() {
     let answers = node.read(asks).await.unwrap();
     for (i, answer) in answers.iter().enumerate() {
         match answer {
-            Err(BackplaneError::Refused(why)) => assert!([3, 4, 31].contains(&i) && why.starts_with("WRONGTYPE")),
+            Err(BackplaneError::Refused { text: why, .. }) => {
+                assert!([3, 4, 31].contains(&i) && why.starts_with("WRONGTYPE"))
+            }
             Ok(entries) => assert_eq!(entries.len(), usize::from(i == 5), "c{i}"),
             other => panic!("c{i}: {other:?}"),
         }
     }
     let states = node.inspect(vec![channel("c3"), channel("c5"), channel("c6")]).await.unwrap();
-    assert!(matches!(&states[0], Err(BackplaneError::Refused(_))));
+    assert!(matches!(&states[0], Err(BackplaneError::Refused { .. })));
     assert_eq!(states[1].as_ref().unwrap().as_ref().unwrap().length, 1);
     assert_eq!(states[2].as_ref().unwrap(), &None);
     assert_eq!(*node.link().borrow(), Link::Up);
@@ -175,7 +177,7 @@ async fn examinations_of_present_absent_and_wrong_keys() {
         let examined = answer.as_ref().unwrap();
         assert!(examined.state.is_none() && examined.entries.is_empty());
     }
-    assert!(matches!(&answers[200], Err(BackplaneError::Refused(why)) if why.starts_with("WRONGTYPE")));
+    assert!(matches!(&answers[200], Err(BackplaneError::Refused { text: why, .. }) if why.starts_with("WRONGTYPE")));
     let (from_zero, from_end) = (answers[201].as_ref().unwrap(), answers[202].as_ref().unwrap());
     assert_eq!((from_zero.entries.len(), from_end.entries.len()), (2, 0));
     assert_eq!(from_zero.state.as_ref().unwrap().length, 3);
@@ -256,7 +258,7 @@ async fn appending_answers_each_in_order_and_trims() {
     let answers = node.append(publications).await.unwrap();
     let ids: Vec<_> = answers[..3000].iter().map(|answer| *answer.as_ref().unwrap()).collect();
     assert!(ids.is_sorted() && ids.windows(2).all(|pair| pair[0] < pair[1]));
-    assert!(matches!(&answers[3000], Err(BackplaneError::Refused(why)) if why.starts_with("WRONGTYPE")));
+    assert!(matches!(&answers[3000], Err(BackplaneError::Refused { text: why, .. }) if why.starts_with("WRONGTYPE")));
     let length = server.command(&["XLEN", "sse:a"]).number();
     assert!((1000..1200).contains(&length), "about 1,000 are kept: {length}");
     let last = node.read(vec![ask("a", ids[2998])]).await.unwrap().pop().unwrap().unwrap();

@@ -94,7 +94,9 @@ async fn keys_with_a_hash_tag_are_read_together() {
     for (name, answer) in names().iter().zip(&answers) {
         assert_eq!(answer.as_ref().unwrap()[0].fields[0].1, name.as_bytes());
     }
-    assert!(matches!(&answers[CHANNELS], Err(BackplaneError::Refused(why)) if why.starts_with("WRONGTYPE")));
+    assert!(
+        matches!(&answers[CHANNELS], Err(BackplaneError::Refused { text: why, .. }) if why.starts_with("WRONGTYPE"))
+    );
     assert_eq!(node.facts().reconnects, 0);
 }
 
@@ -167,9 +169,9 @@ async fn a_shard_that_is_down_harms_only_its_own_channels() {
     assert!(node.facts().trouble.is_some_and(|why| why.contains(&name)));
     append(&node, &kept, "1").await.unwrap();
     let answers = node.read(vec![ask(&lost, Position::ZERO), ask(&kept, Position::ZERO)]).await.unwrap();
-    assert!(matches!(&answers[0], Err(BackplaneError::Down(_))), "{answers:?}");
+    assert!(matches!(&answers[0], Err(BackplaneError::Down { .. })), "{answers:?}");
     assert_eq!(answers[1].as_ref().unwrap().len(), 1);
-    assert!(matches!(append(&node, &lost, "1").await, Err(BackplaneError::Down(_))));
+    assert!(matches!(append(&node, &lost, "1").await, Err(BackplaneError::Down { .. })));
     node.changes().take();
     cluster.servers[0].run();
     whole(&node, 3);

@@ -132,7 +132,7 @@ impl Reading {
     /// Reads apart from the follower's traffic, which nothing that a failover, a full tail or a busy follower does could
     /// hold up.
     async fn history(&self, oldest: Position, toward: Toward, count: usize) -> Result<Vec<Entry>, BackplaneError> {
-        let silent = || BackplaneError::Down("no answer".into());
+        let silent = || BackplaneError::down("no answer");
         let span = Span { channel: self.channel.clone(), oldest, newest: Position::MAX, count, toward };
         let answers = timeout(READ_TIMEOUT, self.backplane.history(vec![span])).await;
         answers.map_err(|_| silent())??.pop().unwrap_or_else(|| Err(silent()))

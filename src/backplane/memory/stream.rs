@@ -149,5 +149,5 @@ fn own(fields: &[(Bytes, Bytes)]) -> Vec<(Bytes, Bytes)> {
 }
 
 pub(super) fn refused(why: impl Into<String>) -> BackplaneError {
-    BackplaneError::Refused(why.into())
+    BackplaneError::refused(why)
 }

@@ -47,11 +47,11 @@ async fn the_noisy_channel_pays_for_room() {
 #[tokio::test]
 async fn refuses_what_can_never_fit() {
     let memory = Memory::new(Settings { maxlen: 0, max_bytes: 10_000, max_streams: 2, ..Settings::default() });
-    let Err(BackplaneError::Refused(why)) = append(&memory, "a", 20_000).await else { panic!("took it") };
+    let Err(BackplaneError::Refused { text: why, .. }) = append(&memory, "a", 20_000).await else { panic!("took it") };
     assert!(why.contains("10000"), "{why}");
     append(&memory, "a", 1).await.unwrap();
     append(&memory, "b", 1).await.unwrap();
-    let Err(BackplaneError::Refused(why)) = append(&memory, "c", 1).await else { panic!("took it") };
+    let Err(BackplaneError::Refused { text: why, .. }) = append(&memory, "c", 1).await else { panic!("took it") };
     assert!(why.contains("2 channels"), "{why}");
     assert!(memory.inspect(vec![channel("c")]).await.unwrap()[0].is_err());
     memory.delete_stream(&channel("a"));
@@ -83,10 +83,10 @@ async fn a_lost_link_answers_nothing_and_leaves_doubt() {
     let link = memory.link();
     memory.set_link(Link::Down);
     assert_eq!(*link.borrow(), Link::Down);
-    assert!(matches!(memory.read(Vec::new()).await, Err(BackplaneError::Down(_))));
-    assert!(matches!(memory.inspect(Vec::new()).await, Err(BackplaneError::Down(_))));
-    assert!(matches!(memory.history(Vec::new()).await, Err(BackplaneError::Down(_))));
-    assert!(matches!(memory.append(vec![publication("a", 1)]).await, Err(BackplaneError::Down(_))));
+    assert!(matches!(memory.read(Vec::new()).await, Err(BackplaneError::Down { .. })));
+    assert!(matches!(memory.inspect(Vec::new()).await, Err(BackplaneError::Down { .. })));
+    assert!(matches!(memory.history(Vec::new()).await, Err(BackplaneError::Down { .. })));
+    assert!(matches!(memory.append(vec![publication("a", 1)]).await, Err(BackplaneError::Down { .. })));
     memory.append_at(&channel("a"), Position::MAX, &publication("a", 1).fields).unwrap();
     assert!(memory.changes().take().channels.is_empty(), "nothing is reported over a lost link");
     memory.set_link(Link::Up);

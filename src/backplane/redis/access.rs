@@ -2,11 +2,12 @@
 //!
 //! Files are read at each connect, so that what is rotated is taken up without a restart. Nothing here is ever shown.
 
-use super::credential::Credential;
+use super::credential::{Credential, Unfit};
 use fred::types::config::{TlsConfig, TlsConnector};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -42,6 +43,35 @@ pub struct Files {
     pub ca: Option<PathBuf>,
     pub cert: Option<PathBuf>,
     pub key: Option<PathBuf>,
+}
+
+/// Why a server cannot be asked though its address is good; each names the file or the variable, and no secret.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    #[error("{0}: the password has {1} in it, which is not allowed")]
+    UnfitVariable(&'static str, Unfit),
+    /// The flag and the variable that would bring the password.
+    #[error("a user needs a password: in the URL, by {0} or {1}")]
+    UserAlone(&'static str, &'static str),
+    #[error("{0} {1}: {2}")]
+    PasswordFile(&'static str, PathBuf, io::Error),
+    #[error("{0} {1}: it is empty")]
+    EmptyPasswordFile(&'static str, PathBuf),
+    #[error("{0} {1}: the password has {2} in it, which is not allowed")]
+    UnfitPasswordFile(&'static str, PathBuf, Unfit),
+    #[error("{0}: {1}")]
+    BadFile(PathBuf, pem::Error),
+    #[error("{0}: there is no certificate in it")]
+    NoCertificate(PathBuf),
+    #[error("{0}: {1}")]
+    BadAuthority(PathBuf, rustls::Error),
+    /// The files of the certificate and of its key.
+    #[error("{0} and {1}: {2}")]
+    BadPair(PathBuf, PathBuf, rustls::Error),
+    #[error("this system trusts no certificates: name an authority with ?ca=/path")]
+    NoAuthorities,
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
 }
 
 /// User and password, each where there is one.
@@ -87,14 +117,14 @@ impl Access {
 
     /// Of a data server: the password from the URL, else the file, else the environment. `Err`: why there are none,
     /// though some are meant.
-    pub fn credentials(&self) -> Result<Credentials, String> {
+    pub fn credentials(&self) -> Result<Credentials, AccessError> {
         let flag = "--redis-password-file";
         let password = password(&self.password, &self.password_file, flag, PASSWORD)?;
         together(&self.username, password, flag, PASSWORD)
     }
 
     /// Of a sentinel, which has its own or none.
-    pub fn sentinel_credentials(&self) -> Result<Credentials, String> {
+    pub fn sentinel_credentials(&self) -> Result<Credentials, AccessError> {
         let flag = "--redis-sentinel-password-file";
         let password = password(&self.sentinel_password, &self.sentinel_password_file, flag, SENTINEL_PASSWORD)?;
         together(&self.sentinel_username, password, flag, SENTINEL_PASSWORD)
@@ -106,28 +136,27 @@ impl Access {
     }
 
     /// Whether the variables with passwords can be used at all; `Err` names the one that cannot, and why.
-    pub fn verify_variables() -> Result<(), String> {
+    pub fn verify_variables() -> Result<(), AccessError> {
         variable(PASSWORD)?;
         variable(SENTINEL_PASSWORD).map(drop)
     }
 
     /// What fred needs for TLS; `Err` names the file that cannot be used.
-    pub fn tls(&self) -> Result<Option<TlsConfig>, String> {
+    pub fn tls(&self) -> Result<Option<TlsConfig>, AccessError> {
         Ok(self.tls_client()?.map(|config| TlsConnector::from(config).into()))
     }
 
     /// The same for a connection that is not fred's.
-    pub fn tls_client(&self) -> Result<Option<ClientConfig>, String> {
+    pub fn tls_client(&self) -> Result<Option<ClientConfig>, AccessError> {
         let Some(files) = &self.tls else { return Ok(None) };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| e.to_string())?
+            .with_safe_default_protocol_versions()?
             .with_root_certificates(roots(files.ca.as_deref())?);
         let config = match (&files.cert, &files.key) {
             (Some(cert), Some(key)) => {
-                let bad = |e: rustls::Error| format!("{} and {}: {e}", cert.display(), key.display());
-                let private = PrivateKeyDer::from_pem_file(key).map_err(|e| format!("{}: {e}", key.display()))?;
+                let bad = |error| AccessError::BadPair(cert.clone(), key.clone(), error);
+                let private = PrivateKeyDer::from_pem_file(key).map_err(|e| AccessError::BadFile(key.clone(), e))?;
                 builder.with_client_auth_cert(certificates(cert)?, private).map_err(bad)?
             }
             _ => builder.with_no_client_auth(),
@@ -137,11 +166,11 @@ impl Access {
 }
 
 /// A password in the environment; an empty one counts as none.
-fn variable(name: &str) -> Result<Option<Credential>, String> {
+fn variable(name: &'static str) -> Result<Option<Credential>, AccessError> {
     let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else { return Ok(None) };
     match Credential::new(value.into_vec()) {
         Ok(password) => Ok(Some(password)),
-        Err(unfit) => Err(format!("{name}: the password has {unfit} in it, which is not allowed")),
+        Err(unfit) => Err(AccessError::UnfitVariable(name, unfit)),
     }
 }
 
@@ -149,9 +178,9 @@ fn variable(name: &str) -> Result<Option<Credential>, String> {
 fn password(
     known: &Option<Credential>,
     file: &Option<PathBuf>,
-    flag: &str,
-    name: &str,
-) -> Result<Option<Credential>, String> {
+    flag: &'static str,
+    name: &'static str,
+) -> Result<Option<Credential>, AccessError> {
     match (known, file) {
         (Some(password), _) => Ok(Some(password.clone())),
         (None, Some(file)) => secret(file, flag).map(Some),
@@ -162,43 +191,42 @@ fn password(
 fn together(
     username: &Option<Credential>,
     password: Option<Credential>,
-    flag: &str,
-    name: &str,
-) -> Result<Credentials, String> {
+    flag: &'static str,
+    name: &'static str,
+) -> Result<Credentials, AccessError> {
     match (username, &password) {
-        (Some(_), None) => Err(format!("a user needs a password: in the URL, by {flag} or {name}")),
+        (Some(_), None) => Err(AccessError::UserAlone(flag, name)),
         _ => Ok((username.clone(), password)),
     }
 }
 
 /// A file's bytes, without the line breaks at its end.
-fn secret(file: &Path, flag: &str) -> Result<Credential, String> {
-    let mut bytes = std::fs::read(file).map_err(|e| format!("{flag} {}: {e}", file.display()))?;
+fn secret(file: &Path, flag: &'static str) -> Result<Credential, AccessError> {
+    let mut bytes = std::fs::read(file).map_err(|error| AccessError::PasswordFile(flag, file.into(), error))?;
     while let Some(b'\r' | b'\n') = bytes.last() {
         bytes.pop();
     }
     if bytes.is_empty() {
-        return Err(format!("{flag} {}: it is empty", file.display()));
+        return Err(AccessError::EmptyPasswordFile(flag, file.into()));
     }
-    let unfit = |unfit| format!("{flag} {}: the password has {unfit} in it, which is not allowed", file.display());
-    Credential::new(bytes).map_err(unfit)
+    Credential::new(bytes).map_err(|unfit| AccessError::UnfitPasswordFile(flag, file.into(), unfit))
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let bad = |e: rustls::pki_types::pem::Error| format!("{}: {e}", file.display());
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, AccessError> {
+    let bad = |error| AccessError::BadFile(file.into(), error);
     let list = CertificateDer::pem_file_iter(file).map_err(bad)?.collect::<Result<Vec<_>, _>>().map_err(bad)?;
     match list.is_empty() {
-        true => Err(format!("{}: there is no certificate in it", file.display())),
+        true => Err(AccessError::NoCertificate(file.into())),
         false => Ok(list),
     }
 }
 
 /// The named authorities alone, or those that the system trusts.
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, AccessError> {
     let mut store = RootCertStore::empty();
     if let Some(file) = ca {
         for certificate in certificates(file)? {
-            store.add(certificate).map_err(|e| format!("{}: {e}", file.display()))?;
+            store.add(certificate).map_err(|error| AccessError::BadAuthority(file.into(), error))?;
         }
         return Ok(store);
     }
@@ -210,7 +238,7 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
         store
     });
     match system.is_empty() {
-        true => Err("this system trusts no certificates: name an authority with ?ca=/path".into()),
+        true => Err(AccessError::NoAuthorities),
         false => Ok(system.clone()),
     }
 }
@@ -223,14 +251,14 @@ mod tests {
     fn the_password_file_is_read_each_time() {
         let file = std::env::temp_dir().join(format!("fantail-password-{}", std::process::id()));
         let access = Access { password_file: Some(file.clone()), ..Access::default() };
-        assert!(access.credentials().unwrap_err().contains(file.to_str().unwrap()));
+        assert!(access.credentials().unwrap_err().to_string().contains(file.to_str().unwrap()));
         for password in [&b"one"[..], b"two", b" \"'\t\xff"] {
             std::fs::write(&file, [password, b"\r\n"].concat()).unwrap();
             assert_eq!(access.credentials().unwrap().1.unwrap().bytes(), password);
         }
         for (wrong, name) in [("\n", "it is empty"), ("sec\nret", "a line feed (LF)"), ("sec\0ret", "a NUL")] {
             std::fs::write(&file, wrong).unwrap();
-            let error = access.credentials().unwrap_err();
+            let error = access.credentials().unwrap_err().to_string();
             assert!(error.starts_with("--redis-password-file ") && error.contains(name), "{error}");
             assert!(!error.contains("sec") && !error.contains("ret"), "{error}");
         }
@@ -239,7 +267,7 @@ mod tests {
         let own = Access { password: known("url"), ..access };
         assert_eq!(own.credentials().unwrap().1, known("url"));
         let user = Access { username: known("u"), ..Access::default() };
-        assert!(user.credentials().unwrap_err().starts_with("a user needs a password"));
+        assert!(user.credentials().unwrap_err().to_string().starts_with("a user needs a password"));
     }
 
     #[test]
@@ -249,7 +277,7 @@ mod tests {
             Files { ca: Some("/dev/null".into()), ..Files::default() },
         ] {
             let name = files.ca.clone().unwrap();
-            let error = Access { tls: Some(files), ..Access::default() }.tls().unwrap_err();
+            let error = Access { tls: Some(files), ..Access::default() }.tls().unwrap_err().to_string();
             assert!(error.starts_with(name.to_str().unwrap()), "{error}");
         }
     }

@@ -4,10 +4,11 @@
 //! arrives is only a sign: the follower reads the stream itself and says with `followed` how far it is.
 
 use super::reader::reply::{Reply, Taken};
-use super::reader::{Reader, Words, refusal};
+use super::reader::{Reader, Words};
 use super::server::Server;
 use super::target::Backoff;
-use super::{decode, fault, pipeline};
+use super::{decode, pipeline};
+use crate::backplane::error::Refusal;
 use crate::backplane::{BackplaneError, Entry, Link};
 use crate::channel::Channel;
 use crate::position::Position;
@@ -233,11 +234,11 @@ async fn follow(group: Arc<Group>, server: Arc<Server>, may_interrupt: Arc<Atomi
                     let _ = timeout(LINGER, group.followed.notified()).await;
                 }
             }
-            Err(BackplaneError::Refused(why)) if fault::is_about_a_key(&why) => {
+            Err(BackplaneError::Refused { kind, text: why }) if kind.is_about_a_key() => {
                 tracing::debug!(%why, "redis: a followed stream is refused");
                 server.changes.changed(group.hold_all());
             }
-            Err(BackplaneError::Refused(why)) if fault::is_cross_slot(&why) => {
+            Err(BackplaneError::Refused { kind: Refusal::CrossSlot, text: why }) => {
                 // No read waits for several shards: the follower looks by itself, in reads that are split.
                 server.complain(
                     "no blocking read of streams that lie apart; they are looked at four times a second",
@@ -247,7 +248,7 @@ async fn follow(group: Arc<Group>, server: Arc<Server>, may_interrupt: Arc<Atomi
                 server.changes.changed(streams.into_iter().map(|(channel, _)| channel));
             }
             Err(error) => {
-                server.complain("a blocking read failed", &fault::reason(error));
+                server.complain("a blocking read failed", error.text());
                 waiter = None;
                 sleep(backoff.next()).await;
             }
@@ -266,7 +267,7 @@ struct Waiter {
 impl Waiter {
     async fn open(server: &Server, may_interrupt: &Arc<AtomicBool>) -> Result<Waiter, BackplaneError> {
         let Some(endpoint) = server.target.get() else {
-            return Err(BackplaneError::Down("the primary is not known yet".into()));
+            return Err(BackplaneError::down("the primary is not known yet"));
         };
         let mut reader = Reader::open(&endpoint, GRACE).await?;
         reader.ask(&[vec!["CLIENT", "ID"]]).await?;
@@ -323,9 +324,9 @@ fn found(server: &Server, reply: Reply) -> Result<Found, BackplaneError> {
     let (reply, whole) = match reply {
         Reply::Whole(value) => (value, true),
         Reply::Cut(value, ..) => (value, false),
-        Reply::Error(why) => return Err(refusal(why)),
+        Reply::Error(why) => return Err(why),
     };
-    let replies = decode::streams(reply).map_err(|e| BackplaneError::Down(e.to_string()))?;
+    let replies = decode::streams(reply).map_err(|e| BackplaneError::down(e.to_string()))?;
     let sign = |(key, entries): (Bytes, Result<Vec<Entry>, _>)| {
         let channel = decode::channel(key.strip_prefix(server.key_prefix.as_bytes())?)?;
         let last = entries.ok().and_then(|entries| entries.last().map(|entry| entry.position));
@@ -338,7 +339,7 @@ fn found(server: &Server, reply: Reply) -> Result<Found, BackplaneError> {
 async fn interrupt(id: Option<&str>, server: &Server, may_interrupt: &AtomicBool) {
     let (Some(id), Some(live)) = (id, server.live()) else { return };
     let reply = live.run(pipeline::one(&live.client, &["CLIENT", "UNBLOCK", id])).await;
-    if matches!(reply, Ok(Err(BackplaneError::Refused(_)))) {
+    if matches!(reply, Ok(Err(BackplaneError::Refused { .. }))) {
         may_interrupt.store(false, Ordering::Relaxed);
     }
 }

@@ -1,10 +1,10 @@
 //! What a server can do and what this user may do there.
 
 use super::connection::Connection;
-use super::fault;
 use super::pipeline::one;
 use super::policy::Caution;
 use crate::backplane::BackplaneError;
+use crate::backplane::error::Refusal;
 use crate::config::Follow;
 use fred::clients::Client;
 use fred::types::{RespVersion, Value};
@@ -17,12 +17,14 @@ pub async fn start_tracking(connection: &Connection, follow: Follow) -> Result<b
     }
     match one(&connection.client, &["CLIENT", "TRACKING", "ON"]).await? {
         Ok(_) => Ok(true),
-        Err(BackplaneError::Refused(why)) if follow == Follow::Auto => {
+        Err(BackplaneError::Refused { text: why, .. }) if follow == Follow::Auto => {
             tracing::debug!(%why, "redis: no client tracking");
             Ok(false)
         }
-        Err(BackplaneError::Refused(why)) => Err(BackplaneError::Down(format!("the server refuses tracking: {why}"))),
-        Err(down) => Err(down),
+        Err(error) => match error.refusal() {
+            Some(_) => Err(error.map_text(|why| format!("the server refuses tracking: {why}")).into_down()),
+            None => Err(error),
+        },
     }
 }
 
@@ -66,8 +68,8 @@ pub async fn counts_entries(client: &Client, key_prefix: &str, version: Option<&
     let key = absent(key_prefix);
     let words = ["XSETID", &key, "1-1", "ENTRIESADDED", "1", "MAXDELETEDID", "0-0"];
     Ok(match one(client, &words).await? {
-        Err(BackplaneError::Refused(why)) if fault::is_for_good(&why) => is_recent(version),
-        Err(BackplaneError::Refused(why)) => !why.contains("wrong number of arguments") && !why.contains("syntax"),
+        Err(BackplaneError::Refused { kind, .. }) if kind.is_for_good() => is_recent(version),
+        Err(BackplaneError::Refused { kind, .. }) => kind != Refusal::BadArguments,
         _ => true,
     })
 }
@@ -167,7 +169,8 @@ pub async fn rights(client: &Client, key_prefix: &str, tried: &Tried) -> Result<
     for (command, purpose, needed, words) in tries {
         let refused = refusal(one(client, &words).await?)?;
         // Of a node's reads the rest is split then.
-        let needed = needed && !refused.as_deref().is_some_and(fault::is_cross_slot);
+        let needed = needed && !refused.as_ref().is_some_and(|error| error.refusal() == Some(&Refusal::CrossSlot));
+        let refused = refused.map(|error| error.text().to_owned());
         rights.push(Right { command, purpose, needed, refused });
     }
     let refuses = |command: &str| rights.iter().any(|right| right.command == command && right.refused.is_some());
@@ -180,13 +183,11 @@ pub async fn rights(client: &Client, key_prefix: &str, tried: &Tried) -> Result<
 
 /// Whatever a server says counts, but that there is no such key, or that it is elsewhere in a cluster: a node is told the
 /// same.
-fn refusal(reply: Result<Value, BackplaneError>) -> Result<Option<String>, BackplaneError> {
-    match reply {
-        Ok(_) => Ok(None),
-        Err(BackplaneError::Refused(why)) => {
-            let answered = why.contains("no such key") || fault::is_redirect(&why) || why.starts_with("CLUSTERDOWN");
-            Ok(Some(why).filter(|_| !answered))
-        }
-        Err(down) => Err(down),
+fn refusal(reply: Result<Value, BackplaneError>) -> Result<Option<BackplaneError>, BackplaneError> {
+    let Err(error) = reply else { return Ok(None) };
+    match error.refusal() {
+        Some(Refusal::NoSuchKey | Refusal::ClusterDown | Refusal::Moved(_) | Refusal::Ask(_)) => Ok(None),
+        Some(_) => Ok(Some(error)),
+        None => Err(error),
     }
 }

@@ -8,6 +8,7 @@ pub mod route;
 use super::address::{Address, Host, Place};
 use super::capabilities::Findings;
 use super::connection::Connection;
+use super::fault::Failures;
 use super::server::{Reports, Server};
 use super::settings::Settings;
 use super::slots::Topology;
@@ -100,7 +101,7 @@ impl Cluster {
             match self.look().await {
                 Ok(topology) => self.adopt(topology),
                 Err(error) => {
-                    let why = fault::explain(&fault::reason(error));
+                    let why = fault::explain(error).text().to_owned();
                     if self.trouble.lock().replace(why.clone()).as_ref() != Some(&why) {
                         tracing::warn!(redis = %self.address, %why, "redis: the cluster's topology is not known");
                     }
@@ -182,7 +183,7 @@ impl Cluster {
     /// Asks every host that was ever named, one after the other, until one answers.
     async fn search(&self) -> Result<Topology, BackplaneError> {
         let Place::Cluster(seeds) = &self.address.place else {
-            return Err(BackplaneError::Refused("not a cluster's address".into()));
+            return Err(BackplaneError::refused("not a cluster's address"));
         };
         let mut hosts: Vec<Host> = self.map.lock().members.keys().cloned().collect();
         hosts.extend(seeds.iter().filter(|seed| !hosts.contains(seed)).cloned().collect::<Vec<_>>());
@@ -195,19 +196,19 @@ impl Cluster {
                 let timeout = endpoint.access.timeout;
                 let result = match Connection::open(&endpoint, RespVersion::RESP2, timeout).await {
                     Ok(connection) => view(&connection, host).await,
-                    Err(error) => Err(error),
+                    Err(unopened) => Err(unopened.error),
                 };
                 (host, result)
             })
             .collect();
-        let mut failures = Vec::new();
+        let mut failures = Failures::default();
         while let Some((host, result)) = asked.next().await {
             match result {
                 Ok(view) => return Ok(view.topology),
-                Err(error) => failures.push(format!("{host}: {}", fault::reason(error))),
+                Err(error) => failures.add(host, &error),
             }
         }
-        Err(BackplaneError::Down(failures.join("; ")))
+        Err(failures.into_error(""))
     }
 
     fn adopt(&self, topology: Topology) {
@@ -270,21 +271,23 @@ impl Cluster {
     pub async fn survey(&self, publishes: bool) -> Result<Findings, BackplaneError> {
         let topology = self.search().await?;
         let mut found: Option<Findings> = None;
-        let mut shards = Vec::new();
+        let (mut shards, mut failures) = (Vec::new(), Failures::default());
         let owners: BTreeSet<Host> = topology.owners().into_keys().cloned().collect();
         for host in owners {
             let answer = self.supervisor(&host).survey(publishes).await;
-            shards.push((host.to_string(), answer.as_ref().err().map(|e| fault::reason(e.clone()))));
-            if let (Ok(findings), None) = (answer, &found) {
-                found = Some(findings);
-            }
+            let (findings, why) = match answer {
+                Ok(findings) => (Some(findings), None),
+                Err(error) => {
+                    failures.add(&host, &error);
+                    (None, Some(fault::explain(error).text().to_owned()))
+                }
+            };
+            shards.push((host.to_string(), why));
+            found = found.or(findings);
         }
         match found {
             Some(findings) => Ok(Findings { shards, ..findings }),
-            None => {
-                let why = shards.into_iter().filter_map(|(host, why)| Some(format!("{host}: {}", why?)));
-                Err(BackplaneError::Down(why.collect::<Vec<_>>().join("; ")))
-            }
+            None => Err(failures.into_error("")),
         }
     }
 }
@@ -296,7 +299,7 @@ async fn view(connection: &Connection, asked: &Host) -> Result<View, BackplaneEr
     let epoch = info.as_ref().ok().and_then(epoch).unwrap_or(0);
     match Topology::read(&slots, asked) {
         Some(topology) => Ok(View { epoch, topology }),
-        None => Err(BackplaneError::Down("it knows no slots of the cluster".into())),
+        None => Err(BackplaneError::down("it knows no slots of the cluster")),
     }
 }
 

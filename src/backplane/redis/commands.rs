@@ -7,6 +7,7 @@ pub mod records;
 use super::connection::Connection;
 use super::server::{Answers, Server};
 use super::{decode, fault, pipeline};
+use crate::backplane::error::Refusal;
 use crate::backplane::{BackplaneError, Publication};
 use crate::channel::Channel;
 use crate::position::Position;
@@ -40,10 +41,8 @@ pub async fn append(server: Arc<Server>, publications: Vec<Publication>, asking:
         async move { commands.append(publications).await }
     };
     let answers = server.publish.run(append).await?;
-    let demoted = |a: &Answered<Position>| match a {
-        Err(BackplaneError::Refused(why)) => why.starts_with("READONLY"),
-        _ => false,
-    };
+    let demoted =
+        |answer: &Answered<Position>| matches!(answer, Err(error) if error.refusal() == Some(&Refusal::ReadOnly));
     if answers.iter().any(demoted) {
         // The name may lead to another server by now.
         server.publish.renew();
@@ -175,7 +174,7 @@ impl Commands<'_> {
 }
 
 fn refused(error: decode::Unexpected) -> BackplaneError {
-    BackplaneError::Refused(error.to_string())
+    BackplaneError::refused(error.to_string())
 }
 
 async fn collect<T, F>(batches: Vec<F>, length: usize) -> Answered<Vec<T>>
@@ -192,5 +191,5 @@ where
 
 /// Queueing fails only where a command cannot be encoded.
 fn queued(result: Result<(), Error>) -> Answered<()> {
-    result.map_err(|e| BackplaneError::Refused(fault::text(&e)))
+    result.map_err(|error| BackplaneError::refused(fault::judge(&error).text()))
 }

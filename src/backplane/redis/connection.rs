@@ -5,10 +5,11 @@
 //! all for a while: one that waits behind others, or behind large replies, is not lost.
 
 use super::address::Endpoint;
-use super::fault;
+use super::fault::{self, Unopened};
 use super::pipeline;
 use super::setup::Plan;
 use crate::backplane::BackplaneError;
+use crate::backplane::error::{Outage, Refusal};
 use fred::clients::Pipeline;
 use fred::prelude::*;
 use fred::types::RespVersion;
@@ -46,12 +47,8 @@ pub struct Connection {
 
 impl Connection {
     /// Connects, authenticates and selects the database.
-    pub async fn open(
-        endpoint: &Endpoint,
-        version: RespVersion,
-        patience: Duration,
-    ) -> Result<Connection, BackplaneError> {
-        let plan = Plan::of(endpoint, version.clone()).map_err(BackplaneError::Down)?;
+    pub async fn open(endpoint: &Endpoint, version: RespVersion, patience: Duration) -> Result<Connection, Unopened> {
+        let plan = Plan::of(endpoint, version.clone()).map_err(|error| BackplaneError::down(error.to_string()))?;
         let client = plan.client(endpoint, patience * LAST_RESORT);
         // Before connecting: fred's own wait misses what happens between its look and its subscription.
         let mut connected = client.reconnect_rx();
@@ -62,8 +59,8 @@ impl Connection {
         let watcher = tokio::spawn(async move {
             let why = match (&mut router).await {
                 Ok(Err(error)) => fault::judge(&error),
-                Ok(Ok(())) => BackplaneError::Down("the connection was closed".into()),
-                Err(_) => BackplaneError::Down("the connection was dropped".into()),
+                Ok(Ok(())) => fault::down(Outage::HungUp, "the connection was closed"),
+                Err(_) => BackplaneError::down("the connection was dropped"),
             };
             first_reason(&sender, why);
         });
@@ -82,22 +79,26 @@ impl Connection {
         };
         tokio::select! {
             biased;
-            why = connection.lost() => return Err(why),
+            why = connection.lost() => return Err(why.into()),
             Ok(_) = connected.recv() => {}
             // TCP and TLS, then each of fred's own commands.
             () = sleep(endpoint.access.timeout * 3) => {
-                return Err(BackplaneError::Down("no connection in time".into()));
+                return Err(fault::down(Outage::NoConnection, "no connection in time").into());
             }
         }
         for step in plan.steps(&connection.client) {
-            connection.run(step.answer).await.map_err(|error| fault::within(step.name, error))?;
+            match (connection.run(step.answer).await, step.resp3) {
+                (Ok(()), _) => {}
+                (Err(error), Some(command)) => return Err(Unopened::at(command, error)),
+                (Err(error), None) => return Err(error.into()),
+            }
         }
         Ok(connection)
     }
 
     /// Gives the connection up; whoever waits on it learns why.
-    pub fn fail(&self, why: &str) {
-        first_reason(&self.lost, BackplaneError::Down(why.to_owned()));
+    pub fn fail(&self, why: BackplaneError) {
+        first_reason(&self.lost, why);
         self.tasks[0].abort();
     }
 
@@ -105,7 +106,7 @@ impl Connection {
     pub async fn lost(&self) -> BackplaneError {
         let mut lost = self.lost.subscribe();
         let why = lost.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
-        why.unwrap_or_else(|| BackplaneError::Down("the connection was dropped".into()))
+        why.unwrap_or_else(|| BackplaneError::down("the connection was dropped"))
     }
 
     pub fn is_lost(&self) -> bool {
@@ -137,12 +138,12 @@ impl Connection {
         let result = tokio::select! {
             biased;
             result = commands => result,
-            why = self.lost() => return Err(BackplaneError::Down(fault::reason(why))),
-            () = self.silence() => Err(BackplaneError::Down("the server's answer timed out".into())),
+            why = self.lost() => return Err(why.into_down()),
+            () = self.silence() => Err(fault::down(Outage::NoAnswer, "the server's answer timed out")),
         };
         match &result {
             // A command that was given up stays in fred's queue and may arm or answer later: nothing is sure any more.
-            Err(BackplaneError::Down(why)) => self.fail(why),
+            Err(down @ BackplaneError::Down { .. }) => self.fail(down.clone()),
             _ => self.answered(),
         }
         result
@@ -162,7 +163,7 @@ impl Connection {
         }
         // Both are queued before fred's task looks at either.
         let (replies, pong) = tokio::join!(pipeline.try_all(), self.client.ping::<Value>(None));
-        if pong.is_err_and(|error| fault::is_for_good(&fault::text(&error))) {
+        if pong.is_err_and(|error| fault::judge(&error).refusal().is_some_and(Refusal::is_for_good)) {
             // Each further try would be an entry in the server's ACL log.
             self.forbid_ping();
         }

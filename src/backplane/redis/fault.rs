@@ -1,19 +1,42 @@
 //! What an error means: the connection or the whole server cannot be used, or it refused one command.
+//!
+//! The only place that reads the texts of Redis, fred, the system and rustls; what they mean is a kind from here on.
 
 use super::address::Host;
-use crate::backplane::BackplaneError;
+use crate::backplane::error::{BackplaneError, Elsewhere, Outage, Refusal};
 use fred::error::{Error, ErrorKind};
+use std::io;
 
-/// Error codes of a server that answers, but cannot serve now.
-const UNUSABLE: [&str; 6] = ["LOADING", "MASTERDOWN", "NOAUTH", "WRONGPASS", "BUSY", "UNBLOCKED"];
-
-/// `Refused` for what the server said of one command, in whatever words; `Down` for everything else.
+/// An error of fred: `Refused` for what the server said of one command, in whatever words; `Down` for everything else.
 pub fn judge(error: &Error) -> BackplaneError {
     let text = text(error);
-    match is_reply(error) && !UNUSABLE.contains(&code(error.details())) {
-        true => BackplaneError::Refused(text),
-        false => BackplaneError::Down(text),
+    match is_reply(error).then(|| unusable(code(error.details()))) {
+        Some(None) => BackplaneError::Refused { kind: refusal(&text), text },
+        Some(Some(kind)) => BackplaneError::Down { kind, text },
+        None => BackplaneError::Down { kind: outage(&text), text },
     }
+}
+
+/// An error reply that was not read by fred.
+pub fn reply(text: String) -> BackplaneError {
+    judge(&Error::new(ErrorKind::Unknown, text))
+}
+
+/// An error of a connection that is not fred's.
+pub fn broken(error: &io::Error) -> BackplaneError {
+    let text = error.to_string();
+    let kind = match error.kind() {
+        io::ErrorKind::TimedOut if error.raw_os_error().is_none() => Outage::NoAnswer,
+        io::ErrorKind::TimedOut => Outage::TimedOut,
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Outage::HungUp,
+        _ => outage(&text),
+    };
+    BackplaneError::Down { kind, text }
+}
+
+/// `Down` of a kind.
+pub fn down(kind: Outage, text: impl Into<String>) -> BackplaneError {
+    BackplaneError::Down { kind, text: text.into() }
 }
 
 /// Whether the server said it: fred gives an error reply one of these kinds, by its first words, and its own few errors
@@ -33,7 +56,7 @@ fn is_reply(error: &Error) -> bool {
 }
 
 /// The error's text, without the arguments that some servers repeat: they may be credentials.
-pub fn text(error: &Error) -> String {
+fn text(error: &Error) -> String {
     let details = error.details();
     let plain = unwrapped(details).unwrap_or(details);
     plain.split(", with args beginning").next().unwrap_or(plain).trim().to_owned()
@@ -51,33 +74,69 @@ fn code(details: &str) -> &str {
     details.split_whitespace().next().unwrap_or_default()
 }
 
-/// Why, without the kind of error.
-pub fn reason(error: BackplaneError) -> String {
-    match error {
-        BackplaneError::Down(why) | BackplaneError::Refused(why) => why,
+/// The codes of a server that answers, but cannot serve now.
+fn unusable(code: &str) -> Option<Outage> {
+    match code {
+        "LOADING" | "MASTERDOWN" | "BUSY" | "UNBLOCKED" => Some(Outage::NotReady),
+        "NOAUTH" => Some(Outage::NoPassword),
+        "WRONGPASS" => Some(Outage::WrongPassword),
+        _ => None,
     }
 }
 
-/// Whether the refusal concerns a key, so that others of the same command may be fine.
-pub fn is_about_a_key(why: &str) -> bool {
-    why.starts_with("WRONGTYPE") || (why.starts_with("NOPERM") && why.contains(" key"))
+/// What an error reply of Redis says, by its code, or by its words where it has none of its own.
+fn refusal(text: &str) -> Refusal {
+    let has = |part: &str| text.contains(part);
+    match code(text) {
+        "WRONGTYPE" => Refusal::WrongType,
+        "NOPERM" if has(" key") => Refusal::ForbiddenKey,
+        "NOPERM" => Refusal::Forbidden,
+        "CROSSSLOT" => Refusal::CrossSlot,
+        "MOVED" => Refusal::Moved(elsewhere(text)),
+        "ASK" => Refusal::Ask(elsewhere(text)),
+        "TRYAGAIN" => Refusal::TryAgain,
+        "CLUSTERDOWN" => Refusal::ClusterDown,
+        "READONLY" => Refusal::ReadOnly,
+        "MISCONF" => Refusal::DiskFull,
+        "OOM" => Refusal::OutOfMemory,
+        "NOREPLICAS" => Refusal::NoReplicas,
+        // An EXEC that is forbidden is an EXECABORT because of it.
+        _ if has("NOPERM ") => Refusal::Forbidden,
+        _ if has("unknown command") && has("SENTINEL") => Refusal::NoSentinel,
+        _ if has("unknown command") || has("unknown subcommand") => Refusal::UnknownCommand,
+        _ if has("no such key") => Refusal::NoSuchKey,
+        _ if has("max number of clients") => Refusal::NoRoom,
+        _ if has("cluster support disabled") => Refusal::NoCluster,
+        _ if has("wrong number of arguments") || has("syntax") => Refusal::BadArguments,
+        "ERR" => Refusal::Plain,
+        _ => Refusal::Other,
+    }
 }
 
-/// Whether the keys of one command lie apart for the server, which is one of many behind an address.
-pub fn is_cross_slot(why: &str) -> bool {
-    why.starts_with("CROSSSLOT")
+/// `MOVED 3999 127.0.0.1:7001`; the name may be left out.
+fn elsewhere(text: &str) -> Option<Elsewhere> {
+    let (name, port) = text.split_whitespace().nth(2)?.rsplit_once(':')?;
+    let name = Some(name.to_owned()).filter(|name| !matches!(name.as_str(), "" | "?"));
+    Some(Elsewhere { name, port: port.parse().ok()? })
 }
 
-/// Whether a refusal is about the server, or this user's rights there: not about one key, or where it is.
-pub fn is_about_the_server(why: &str) -> bool {
-    let elsewhere = is_redirect(why) || ["TRYAGAIN", "CLUSTERDOWN"].iter().any(|code| why.starts_with(code));
-    !elsewhere && !is_about_a_key(why) && !is_cross_slot(why) && !why.contains("no such key")
-}
-
-/// Whether the server forbids the command to this user, or does not know it.
-pub fn is_for_good(why: &str) -> bool {
-    // An EXEC that is forbidden is an EXECABORT because of it.
-    why.contains("NOPERM ") || why.contains("unknown command") || why.contains("unknown subcommand")
+/// What fred, the system or rustls say of a connection.
+fn outage(text: &str) -> Outage {
+    const HANG_UPS: [&str; 5] = ["closed", "reset by peer", "Broken pipe", "end of file", "EOF"];
+    let has = |part: &str| text.contains(part);
+    match text {
+        _ if has("UnknownIssuer") || has("BadSignature") => Outage::Untrusted,
+        _ if has("CaUsedAsEndEntity") => Outage::AuthorityAsServer,
+        _ if has("NotValidForName") => Outage::WrongName,
+        _ if has("CertificateRequired") || has("HandshakeFailure") => Outage::WantsCertificate,
+        _ if has("InvalidContentType") || has("corrupt message") => Outage::NoTls,
+        _ if has("WRONGPASS") => Outage::WrongPassword,
+        _ if has("NOAUTH") => Outage::NoPassword,
+        _ if has("max number of clients") => Outage::Refused(Refusal::NoRoom),
+        _ if HANG_UPS.iter().any(|part| has(part)) => Outage::HungUp,
+        _ if has("timed out") => Outage::TimedOut,
+        _ => Outage::Other,
+    }
 }
 
 /// What a server of a cluster says instead of an answer.
@@ -87,78 +146,101 @@ pub enum Redirect {
     Moved(Host),
     /// The slot is on its way there, and this key is there already.
     Ask(Host),
-    /// In a moment.
+    /// Nobody can say where it is; it is asked again in a moment.
     Later,
 }
 
-/// `asked`: who said it; it may leave out its own name.
-pub fn redirect(why: &str, asked: &Host) -> Option<Redirect> {
-    let mut words = why.split_whitespace();
-    match words.next()? {
-        "TRYAGAIN" | "CLUSTERDOWN" => Some(Redirect::Later),
-        kind @ ("MOVED" | "ASK") => {
-            let (name, port) = words.nth(1)?.rsplit_once(':')?;
-            let name = if matches!(name, "" | "?") { asked.name.as_str() } else { name };
-            let host = Host { name: name.to_owned(), port: port.parse().ok()? };
-            Some(if kind == "ASK" { Redirect::Ask(host) } else { Redirect::Moved(host) })
-        }
+/// Where a refused part of a call must go; `asked`: who refused it, whose name a redirection may leave out.
+pub fn redirect(refusal: &Refusal, asked: &Host) -> Option<Redirect> {
+    let host = |there: &Elsewhere| {
+        let name = there.name.as_ref().unwrap_or(&asked.name);
+        Host { name: name.clone(), port: there.port }
+    };
+    match refusal {
+        Refusal::TryAgain | Refusal::ClusterDown => Some(Redirect::Later),
+        Refusal::Moved(there) => there.as_ref().map(|there| Redirect::Moved(host(there))),
+        Refusal::Ask(there) => there.as_ref().map(|there| Redirect::Ask(host(there))),
         _ => None,
     }
 }
 
-/// Whether a key does not belong to this server.
-pub fn is_redirect(why: &str) -> bool {
-    why.starts_with("MOVED ") || why.starts_with("ASK ")
+/// The error with what an operator can do about it, behind what was said.
+pub fn explain(error: BackplaneError) -> BackplaneError {
+    match hint(&error.outage()) {
+        Some(hint) => error.map_text(|why| format!("{why} ({hint})")),
+        None => error,
+    }
 }
 
-/// Whether the other side said nothing at all.
-pub fn is_silence(why: &str) -> bool {
-    why.contains("timed out") || why.contains("in time")
+/// What an operator can do about it.
+fn hint(outage: &Outage) -> Option<&'static str> {
+    Some(match outage {
+        Outage::Untrusted => "the certificate is not trusted: name its authority with ?ca=/path",
+        Outage::AuthorityAsServer => crate::https::AUTHORITY_AS_SERVER,
+        Outage::WrongName => "the certificate is for another name than the URL's host",
+        Outage::WantsCertificate => "the server wants a client certificate: ?cert=/path&key=/path",
+        Outage::NoTls => "the server does not speak TLS on this port: redis:// instead of rediss://",
+        Outage::Refused(Refusal::NoSentinel) => "no sentinel: name the sentinels' port, or use redis://",
+        Outage::WrongPassword => "wrong user or password",
+        Outage::NoPassword => "the server wants a password",
+        Outage::Refused(Refusal::NoCluster) => "not a cluster: use redis://",
+        Outage::Refused(Refusal::Moved(_)) => "a server of a cluster: use redis-cluster://",
+        Outage::UnknownPrimary => "the name behind the last / of the URL is the sentinels' name for it",
+        _ => return None,
+    })
 }
 
-/// Whether the other side ended the connection.
-pub fn is_hang_up(why: &str) -> bool {
-    ["closed", "reset by peer", "Broken pipe", "end of file", "EOF"].iter().any(|part| why.contains(part))
+/// Why none of several servers can be used.
+#[derive(Default)]
+pub struct Failures {
+    kinds: Vec<Outage>,
+    texts: Vec<String>,
 }
 
-/// What an operator can do about it, behind what was said.
-pub fn explain(why: &str) -> String {
-    let hint = match why {
-        _ if why.contains("UnknownIssuer") || why.contains("BadSignature") => {
-            "the certificate is not trusted: name its authority with ?ca=/path"
-        }
-        _ if why.contains("CaUsedAsEndEntity") => crate::https::AUTHORITY_AS_SERVER,
-        _ if why.contains("NotValidForName") => "the certificate is for another name than the URL's host",
-        _ if why.contains("CertificateRequired") || why.contains("HandshakeFailure") => {
-            "the server wants a client certificate: ?cert=/path&key=/path"
-        }
-        _ if why.contains("InvalidContentType") || why.contains("corrupt message") => {
-            "the server does not speak TLS on this port: redis:// instead of rediss://"
-        }
-        _ if why.contains("unknown command") && why.contains("SENTINEL") => {
-            "no sentinel: name the sentinels' port, or use redis://"
-        }
-        _ if why.contains("WRONGPASS") => "wrong user or password",
-        _ if why.contains("NOAUTH") => "the server wants a password",
-        _ if why.contains("cluster support disabled") => "not a cluster: use redis://",
-        _ if why.starts_with("MOVED ") => "a server of a cluster: use redis-cluster://",
-        _ if why.contains("knows no primary named") => {
-            "the name behind the last / of the URL is the sentinels' name for it"
-        }
-        _ => return why.to_owned(),
-    };
-    format!("{why} ({hint})")
+impl Failures {
+    /// One more server, and why it cannot be used.
+    pub fn add(&mut self, host: &Host, error: &BackplaneError) {
+        self.add_text(error.outage(), format!("{host}: {}", error.text()));
+    }
+
+    /// One more server, whose text names it already.
+    pub fn add_text(&mut self, kind: Outage, text: String) {
+        self.kinds.push(kind);
+        self.texts.push(text);
+    }
+
+    /// `Down` with all texts. Its kind is that of the first one that an operator can do something about, else of the first.
+    pub fn into_error(self, before: &str) -> BackplaneError {
+        let main = self.kinds.iter().find(|kind| hint(kind).is_some()).or(self.kinds.first());
+        down(main.cloned().unwrap_or(Outage::Other), format!("{before}{}", self.texts.join("; ")))
+    }
 }
 
-/// The steps that a server may not have come to terms with, as they stand in front of what happened then.
-pub const HELLO: &str = "HELLO 3: ";
-pub const TRACKING: &str = "CLIENT TRACKING: ";
+/// A connection that could not be begun.
+#[derive(Debug)]
+pub struct Unopened {
+    /// Whether it failed just as it asked for RESP3 or its pushes.
+    pub at_resp3: bool,
+    /// Why it failed.
+    pub error: BackplaneError,
+}
 
-/// The same error, with the step that it came at.
-pub fn within(step: &str, error: BackplaneError) -> BackplaneError {
-    match error {
-        BackplaneError::Down(why) => BackplaneError::Down(format!("{step}{why}")),
-        BackplaneError::Refused(why) => BackplaneError::Refused(format!("{step}{why}")),
+impl Unopened {
+    /// It failed as it asked for RESP3 or its pushes, by this command, which stands in front of what happened then.
+    pub fn at(command: &str, error: BackplaneError) -> Unopened {
+        Unopened { at_resp3: true, error: error.map_text(|why| format!("{command}: {why}")) }
+    }
+}
+
+impl From<BackplaneError> for Unopened {
+    fn from(error: BackplaneError) -> Unopened {
+        Unopened { at_resp3: false, error }
+    }
+}
+
+impl From<Unopened> for BackplaneError {
+    fn from(unopened: Unopened) -> BackplaneError {
+        unopened.error
     }
 }
 
@@ -172,89 +254,16 @@ pub enum Resp3 {
 }
 
 /// What the failure of a new connection says of RESP3.
-pub fn resp3(error: &BackplaneError) -> Resp3 {
-    let of = |why: &str| why.strip_prefix(HELLO).or(why.strip_prefix(TRACKING)).map(|rest| code(rest).to_owned());
-    match error {
-        BackplaneError::Refused(why) if of(why).is_some() => Resp3::Refused,
-        BackplaneError::Down(why) if of(why).is_some_and(|code| !UNUSABLE.contains(&code.as_str())) => Resp3::Doubtful,
-        _ => Resp3::NotConcerned,
+pub fn resp3(unopened: &Unopened) -> Resp3 {
+    match &unopened.error {
+        _ if !unopened.at_resp3 => Resp3::NotConcerned,
+        BackplaneError::Refused { .. } => Resp3::Refused,
+        BackplaneError::Down { kind: Outage::NotReady | Outage::NoPassword | Outage::WrongPassword, .. } => {
+            Resp3::NotConcerned
+        }
+        BackplaneError::Down { .. } => Resp3::Doubtful,
     }
-}
-
-/// Whether the server may have no room for a further connection: some say so, and some only hang up.
-pub fn is_crowded(why: &str) -> bool {
-    why.contains("max number of clients") || is_hang_up(why)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use fred::error::ErrorKind;
-
-    #[test]
-    fn what_the_server_said_and_what_fred_said() {
-        let judged = |details: &str| judge(&Error::new(ErrorKind::Unknown, details.to_owned()));
-        for refused in [
-            "ERR no such key",
-            "WRONGTYPE Operation …",
-            "NOPERM …",
-            "OOM command …",
-            "READONLY You …",
-            "Unsupported operation: xinfo",
-            "unknown command",
-            "no",
-        ] {
-            assert!(matches!(judged(refused), BackplaneError::Refused(_)), "{refused}");
-        }
-        for down in ["LOADING Redis is loading", "MASTERDOWN Link", "NOAUTH Authentication", "Missing response.", ""] {
-            assert!(matches!(judged(down), BackplaneError::Down(_)), "{down}");
-        }
-        for kind in [ErrorKind::Timeout, ErrorKind::IO, ErrorKind::Canceled, ErrorKind::Protocol, ErrorKind::Tls] {
-            assert!(matches!(judge(&Error::new(kind, "ERR said")), BackplaneError::Down(_)));
-        }
-    }
-
-    #[test]
-    fn what_a_failure_says_of_resp3() {
-        let of = |error| resp3(&within(HELLO, error));
-        assert_eq!(of(BackplaneError::Refused("what?".into())), Resp3::Refused);
-        assert_eq!(of(BackplaneError::Down("the connection was closed".into())), Resp3::Doubtful);
-        assert_eq!(of(BackplaneError::Down("NOAUTH who?".into())), Resp3::NotConcerned);
-        assert_eq!(resp3(&BackplaneError::Down("the connection was closed".into())), Resp3::NotConcerned);
-    }
-
-    #[test]
-    fn redirections() {
-        let asked = Host { name: "me".into(), port: 1 };
-        let host = |name: &str| Host { name: name.into(), port: 7001 };
-        assert_eq!(redirect("MOVED 3999 127.0.0.1:7001", &asked), Some(Redirect::Moved(host("127.0.0.1"))));
-        assert_eq!(redirect("MOVED 3999 :7001", &asked), Some(Redirect::Moved(host("me"))));
-        assert_eq!(redirect("ASK 3999 ::1:7001", &asked), Some(Redirect::Ask(host("::1"))));
-        assert_eq!(redirect("CLUSTERDOWN Hash slot not served", &asked), Some(Redirect::Later));
-        for odd in ["", "MOVED", "MOVED 1", "MOVED 1 h", "MOVED 1 h:x", "ASK 1 h:99999", "ERR MOVED 1 h:1"] {
-            assert_eq!(redirect(odd, &asked), None, "{odd}");
-        }
-    }
-
-    #[test]
-    fn repeated_arguments_are_cut_off() {
-        let said = "ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `default`, `secret`, ";
-        let text = text(&Error::new(ErrorKind::Unknown, said));
-        assert_eq!(text, "ERR unknown command `HELLO`");
-        assert!(is_for_good(&text));
-    }
-
-    #[test]
-    fn an_error_of_the_system_is_told_without_its_wrapping() {
-        let said = r#"Custom { kind: Uncategorized, error: "failed to lookup address information" }"#;
-        assert_eq!(text(&Error::new(ErrorKind::IO, said)), "failed to lookup address information");
-        let said = r#"Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }"#;
-        assert_eq!(text(&Error::new(ErrorKind::IO, said)), "Connection refused");
-    }
-
-    #[test]
-    fn a_forbidden_key_is_told_from_a_forbidden_command() {
-        assert!(is_about_a_key("NOPERM this user has no permissions to access one of the keys used as arguments"));
-        assert!(!is_about_a_key("NOPERM this user has no permissions to run the 'xread' command"));
-    }
-}
+mod tests;

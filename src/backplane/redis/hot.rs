@@ -5,11 +5,11 @@
 //! connection waits for one stream; which streams those are, the follower decides.
 
 use super::connection::STALE;
+use super::decode;
 use super::large::LARGE;
+use super::reader::Reader;
 use super::reader::reply::{Reply, Taken};
-use super::reader::{Reader, refusal};
 use super::server::Server;
-use super::{decode, fault};
 use crate::backplane::{Ask, BackplaneError, Entry};
 use crate::frame;
 use parking_lot::Mutex;
@@ -82,17 +82,17 @@ impl Hot {
             let mut state = self.state.lock();
             (state.era, state.idle.pop())
         };
-        let Some(mut reader) = reader else { return Err(BackplaneError::Down("no connection is idle".into())) };
+        let Some(mut reader) = reader else { return Err(BackplaneError::down("no connection is idle")) };
         let begun = Instant::now();
         let entries = read(&mut reader, &self.server, ask).await;
         (self.server.observe)("xread", begun.elapsed(), entries.is_ok());
         let mut state = self.state.lock();
         if state.era != era {
-            return Err(BackplaneError::Down("the server may be another one now".into()));
+            return Err(BackplaneError::down("the server may be another one now"));
         }
         match &entries {
-            Err(BackplaneError::Down(_)) => state.not_before = Some(Instant::now() + PAUSE),
-            Err(BackplaneError::Refused(why)) if !fault::is_about_a_key(why) => {
+            Err(BackplaneError::Down { .. }) => state.not_before = Some(Instant::now() + PAUSE),
+            Err(BackplaneError::Refused { kind, text: why }) if !kind.is_about_a_key() => {
                 // By a user's rights, or by a proxy.
                 state.allowed = false;
                 tracing::info!(%why, "redis: blocking reads are refused; busy streams are followed as all others are");
@@ -119,7 +119,7 @@ impl Hot {
             Ok(reader) => state.idle.push(reader),
             Err(error) => {
                 state.not_before = Some(Instant::now() + PAUSE);
-                tracing::debug!(why = %fault::reason(error), "redis: no connection for busy streams");
+                tracing::debug!(why = error.text(), "redis: no connection for busy streams");
             }
         }
     }
@@ -142,17 +142,17 @@ async fn read(reader: &mut Reader, server: &Server, ask: &Ask) -> Result<Option<
     match reader.waited(BLOCK, taken).await? {
         Reply::Whole(_) => {}
         Reply::Cut(..) => return large(),
-        Reply::Error(why) => return Err(refusal(why)),
+        Reply::Error(why) => return Err(why),
     }
     let value = match reader.reply(taken).await? {
         Reply::Whole(value) => value,
         Reply::Cut(..) => return large(),
-        Reply::Error(why) => return Err(refusal(why)),
+        Reply::Error(why) => return Err(why),
     };
     // A reply of another command's shape: the connection's replies are shifted.
-    let mut streams = decode::streams(value).map_err(|error| BackplaneError::Down(error.to_string()))?;
+    let mut streams = decode::streams(value).map_err(|error| BackplaneError::down(error.to_string()))?;
     let entries = streams.remove(key.as_bytes()).unwrap_or(Ok(Vec::new()));
-    let entries = entries.map_err(|error| BackplaneError::Refused(error.to_string()))?;
+    let entries = entries.map_err(|error| BackplaneError::refused(error.to_string()))?;
     match entries.iter().all(|entry| frame::is_within(entry, server.max_entry_bytes)) {
         true => Ok(Some(entries)),
         false => large(),

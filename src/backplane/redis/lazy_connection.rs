@@ -1,8 +1,8 @@
 //! A connection that is made when it is needed, and made anew after it was lost.
 
 use super::connection::{Connection, IDLE, STALE};
+use super::pipeline;
 use super::target::{Backoff, Target};
-use super::{fault, pipeline};
 use crate::backplane::BackplaneError;
 use parking_lot::Mutex;
 use std::future::Future;
@@ -58,7 +58,7 @@ impl LazyConnection {
     {
         let waiting = timeout(self.patience, self.permits.acquire());
         let Ok(Ok(_permit)) = waiting.await else {
-            return Err(BackplaneError::Down("too many commands are on their way".into()));
+            return Err(BackplaneError::down("too many commands are on their way"));
         };
         let connection = self.connection().await?;
         connection.run(commands(connection.clone())).await
@@ -72,7 +72,7 @@ impl LazyConnection {
     /// The same, but commands that are on their way fail: what that server says is not to be believed any more.
     pub fn leave(&self) {
         if let Some(connection) = self.next() {
-            connection.fail("the server may be another one now");
+            connection.fail(BackplaneError::down("the server may be another one now"));
         }
     }
 
@@ -103,13 +103,13 @@ impl LazyConnection {
                 let mut current = self.current.lock();
                 if current.era != era {
                     // A server that was frozen may have been left meanwhile.
-                    return Err(BackplaneError::Down("the server may be another one now".into()));
+                    return Err(BackplaneError::down("the server may be another one now"));
                 }
                 current.connection = Some(connection.clone());
                 Ok(connection)
             }
             Err(error) => {
-                let error = BackplaneError::Down(fault::reason(error));
+                let error = error.into_down();
                 state.blocked = Some((Instant::now() + state.backoff.next(), error.clone()));
                 Err(error)
             }
@@ -128,10 +128,10 @@ impl LazyConnection {
         // Any answer is one, be it a refusal.
         let pong = connection.run(async { Ok(pipeline::one(&connection.client, &["PING"]).await) });
         match timeout(LOOK, pong).await {
-            Ok(Ok(Ok(Err(BackplaneError::Refused(why))))) if fault::is_for_good(&why) => connection.forbid_ping(),
+            Ok(Ok(Ok(Err(BackplaneError::Refused { kind, .. })))) if kind.is_for_good() => connection.forbid_ping(),
             Ok(Ok(Ok(_))) => {}
             _ => {
-                connection.fail("it did not answer any more");
+                connection.fail(BackplaneError::down("it did not answer any more"));
                 drop(self.connection().await);
             }
         }

@@ -148,7 +148,7 @@ impl Backplane for Redis {
         Box::pin(async move {
             match &self.servers {
                 Servers::One(one) => one.hot.next(&ask).await,
-                Servers::Many(_) => Err(BackplaneError::Refused("a cluster is not waited at".into())),
+                Servers::Many(_) => Err(BackplaneError::refused("a cluster is not waited at")),
             }
         })
     }

@@ -19,11 +19,8 @@ const REDIRECTIONS: usize = 5;
 
 /// Appends one entry at most once, and returns its id. The stream is not trimmed.
 pub async fn append(settings: &Settings, publication: Publication) -> Result<Position, BackplaneError> {
-    let address = settings.address().map_err(|e| BackplaneError::Refused(e.to_string()))?;
-    append_to(&address, &settings.key_prefix, publication).await.map_err(|error| match error {
-        BackplaneError::Down(why) => BackplaneError::Down(fault::explain(&why)),
-        BackplaneError::Refused(why) => BackplaneError::Refused(fault::explain(&why)),
-    })
+    let address = settings.address().map_err(|e| BackplaneError::refused(e.to_string()))?;
+    append_to(&address, &settings.key_prefix, publication).await.map_err(fault::explain)
 }
 
 async fn append_to(address: &Address, key_prefix: &str, publication: Publication) -> Result<Position, BackplaneError> {
@@ -31,28 +28,28 @@ async fn append_to(address: &Address, key_prefix: &str, publication: Publication
         let endpoint = match (&address.place, address.fixed()) {
             (Place::Sentinel(hosts, master), _) => sentinel::primary(address, hosts, master).await?,
             (_, Some(endpoint)) => endpoint,
-            (_, None) => return Err(BackplaneError::Refused("an address without a server".into())),
+            (_, None) => return Err(BackplaneError::refused("an address without a server")),
         };
         return add(&endpoint, key_prefix, &publication).await;
     };
-    let mut last = BackplaneError::Down("no host".into());
+    let mut last = BackplaneError::down("no host");
     for seed in seeds {
         // Nothing is sent to a host that cannot be connected to, so the next one may be tried.
-        if let Err(error) = Connection::open(&address.endpoint(seed), RespVersion::RESP2, ANSWER_TIMEOUT).await {
-            last = error;
+        if let Err(unopened) = Connection::open(&address.endpoint(seed), RespVersion::RESP2, ANSWER_TIMEOUT).await {
+            last = unopened.error;
             continue;
         }
         let mut host: Host = seed.clone();
         for _ in 0..REDIRECTIONS {
             match add(&address.endpoint(&host), key_prefix, &publication).await {
-                Err(BackplaneError::Refused(why)) => match fault::redirect(&why, &host) {
+                Ok(position) => return Ok(position),
+                Err(error) => match error.refusal().and_then(|refusal| fault::redirect(refusal, &host)) {
                     Some(Redirect::Moved(target)) => host = target,
-                    _ => return Err(BackplaneError::Refused(why)),
+                    _ => return Err(error),
                 },
-                answer => return answer,
             }
         }
-        return Err(BackplaneError::Down("the cluster's slots are moving".into()));
+        return Err(BackplaneError::down("the cluster's slots are moving"));
     }
     Err(last)
 }
@@ -65,7 +62,7 @@ async fn add(endpoint: &Endpoint, key_prefix: &str, publication: &Publication) -
     let fields: Vec<(Key, Value)> = publication.fields.iter().map(pair).collect();
     let append = async {
         let id: String = connection.client.xadd(key, false, None, "*", fields).await.map_err(|e| fault::judge(&e))?;
-        id.parse().map_err(|_| BackplaneError::Refused(format!("{id:?} is no entry id")))
+        id.parse().map_err(|_| BackplaneError::refused(format!("{id:?} is no entry id")))
     };
     connection.run(append).await
 }

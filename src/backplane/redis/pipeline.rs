@@ -16,13 +16,13 @@ pub fn answers(
     let mut answers = Vec::with_capacity(count);
     for reply in replies {
         match reply.map_err(|e| fault::judge(&e)) {
-            Err(BackplaneError::Down(why)) => return Err(BackplaneError::Down(why)),
-            Err(error) if !complete => return Err(BackplaneError::Down(fault::reason(error))),
+            Err(down @ BackplaneError::Down { .. }) => return Err(down),
+            Err(error) if !complete => return Err(error.into_down()),
             answer => answers.push(answer),
         }
     }
     if !complete {
-        return Err(BackplaneError::Down(format!("{} replies to {count} commands", answers.len())));
+        return Err(BackplaneError::down(format!("{} replies to {count} commands", answers.len())));
     }
     Ok(answers)
 }
@@ -48,7 +48,7 @@ pub async fn one(client: &Client, words: &[&str]) -> Result<Result<Value, Backpl
     let words = words.iter().map(|word| word.to_string()).collect();
     let pipeline = of_words(client, &[words]).await?;
     let mut replies = answers(pipeline.try_all().await, 1)?;
-    Ok(replies.pop().unwrap_or(Err(BackplaneError::Down("no reply".into()))))
+    Ok(replies.pop().unwrap_or(Err(BackplaneError::down("no reply"))))
 }
 
 #[cfg(test)]
@@ -59,11 +59,11 @@ mod tests {
     #[test]
     fn a_short_reply_is_down() {
         let error = |text: &str| Err(Error::new(ErrorKind::Unknown, text.to_owned()));
-        assert!(matches!(answers(vec![error("Request timed out.")], 2), Err(BackplaneError::Down(_))));
-        assert!(matches!(answers(vec![error("ERR x")], 2), Err(BackplaneError::Down(_))));
-        assert!(matches!(answers(vec![Ok(Value::Null)], 2), Err(BackplaneError::Down(_))));
+        assert!(matches!(answers(vec![error("Request timed out.")], 2), Err(BackplaneError::Down { .. })));
+        assert!(matches!(answers(vec![error("ERR x")], 2), Err(BackplaneError::Down { .. })));
+        assert!(matches!(answers(vec![Ok(Value::Null)], 2), Err(BackplaneError::Down { .. })));
         let both = answers(vec![error("ERR x"), Ok(Value::Null)], 2).unwrap();
-        assert!(matches!((&both[0], &both[1]), (Err(BackplaneError::Refused(_)), Ok(Value::Null))));
-        assert!(matches!(answers(vec![Ok(Value::Null), error("LOADING")], 2), Err(BackplaneError::Down(_))));
+        assert!(matches!((&both[0], &both[1]), (Err(BackplaneError::Refused { .. }), Ok(Value::Null))));
+        assert!(matches!(answers(vec![Ok(Value::Null), error("LOADING")], 2), Err(BackplaneError::Down { .. })));
     }
 }

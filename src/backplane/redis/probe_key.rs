@@ -10,6 +10,7 @@ use super::identity::Identity;
 use super::settings::Observe;
 use super::{decode, fault, pipeline, slots};
 use crate::backplane::BackplaneError;
+use crate::backplane::error::Refusal;
 use fred::clients::{Client, Pipeline};
 use fred::error::Error;
 use fred::interfaces::{ClientLike, KeysInterface};
@@ -68,12 +69,19 @@ enum Question {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct HealthCheck {
     /// The write was refused, and why.
-    pub refused: Option<String>,
+    pub refused: Option<BackplaneError>,
     /// The write was taken.
     pub written: bool,
     /// Server clock minus ours, in milliseconds.
     pub clock_offset_ms: Option<i64>,
     pub identity: Identity,
+}
+
+impl HealthCheck {
+    /// Why the write was refused, where it was.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refused.as_ref().and_then(BackplaneError::refusal)
+    }
 }
 
 impl ProbeKey {
@@ -150,11 +158,11 @@ impl ProbeKey {
             match (question, reply) {
                 (Question::Write, reply) => {
                     written = reply.is_ok();
-                    check.refused = refusal(reply);
+                    check.refused = reply.err().filter(|error| error.refusal().is_some());
                 }
                 // A cluster that may not read has lost what it needs, though this server lives.
-                (Question::Read, Err(BackplaneError::Refused(why))) if why.starts_with("CLUSTERDOWN") => {
-                    return Err(BackplaneError::Down(why));
+                (Question::Read, Err(error)) if error.refusal() == Some(&Refusal::ClusterDown) => {
+                    return Err(error.into_down());
                 }
                 (Question::Read, reply) => read = reply.is_ok(),
                 (Question::Time, Ok(reply)) => self.sample(decode::time(&reply), clock, way),
@@ -174,7 +182,7 @@ impl ProbeKey {
             }
         }
         // A forbidden write is not tried again: each try is an entry in the server's ACL log.
-        self.may_write &= check.refused.as_deref().is_none_or(|why| !fault::is_for_good(why));
+        self.may_write &= !check.refusal().is_some_and(Refusal::is_for_good);
         check.written = written;
         self.expected = self.armed && written;
         self.armed = read;
@@ -228,12 +236,5 @@ impl ProbeKey {
             self.clock.truncate(SAMPLES - 1);
             self.clock.push_front((way, theirs.saturating_sub(ours)));
         }
-    }
-}
-
-fn refusal(reply: Result<Value, BackplaneError>) -> Option<String> {
-    match reply {
-        Err(BackplaneError::Refused(why)) => Some(why),
-        _ => None,
     }
 }

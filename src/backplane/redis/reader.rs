@@ -7,8 +7,8 @@ pub mod reply;
 use super::address::Endpoint;
 use super::fault;
 use crate::backplane::BackplaneError;
+use crate::backplane::error::Outage;
 use bytes::Bytes;
-use fred::error::{Error, ErrorKind};
 use fred::types::config::ServerConfig;
 use futures_util::FutureExt;
 use reply::{Input, Reply, Rest, Taken};
@@ -47,13 +47,13 @@ impl Reader {
     pub async fn open(endpoint: &Endpoint, patience: Duration) -> Result<Reader, BackplaneError> {
         let limit = endpoint.access.timeout;
         let stream = match timeout(limit, connect(endpoint)).await {
-            Ok(stream) => stream.map_err(|error| BackplaneError::Down(error.to_string()))?,
-            Err(_) => return Err(BackplaneError::Down("no connection in time".into())),
+            Ok(stream) => stream.map_err(|error| fault::broken(&error))?,
+            Err(_) => return Err(fault::down(Outage::NoConnection, "no connection in time")),
         };
         let mut reader = Reader { input: Input::new(stream, limit), patience, answered: Instant::now(), arms: false };
         let word = |word: &'static str| Bytes::from_static(word.as_bytes());
         let mut greeting = Vec::new();
-        match endpoint.access.credentials().map_err(BackplaneError::Down)? {
+        match endpoint.access.credentials().map_err(|error| BackplaneError::down(error.to_string()))? {
             (Some(user), Some(password)) => {
                 greeting.push(vec![word("AUTH"), user.bytes().clone(), password.bytes().clone()]);
             }
@@ -66,7 +66,7 @@ impl Reader {
         for command in greeting {
             reader.ask(std::slice::from_ref(&command)).await?;
             if let Reply::Error(why) = reader.reply(Taken::Skimmed).await? {
-                return Err(refusal(why));
+                return Err(why);
             }
         }
         reader.input.set_patience(patience);
@@ -105,14 +105,14 @@ impl Reader {
             stream.flush().await
         };
         match timeout(self.patience, write).await {
-            Ok(written) => written.map_err(|error| BackplaneError::Down(error.to_string())),
-            Err(_) => Err(BackplaneError::Down("the server takes no commands: timed out".into())),
+            Ok(written) => written.map_err(|error| fault::broken(&error)),
+            Err(_) => Err(fault::down(Outage::TimedOut, "the server takes no commands: timed out")),
         }
     }
 
     /// Waits until the first byte of an answer is here.
     pub async fn await_byte(&mut self) -> Result<(), BackplaneError> {
-        self.input.wait(Duration::ZERO).await.map_err(|error| BackplaneError::Down(error.to_string()))
+        self.input.wait(Duration::ZERO).await.map_err(|error| fault::broken(&error))
     }
 
     /// How long ago the last answer came.
@@ -127,26 +127,21 @@ impl Reader {
 
     /// See [`Input::pass`].
     pub async fn pass(&mut self, rest: Rest, more: usize, most: usize) -> Result<bool, BackplaneError> {
-        self.input.pass(rest, more, most).await.map_err(|error| BackplaneError::Down(error.to_string()))
+        self.input.pass(rest, more, most).await.map_err(|error| fault::broken(&error))
     }
 
     /// The reply to the next of the commands that were sent.
     pub async fn reply(&mut self, taken: Taken) -> Result<Reply, BackplaneError> {
-        let reply = self.input.reply(taken).await.map_err(|error| BackplaneError::Down(error.to_string()))?;
+        let reply = self.input.reply(taken).await.map_err(|error| fault::broken(&error))?;
         self.answered = Instant::now();
         Ok(reply)
     }
 
     /// The same where the server was asked to wait so long.
     pub async fn waited(&mut self, block: Duration, taken: Taken) -> Result<Reply, BackplaneError> {
-        self.input.wait(block).await.map_err(|error| BackplaneError::Down(error.to_string()))?;
+        self.input.wait(block).await.map_err(|error| fault::broken(&error))?;
         self.reply(taken).await
     }
-}
-
-/// What an error reply means.
-pub fn refusal(why: String) -> BackplaneError {
-    fault::judge(&Error::new(ErrorKind::Unknown, why))
 }
 
 fn line(bytes: &mut Vec<u8>, kind: u8, number: usize) {
@@ -156,15 +151,14 @@ fn line(bytes: &mut Vec<u8>, kind: u8, number: usize) {
 }
 
 async fn connect(endpoint: &Endpoint) -> io::Result<Box<dyn Stream>> {
-    let other = |why: String| io::Error::other(why);
     let host = match &endpoint.server {
         ServerConfig::Unix { path } => return Ok(Box::new(UnixStream::connect(path).await?)),
-        _ => endpoint.host().ok_or_else(|| other("no server is known".into()))?,
+        _ => endpoint.host().ok_or_else(|| io::Error::other("no server is known"))?,
     };
     let stream = TcpStream::connect((host.name.as_str(), host.port)).await?;
     stream.set_nodelay(true)?;
     SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 2))?;
-    let Some(config) = endpoint.access.tls_client().map_err(other)? else { return Ok(Box::new(stream)) };
-    let name = ServerName::try_from(host.name).map_err(|error| other(error.to_string()))?;
+    let Some(config) = endpoint.access.tls_client().map_err(io::Error::other)? else { return Ok(Box::new(stream)) };
+    let name = ServerName::try_from(host.name).map_err(io::Error::other)?;
     Ok(Box::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await?))
 }

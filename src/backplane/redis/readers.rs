@@ -4,10 +4,10 @@
 //! server can, what they read is reported at the live connection; see [`Reader::report_to`].
 
 use super::connection::STALE;
-use super::fault;
 use super::reader::reply::{Reply, Rest, Taken};
 use super::reader::{Reader, Words};
 use super::target::Target;
+use crate::backplane::error::Refusal;
 use crate::backplane::{BackplaneError, Changes};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -104,7 +104,7 @@ impl Readers {
     /// A connection for one call. The most that waits for one is bounded by whoever calls.
     pub async fn take(self: &Arc<Readers>) -> Result<Loan, BackplaneError> {
         let Ok(Ok(permit)) = timeout(self.patience, self.permits.clone().acquire_owned()).await else {
-            return Err(BackplaneError::Down("too many commands are on their way".into()));
+            return Err(BackplaneError::down("too many commands are on their way"));
         };
         let era = self.era.subscribe();
         let idle = {
@@ -124,7 +124,7 @@ impl Readers {
 
     async fn open(&self) -> Result<Reader, BackplaneError> {
         let opened = Reader::open(&self.target.for_side()?, self.patience).await;
-        let mut reader = opened.map_err(|error| BackplaneError::Down(fault::reason(error)))?;
+        let mut reader = opened.map_err(BackplaneError::into_down)?;
         let report_to = self.state.lock().report_to.clone();
         if let Some(client) = report_to {
             reader.report_to(&client).await?;
@@ -174,7 +174,7 @@ impl Loan {
 
     /// The connection; `Err` once it is given up, or the server was left.
     pub fn connection(&mut self) -> Result<&mut Reader, BackplaneError> {
-        let left = || BackplaneError::Down("the server may be another one now".into());
+        let left = || BackplaneError::down("the server may be another one now");
         if self.era.has_changed().unwrap_or(true) {
             return Err(left());
         }
@@ -188,7 +188,7 @@ impl Loan {
     ) -> Result<T, BackplaneError> {
         tokio::select! {
             biased;
-            _ = era.changed() => Err(BackplaneError::Down("the server may be another one now".into())),
+            _ = era.changed() => Err(BackplaneError::down("the server may be another one now")),
             done = step => done,
         }
     }
@@ -205,7 +205,9 @@ impl Loan {
         let Ok(reader) = asked.and_then(|()| self.connection()) else { return };
         match reader.reply(Taken::Skimmed).await {
             Err(_) => return,
-            Ok(Reply::Error(why)) if fault::is_for_good(&why) => self.readers.may_ping.store(false, Ordering::Relaxed),
+            Ok(Reply::Error(error)) if error.refusal().is_some_and(Refusal::is_for_good) => {
+                self.readers.may_ping.store(false, Ordering::Relaxed);
+            }
             Ok(_) => {}
         }
         self.give_back();

@@ -11,8 +11,8 @@ mod unreadable;
 
 use super::commands;
 use super::large::LARGE;
+use super::reader::Words;
 use super::reader::reply::{Reply, Rest, Taken};
-use super::reader::{Words, refusal};
 use super::readers::{Loan, Readers};
 use super::server::Server;
 use crate::backplane::{BackplaneError, Entry};
@@ -128,7 +128,7 @@ impl Reading<'_> {
         (self.server.observe)(name, begun.elapsed(), replies.is_ok());
         for reply in replies.iter().flatten() {
             let answer = match reply {
-                Reply::Error(why) => Err(refusal(why.clone())),
+                Reply::Error(error) => Err(error.clone()),
                 Reply::Whole(_) | Reply::Cut(..) => Ok(()),
             };
             self.server.refusals.take(name, &answer);

@@ -2,7 +2,7 @@
 //!
 //! What is about one key is told with its channel, and redirections are none: neither is kept here.
 
-use super::fault;
+use crate::backplane::error::Refusal;
 use crate::backplane::{BackplaneError, Refused};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -33,9 +33,8 @@ impl Refusals {
                 now.retain(|refused| refused.command != command);
                 None
             }
-            Err(BackplaneError::Refused(why)) if fault::is_about_the_server(why) => {
-                let code = why.split_whitespace().next().unwrap_or_default();
-                (self.told)(CODES.iter().find(|known| **known == code).unwrap_or(&"other"));
+            Err(BackplaneError::Refused { kind, text: why }) if kind.is_about_the_server() => {
+                (self.told)(code(kind));
                 let mut now = self.now.lock();
                 now.retain(|refused| refused.command != command);
                 now.push(Refused { command, why: why.clone() });
@@ -53,6 +52,25 @@ impl Refusals {
     /// Another server may refuse other things.
     pub fn forget(&self) {
         self.now.lock().clear();
+    }
+}
+
+/// The code that a refusal is counted by, one of [`CODES`].
+fn code(kind: &Refusal) -> &'static str {
+    match kind {
+        Refusal::DiskFull => "MISCONF",
+        Refusal::OutOfMemory => "OOM",
+        Refusal::NoReplicas => "NOREPLICAS",
+        Refusal::ReadOnly => "READONLY",
+        Refusal::Forbidden | Refusal::ForbiddenKey => "NOPERM",
+        Refusal::UnknownCommand
+        | Refusal::NoSentinel
+        | Refusal::NoCluster
+        | Refusal::BadArguments
+        | Refusal::NoSuchKey
+        | Refusal::NoRoom
+        | Refusal::Plain => "ERR",
+        _ => "other",
     }
 }
 
@@ -74,13 +92,14 @@ pub fn name(observed: &'static str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backplane::redis::fault;
 
     #[test]
     fn what_is_refused_is_kept_until_it_is_taken() {
         let told: Arc<Mutex<Vec<&'static str>>> = Arc::default();
         let codes = told.clone();
         let refusals = Refusals::new(Arc::new(move |code| codes.lock().push(code)));
-        let refused = |why: &str| Err::<(), _>(BackplaneError::Refused(why.into()));
+        let refused = |why: &str| Err::<(), _>(fault::reply(why.into()));
         for why in ["MISCONF disk", "OOM memory", "what?", "MOVED 1 h:1", "WRONGTYPE x", "ERR no such key"] {
             refusals.take("xadd", &refused(why));
         }

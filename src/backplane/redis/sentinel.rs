@@ -5,10 +5,12 @@
 
 use super::address::{Address, Endpoint, Host};
 use super::connection::Connection;
+use super::fault::{self, Failures};
 use super::server::Server;
 use super::target::Backoff;
-use super::{decode, fault, pipeline};
+use super::{decode, pipeline};
 use crate::backplane::BackplaneError;
+use crate::backplane::error::Outage;
 use fred::interfaces::{EventInterface, PubsubInterface};
 use fred::types::{RespVersion, Value};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -32,23 +34,27 @@ pub async fn primary(address: &Address, hosts: &[Host], master: &str) -> Result<
             (host, ask(address, host, master).await)
         })
         .collect();
-    let mut failures = Vec::new();
+    let mut failures = Failures::default();
     while let Some((host, answer)) = asked.next().await {
         match answer {
             Ok(Some(primary)) => return Ok(address.endpoint(&primary)),
-            Ok(None) => failures.push(format!("{host} knows no primary named {master:?}")),
-            Err(error) => failures.push(format!("{host}: {}", refused(&fault::reason(error)))),
+            Ok(None) => {
+                failures.add_text(Outage::UnknownPrimary, format!("{host} knows no primary named {master:?}"));
+            }
+            Err(error) => failures.add(host, &told_apart(error)),
         }
     }
-    Err(BackplaneError::Down(format!("no sentinel says where the primary is: {}", failures.join("; "))))
+    Err(failures.into_error("no sentinel says where the primary is: "))
 }
 
 /// Sentinels have credentials of their own: what a server says of them is told apart.
-fn refused(why: &str) -> String {
-    match why {
-        _ if why.contains("NOAUTH") => format!("the sentinels want a password of their own: {why}"),
-        _ if why.contains("WRONGPASS") => format!("the sentinels do not know this user or password: {why}"),
-        _ => why.to_owned(),
+fn told_apart(error: BackplaneError) -> BackplaneError {
+    match error.outage() {
+        Outage::NoPassword => error.map_text(|why| format!("the sentinels want a password of their own: {why}")),
+        Outage::WrongPassword => {
+            error.map_text(|why| format!("the sentinels do not know this user or password: {why}"))
+        }
+        _ => error,
     }
 }
 
@@ -62,7 +68,7 @@ async fn look(connection: &Connection, master: &str) -> Result<Option<Host>, Bac
     let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", master];
     match connection.run(pipeline::one(&connection.client, &words)).await?? {
         Value::Null => Ok(None),
-        reply => host(&reply).map(Some).ok_or_else(|| BackplaneError::Refused("an answer that is no address".into())),
+        reply => host(&reply).map(Some).ok_or_else(|| BackplaneError::refused("an answer that is no address")),
     }
 }
 
@@ -80,7 +86,7 @@ pub async fn watch(server: Arc<Server>, hosts: Vec<Host>, master: String) {
         if let Ok(connection) = listen(&endpoint).await {
             backoff.reset();
             let why = follow(&server, &connection, &master).await;
-            tracing::debug!(sentinel = %endpoint, why = fault::reason(why), "redis: the sentinel is left");
+            tracing::debug!(sentinel = %endpoint, why = why.text(), "redis: the sentinel is left");
         }
         sleep(backoff.next()).await;
     }
@@ -90,7 +96,7 @@ pub async fn watch(server: Arc<Server>, hosts: Vec<Host>, master: String) {
 async fn listen(endpoint: &Endpoint) -> Result<Connection, BackplaneError> {
     let timeout = endpoint.access.timeout;
     let Ok(connection) = Connection::open(endpoint, RespVersion::RESP3, timeout).await else {
-        return Connection::open(endpoint, RespVersion::RESP2, timeout).await;
+        return Ok(Connection::open(endpoint, RespVersion::RESP2, timeout).await?);
     };
     let subscribe = async { connection.client.subscribe(SWITCHED).await.map_err(|e| fault::judge(&e)) };
     connection.run(subscribe).await?;
@@ -102,7 +108,7 @@ async fn follow(server: &Server, connection: &Connection, master: &str) -> Backp
     loop {
         match look(connection, master).await {
             Ok(Some(primary)) => leave_another(server, &primary),
-            Ok(None) => return BackplaneError::Refused(format!("it knows no primary named {master:?}")),
+            Ok(None) => return BackplaneError::refused(format!("it knows no primary named {master:?}")),
             Err(error) => return error,
         }
         tokio::select! {
@@ -117,7 +123,7 @@ async fn follow(server: &Server, connection: &Connection, master: &str) -> Backp
 fn leave_another(server: &Server, primary: &Host) {
     let (Some(endpoint), Some(live)) = (server.target.get(), server.live()) else { return };
     if endpoint.host().is_some_and(|host| host != *primary) {
-        live.fail(&format!("the sentinels follow another primary, {primary}"));
+        live.fail(BackplaneError::down(format!("the sentinels follow another primary, {primary}")));
     }
 }
 

@@ -252,9 +252,9 @@ impl Server {
         C: FnOnce(Arc<Connection>) -> F,
     {
         let Ok(Ok(_permit)) = timeout(SIDE_TIMEOUT, self.calls.acquire()).await else {
-            return Err(BackplaneError::Down("too many commands are on their way".into()));
+            return Err(BackplaneError::down("too many commands are on their way"));
         };
-        let Some(connection) = self.live() else { return Err(BackplaneError::Down("not connected".into())) };
+        let Some(connection) = self.live() else { return Err(BackplaneError::down("not connected")) };
         connection.run(call(connection.clone())).await
     }
 
@@ -267,7 +267,7 @@ impl Server {
     pub fn is_up(&self) -> Result<(), BackplaneError> {
         match self.live() {
             Some(_) => Ok(()),
-            None => Err(BackplaneError::Down("not connected".into())),
+            None => Err(BackplaneError::down("not connected")),
         }
     }
 }

@@ -3,10 +3,12 @@
 use super::address::Endpoint;
 use super::capabilities::{self, Mode};
 use super::connection::Connection;
+use super::fault::Unopened;
 use super::identity::Identity;
 use super::probe_key::{HealthCheck, ProbeKey};
 use super::server::{Server, follow_label};
-use super::{decode, fault, slots};
+use super::{decode, slots};
+use crate::backplane::error::Refusal;
 use crate::backplane::{BackplaneError, Changes};
 use crate::channel::Channel;
 use crate::config::Follow;
@@ -51,17 +53,17 @@ pub struct Session {
 
 impl Session {
     /// Connects, and finds out how this server can be followed.
-    pub async fn begin(server: &Server, endpoint: &Endpoint, version: RespVersion) -> Result<Session, BackplaneError> {
+    pub async fn begin(server: &Server, endpoint: &Endpoint, version: RespVersion) -> Result<Session, Unopened> {
         let connection = Connection::open(endpoint, version, endpoint.access.timeout).await?;
         let mut session = Session::new(server, Arc::new(connection));
         let connection = session.connection.clone();
         if server.follow != Follow::Block {
             let tracking = connection.run(capabilities::start_tracking(&connection, server.follow)).await;
-            session.tracking = tracking.map_err(|error| fault::within(fault::TRACKING, error))?;
+            session.tracking = tracking.map_err(|error| Unopened::at("CLIENT TRACKING", error))?;
         }
         if server.cluster && !session.tracking {
             let why = "a cluster can only be followed by tracking, which this server does not offer to this user";
-            return Err(BackplaneError::Down(why.into()));
+            return Err(BackplaneError::down(why).into());
         }
         let about = connection.run(capabilities::about(&connection.client)).await?;
         session.version = about.version;
@@ -116,11 +118,10 @@ impl Session {
             let least = offset - begun.elapsed().as_millis() as i64 / 2 - 2;
             self.clock_least_ms = Some(self.clock_least_ms.map_or(least, |known| known.max(least)));
         }
-        let refused_writing = check.refused.as_deref().is_some_and(|why| why.starts_with("READONLY"));
-        if check.identity.replica || refused_writing {
-            return Err(BackplaneError::Down("the server is a replica: only a primary is followed".into()));
+        if check.identity.replica || check.refusal() == Some(&Refusal::ReadOnly) {
+            return Err(BackplaneError::down("the server is a replica: only a primary is followed"));
         }
-        if server.cluster && check.refused.as_deref().is_some_and(fault::is_redirect) {
+        if server.cluster && check.refusal().is_some_and(Refusal::is_redirect) {
             // Its slots have changed, or are not known yet.
             let own = connection.run(slots::own_slots(&connection.client)).await?;
             if self.probe_key.move_to(&own) {
@@ -166,7 +167,7 @@ impl Session {
     }
 
     /// Checks until the connection ends, and says why it ended.
-    pub async fn live(mut self, server: &Arc<Server>) -> String {
+    pub async fn live(mut self, server: &Arc<Server>) -> BackplaneError {
         let mut tick = pace::in_step(PROBE);
         let connection = self.connection.clone();
         take_in(server, &self.first_check, self.clock_least_ms);
@@ -174,7 +175,7 @@ impl Session {
         loop {
             probes = probes.wrapping_add(1);
             tokio::select! {
-                why = connection.lost() => return fault::reason(why),
+                why = connection.lost() => return why,
                 _ = tick.tick() => {}
             }
             if probes.is_multiple_of(PROBES_PER_LOOK) {
@@ -187,7 +188,7 @@ impl Session {
                 _ => Ok(()),
             };
             if let Err(error) = done {
-                return fault::reason(error);
+                return error;
             }
             if self.tracking && !self.push_arrives(PUSH_LAG).await {
                 self.probe_key.noted();
@@ -201,7 +202,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.drain.abort();
-        self.connection.fail("the live connection was given up");
+        self.connection.fail(BackplaneError::down("the live connection was given up"));
     }
 }
 
@@ -211,8 +212,8 @@ fn take_in(server: &Server, check: &HealthCheck, clock_least_ms: Option<i64>) {
     if let (Some(offset), Some(least)) = (check.clock_offset_ms, clock_least_ms) {
         server.set_clock(offset, least);
     }
-    if let Some(why) = check.refused.as_ref() {
-        server.refusals.take("canary", &Err::<(), _>(BackplaneError::Refused(why.clone())));
+    if let Some(error) = check.refused.as_ref() {
+        server.refusals.take("canary", &Err::<(), _>(error.clone()));
     } else if check.written {
         server.refusals.take("canary", &Ok(()));
     }
@@ -220,8 +221,8 @@ fn take_in(server: &Server, check: &HealthCheck, clock_least_ms: Option<i64>) {
     for refused in server.refusals.list().iter().filter(|refused| refused.command != "SET") {
         server.complain(&format!("{} is refused", refused.command), &refused.why);
     }
-    if let Some(why) = check.refused.as_ref().filter(|_| !server.cluster) {
-        server.complain("without its probe key, a flushed server is noticed late", why);
+    if let Some(error) = check.refused.as_ref().filter(|_| !server.cluster) {
+        server.complain("without its probe key, a flushed server is noticed late", error.text());
     }
 }
 
@@ -232,7 +233,7 @@ fn expected(mode: Mode, cluster: bool) -> Result<(), BackplaneError> {
         Mode::Cluster if !cluster => "the server is one of a cluster: use redis-cluster://host,host",
         _ => return Ok(()),
     };
-    Err(BackplaneError::Down(why.into()))
+    Err(BackplaneError::down(why))
 }
 
 /// What the draining task needs; it does nothing else, so that it keeps up.

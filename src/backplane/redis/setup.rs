@@ -4,6 +4,7 @@
 //! command, and without a password it sends a `PING`, which a server with a full disk refuses. So fred begins every
 //! connection in RESP2, where `AUTH` has its arguments with their lengths, and the rest is asked for here.
 
+use super::access::AccessError;
 use super::address::Endpoint;
 use super::credential::Credential;
 use super::{fault, pipeline};
@@ -30,8 +31,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// One command of the set-up.
 pub struct Step<'a> {
-    /// What stands in front of its error.
-    pub name: &'static str,
+    /// The command, where it asks for RESP3.
+    pub resp3: Option<&'static str>,
     /// Sends it and waits for its answer.
     pub answer: Pin<Box<dyn Future<Output = Result<(), BackplaneError>> + Send + 'a>>,
 }
@@ -65,7 +66,7 @@ impl CredentialProvider for Login {
 
 impl Plan {
     /// Reads credentials and certificates; `Err` names the file or variable that cannot be used.
-    pub fn of(endpoint: &Endpoint, version: RespVersion) -> Result<Plan, String> {
+    pub fn of(endpoint: &Endpoint, version: RespVersion) -> Result<Plan, AccessError> {
         let access = &endpoint.access;
         let (username, password) = match endpoint.sentinel {
             true => access.sentinel_credentials()?,
@@ -116,13 +117,13 @@ impl Plan {
         let mut steps: Vec<Step> = Vec::new();
         if let Some((user, password)) = &self.bytes {
             let words = user.iter().chain([password]).map(|word| Value::Bytes(word.bytes().clone())).collect();
-            steps.push(Step { name: "", answer: Box::pin(authenticate(client, words)) });
+            steps.push(Step { resp3: None, answer: Box::pin(authenticate(client, words)) });
         }
         if self.version == RespVersion::RESP3 {
-            steps.push(Step { name: fault::HELLO, answer: Box::pin(greet(client)) });
+            steps.push(Step { resp3: Some("HELLO 3"), answer: Box::pin(greet(client)) });
         }
         if self.database > 0 {
-            steps.push(Step { name: "", answer: Box::pin(select(client, self.database)) });
+            steps.push(Step { resp3: None, answer: Box::pin(select(client, self.database)) });
         }
         steps
     }

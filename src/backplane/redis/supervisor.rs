@@ -6,7 +6,7 @@
 use super::address::{Address, Endpoint, Place};
 use super::block::Blocks;
 use super::capabilities::{self, Findings};
-use super::fault::Resp3;
+use super::fault::{Resp3, Unopened};
 use super::hot::Hot;
 use super::reachable::wait_until_reachable;
 use super::server::{Reports, Server};
@@ -70,7 +70,7 @@ impl Supervisor {
                 Err(error) => self.failed(error),
             };
             // Behind a sentinel the next attempt may lead elsewhere.
-            let is_silent = fault::is_silence(&why) && !matches!(self.server.address.place, Place::Sentinel(..));
+            let is_silent = why.outage().is_silence() && !matches!(self.server.address.place, Place::Sentinel(..));
             if let Some(endpoint) = self.server.target.get().filter(|_| is_silent) {
                 wait_until_reachable(&endpoint).await;
                 sleep(Backoff::default().next()).await;
@@ -114,29 +114,31 @@ impl Supervisor {
     async fn open(&self) -> Result<Session, BackplaneError> {
         let server = &self.server;
         let version = if server.follow == Follow::Block { RespVersion::RESP2 } else { RespVersion::RESP3 };
-        let error = match self.begin(version).await {
+        let unopened = match self.begin(version).await {
             Ok(session) => {
                 server.doubts_of_resp3.store(0, Ordering::Relaxed);
                 return Ok(session);
             }
-            Err(error) => error,
+            Err(unopened) => unopened,
         };
-        let lacks = match fault::resp3(&error) {
+        let lacks = match fault::resp3(&unopened) {
             Resp3::Refused => true,
             // A server that ends or freezes just then would be followed by blocking reads for no reason.
             Resp3::Doubtful => server.doubts_of_resp3.fetch_add(1, Ordering::Relaxed) > 0,
             Resp3::NotConcerned => false,
         };
         if !lacks || server.follow != Follow::Auto || server.cluster {
-            return Err(error);
+            return Err(unopened.error);
         }
         let session = self.begin(RespVersion::RESP2).await?;
-        let why = fault::reason(error);
-        tracing::info!(%why, "redis: the server takes no RESP3; it is followed by blocking reads");
+        tracing::info!(
+            why = unopened.error.text(),
+            "redis: the server takes no RESP3; it is followed by blocking reads"
+        );
         Ok(session)
     }
 
-    async fn begin(&self, version: RespVersion) -> Result<Session, BackplaneError> {
+    async fn begin(&self, version: RespVersion) -> Result<Session, Unopened> {
         let endpoint = self.resolve().await?;
         Session::begin(&self.server, &endpoint, version).await
     }
@@ -146,7 +148,7 @@ impl Supervisor {
         let server = &self.server;
         let endpoint = match &server.address.place {
             Place::Sentinel(hosts, master) => sentinel::primary(&server.address, hosts, master).await?,
-            _ => server.target.get().ok_or_else(|| BackplaneError::Down("no server is known".into()))?,
+            _ => server.target.get().ok_or_else(|| BackplaneError::down("no server is known"))?,
         };
         if server.target.set(endpoint.clone()) {
             self.leave_reads();
@@ -164,30 +166,29 @@ impl Supervisor {
         server.begin(session.connection.clone(), session.version.clone(), session.tracking, lives);
     }
 
-    fn went_down(&self, why: &str) {
-        let server = &self.server;
+    fn went_down(&self, error: &BackplaneError) {
+        let (server, why) = (&self.server, error.text());
         server.set_trouble(why);
         server.end();
         // Behind the same name there may be another server next, so nothing that is read of this one counts any more;
         // what is being appended finishes.
         self.leave_reads();
         server.publish.renew();
-        tracing::warn!(redis = %server.shown(), %why, "redis: connection lost");
+        tracing::warn!(redis = %server.shown(), why, "redis: connection lost");
     }
 
     /// No live connection could be made; says why. Where the server has no room, side connections end, and none is made
     /// before the live one is there.
-    fn failed(&self, error: BackplaneError) -> String {
-        let server = &self.server;
-        let why = fault::explain(&fault::reason(error));
-        server.set_trouble(&why);
-        server.complain("no usable connection", &why);
-        if fault::is_crowded(&why) {
+    fn failed(&self, error: BackplaneError) -> BackplaneError {
+        let (server, error) = (&self.server, fault::explain(error));
+        server.set_trouble(error.text());
+        server.complain("no usable connection", error.text());
+        if error.outage().is_crowd() {
             server.target.reserve(true);
             self.leave_reads();
             server.publish.renew();
         }
-        why
+        error
     }
 
     fn leave_reads(&self) {

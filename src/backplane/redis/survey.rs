@@ -8,6 +8,7 @@ use super::settings::Settings;
 use super::supervisor::Supervisor;
 use super::{fault, reachable};
 use crate::backplane::BackplaneError;
+use crate::backplane::error::Outage;
 use tokio::runtime::Handle;
 
 /// Connects once, as a node would, and finds out what it could do there; `publishes`: whether it would also append.
@@ -24,30 +25,26 @@ pub async fn survey(settings: Settings, publishes: bool) -> Result<Result<Findin
     };
     // A server with TLS there hangs up on whoever does not greet it so; so does a proxy that has no server.
     let wants_tls = match (&found, fixed.and_then(|endpoint| endpoint.host())) {
-        (Err(BackplaneError::Down(why)), Some(host)) if !tls && fault::is_hang_up(why) => {
+        (Err(BackplaneError::Down { kind: Outage::HungUp, .. }), Some(host)) if !tls => {
             Some(reachable::speaks_tls(&host).await)
         }
         _ => None,
     };
-    let explain = |why: &str| explain(why, tls, wants_tls);
-    Ok(found.map_err(|error| match error {
-        BackplaneError::Down(why) => BackplaneError::Down(format!("{name}: {}", explain(&why))),
-        BackplaneError::Refused(why) => BackplaneError::Refused(format!("{name}: {}", explain(&why))),
-    }))
+    Ok(found.map_err(|error| explain(error, tls, wants_tls).map_text(|why| format!("{name}: {why}"))))
 }
 
-/// `tls`: whether the node speaks TLS; `wants_tls`: whether the server does, where that was tried.
-fn explain(why: &str, tls: bool, wants_tls: Option<bool>) -> String {
-    match fault::explain(why) {
+/// The error with what an operator can do about it. `tls`: whether the node speaks TLS; `wants_tls`: whether the server
+/// does, where that was tried.
+fn explain(error: BackplaneError, tls: bool, wants_tls: Option<bool>) -> BackplaneError {
+    let question = match (error.outage(), tls) {
         // A server without TLS there waits for the rest of what it takes for a command.
-        why if tls && why.contains("timed out") => format!("{why} (does this port speak TLS?)"),
-        why if !tls && fault::is_hang_up(&why) => match wants_tls {
-            Some(false) => format!("{why} (it hangs up on whoever speaks: is there a server behind it?)"),
-            _ => format!("{why} (does this port want TLS? rediss://)"),
-        },
-        why if !tls && why.contains("answer timed out") => {
-            format!("{why} (is there a server behind it, and does it run?)")
+        (Outage::NoAnswer | Outage::TimedOut, true) => "does this port speak TLS?",
+        (Outage::HungUp, false) if wants_tls == Some(false) => {
+            "it hangs up on whoever speaks: is there a server behind it?"
         }
-        why => why,
-    }
+        (Outage::HungUp, false) => "does this port want TLS? rediss://",
+        (Outage::NoAnswer, false) => "is there a server behind it, and does it run?",
+        _ => return fault::explain(error),
+    };
+    error.map_text(|why| format!("{why} ({question})"))
 }

@@ -49,15 +49,15 @@ impl Target {
 
     /// A further connection to it, which is pushed nothing.
     pub async fn connect(&self, patience: Duration) -> Result<Connection, BackplaneError> {
-        Connection::open(&self.for_side()?, RespVersion::RESP2, patience).await
+        Ok(Connection::open(&self.for_side()?, RespVersion::RESP2, patience).await?)
     }
 
     /// Where connections but the live one lead, if there may be any now.
     pub fn for_side(&self) -> Result<Endpoint, BackplaneError> {
         if self.reserved.load(Ordering::Relaxed) {
-            return Err(BackplaneError::Down("the server has no room, and the live connection comes first".into()));
+            return Err(BackplaneError::down("the server has no room, and the live connection comes first"));
         }
-        self.get().ok_or_else(|| BackplaneError::Down("the primary is not known yet".into()))
+        self.get().ok_or_else(|| BackplaneError::down("the primary is not known yet"))
     }
 
     /// Whether it is another one.

@@ -21,7 +21,7 @@ struct Recorder {
 impl Recorder {
     fn one(&self, publication: &Publication) -> Result<Position, BackplaneError> {
         if publication.channel.as_str() == "refused" {
-            return Err(BackplaneError::Refused("WRONGTYPE".into()));
+            return Err(BackplaneError::refused("WRONGTYPE"));
         }
         let mut appended = self.appended.lock();
         appended.push(publication.channel.to_string());
@@ -33,7 +33,7 @@ impl Backplane for Recorder {
     fn append(&self, publications: Vec<Publication>) -> Answer<'_, Vec<Result<Position, BackplaneError>>> {
         Box::pin(async move {
             match publications[0].channel.as_str() {
-                "down" => Err(BackplaneError::Down("connection lost".into())),
+                "down" => Err(BackplaneError::down("connection lost")),
                 "silent" => std::future::pending().await,
                 _ => Ok(publications.iter().map(|p| self.one(p)).collect()),
             }

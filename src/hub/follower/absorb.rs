@@ -281,7 +281,7 @@ impl Follower {
     /// This stream cannot be read: who waits is told, who is there keeps waiting for the sweep. Where its part of the
     /// backplane is down all keep waiting.
     fn refused(&mut self, channel: Channel, error: BackplaneError) {
-        if let BackplaneError::Down(why) = &error {
+        if let BackplaneError::Down { text: why, .. } = &error {
             debug!(channel = %channel, %why, "a stream waits for its part of the backplane");
             if let Some(followed) = self.followed.get_mut(&channel) {
                 // What has no position yet must not be read: only `unpark` brings it back.

@@ -261,12 +261,12 @@ pub async fn a_refused_publication_concerns_itself_alone(bench: &dyn Bench) {
     let (backplane, a) = (bench.backplane(), channel("a"));
     let publish = |fields| Publication { channel: a.clone(), fields };
     let answers = backplane.append(vec![publish(numbered(1)), publish(vec![]), publish(numbered(3))]).await.unwrap();
-    assert!(matches!(answers[1], Err(BackplaneError::Refused(_))), "an entry without fields: {:?}", answers[1]);
+    assert!(matches!(answers[1], Err(BackplaneError::Refused { .. })), "an entry without fields: {:?}", answers[1]);
     let entries = read(&*backplane, &a, Position::ZERO, 10).await;
     assert_eq!(positions(&entries), [answers[0].clone().unwrap(), answers[2].clone().unwrap()]);
 
     // No id can follow the greatest one.
     assert!(bench.append_at(&channel("full"), Position::MAX, &[("data", "x")]));
     let refused = append(&*backplane, &channel("full"), numbered(1)).await;
-    assert!(matches!(refused, Err(BackplaneError::Refused(_))), "{refused:?}");
+    assert!(matches!(refused, Err(BackplaneError::Refused { .. })), "{refused:?}");
 }

@@ -25,7 +25,10 @@ async fn a_full_server_refuses_publishers_and_serves_readers() {
     server.pipeline(&[&["CONFIG", "SET", "maxmemory", "1"]]);
     let publication = Publication { channel: channel("a"), fields: vec![("data".into(), "x".into())] };
     let refused = node.append(vec![publication]).await.unwrap().remove(0);
-    assert!(matches!(&refused, Err(BackplaneError::Refused(why)) if why.starts_with("OOM")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(BackplaneError::Refused { text: why, .. }) if why.starts_with("OOM")),
+        "{refused:?}"
+    );
     assert_eq!(read(&node, "a", &mut Position::ZERO.clone()).await, ["1"]);
     assert_eq!(*node.link().borrow(), Link::Up);
 }

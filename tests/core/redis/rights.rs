@@ -41,7 +41,9 @@ async fn a_user_who_may_only_read_follows_by_tracking() {
     told_of(&node, "a").await;
     assert_eq!(read(&node, "a", &mut after).await, ["1"]);
     let refused = node.append(vec![Publication { channel: channel("a"), fields: vec![("data".into(), "x".into())] }]);
-    assert!(matches!(&refused.await.unwrap()[0], Err(BackplaneError::Refused(why)) if why.starts_with("NOPERM")));
+    assert!(
+        matches!(&refused.await.unwrap()[0], Err(BackplaneError::Refused { text: why, .. }) if why.starts_with("NOPERM"))
+    );
     // It beats on without the write, and does not fill the server's ACL log with further tries.
     timeout(PATIENCE, beats.acquire_many(4)).await.expect("beats").unwrap().forget();
     let tried = server.command(&["ACL", "LOG"]);

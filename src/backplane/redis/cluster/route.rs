@@ -122,7 +122,7 @@ impl Cluster {
                 }
             }
         }
-        let unsettled = || Err(BackplaneError::Down("the cluster's slots are moving".into()));
+        let unsettled = || Err(BackplaneError::down("the cluster's slots are moving"));
         answers.into_iter().map(|answer| answer.unwrap_or_else(unsettled)).collect()
     }
 
@@ -142,7 +142,7 @@ impl Cluster {
                     Some(owner) => Way::Owner(owner.clone()),
                     None => {
                         let why = format!("nobody owns slot {} of the cluster", slots[index]);
-                        *answer = Some(Err(BackplaneError::Down(why)));
+                        *answer = Some(Err(BackplaneError::down(why)));
                         continue;
                     }
                 },
@@ -155,8 +155,8 @@ impl Cluster {
     /// `None`: to be sent again.
     fn settle<T>(&self, host: &Host, slot: u16, answer: Answered<T>, ask: impl FnOnce(Host)) -> Option<Answered<T>> {
         let redirect = match &answer {
-            Err(BackplaneError::Refused(why)) => fault::redirect(why, host),
-            Err(BackplaneError::Down(_)) => {
+            Err(BackplaneError::Refused { kind, .. }) => fault::redirect(kind, host),
+            Err(BackplaneError::Down { .. }) => {
                 self.stale.notify_one();
                 return Some(answer);
             }
@@ -187,6 +187,5 @@ impl Cluster {
 }
 
 fn down(host: &Host, error: &BackplaneError) -> BackplaneError {
-    let why = fault::reason(error.clone());
-    BackplaneError::Down(format!("{host}: {why}"))
+    error.clone().into_down().map_text(|why| format!("{host}: {why}"))
 }

@@ -90,7 +90,7 @@ impl Commands<'_> {
 
 /// `HGETALL` answers with a map or, before RESP3, with a list of pairs; `HMGET` with the values alone.
 fn fields(reply: Value, lookup: &Lookup) -> Answered<Fields> {
-    let unexpected = || BackplaneError::Refused("a hash answered with something else than fields".into());
+    let unexpected = || BackplaneError::refused("a hash answered with something else than fields");
     match (&lookup.fields, reply) {
         (_, Value::Null) => Ok(Vec::new()),
         (None, Value::Map(map)) => {

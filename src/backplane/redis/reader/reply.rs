@@ -4,6 +4,8 @@
 //! fred decodes whole replies, however large they are. Here the lengths that precede each string are looked at before it
 //! is read: what is too large is never taken in, and what was read of the reply up to there still counts.
 
+use crate::backplane::BackplaneError;
+use crate::backplane::redis::fault;
 use crate::position::Position;
 use bytes::{BufMut, Bytes, BytesMut};
 use fred::types::Value;
@@ -49,7 +51,7 @@ pub enum Reply {
     /// What precedes the place where it was not read on; before the next reply, the rest must be passed over.
     Cut(Value, Cut, Rest),
     /// The server's error.
-    Error(String),
+    Error(BackplaneError),
 }
 
 /// Why a reply was not read on.
@@ -208,7 +210,9 @@ impl<R: AsyncRead + Unpin> Input<R> {
             let line = self.line().await?;
             let Some((kind, rest)) = line.split_first() else { return odd("an empty line") };
             let value = match kind {
-                b'-' if open.is_empty() => return Ok(Reply::Error(String::from_utf8_lossy(rest).into_owned())),
+                b'-' if open.is_empty() => {
+                    return Ok(Reply::Error(fault::reply(String::from_utf8_lossy(rest).into_owned())));
+                }
                 b'+' | b'-' | b',' | b'#' | b'(' => Value::Bytes(line.slice(1..)),
                 b'_' => Value::Null,
                 b':' => Value::Integer(number(rest)?),

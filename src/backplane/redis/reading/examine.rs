@@ -1,9 +1,10 @@
 //! What streams tell of themselves, and that together with their entries.
 
 use super::{Answered, PIPELINE, Pool, Reading};
+use crate::backplane::error::Refusal;
 use crate::backplane::redis::decode;
+use crate::backplane::redis::reader::Words;
 use crate::backplane::redis::reader::reply::{Cut, Reply, Taken};
-use crate::backplane::redis::reader::{Words, refusal};
 use crate::backplane::redis::server::{Answers, Server};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, StreamState, Toward};
 use crate::channel::Channel;
@@ -42,7 +43,7 @@ pub async fn examine(server: Arc<Server>, asks: Vec<Ask>, asking: bool) -> Answe
 async fn by_itself<T: Send + 'static>(call: impl Future<Output = Answers<T>> + Send + 'static) -> Answers<T> {
     match tokio::spawn(call).await {
         Ok(answers) => answers,
-        Err(_) => Err(BackplaneError::Down("the node is ending".into())),
+        Err(_) => Err(BackplaneError::down("the node is ending")),
     }
 }
 
@@ -100,7 +101,7 @@ impl Reading<'_> {
             }
         }
         self.end();
-        let missing = || Err(BackplaneError::Down("no reply".into()));
+        let missing = || Err(BackplaneError::down("no reply"));
         Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect())
     }
 
@@ -128,7 +129,7 @@ impl Reading<'_> {
                 return Ok(Examined { state: before, entries });
             }
         }
-        Err(BackplaneError::Down("the stream changes too fast to be examined".into()))
+        Err(BackplaneError::down("the stream changes too fast to be examined"))
     }
 
     async fn state_of(&mut self, channel: &Channel) -> Answered<Option<StreamState>> {
@@ -138,7 +139,7 @@ impl Reading<'_> {
             Err(error) if self.was_closed(&error) => return self.state_without_info(channel).await,
             replies => replies?.pop(),
         };
-        reply.map_or_else(|| Err(BackplaneError::Down("no reply".into())), state)
+        reply.map_or_else(|| Err(BackplaneError::down("no reply")), state)
     }
 
     /// What follows a position, what is known to be too large included.
@@ -160,7 +161,7 @@ impl Reading<'_> {
             Err(error) if self.was_closed(&error) => return self.step_after(ask).await,
             replies => replies?.pop(),
         };
-        self.entries_of(ask, reply.ok_or_else(|| BackplaneError::Down("no reply".into()))?)
+        self.entries_of(ask, reply.ok_or_else(|| BackplaneError::down("no reply"))?)
     }
 
     /// Of one stream. `Down` where it must be read apart.
@@ -183,17 +184,15 @@ impl Reading<'_> {
 fn state(reply: Reply) -> Answered<Option<StreamState>> {
     match reply {
         Reply::Whole(value) | Reply::Cut(value, ..) => {
-            decode::state(value).map(Some).map_err(|e| BackplaneError::Refused(e.to_string()))
+            decode::state(value).map(Some).map_err(|e| BackplaneError::refused(e.to_string()))
         }
-        Reply::Error(why) => match refusal(why) {
-            BackplaneError::Refused(why) if why.contains("no such key") => Ok(None),
-            error => Err(error),
-        },
+        Reply::Error(BackplaneError::Refused { kind: Refusal::NoSuchKey, .. }) => Ok(None),
+        Reply::Error(error) => Err(error),
     }
 }
 
 fn apart() -> BackplaneError {
-    BackplaneError::Down("the stream has large entries and is read apart".into())
+    BackplaneError::down("the stream has large entries and is read apart")
 }
 
 /// Whether entries that were read a little later show that nothing had been removed since; some may have been added.

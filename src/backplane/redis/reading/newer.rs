@@ -2,10 +2,11 @@
 
 use super::spans::Excerpt;
 use super::{Answered, PIPELINE, Pool, Reading};
+use crate::backplane::error::Refusal;
+use crate::backplane::redis::decode;
+use crate::backplane::redis::reader::Words;
 use crate::backplane::redis::reader::reply::{Cut, Reply, Taken};
-use crate::backplane::redis::reader::{Words, refusal};
 use crate::backplane::redis::server::{Answers, Server};
-use crate::backplane::redis::{decode, fault};
 use crate::backplane::{Ask, BackplaneError, Entry, Span, Toward};
 use crate::channel::Channel;
 use crate::position::Position;
@@ -101,40 +102,17 @@ impl Reading<'_> {
         let (value, cut) = match reply {
             Reply::Whole(value) => (value, None),
             Reply::Cut(value, cut, _) => (value, Some(cut)),
-            Reply::Error(why) => {
-                return match refusal(why) {
-                    BackplaneError::Refused(why) if batch.len() > 1 && fault::is_cross_slot(&why) => {
-                        if !self.server.split.swap(true, Ordering::Relaxed) {
-                            tracing::info!(
-                                "redis: the server wants the keys of a read in one slot; reads are split from now on"
-                            );
-                            return Ok(self.batches(asks, batch));
-                        }
-                        Ok(halves(batch.to_vec()))
-                    }
-                    // One bad key fails all; and of a slot that is being moved, keys may be in two places.
-                    BackplaneError::Refused(why)
-                        if batch.len() > 1 && (fault::is_about_a_key(&why) || why.starts_with("TRYAGAIN")) =>
-                    {
-                        Ok(halves(batch.to_vec()))
-                    }
-                    BackplaneError::Refused(why) => {
-                        batch.iter().for_each(|&index| answers[index] = Err(BackplaneError::Refused(why.clone())));
-                        Ok(Vec::new())
-                    }
-                    down => Err(down),
-                };
-            }
+            Reply::Error(error) => return self.take_in_refusal(asks, batch, error, answers),
         };
         let value = in_pairs(value);
         let last = cut.and_then(|_| last_key(&value));
         // A reply of another command's shape: the connection's replies are shifted.
-        let mut streams = decode::streams(value).map_err(|e| BackplaneError::Down(e.to_string()))?;
+        let mut streams = decode::streams(value).map_err(|e| BackplaneError::down(e.to_string()))?;
         for (place, &index) in batch.iter().enumerate() {
             let ask = &asks[index];
             let key = self.server.key(&ask.channel);
             let entries = streams.remove(key.as_bytes()).unwrap_or(Ok(Vec::new()));
-            let mut entries = entries.map_err(|e| BackplaneError::Refused(e.to_string()));
+            let mut entries = entries.map_err(|e| BackplaneError::refused(e.to_string()));
             if let Ok(entries) = &mut entries {
                 entries.truncate(ask.count);
                 self.weigh(&ask.channel, entries);
@@ -150,6 +128,28 @@ impl Reading<'_> {
                 return Ok(if behind.is_empty() { Vec::new() } else { vec![behind] });
             }
         }
+        Ok(Vec::new())
+    }
+
+    /// Takes in that a read was refused; returns what must be asked for again.
+    fn take_in_refusal(
+        &self,
+        asks: &[Ask],
+        batch: &[usize],
+        error: BackplaneError,
+        answers: &mut [Answered<Vec<Entry>>],
+    ) -> Answered<Vec<Vec<usize>>> {
+        let Some(kind) = error.refusal() else { return Err(error) };
+        let several = batch.len() > 1;
+        if several && *kind == Refusal::CrossSlot && !self.server.split.swap(true, Ordering::Relaxed) {
+            tracing::info!("redis: the server wants the keys of a read in one slot; reads are split from now on");
+            return Ok(self.batches(asks, batch));
+        }
+        // One bad key fails all; and of a slot that is being moved, keys may be in two places.
+        if several && (kind.is_about_a_key() || matches!(kind, Refusal::CrossSlot | Refusal::TryAgain)) {
+            return Ok(halves(batch.to_vec()));
+        }
+        batch.iter().for_each(|&index| answers[index] = Err(error.clone()));
         Ok(Vec::new())
     }
 

@@ -2,8 +2,8 @@
 
 use super::{Answered, PIPELINE, Pool, Reading};
 use crate::backplane::redis::decode;
+use crate::backplane::redis::reader::Words;
 use crate::backplane::redis::reader::reply::{Cut, Reply};
-use crate::backplane::redis::reader::{Words, refusal};
 use crate::backplane::redis::server::{Answers, Server};
 use crate::backplane::{BackplaneError, Entry, Span, Toward};
 use crate::position::Position;
@@ -58,7 +58,7 @@ impl Reading<'_> {
             }
         }
         self.end();
-        let missing = || Err(BackplaneError::Down("no reply".into()));
+        let missing = || Err(BackplaneError::down("no reply"));
         Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect())
     }
 
@@ -84,7 +84,7 @@ impl Reading<'_> {
             if piece.count > 0 && piece.oldest <= piece.newest {
                 let commands = [self.xrange(&piece)];
                 let reply = self.send("xrange", &commands, self.entries()).await?.pop();
-                let Some(reply) = reply else { return Err(BackplaneError::Down("no reply".into())) };
+                let Some(reply) = reply else { return Err(BackplaneError::down("no reply")) };
                 let Excerpt { mut entries, more } = self.excerpt(reply, &piece)?;
                 if span.toward == Toward::Oldest {
                     entries.reverse();
@@ -111,9 +111,9 @@ impl Reading<'_> {
         let (value, cut) = match reply {
             Reply::Whole(value) => (value, None),
             Reply::Cut(value, cut, _) => (value, Some(cut)),
-            Reply::Error(why) => return Err(refusal(why)),
+            Reply::Error(why) => return Err(why),
         };
-        let refused = |e: decode::Unexpected| BackplaneError::Refused(e.to_string());
+        let refused = |e: decode::Unexpected| BackplaneError::refused(e.to_string());
         let mut entries = decode::entries("XRANGE", value).map_err(refused)?;
         let more = cut.is_some() || entries.len() >= span.count;
         if let Some(Cut::Large(bytes)) = cut
@@ -128,7 +128,7 @@ impl Reading<'_> {
             entries.reverse();
         }
         if !decode::is_ascending(&entries) {
-            return Err(BackplaneError::Refused("unexpected reply to XRANGE: entries out of order".into()));
+            return Err(BackplaneError::refused("unexpected reply to XRANGE: entries out of order"));
         }
         self.weigh(&span.channel, &mut entries);
         Ok(Excerpt { entries, more })

@@ -4,7 +4,8 @@
 //! is not.
 
 use super::{Answered, Pool, Reading, TOO_LARGE};
-use crate::backplane::redis::{decode, fault, pipeline};
+use crate::backplane::error::Outage;
+use crate::backplane::redis::{decode, pipeline};
 use crate::backplane::{Ask, BackplaneError, Entry, Span, StreamState, Toward};
 use crate::channel::Channel;
 use crate::position::Position;
@@ -18,7 +19,7 @@ impl Reading<'_> {
     /// Whether the server closed a connection that was asked, though it works.
     pub(super) fn was_closed(&self, error: &BackplaneError) -> bool {
         let works = || self.server.live().is_some_and(|live| !live.is_lost());
-        matches!(error, BackplaneError::Down(why) if fault::is_hang_up(why)) && works()
+        matches!(error, BackplaneError::Down { kind: Outage::HungUp, .. }) && works()
     }
 
     /// The first entries of a span, one by one; what cannot be read has no fields.
@@ -81,7 +82,7 @@ impl Reading<'_> {
             let commands = [self.xrange(span)];
             match self.send("xrange", &commands, self.entries()).await {
                 Ok(mut replies) => {
-                    let reply = replies.pop().ok_or_else(|| BackplaneError::Down("no reply".into()))?;
+                    let reply = replies.pop().ok_or_else(|| BackplaneError::down("no reply"))?;
                     return Ok(Some(self.excerpt(reply, span)?.entries.pop()));
                 }
                 Err(error) if self.was_closed(&error) => {}
