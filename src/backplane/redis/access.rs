@@ -18,21 +18,27 @@ const SENTINEL_PASSWORD: &str = "FANTAIL_REDIS_SENTINEL_PASSWORD";
 /// Variables that no flag has, for they are secret.
 pub const VARIABLES: [&str; 2] = [PASSWORD, SENTINEL_PASSWORD];
 
-/// Of `--redis-timeout`.
+/// The default of `--redis-timeout`.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// User and password, TLS, and the limits of time, for servers and sentinels.
 #[derive(Clone)]
 pub struct Access {
+    /// The user at the servers.
     pub username: Option<Credential>,
+    /// The password at the servers, from the URL.
     pub password: Option<Credential>,
+    /// The file with the password at the servers.
     pub password_file: Option<PathBuf>,
+    /// The user at the sentinels.
     pub sentinel_username: Option<Credential>,
+    /// The password at the sentinels, from the URL.
     pub sentinel_password: Option<Credential>,
+    /// The file with the password at the sentinels.
     pub sentinel_password_file: Option<PathBuf>,
     /// `None`: plain TCP or a unix socket.
     pub tls: Option<Files>,
-    /// For a connection, for each command of its set-up, and for the silence of the live connection.
+    /// The limit of time for a connection, for each command of its set-up, and for the silence of the live connection.
     pub timeout: Duration,
 }
 
@@ -41,7 +47,9 @@ pub struct Access {
 pub struct Files {
     /// Authorities that are trusted instead of the system's.
     pub ca: Option<PathBuf>,
+    /// The node's own certificate.
     pub cert: Option<PathBuf>,
+    /// The key of that certificate.
     pub key: Option<PathBuf>,
 }
 
@@ -99,7 +107,7 @@ impl std::fmt::Debug for Access {
 }
 
 impl Access {
-    /// What is not known yet, from there; the limits of time are always from there.
+    /// Takes what is not known yet from `more`, and the limits of time in any case.
     pub fn complete(&mut self, more: &Access) {
         let or = |known: &mut Option<Credential>, other: &Option<Credential>| *known = known.take().or(other.clone());
         or(&mut self.username, &more.username);
@@ -115,15 +123,15 @@ impl Access {
         }
     }
 
-    /// Of a data server: the password from the URL, else the file, else the environment. `Err`: why there are none,
-    /// though some are meant.
+    /// User and password of a data server: the password from the URL, else the file, else the environment. `Err`: why
+    /// there are none, though some are meant.
     pub fn credentials(&self) -> Result<Credentials, AccessError> {
         let flag = "--redis-password-file";
         let password = password(&self.password, &self.password_file, flag, PASSWORD)?;
         together(&self.username, password, flag, PASSWORD)
     }
 
-    /// Of a sentinel, which has its own or none.
+    /// User and password of a sentinel, which has its own or none.
     pub fn sentinel_credentials(&self) -> Result<Credentials, AccessError> {
         let flag = "--redis-sentinel-password-file";
         let password = password(&self.sentinel_password, &self.sentinel_password_file, flag, SENTINEL_PASSWORD)?;
@@ -146,7 +154,7 @@ impl Access {
         Ok(self.tls_client()?.map(|config| TlsConnector::from(config).into()))
     }
 
-    /// The same for a connection that is not fred's.
+    /// What a connection needs for TLS that is not fred's; `Err` names the file that cannot be used.
     pub fn tls_client(&self) -> Result<Option<ClientConfig>, AccessError> {
         let Some(files) = &self.tls else { return Ok(None) };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -174,7 +182,7 @@ fn variable(name: &'static str) -> Result<Option<Credential>, AccessError> {
     }
 }
 
-/// From the URL, else the file that the flag names, else the environment.
+/// A password from the URL, else the file that the flag names, else the environment.
 fn password(
     known: &Option<Credential>,
     file: &Option<PathBuf>,
@@ -188,6 +196,7 @@ fn password(
     }
 }
 
+/// User and password, where there is a password for the user.
 fn together(
     username: &Option<Credential>,
     password: Option<Credential>,
@@ -212,6 +221,7 @@ fn secret(file: &Path, flag: &'static str) -> Result<Credential, AccessError> {
     Credential::new(bytes).map_err(|unfit| AccessError::UnfitPasswordFile(flag, file.into(), unfit))
 }
 
+/// The certificates in a file, of which there is at least one.
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, AccessError> {
     let bad = |error| AccessError::BadFile(file.into(), error);
     let list = CertificateDer::pem_file_iter(file).map_err(bad)?.collect::<Result<Vec<_>, _>>().map_err(bad)?;
@@ -221,7 +231,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, AccessError
     }
 }
 
-/// The named authorities alone, or those that the system trusts.
+/// Who is trusted: the named authorities alone, or those that the system trusts.
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, AccessError> {
     let mut store = RootCertStore::empty();
     if let Some(file) = ca {

@@ -17,7 +17,9 @@ const FORMS: &str = "redis://, rediss://, unix:/path, redis-sentinel://host,host
 /// A host and its port. Shown as `host:port`, IPv6 in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Host {
+    /// A name or an IP address, without brackets.
     pub name: String,
+    /// The TCP port.
     pub port: u16,
 }
 
@@ -44,16 +46,22 @@ pub enum Place {
 /// A parsed address. Its `Display` and `Debug` never show credentials.
 #[derive(Clone)]
 pub struct Address {
+    /// Where it leads.
     pub place: Place,
+    /// Credentials, TLS and limits of time.
     pub access: Arc<Access>,
+    /// The database's number.
     pub database: u8,
 }
 
 /// One server that can be connected to.
 #[derive(Clone)]
 pub struct Endpoint {
+    /// Where it is, as fred has it.
     pub server: ServerConfig,
+    /// The database's number.
     pub database: u8,
+    /// Credentials, TLS and limits of time.
     pub access: Arc<Access>,
     /// Whether it is a sentinel, which has credentials of its own.
     pub sentinel: bool,
@@ -69,7 +77,7 @@ pub enum AddressError {
     UnknownScheme,
     #[error("there is no host")]
     NoHost,
-    /// Of which host, counted from 1, and why.
+    /// A host, counted from 1, cannot be read; and why.
     #[error("host {0} cannot be read: {1}")]
     BadHost(usize, url::ParseError),
     #[error("one host only; several are for redis-sentinel:// and redis-cluster://")]
@@ -84,7 +92,7 @@ pub enum AddressError {
     BadDatabaseParameter,
     #[error("a cluster has no databases but 0")]
     ClusterDatabase,
-    /// Which one, counted from 1, and which there are.
+    /// A parameter, counted from 1, is unknown; and which there are.
     #[error("parameter {0} is unknown; there are {1}")]
     UnknownParameter(usize, &'static str),
     #[error("it has a # in it, which such a URL has no use for")]
@@ -95,10 +103,10 @@ pub enum AddressError {
     Unfit(&'static str, Unfit),
     #[error("its {0} is no UTF-8")]
     BadText(&'static str),
-    /// What is wrong, most likely because a password cut the URL in pieces.
+    /// Something is wrong, most likely because a password cut the URL in pieces.
     #[error("{0}; in a user or a password # is written %23, / is %2F, ? is %3F and @ is %40")]
     Unescaped(Box<AddressError>),
-    /// Of an address that was read, which is shown.
+    /// Files for TLS go with an address without it, which is shown.
     #[error("{0}: ca, cert and key are for TLS: rediss://, rediss-sentinel:// or rediss-cluster://")]
     NoTls(String),
     #[error("{0}: cert and key belong together")]

@@ -24,16 +24,16 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-/// A wake costs the server time for each stream of the group.
+/// Streams of one group at most: a wake costs the server time for each of them.
 const STREAMS_PER_GROUP: usize = 256;
-/// A read without an answer ends by itself after this; a new stream interrupts it.
+/// How long one blocking read waits, and then ends by itself; a new stream interrupts it.
 const BLOCK: Duration = Duration::from_secs(1);
-/// The same where `CLIENT UNBLOCK` is forbidden, so that new streams are included soon.
+/// How long one blocking read waits where `CLIENT UNBLOCK` is forbidden, so that new streams are included soon.
 const BLOCK_WITHOUT_INTERRUPT: Duration = Duration::from_millis(100);
 /// How much later than asked the server may answer before its connection is given up.
 const GRACE: Duration = Duration::from_secs(1);
-/// An interrupt that came before the read did is sent again after this, and then after twice as long each time; not after
-/// a refusal.
+/// Pause before an interrupt is repeated: one that came before the read did is sent again after this, and then after
+/// twice as long each time; not after a refusal.
 const INTERRUPT_AGAIN: Duration = Duration::from_millis(20);
 /// Between looks at streams of which no read can wait, since they lie on different servers behind one address.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -80,7 +80,8 @@ impl Blocks {
         Blocks { server, runtime, active, may_interrupt, groups: Mutex::default() }
     }
 
-    /// Called for each new connection, before the follower is told to verify everything, which brings all back.
+    /// Takes in that there is a new live connection; `active`: whether streams are followed here. Called before the
+    /// follower is told to verify everything, which brings all back.
     pub fn start(&self, active: bool) {
         self.active.store(active, Ordering::Release);
         self.may_interrupt.store(true, Ordering::Relaxed);
@@ -89,7 +90,7 @@ impl Blocks {
         }
     }
 
-    /// Ends all groups.
+    /// Ends all groups, and the reads that wait.
     pub fn stop(&self) {
         let groups = std::mem::take(&mut *self.groups.lock());
         for (_, task) in groups.list {
@@ -164,7 +165,7 @@ impl Group {
         waiting.map(|(channel, place)| (channel.clone(), place.seen)).collect()
     }
 
-    /// Which of these are still followed; notes how far the signs are.
+    /// Notes how far the signs are; returns the streams of these that are still followed.
     fn seen(&self, signs: impl Iterator<Item = (Channel, Position)>) -> Vec<Channel> {
         let mut places = self.places.lock();
         let mut seen = Vec::new();
@@ -177,7 +178,8 @@ impl Group {
         seen
     }
 
-    /// One stream spoils the read of all: the follower reads each and brings back the good ones.
+    /// Leaves all streams out, as one of them spoils the read of all: the follower reads each and brings back the
+    /// good ones.
     fn hold_all(&self) -> Vec<Channel> {
         let mut places = self.places.lock();
         places.values_mut().for_each(|place| place.held = true);
@@ -256,7 +258,7 @@ async fn follow(group: Arc<Group>, server: Arc<Server>, may_interrupt: Arc<Atomi
     }
 }
 
-/// A connection that blocks.
+/// The connection of one group, which blocks.
 struct Waiter {
     reader: Reader,
     /// Its id at the server, by which it is interrupted; `None` where the server does not tell it.

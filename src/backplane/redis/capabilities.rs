@@ -31,6 +31,7 @@ pub async fn start_tracking(connection: &Connection, follow: Follow) -> Result<b
 /// What a server says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
+    /// Its version, where it tells it.
     pub version: Option<String>,
     /// Part of a Cluster, or a sentinel.
     pub mode: Mode,
@@ -45,7 +46,7 @@ pub enum Mode {
     Sentinel,
 }
 
-/// By `INFO`; nothing is known where that is forbidden.
+/// What a server says of itself by `INFO`; nothing is known where that is forbidden.
 pub async fn about(client: &Client) -> Result<About, BackplaneError> {
     let Ok(info) = one(client, &["INFO", "server"]).await? else { return Ok(About::default()) };
     let info = info.into_string().unwrap_or_default();
@@ -74,7 +75,7 @@ pub async fn counts_entries(client: &Client, key_prefix: &str, version: Option<&
     })
 }
 
-/// Valkey began above 7.0.
+/// Whether a version is 7.0 or later; Valkey began above it, and an unknown one is taken for it.
 fn is_recent(version: Option<&str>) -> bool {
     let major = |version: &str| version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     version.and_then(major).is_none_or(|major| major >= 7)
@@ -90,11 +91,13 @@ fn absent(key_prefix: &str) -> String {
 pub struct Findings {
     /// The address without credentials.
     pub name: String,
+    /// The server's version, where it tells it.
     pub version: Option<String>,
     /// `tracking` or `block`.
     pub follow: &'static str,
     /// Server clock minus this machine's, in milliseconds.
     pub clock_offset_ms: Option<i64>,
+    /// Each command that a node uses, and whether this user may run it.
     pub rights: Vec<Right>,
     /// Settings of the server that harm.
     pub cautions: Vec<Caution>,
@@ -107,6 +110,7 @@ pub struct Findings {
 /// A command that a node needs, or can do without.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Right {
+    /// Its name, such as `XADD`.
     pub command: &'static str,
     /// What a node cannot do without it.
     pub purpose: &'static str,
@@ -121,9 +125,9 @@ pub struct Right {
 pub struct Tried {
     /// The node also appends.
     pub publishes: bool,
-    /// It follows by blocking reads alone.
+    /// The node follows by blocking reads alone.
     pub blocks: bool,
-    /// It reads several streams with one command, wherever they lie.
+    /// The node reads several streams with one command, wherever they lie.
     pub several: bool,
 }
 
@@ -181,8 +185,8 @@ pub async fn rights(client: &Client, key_prefix: &str, tried: &Tried) -> Result<
     Ok(rights)
 }
 
-/// Whatever a server says counts, but that there is no such key, or that it is elsewhere in a cluster: a node is told the
-/// same.
+/// Why a server refuses a command. Whatever it says counts, but that there is no such key, or that it is elsewhere in
+/// a cluster: a node is told the same.
 fn refusal(reply: Result<Value, BackplaneError>) -> Result<Option<BackplaneError>, BackplaneError> {
     let Err(error) = reply else { return Ok(None) };
     match error.refusal() {

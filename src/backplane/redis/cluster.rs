@@ -28,9 +28,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// Between looks at the topology while nothing hints at a change.
 const EVERY: Duration = Duration::from_secs(10);
-/// The same while something is wrong.
+/// Between looks at the topology while something is wrong.
 const SOON: Duration = Duration::from_millis(300);
-/// Between looks, however many hints there are.
+/// Between looks at the topology, however many hints there are.
 const LEAST: Duration = Duration::from_millis(50);
 /// Live primaries that are asked what they believe.
 const WITNESSES: usize = 3;
@@ -44,7 +44,9 @@ pub struct Cluster {
     settings: Settings,
     address: Address,
     runtime: Handle,
+    /// Streams that changed, and doubts, of all shards.
     pub changes: Arc<Changes>,
+    /// Up while any shard is.
     pub link: watch::Sender<Link>,
     map: Mutex<Map>,
     /// A command or a connection hints that the topology has changed.
@@ -81,6 +83,7 @@ struct View {
 }
 
 impl Cluster {
+    /// A cluster of which nothing is known yet; its tasks run on `runtime`.
     pub fn new(settings: Settings, address: Address, runtime: Handle) -> Cluster {
         Cluster {
             settings,
@@ -136,6 +139,7 @@ impl Cluster {
         owners.into_iter().map(|host| Shard { name: host.to_string(), up: up(host) }).collect()
     }
 
+    /// What `/status` shows of all shards together.
     pub fn facts(&self) -> Facts {
         let shards = self.shards();
         let map = self.map.lock();
@@ -163,7 +167,7 @@ impl Cluster {
         }
     }
 
-    /// What the live primaries believe, the newest belief; where there are none, whoever answers.
+    /// Asks what the live primaries believe, and takes the newest belief; where there are none, whoever answers.
     async fn look(&self) -> Result<Topology, BackplaneError> {
         let live: Vec<(Host, Arc<Connection>)> = {
             let map = self.map.lock();
@@ -254,14 +258,14 @@ impl Cluster {
         server
     }
 
-    /// Of one of the cluster's servers; it is not connected yet.
+    /// The supervisor of one of the cluster's servers, which is not connected yet.
     fn supervisor(&self, host: &Host) -> Supervisor {
         let endpoint = Some(self.address.endpoint(host));
         let reports = Reports { changes: self.changes.clone(), turned: self.turned.clone() };
         Supervisor::new(&self.settings, self.address.clone(), endpoint, reports, &self.runtime)
     }
 
-    /// Ends all connections.
+    /// Ends all connections, for good.
     pub fn end(&self) {
         self.map.lock().members.clear();
         self.link.send_replace(Link::Down);

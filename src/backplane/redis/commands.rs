@@ -27,7 +27,7 @@ const KEYS_PER_READ: usize = 1000;
 const READS_PER_PIPELINE: usize = 256;
 /// `XADD`s of one write.
 const APPENDS_PER_PIPELINE: usize = 256;
-/// Batches of one call that are on their way at once.
+/// Batches of one call that are on their way at once, at most.
 const CONCURRENT: usize = 4;
 
 /// One part's answer.
@@ -50,7 +50,8 @@ pub async fn append(server: Arc<Server>, publications: Vec<Publication>, asking:
     Ok(answers)
 }
 
-/// Has later changes of streams reported to the live connection: an `XREAD` of nothing, which reads no entry however large.
+/// Has later changes of streams reported to the live connection: an `XREAD` of nothing, which reads no entry however
+/// large.
 pub async fn arm(server: &Server, channels: &[&Channel], asking: bool) -> Answered<()> {
     server.on_live(|connection| async move { Commands { server, connection, asking }.arm(channels).await }).await
 }
@@ -99,7 +100,7 @@ impl Commands<'_> {
         Ok(())
     }
 
-    /// `XADD`, in order, never sent twice. What became of an entry whose answer is `Down` is not known.
+    /// Sends `XADD`s in order, none of them twice. What became of an entry whose answer is `Down` is not known.
     async fn append(&self, publications: &[Publication]) -> Answered<Vec<Answered<Position>>> {
         let mut answers: Vec<Answered<Position>> = Vec::with_capacity(publications.len());
         for batch in publications.chunks(APPENDS_PER_PIPELINE) {
@@ -189,7 +190,7 @@ where
     Ok(answers)
 }
 
-/// Queueing fails only where a command cannot be encoded.
+/// The result of queueing a command, which fails only where it cannot be encoded.
 fn queued(result: Result<(), Error>) -> Answered<()> {
     result.map_err(|error| BackplaneError::refused(fault::judge(&error).text()))
 }

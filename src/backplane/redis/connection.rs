@@ -32,13 +32,15 @@ const LAST_RESORT: u32 = 60;
 
 /// A client and the end of its connection. Dropping it closes the connection.
 pub struct Connection {
+    /// The client that sends its commands.
     pub client: Client,
+    /// The version of the protocol that it speaks.
     pub version: RespVersion,
     /// How long it may bring no answer while one is waited for.
     patience: Duration,
     answers: AtomicU64,
     begun: Instant,
-    /// When the last answer came, in milliseconds from the beginning.
+    /// The moment of the last answer, in milliseconds from the beginning.
     answered_ms: AtomicU64,
     may_ping: AtomicBool,
     lost: watch::Sender<Option<BackplaneError>>,
@@ -109,11 +111,12 @@ impl Connection {
         why.unwrap_or_else(|| BackplaneError::down("the connection was dropped"))
     }
 
+    /// Whether the connection has ended.
     pub fn is_lost(&self) -> bool {
         self.lost.borrow().is_some()
     }
 
-    /// The server has answered something.
+    /// Notes that the server has answered something.
     pub fn answered(&self) {
         self.answers.fetch_add(1, Ordering::Relaxed);
         self.answered_ms.store(self.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
@@ -129,6 +132,7 @@ impl Connection {
         self.may_ping.load(Ordering::Relaxed)
     }
 
+    /// Notes that the server takes no `PING` of this user.
     pub fn forbid_ping(&self) {
         self.may_ping.store(false, Ordering::Relaxed);
     }

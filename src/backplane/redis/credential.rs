@@ -35,12 +35,12 @@ impl Credential {
         Ok(Credential(bytes))
     }
 
-    /// What is sent.
+    /// The bytes, as they are sent.
     pub fn bytes(&self) -> &Bytes {
         &self.0
     }
 
-    /// The same as a text, where it is UTF-8.
+    /// The bytes as a text, where they are UTF-8.
     pub fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
     }

@@ -15,7 +15,9 @@ use std::collections::HashMap;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unexpected reply to {command}: {what}")]
 pub struct Unexpected {
+    /// The command that was replied to.
     pub command: &'static str,
+    /// What is wrong with the reply.
     pub what: &'static str,
 }
 
@@ -25,7 +27,7 @@ fn unexpected<T>(command: &'static str, what: &'static str) -> Decoded<T> {
     Err(Unexpected { command, what })
 }
 
-/// `XREAD`: each stream's key with its entries, or with what is wrong with them.
+/// A reply to `XREAD`: each stream's key with its entries, or with what is wrong with them.
 ///
 /// nil where there is nothing new; RESP3 a map; RESP2 (and some servers in RESP3 too) an array of pairs.
 pub fn streams(reply: Value) -> Decoded<HashMap<Bytes, Decoded<Vec<Entry>>>> {
@@ -96,7 +98,7 @@ fn entry(command: &'static str, value: Value) -> Decoded<Entry> {
     Ok(Entry { position, fields })
 }
 
-/// `XADD`: the id.
+/// A reply to `XADD`: the id.
 pub fn appended(reply: Value) -> Decoded<Position> {
     match position(&reply) {
         Some(position) => Ok(position),
@@ -104,7 +106,7 @@ pub fn appended(reply: Value) -> Decoded<Position> {
     }
 }
 
-/// `XINFO STREAM`, by field name: servers add fields with each version.
+/// A reply to `XINFO STREAM`, read by field name: servers add fields with each version.
 pub fn state(reply: Value) -> Decoded<StreamState> {
     let mut state = StreamState::default();
     let (mut length, mut last, mut newest) = (None, None, None);
@@ -127,7 +129,7 @@ pub fn state(reply: Value) -> Decoded<StreamState> {
     Ok(state)
 }
 
-/// The first or last entry; an empty stream has none.
+/// The first or last entry in an `XINFO`; an empty stream has none.
 fn edge(value: Value) -> Decoded<Option<Entry>> {
     match value {
         Value::Null => Ok(None),
@@ -155,19 +157,20 @@ fn pairs(reply: Value) -> Decoded<Vec<(Bytes, Value)>> {
     }
 }
 
-/// The channel whose stream's key ends with these bytes behind the prefix; `None` for a name that no client could ask for.
+/// The channel whose stream's key ends with these bytes behind the prefix; `None` for a name that no client could ask
+/// for.
 pub fn channel(name: &[u8]) -> Option<Channel> {
     Channel::new(std::str::from_utf8(name).ok()?).ok()
 }
 
-/// `TIME`: milliseconds since the Unix epoch.
+/// A reply to `TIME`: milliseconds since the Unix epoch.
 pub fn time(reply: &Value) -> Option<i64> {
     let Value::Array(list) = reply else { return None };
     let [seconds, micros] = list.as_slice() else { return None };
     seconds.as_i64()?.checked_mul(1000)?.checked_add(micros.as_i64()? / 1000)
 }
 
-/// The same of `INFO server` (`server_time_usec`, where the server tells it).
+/// The server's time in `INFO server` (`server_time_usec`, where it is told): milliseconds since the Unix epoch.
 pub fn info_time(info: &str) -> Option<i64> {
     let micros = info.lines().find_map(|line| line.strip_prefix("server_time_usec:"))?;
     Some(micros.trim_end().parse::<i64>().ok()? / 1000)
@@ -177,7 +180,7 @@ fn position(value: &Value) -> Option<Position> {
     std::str::from_utf8(value.as_bytes()?).ok()?.parse().ok()
 }
 
-/// Numbers and booleans are not taken for strings: they would be a sign of shifted replies.
+/// A string's bytes. Numbers and booleans are not taken for strings: they would be a sign of shifted replies.
 fn text(value: Value) -> Option<Bytes> {
     match value {
         Value::String(text) => Some(text.into_inner()),

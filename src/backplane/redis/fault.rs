@@ -34,7 +34,7 @@ pub fn broken(error: &io::Error) -> BackplaneError {
     BackplaneError::Down { kind, text }
 }
 
-/// `Down` of a kind.
+/// An error of this node's own: `Down` of a kind.
 pub fn down(kind: Outage, text: impl Into<String>) -> BackplaneError {
     BackplaneError::Down { kind, text: text.into() }
 }
@@ -146,7 +146,7 @@ pub enum Redirect {
     Moved(Host),
     /// The slot is on its way there, and this key is there already.
     Ask(Host),
-    /// Nobody can say where it is; it is asked again in a moment.
+    /// Nobody can say where the slot is; the part is asked again in a moment.
     Later,
 }
 
@@ -209,7 +209,8 @@ impl Failures {
         self.texts.push(text);
     }
 
-    /// `Down` with all texts. Its kind is that of the first one that an operator can do something about, else of the first.
+    /// `Down` with all texts. Its kind is that of the first one that an operator can do something about, else of the
+    /// first.
     pub fn into_error(self, before: &str) -> BackplaneError {
         let main = self.kinds.iter().find(|kind| hint(kind).is_some()).or(self.kinds.first());
         down(main.cloned().unwrap_or(Outage::Other), format!("{before}{}", self.texts.join("; ")))
@@ -248,8 +249,11 @@ impl From<Unopened> for BackplaneError {
 /// silent at that moment, it may be chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resp3 {
+    /// The server refuses it.
     Refused,
+    /// The server hung up or fell silent at that moment.
     Doubtful,
+    /// The failure has another reason.
     NotConcerned,
 }
 

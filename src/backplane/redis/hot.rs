@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 /// How long the server is asked to wait; a stream that begins anew meanwhile is noticed after that.
 const BLOCK: Duration = Duration::from_millis(500);
-/// How much later than asked it may answer before its connection is given up.
+/// How much later than asked the server may answer before its connection is given up.
 const GRACE: Duration = Duration::from_millis(500);
 /// After a connection that failed, before the next one.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -49,13 +49,13 @@ impl Hot {
         Hot { server, runtime, state: Mutex::default() }
     }
 
-    /// Called for each new live connection.
+    /// Takes in that there is a new live connection; `allowed`: whether busy streams may be waited for.
     pub fn start(&self, allowed: bool) {
         self.leave();
         self.state.lock().allowed = allowed;
     }
 
-    /// What is waited for now counts no more.
+    /// Gives all connections up: what is waited for now counts no more.
     pub fn leave(&self) {
         let mut state = self.state.lock();
         *state = State { era: state.era + 1, ..State::default() };
@@ -125,7 +125,7 @@ impl Hot {
     }
 }
 
-/// `None`: an entry is too large to be read here.
+/// Waits for what follows, and reads it with the entry before it; `None`: an entry is too large to be read here.
 async fn read(reader: &mut Reader, server: &Server, ask: &Ask) -> Result<Option<Vec<Entry>>, BackplaneError> {
     let key = server.key(&ask.channel);
     let words = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();

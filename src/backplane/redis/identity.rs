@@ -8,10 +8,11 @@ use fred::types::Value;
 /// What `INFO` (or `ROLE`, where that is forbidden) tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
+    /// Whether it follows another server.
     pub replica: bool,
-    /// Names the data set; another one after a failover or a full resync.
+    /// The name of the data set; another one after a failover or a full resync.
     pub replication_id: Option<String>,
-    /// Names the process.
+    /// The name of the process.
     pub run_id: Option<String>,
 }
 
@@ -35,7 +36,7 @@ impl Identity {
         self.replica = list.first().and_then(decode::str).is_some_and(|role| role == "slave");
     }
 
-    /// Whether something that both know is another one.
+    /// Whether the data set or the process is another one, as far as both are known.
     pub fn differs(&self, before: &Identity) -> bool {
         let differ = |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if a != b);
         differ(&self.replication_id, &before.replication_id) || differ(&self.run_id, &before.run_id)

@@ -13,10 +13,10 @@ pub const LARGE: usize = 256 << 10;
 const APART: Duration = Duration::from_secs(600);
 /// Streams of which anything is remembered.
 const STREAMS: usize = 4_096;
-/// Entries of one stream that are known to be too large; the newest.
+/// Entries of one stream that are known to be too large, at most: the newest.
 const ENTRIES: usize = 16;
 
-/// See the module.
+/// What is known of one server's large entries.
 #[derive(Default)]
 pub struct Large(Mutex<HashMap<Channel, Known>>);
 
@@ -27,7 +27,7 @@ struct Known {
 }
 
 impl Large {
-    /// A large entry was found; whether it is the stream's first for a while.
+    /// Notes that a large entry was found; whether it is the stream's first for a while.
     pub fn found(&self, channel: &Channel) -> bool {
         let mut streams = self.0.lock();
         let before = known(&mut streams, channel);
@@ -36,7 +36,7 @@ impl Large {
         first
     }
 
-    /// An entry that is too large to be read.
+    /// Notes an entry that is too large to be read.
     pub fn found_too_large(&self, channel: &Channel, position: Position) {
         let mut streams = self.0.lock();
         let known = known(&mut streams, channel);
@@ -54,7 +54,7 @@ impl Large {
         self.0.lock().get(channel).is_some_and(|known| known.seen.elapsed() < APART)
     }
 
-    /// Those known to be too large within inclusive bounds, ascending.
+    /// The entries of a stream that are known to be too large, within inclusive bounds, ascending.
     pub fn too_large_within(&self, channel: &Channel, oldest: Position, newest: Position) -> Vec<Position> {
         let streams = self.0.lock();
         let all = streams.get(channel).map_or(&[][..], |known| &known.too_large);

@@ -35,11 +35,12 @@ struct Current {
 #[derive(Default)]
 struct LazyState {
     backoff: Backoff,
-    /// Not before this; and why the last attempt failed.
+    /// The moment of the next attempt at the earliest, and why the last one failed.
     blocked: Option<(Instant, BackplaneError)>,
 }
 
 impl LazyConnection {
+    /// A connection that is not made yet. `patience`: how long it may bring no answer while one is waited for.
     pub fn new(target: Arc<Target>, patience: Duration) -> LazyConnection {
         LazyConnection {
             target,
@@ -69,7 +70,8 @@ impl LazyConnection {
         drop(self.next());
     }
 
-    /// The same, but commands that are on their way fail: what that server says is not to be believed any more.
+    /// Lets commands that are on their way fail, as what that server says is not to be believed any more, and makes a new
+    /// connection for the next ones.
     pub fn leave(&self) {
         if let Some(connection) = self.next() {
             connection.fail(BackplaneError::down("the server may be another one now"));
@@ -116,7 +118,8 @@ impl LazyConnection {
         }
     }
 
-    /// One that has idled for long is none: nobody has looked whether it still leads anywhere.
+    /// The connection, where it works. One that has idled for long is none: nobody has looked whether it still leads
+    /// anywhere.
     fn working(&self) -> Option<Arc<Connection>> {
         let connection = self.current.lock().connection.clone();
         connection.filter(|connection| !connection.is_lost() && connection.idle() < STALE)

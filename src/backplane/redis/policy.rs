@@ -9,7 +9,8 @@ use fred::types::Value;
 
 /// Fewer keys in the tracking table than this are few for a node; Redis has room for a million.
 const TRACKED_KEYS: u64 = 100_000;
-/// Connections that one node may have: the live one, two lazy ones, four busy streams, and as many again while they change.
+/// Connections that one node may have: the live one, two lazy ones, four busy streams, and as many again while they
+/// change.
 const CONNECTIONS: u64 = 16;
 /// A limit of the output buffer below this ends connections that an event of the largest size goes over.
 const OUTPUT_BYTES: u64 = 64 << 20;
@@ -17,11 +18,13 @@ const OUTPUT_BYTES: u64 = 64 << 20;
 /// A setting of the server and its effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caution {
+    /// Its name.
     pub setting: &'static str,
+    /// Its value, and what comes of it.
     pub effect: String,
 }
 
-/// What is worth a word.
+/// Settings of the server that harm.
 pub async fn cautions(client: &Client) -> Result<Vec<Caution>, BackplaneError> {
     let memory = info(client, "memory").await?;
     let clients = info(client, "clients").await?;
@@ -60,7 +63,7 @@ fn number(text: Option<&str>) -> Option<u64> {
     text?.parse().ok()
 }
 
-/// `policy`: of `maxmemory-policy`; `limit`: of `maxmemory`, 0 for none.
+/// What `maxmemory-policy` does to streams; `limit`: `maxmemory`, 0 for none.
 fn eviction(policy: &str, limit: Option<&str>) -> Option<Caution> {
     let limited = number(limit) != Some(0);
     let effect = match policy {
@@ -72,7 +75,7 @@ fn eviction(policy: &str, limit: Option<&str>) -> Option<Caution> {
     Some(Caution { setting: "maxmemory-policy", effect: format!("{policy}: {effect}{later}; noeviction keeps them") })
 }
 
-/// 0: no limit.
+/// What a small tracking table does; `most`: its keys, 0 for no limit.
 fn tracking(most: u64) -> Option<Caution> {
     let effect = format!(
         "{most}: where more keys are followed by all nodes together, some are forgotten and read again, over and over"
@@ -80,13 +83,14 @@ fn tracking(most: u64) -> Option<Caution> {
     (1..TRACKED_KEYS).contains(&most).then_some(Caution { setting: "tracking-table-max-keys", effect })
 }
 
+/// What too few connections do; `most` of them, of which `now` are taken.
 fn room(most: u64, now: u64) -> Option<Caution> {
     let effect =
         format!("{most}, of which {now} are taken: a node may want {CONNECTIONS}, and goes without some of them");
     (most.saturating_sub(now) < CONNECTIONS).then_some(Caution { setting: "maxclients", effect })
 }
 
-/// `normal 0 0 0 slave … pubsub …`: a node's connections are normal ones.
+/// What a small output buffer does. `limits`: `normal 0 0 0 slave … pubsub …`; a node's connections are normal ones.
 fn buffer(limits: &str) -> Option<Caution> {
     let words: Vec<&str> = limits.split_whitespace().collect();
     let at = words.iter().position(|word| *word == "normal")?;

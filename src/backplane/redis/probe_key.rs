@@ -1,9 +1,11 @@
-//! The health check of a live connection, by two keys of the node's own: is the server there, does tracking still work, what time is it there?
+//! The health check of a live connection, by two keys of the node's own: is the server there, does tracking still work,
+//! what time is it there?
 //!
-//! Each health check reads one of the node's own two keys and writes the other, in turn. The read arms tracking, so the next
-//! check's write of that key must be pushed back; silence means that the server's tracking table was emptied without a
-//! word (`FLUSHALL`, whose push fred drops, a full resync), and everything followed is in doubt. One is armed before the
-//! other is written, so there is no moment at which that can happen unnoticed. Between health checks, probes do that alone.
+//! Each health check reads one of the node's own two keys and writes the other, in turn. The read arms tracking, so
+//! the next check's write of that key must be pushed back; silence means that the server's tracking table was emptied
+//! without a word (`FLUSHALL`, whose push fred drops, a full resync), and everything followed is in doubt. One is
+//! armed before the other is written, so there is no moment at which that can happen unnoticed. Between health
+//! checks, probes do that alone.
 
 use super::connection::Connection;
 use super::identity::Identity;
@@ -74,6 +76,7 @@ pub struct HealthCheck {
     pub written: bool,
     /// Server clock minus ours, in milliseconds.
     pub clock_offset_ms: Option<i64>,
+    /// Who the server says it is.
     pub identity: Identity,
 }
 
@@ -85,6 +88,7 @@ impl HealthCheck {
 }
 
 impl ProbeKey {
+    /// Keys that nothing was asked with. `cluster`: they must lie in a slot of the server.
     pub fn new(key: String, cluster: bool) -> ProbeKey {
         ProbeKey {
             stem: cluster.then(|| key.clone()),
@@ -103,12 +107,12 @@ impl ProbeKey {
         }
     }
 
-    /// Its name; in a cluster it changes with the server's slots.
+    /// The first key's name; in a cluster it changes with the server's slots.
     pub fn key(&self) -> Arc<Mutex<String>> {
         self.key.clone()
     }
 
-    /// In a cluster: moves the key into one of these slots. Whether that can be done.
+    /// Moves the keys of a cluster's server into one of these slots; whether that can be done.
     pub fn move_to(&mut self, within: &[std::ops::RangeInclusive<u16>]) -> bool {
         let Some(stem) = &self.stem else { return true };
         let Some(key) = slots::key_within(stem, within) else { return false };
@@ -127,7 +131,7 @@ impl ProbeKey {
         self.expected.then(|| self.pushes.load(Ordering::Acquire) != self.pushes_before)
     }
 
-    /// Its silence was noted, once.
+    /// Notes that a push has not come, so that it is told once.
     pub fn noted(&mut self) {
         self.expected = false;
     }
@@ -229,7 +233,7 @@ impl ProbeKey {
         }
     }
 
-    /// The server's clock was read half-way between question and answer.
+    /// Takes in the server's clock, which was read half-way between question and answer.
     fn sample(&mut self, theirs: Option<i64>, asked: SystemTime, way: Duration) {
         let ours = asked.duration_since(UNIX_EPOCH).map(|d| (d + way / 2).as_millis() as i64);
         if let (Some(theirs), Ok(ours)) = (theirs, ours) {

@@ -19,9 +19,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 /// Between the beginnings of two connections.
 const EVERY: Duration = Duration::from_millis(250);
-/// How long each is waited for: so there are four at once at most.
+/// How long one connection is waited for: so there are four at once at most.
 const EACH: Duration = Duration::from_secs(1);
-/// After so long an ordinary attempt says what is wrong.
+/// How long is waited in all: an ordinary attempt says then what is wrong.
 const IN_ALL: Duration = Duration::from_secs(10);
 
 /// Waits until the server of an endpoint answers in any way, or for ten seconds; a unix socket does at once.

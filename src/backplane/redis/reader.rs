@@ -1,6 +1,7 @@
-//! A connection that only reads, one call at a time, and whose replies have a limit; see [`reply`].
+//! A connection that only reads, one call at a time, and whose replies have a limit (in [`reply`]).
 //!
-//! RESP2, which every server speaks, unless changes of what it reads are reported elsewhere. Its owner drops it after any error, and after a reply that was not read to its end.
+//! RESP2, which every server speaks, unless changes of what it reads are reported elsewhere. Its owner drops it after any
+//! error, and after a reply that was not read to its end.
 
 pub mod reply;
 
@@ -22,7 +23,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// A way that drops idle flows must not take this one for idle; shorter than any such limit in use.
+/// How often an idle connection is probed by the kernel: networks that drop idle flows must not take it for one;
+/// shorter than any such limit in use.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
@@ -31,11 +33,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 /// The words of one command.
 pub type Words = Vec<String>;
 
-/// See the module.
+/// One connection that reads entries.
 pub struct Reader {
     input: Input<Box<dyn Stream>>,
     patience: Duration,
-    /// When the last answer came.
+    /// The moment of the last answer.
     answered: Instant,
     /// Whether what it reads is reported at the live connection when it changes.
     pub arms: bool,
@@ -73,9 +75,10 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Has changes of what it reads reported to another connection of this node, if the server does that.
+    /// Has changes of what this connection reads reported to another connection of this node, if the server does that.
     pub async fn report_to(&mut self, client: &str) -> Result<(), BackplaneError> {
-        // In the other's protocol: to a client of RESP3, `FLUSHALL` is reported for one of RESP2 with a null that RESP3 has not.
+        // In the other's protocol: to a client of RESP3, `FLUSHALL` is reported for one of RESP2 with a null that
+        // RESP3 has not.
         for command in [&["HELLO", "3"][..], &["CLIENT", "TRACKING", "ON", "REDIRECT", client]] {
             self.ask(&[command.to_vec()]).await?;
             self.arms = !matches!(self.reply(Taken::Skimmed).await?, Reply::Error(_));
@@ -125,7 +128,7 @@ impl Reader {
         self.input.wait(Duration::ZERO).now_or_never().is_none()
     }
 
-    /// See [`Input::pass`].
+    /// Passes over the rest of a reply and `more` whole ones; whether that took no more than `most` bytes of strings.
     pub async fn pass(&mut self, rest: Rest, more: usize, most: usize) -> Result<bool, BackplaneError> {
         self.input.pass(rest, more, most).await.map_err(|error| fault::broken(&error))
     }
@@ -137,13 +140,14 @@ impl Reader {
         Ok(reply)
     }
 
-    /// The same where the server was asked to wait so long.
+    /// The reply to the next command, for which the server was asked to wait as long as `block`.
     pub async fn waited(&mut self, block: Duration, taken: Taken) -> Result<Reply, BackplaneError> {
         self.input.wait(block).await.map_err(|error| fault::broken(&error))?;
         self.reply(taken).await
     }
 }
 
+/// One line of RESP: a kind, and a number.
 fn line(bytes: &mut Vec<u8>, kind: u8, number: usize) {
     bytes.push(kind);
     bytes.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());

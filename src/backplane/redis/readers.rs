@@ -17,13 +17,13 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
-/// What of a reply that is not wanted is passed over, in bytes, to keep a connection by which streams are reported. Beyond
-/// that, to read all streams again costs less.
+/// What of a reply that is not wanted is passed over, in bytes, to keep a connection by which streams are reported.
+/// Beyond that, to read all streams again costs less.
 const PASSED_OVER: usize = 64 << 20;
 /// Connections that are kept while nothing is read.
 const KEPT: usize = 2;
 
-/// See the module.
+/// Connections that read entries, of which a bounded number is lent at once.
 pub struct Readers {
     target: Arc<Target>,
     changes: Arc<Changes>,
@@ -54,7 +54,7 @@ impl Readers {
         self.state.lock().report_to = client;
     }
 
-    /// Ends all calls: what that server says is not to be believed any more.
+    /// Ends all calls, and forgets all connections: what that server says is not to be believed any more.
     pub fn leave(&self) {
         *self.state.lock() = State::default();
         self.era.send_modify(|era| *era += 1);
@@ -73,14 +73,14 @@ impl Readers {
         }
     }
 
-    /// Asks those that have been idle for so long whether they are still there, and replaces those that are not.
+    /// Asks connections that have been idle for so long whether they are still there, and replaces those that are not.
     pub async fn look(self: &Arc<Readers>, idle: Duration) {
         if self.may_ping.load(Ordering::Relaxed) {
             join_all(self.long_idle(idle).into_iter().map(Loan::look)).await;
         }
     }
 
-    /// Nobody else finds them meanwhile.
+    /// Borrows those that have been idle for so long; nobody else finds them meanwhile.
     fn long_idle(self: &Arc<Readers>, idle: Duration) -> Vec<Loan> {
         let mut state = self.state.lock();
         let mut loans = Vec::new();
@@ -95,13 +95,13 @@ impl Readers {
         loans
     }
 
-    /// `reader`: one that was idle.
+    /// Lends a connection; `reader`: one that was idle.
     fn lend(self: &Arc<Readers>, reader: Option<Reader>, permit: OwnedSemaphorePermit) -> Loan {
         let used = reader.is_some();
         Loan { readers: self.clone(), reader, era: self.era.subscribe(), used, _permit: permit }
     }
 
-    /// A connection for one call. The most that waits for one is bounded by whoever calls.
+    /// Borrows a connection for one call. The most that waits for one is bounded by whoever calls.
     pub async fn take(self: &Arc<Readers>) -> Result<Loan, BackplaneError> {
         let Ok(Ok(permit)) = timeout(self.patience, self.permits.clone().acquire_owned()).await else {
             return Err(BackplaneError::down("too many commands are on their way"));
@@ -109,8 +109,8 @@ impl Readers {
         let era = self.era.subscribe();
         let idle = {
             let mut state = self.state.lock();
-            // Where nobody could look whether it still leads anywhere, a new one is quicker. One that arms is used all the
-            // same: with it, its streams would be forgotten.
+            // Where nobody could look whether it still leads anywhere, a new one is quicker. One that arms is used
+            // all the same: with it, its streams would be forgotten.
             state.idle.retain(|reader| reader.arms || reader.idle() < STALE);
             state.idle.pop()
         };
@@ -133,13 +133,13 @@ impl Readers {
     }
 }
 
-/// A connection for one call.
+/// A connection that is lent for one call.
 pub struct Loan {
     readers: Arc<Readers>,
     /// Taken out only where it is given back or given up.
     reader: Option<Reader>,
     era: watch::Receiver<u64>,
-    /// It was idle before, so the server may have closed it.
+    /// Whether it was idle before, so that the server may have closed it.
     used: bool,
     _permit: OwnedSemaphorePermit,
 }
@@ -193,12 +193,12 @@ impl Loan {
         }
     }
 
-    /// For [`within`](Loan::within).
+    /// The era of the loan, for [`within`](Loan::within).
     pub fn era(&self) -> watch::Receiver<u64> {
         self.era.clone()
     }
 
-    /// Whether the server is there; any answer says so, be it a refusal.
+    /// Finds out whether the server is there; any answer says so, be it a refusal.
     async fn look(mut self) {
         // Where nothing answers, this has made another connection.
         let asked = self.ask(&[vec!["PING".into()]]).await;
@@ -213,14 +213,14 @@ impl Loan {
         self.give_back();
     }
 
-    /// All replies have been read.
+    /// Gives the connection back, as all replies have been read.
     pub fn give_back(mut self) {
         if let Some(reader) = self.reader.take() {
             self.keep(reader);
         }
     }
 
-    /// A reply was not read on, and `more` have not been read at all.
+    /// Gives the connection back, of which a reply was not read on, and `more` have not been read at all.
     pub fn give_back_after(mut self, rest: Rest, more: usize) {
         match self.reader.take() {
             Some(reader) if reader.arms => {
@@ -252,7 +252,7 @@ impl Loan {
         }
     }
 
-    /// The server has forgotten what was read by this connection.
+    /// Tells that the server has forgotten what was read by this connection.
     fn doubt(&self) {
         if !self.era.has_changed().unwrap_or(true) {
             self.readers.changes.doubt();

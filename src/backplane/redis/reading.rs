@@ -1,8 +1,9 @@
 //! The commands that read entries, on connections whose replies have a limit: how one call takes a connection, sends its
 //! commands, and weighs what came. What each command means is in `newer`, `spans`, `examine` and `unreadable`.
 //!
-//! A reply is not read on behind a large entry, so that the streams behind it need not wait: they are asked for again, and
-//! the large one's stream is read apart. What is too large to be read at all is an [`Entry`] without fields.
+//! A reply is not read on behind a large entry, so that the streams behind it need not wait: they are asked for
+//! again, and the large one's stream is read apart. What is too large to be read at all is an [`Entry`] without
+//! fields.
 
 pub mod examine;
 pub mod newer;
@@ -34,14 +35,14 @@ const TOO_LARGE: &str = "an entry cannot be read";
 /// One part's answer.
 type Answered<T> = Result<T, BackplaneError>;
 
-/// Which connections a call uses.
+/// Which of a server's connections a call uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
     /// Small entries of many streams; what is read is reported when it changes.
     Live,
     /// One stream with large entries; what is read is reported when it changes.
     Apart,
-    /// History, which is not reported.
+    /// History, which is not reported when it changes.
     History,
 }
 
@@ -77,7 +78,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Entries that are too large lose their fields, and are remembered.
+    /// Takes the fields of entries that are too large, and remembers those.
     fn weigh(&self, channel: &Channel, entries: &mut [Entry]) {
         let most = self.server.max_entry_bytes;
         for entry in entries {
@@ -92,7 +93,8 @@ impl Reading<'_> {
         }
     }
 
-    /// Where reading does not arm, the live connection reads nothing of these streams, which does.
+    /// Has changes of these streams reported: where reading them does not, the live connection reads nothing of them,
+    /// which does.
     async fn arm(&mut self, channels: &[&Channel]) -> Answered<()> {
         if self.pool == Pool::History || !self.server.is_tracking() {
             return Ok(());

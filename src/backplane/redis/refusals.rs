@@ -1,6 +1,6 @@
 //! What the server refuses now, by the command's name: a full disk (`MISCONF`), no memory (`OOM`), missing rights.
 //!
-//! What is about one key is told with its channel, and redirections are none: neither is kept here.
+//! A refusal that is about one key is told with its channel, and a redirection is none: neither is kept here.
 
 use crate::backplane::error::Refusal;
 use crate::backplane::{BackplaneError, Refused};
@@ -20,6 +20,7 @@ pub struct Refusals {
 }
 
 impl Refusals {
+    /// Nothing is refused yet.
     pub fn new(told: Told) -> Refusals {
         Refusals { told, now: Mutex::default() }
     }
@@ -44,12 +45,12 @@ impl Refusals {
         }
     }
 
-    /// All of them.
+    /// All commands that are refused now.
     pub fn list(&self) -> Vec<Refused> {
         self.now.lock().clone()
     }
 
-    /// Another server may refuse other things.
+    /// Forgets all, as another server may refuse other things.
     pub fn forget(&self) {
         self.now.lock().clear();
     }

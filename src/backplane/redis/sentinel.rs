@@ -20,11 +20,12 @@ use tokio::time::sleep;
 
 /// How much later than the one before it a sentinel is asked: one that is dead must not delay the answer.
 const STAGGER: Duration = Duration::from_millis(250);
-/// Between looks at what the listened-to sentinel believes; they also show that it lives.
+/// Between looks at what the sentinel that is listened to believes; they also show that it lives.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The channel on which a sentinel tells of a new primary.
 const SWITCHED: &str = "+switch-master";
 
-/// Where the primary is: asks the sentinels in turn, and takes the first answer.
+/// Asks the sentinels in turn where the primary is, and takes the first answer.
 pub async fn primary(address: &Address, hosts: &[Host], master: &str) -> Result<Endpoint, BackplaneError> {
     let mut asked: FuturesUnordered<_> = hosts
         .iter()
@@ -47,7 +48,7 @@ pub async fn primary(address: &Address, hosts: &[Host], master: &str) -> Result<
     Err(failures.into_error("no sentinel says where the primary is: "))
 }
 
-/// Sentinels have credentials of their own: what a server says of them is told apart.
+/// The error of a sentinel. Sentinels have credentials of their own: what is wrong with those is told apart.
 fn told_apart(error: BackplaneError) -> BackplaneError {
     match error.outage() {
         Outage::NoPassword => error.map_text(|why| format!("the sentinels want a password of their own: {why}")),

@@ -1,7 +1,7 @@
 //! One server as its parts see it: its connections, what is known of it, and what it refuses.
 //!
-//! It makes no connection by itself: `supervisor` brings the live one and takes it away, and `readers` and lazy connections
-//! are made by whoever calls.
+//! It makes no connection by itself: `supervisor` brings the live one and takes it away, and `readers` and lazy
+//! connections are made by whoever calls.
 
 use super::address::{Address, Endpoint, Place};
 use super::connection::{Connection, IDLE};
@@ -29,9 +29,9 @@ const READS: usize = 4;
 const READS_APART: usize = 4;
 /// Reads of history that may be on their way.
 const READS_OF_HISTORY: usize = 8;
-/// History pages and appends may wait for a busy server for so long.
+/// How long history pages and appends may wait for a busy server.
 const SIDE_TIMEOUT: Duration = Duration::from_secs(3);
-/// The same complaint is logged once in this time.
+/// The time in which one complaint is logged once.
 const QUIET: Duration = Duration::from_secs(30);
 
 /// One answer for each part of a call; the outer error is the connection's.
@@ -64,7 +64,7 @@ pub struct Server {
     pub publish_maxlen: u64,
     /// How often in a row a new connection ended at RESP3, without a word.
     pub doubts_of_resp3: AtomicU32,
-    /// What it refuses now.
+    /// Commands that the server refuses now.
     pub refusals: Refusals,
     /// Told of each batch of commands.
     pub observe: Observe,
@@ -237,7 +237,7 @@ impl Server {
         self.live.lock().clone()
     }
 
-    /// What `/status` shows of it.
+    /// What `/status` shows of the server.
     pub fn facts(&self) -> Facts {
         let mut facts = self.facts.lock().clone();
         facts.refused = self.refusals.list();

@@ -1,4 +1,5 @@
-//! The life of the live connection: it follows by tracking where the server can, checks the server's health, and ends at any fault.
+//! The life of the live connection: it follows by tracking where the server can, checks the server's health, and ends at
+//! any fault.
 
 use super::address::Endpoint;
 use super::capabilities::{self, Mode};
@@ -28,8 +29,10 @@ use tokio::time::{Instant, sleep};
 
 /// Every second probe is a health check, which asks for more.
 const PROBES_PER_CHECK: u32 = 2;
-/// So often the other connections are looked at: what idles on the way is dropped after a minute by some networks.
+/// After so many probes the other connections are looked at: what idles on the way is dropped after a minute by some
+/// networks.
 const PROBES_PER_LOOK: u32 = 30;
+/// Between probes of the live connection.
 const PROBE: Duration = Duration::from_millis(500);
 /// How much later than the answer the server may send the push of a write; Redis sends it before that.
 const PUSH_LAG: Duration = Duration::from_millis(200);
@@ -38,12 +41,15 @@ const FIRST_PUSH: Duration = Duration::from_secs(1);
 
 /// A live connection that works.
 pub struct Session {
+    /// The live connection itself.
     pub connection: Arc<Connection>,
     /// Whether changes are pushed; otherwise blocking reads tell of them.
     pub tracking: bool,
+    /// The server's version, where it tells it.
     pub version: Option<String>,
+    /// What the first health check found.
     pub first_check: HealthCheck,
-    /// See [`Facts::clock_least_ms`](crate::backplane::Facts::clock_least_ms); the best of all checks.
+    /// The server's clock minus this node's, in milliseconds, at least: the best of all checks.
     pub clock_least_ms: Option<i64>,
     identity: Identity,
     probe_key: ProbeKey,
@@ -80,7 +86,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Nothing is known of the server yet; pushes are drained from now on.
+    /// A session that knows nothing of the server yet; pushes are drained from now on.
     fn new(server: &Server, connection: Arc<Connection>) -> Session {
         let probe_key = ProbeKey::new(server.probe_key_name(), server.cluster);
         let (checks, asked) = mpsc::unbounded_channel();
@@ -104,12 +110,12 @@ impl Session {
         }
     }
 
-    /// How changes are learnt of.
+    /// How changes are learnt of: `tracking` or `block`.
     pub fn follow(&self) -> &'static str {
         follow_label(self.tracking)
     }
 
-    /// `Down` where the server cannot be used any more; a replica cannot.
+    /// One health check; `Down` where the server cannot be used any more, as a replica cannot.
     async fn check_health(&mut self, server: &Server) -> Result<HealthCheck, BackplaneError> {
         let (connection, begun) = (self.connection.clone(), Instant::now());
         let mut check = connection.run(self.probe_key.check(&connection, &server.observe, false)).await?;
@@ -160,7 +166,7 @@ impl Session {
         self.probe_key.heard() != Some(false)
     }
 
-    /// A health check without its questions.
+    /// Writes and reads the probe keys, without a health check's questions.
     async fn probe(&mut self, server: &Server) -> Result<(), BackplaneError> {
         let connection = self.connection.clone();
         connection.run(self.probe_key.check(&connection, &server.observe, true)).await.map(drop)
@@ -226,7 +232,7 @@ fn take_in(server: &Server, check: &HealthCheck, clock_least_ms: Option<i64>) {
     }
 }
 
-/// A server of a cluster has only some channels, and a sentinel none.
+/// `Down` for a server of another kind than the settings name: one of a cluster has only some channels, a sentinel none.
 fn expected(mode: Mode, cluster: bool) -> Result<(), BackplaneError> {
     let why = match mode {
         Mode::Sentinel => "the server is a sentinel: use redis-sentinel://host,host/NAME",
@@ -276,6 +282,7 @@ impl Drain {
         }
     }
 
+    /// Takes in one push: keys of streams, or a probe key.
     fn take(&self, push: Invalidation, channels: &mut Vec<Channel>) {
         for key in push.keys {
             let key = key.into_bytes();
@@ -287,6 +294,7 @@ impl Drain {
         }
     }
 
+    /// Takes in that pushes were lost.
     fn lagged(&self) {
         // The probe key may be among what was lost; its silence would only say the same again.
         self.heard.fetch_add(1, Ordering::Release);

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 /// The pushes that may wait for the task that drains them; fred allocates them up front, a megabyte of them.
 const PUSH_CAPACITY: usize = 1024;
-/// The same where none are asked for.
+/// Pushes that may wait where none are asked for.
 const FEW_PUSHES: usize = 4;
 
 /// After so long without a word the kernel asks whether the other side is there.
@@ -37,7 +37,7 @@ pub struct Step<'a> {
     pub answer: Pin<Box<dyn Future<Output = Result<(), BackplaneError>> + Send + 'a>>,
 }
 
-/// What is sent before anything else.
+/// How one connection begins.
 pub struct Plan {
     login: Login,
     /// User and password that are no UTF-8, so that fred cannot send them.
@@ -112,7 +112,7 @@ impl Plan {
         Client::new(config, Some(performance), Some(connection), None)
     }
 
-    /// What fred has not done when it says that it is connected, one step after the other.
+    /// The steps that fred has not done when it says that it is connected, in order.
     pub fn steps<'a>(&'a self, client: &'a Client) -> Vec<Step<'a>> {
         let mut steps: Vec<Step> = Vec::new();
         if let Some((user, password)) = &self.bytes {
@@ -133,7 +133,7 @@ async fn authenticate(client: &Client, words: Vec<Value>) -> Result<(), Backplan
     client.custom::<Value, _>(command("AUTH"), words).await.map(drop).map_err(|e| fault::judge(&e))
 }
 
-/// Of constants alone, for `HELLO` fred writes as a line.
+/// Asks for RESP3, without credentials: `HELLO` fred writes as one line, so it is made of constants alone.
 async fn greet(client: &Client) -> Result<(), BackplaneError> {
     client.hello(RespVersion::RESP3, None, None).await.map_err(|e| fault::judge(&e))
 }

@@ -11,11 +11,12 @@ use fred::util::redis_keyslot;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
+/// Slots of a cluster.
 pub const SLOTS: usize = 16_384;
 /// Names tried to put a key into a server's slots: with one slot alone, one in a million servers gets none.
 const TRIES: u32 = 250_000;
 
-/// See the module.
+/// Which primary owns each slot, as far as is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
     hosts: Vec<Host>,
@@ -30,12 +31,13 @@ impl Default for Topology {
 }
 
 impl Topology {
+    /// The primary that owns a slot, where it is known.
     pub fn owner(&self, slot: u16) -> Option<&Host> {
         let index = (*self.owner.get(usize::from(slot))?)?;
         self.hosts.get(usize::from(index))
     }
 
-    /// Whether the owner is another one than before.
+    /// Notes the owner of a slot; whether it is another one than before.
     pub fn set(&mut self, slot: u16, host: Host) -> bool {
         if self.owner(slot) == Some(&host) {
             return false;
@@ -64,7 +66,7 @@ impl Topology {
         (0..SLOTS as u16).any(|slot| matches!((self.owner(slot), before.owner(slot)), (Some(a), Some(b)) if a != b))
     }
 
-    /// `CLUSTER SLOTS` as a server of that host answers it, which may leave its own name out.
+    /// Reads a reply to `CLUSTER SLOTS` of the host that was asked, which may leave its own name out.
     pub fn read(reply: &Value, asked: &Host) -> Option<Topology> {
         let mut topology = Topology::default();
         for range in ranges(reply)? {

@@ -1,7 +1,7 @@
 //! Keeps one server connected: whatever ends the live connection, a new one is made.
 //!
-//! Where Sentinel says which server is the primary, it is asked before each attempt. What follows by waiting at the server
-//! (`block`, `hot`) begins and ends with the live connection.
+//! Where Sentinel says which server is the primary, it is asked before each attempt. What follows by waiting at the
+//! server (`block`, `hot`) begins and ends with the live connection.
 
 use super::address::{Address, Endpoint, Place};
 use super::block::Blocks;

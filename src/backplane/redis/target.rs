@@ -15,12 +15,14 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// The delay before the next attempt, longer each time.
     pub fn next(&mut self) -> Duration {
         let delay = (50u64 << self.attempts.min(4)).min(500);
         self.attempts += 1;
         Duration::from_millis(fastrand::u64(delay * 4 / 5..=delay))
     }
 
+    /// Begins again with the shortest delay.
     pub fn reset(&mut self) {
         self.attempts = 0;
     }
@@ -34,25 +36,27 @@ pub struct Target {
 }
 
 impl Target {
+    /// Where connections lead at first, if that is known.
     pub fn new(endpoint: Option<Endpoint>) -> Target {
         Target { endpoint: Mutex::new(endpoint), reserved: AtomicBool::new(false) }
     }
 
+    /// The server that is used now, if it is known.
     pub fn get(&self) -> Option<Endpoint> {
         self.endpoint.lock().clone()
     }
 
-    /// Whether the next connection must be the live one.
+    /// Notes whether the next connection must be the live one.
     pub fn reserve(&self, reserved: bool) {
         self.reserved.store(reserved, Ordering::Relaxed);
     }
 
-    /// A further connection to it, which is pushed nothing.
+    /// A further connection to the server, which is pushed nothing.
     pub async fn connect(&self, patience: Duration) -> Result<Connection, BackplaneError> {
         Ok(Connection::open(&self.for_side()?, RespVersion::RESP2, patience).await?)
     }
 
-    /// Where connections but the live one lead, if there may be any now.
+    /// Where connections beside the live one lead, if there may be any now.
     pub fn for_side(&self) -> Result<Endpoint, BackplaneError> {
         if self.reserved.load(Ordering::Relaxed) {
             return Err(BackplaneError::down("the server has no room, and the live connection comes first"));
@@ -60,7 +64,7 @@ impl Target {
         self.get().ok_or_else(|| BackplaneError::down("the primary is not known yet"))
     }
 
-    /// Whether it is another one.
+    /// Notes the server that is used from now on; whether it is another one.
     pub fn set(&self, endpoint: Endpoint) -> bool {
         let mut target = self.endpoint.lock();
         let other = target.as_ref().is_none_or(|known| known.server != endpoint.server);

@@ -145,7 +145,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// `at`: which of the hosts it is.
+/// Reads one host; `at`: which of the hosts it is.
 fn host(text: &str, at: usize, port: u16) -> Parsed<Host> {
     credential::fit(text.as_bytes()).map_err(|unfit| AddressError::Unfit("host", unfit))?;
     if text.is_empty() {

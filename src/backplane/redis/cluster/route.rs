@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 /// Rounds of one call; a redirection costs one.
 const ROUNDS: u32 = 6;
-/// Longer with each round: a failover or a migration takes its time.
+/// The pause before a round, longer with each: a failover or a migration takes its time.
 const PAUSE: Duration = Duration::from_millis(10);
 
 type Answered<T> = Result<T, BackplaneError>;
@@ -23,7 +23,7 @@ type Answered<T> = Result<T, BackplaneError>;
 /// Where a part of a call goes next.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Way {
-    /// To the owner.
+    /// To the server that owns the slot.
     Owner(Host),
     /// To the server that is taking the slot over, which must be asked as such.
     Asking(Host),
@@ -152,7 +152,7 @@ impl Cluster {
         groups
     }
 
-    /// `None`: to be sent again.
+    /// The answer, where it is the last word; `None` where the part is to be sent again.
     fn settle<T>(&self, host: &Host, slot: u16, answer: Answered<T>, ask: impl FnOnce(Host)) -> Option<Answered<T>> {
         let redirect = match &answer {
             Err(BackplaneError::Refused { kind, .. }) => fault::redirect(kind, host),
@@ -181,6 +181,7 @@ impl Cluster {
         self.member(&mut self.map.lock(), host)
     }
 
+    /// The slot of a channel's stream.
     fn slot(&self, channel: &Channel) -> u16 {
         redis_keyslot([self.settings.key_prefix.as_str(), channel.as_str()].concat().as_bytes())
     }

@@ -1,5 +1,5 @@
-//! Replies that are read piece by piece (RESP2 and RESP3), so that what one of them takes in memory has a limit, and that bytes on
-//! their way are told from silence.
+//! Replies that are read piece by piece (RESP2 and RESP3), so that what one of them takes in memory has a limit, and
+//! that bytes on their way are told from silence.
 //!
 //! fred decodes whole replies, however large they are. Here the lengths that precede each string are looked at before it
 //! is read: what is too large is never taken in, and what was read of the reply up to there still counts.
@@ -23,15 +23,15 @@ const SMALL: usize = 4 << 10;
 pub const OVERHEAD: usize = 64;
 /// No reply of the commands that are read here is nested so deep.
 const DEPTH: usize = 8;
-/// Longer strings of what is skimmed are left out,
+/// Longer strings of what is skimmed are left out, in bytes.
 const SKIMMED: usize = 64 << 10;
-/// and after longer ones it is not read on.
+/// Behind longer strings of what is skimmed it is not read on, in bytes.
 const SKIPPED: usize = 1 << 20;
 
 /// What of a reply is taken in.
 #[derive(Clone, Copy, Debug)]
 pub enum Taken {
-    /// Entries.
+    /// Entries, with limits.
     Entries {
         /// What the fields of one entry take at most, in bytes; [`OVERHEAD`] is added for each string.
         most: usize,
@@ -44,7 +44,7 @@ pub enum Taken {
     Skimmed,
 }
 
-/// What came.
+/// A reply, or as much of it as was read.
 #[derive(Debug)]
 pub enum Reply {
     Whole(Value),
@@ -72,7 +72,7 @@ pub struct Rest {
     values: usize,
 }
 
-/// Where bytes come from; each wait for some has a limit.
+/// The bytes of a connection; each wait for some has a limit.
 pub struct Input<R> {
     from: R,
     buffer: BytesMut,
@@ -85,15 +85,17 @@ impl<R: AsyncRead + Unpin> Input<R> {
         Input { from, buffer: BytesMut::new(), patience }
     }
 
+    /// Sets how long it may bring nothing while something is waited for.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
     }
 
+    /// The stream below, for writing.
     pub fn get_mut(&mut self) -> &mut R {
         &mut self.from
     }
 
-    /// Waits longer once: the server was asked to wait itself.
+    /// Waits for the first byte, longer by `more` this once: the server was asked to wait itself.
     pub async fn wait(&mut self, more: Duration) -> io::Result<()> {
         if self.buffer.is_empty() {
             self.buffer.reserve(READ);
@@ -107,7 +109,7 @@ impl<R: AsyncRead + Unpin> Input<R> {
         within(self.patience, self.from.read_buf(&mut self.buffer)).await
     }
 
-    /// A line without its end.
+    /// Reads a line, without its end.
     async fn line(&mut self) -> io::Result<Bytes> {
         let mut searched = 0;
         loop {
@@ -127,7 +129,7 @@ impl<R: AsyncRead + Unpin> Input<R> {
         }
     }
 
-    /// A string of a known length, and the line break behind it.
+    /// Reads a string of a known length, and the line break behind it.
     async fn string(&mut self, length: usize) -> io::Result<Bytes> {
         if length <= SMALL {
             while self.buffer.len() < length + 2 {
@@ -202,7 +204,7 @@ impl<R: AsyncRead + Unpin> Input<R> {
         }
     }
 
-    /// The next reply.
+    /// Reads the next reply.
     pub async fn reply(&mut self, taken: Taken) -> io::Result<Reply> {
         let mut open: Vec<Open> = Vec::new();
         let (mut total, mut entries, mut pushed) = (0, 0, false);
@@ -309,14 +311,14 @@ fn is_witness(open: &[Open], taken: Taken) -> bool {
 }
 
 impl Open {
-    /// What its strings take with one more.
+    /// What the array's strings take in memory with one more, in bytes.
     fn cost(&mut self, length: usize) -> usize {
         self.cost = self.cost.saturating_add(length).saturating_add(OVERHEAD);
         self.cost
     }
 }
 
-/// All open arrays with what they have; `instead`: a number in the place of the innermost one.
+/// All open arrays as one value, with what they have; `instead`: a number in the place of the innermost one.
 fn close(mut open: Vec<Open>, instead: Option<usize>) -> Value {
     let innermost = open.pop().map_or(Value::Null, |array| match instead {
         Some(cost) => Value::Integer(i64::try_from(cost).unwrap_or(i64::MAX)),
@@ -328,7 +330,7 @@ fn close(mut open: Vec<Open>, instead: Option<usize>) -> Value {
     })
 }
 
-/// How many values follow; `None` for nothing.
+/// How many values follow the head of an array or a map; `None` for nothing.
 fn items(kind: u8, text: &[u8]) -> io::Result<Option<usize>> {
     let each = if kind == b'%' { 2 } else { 1 };
     Ok(usize::try_from(number(text)?).ok().map(|items| items.saturating_mul(each)))

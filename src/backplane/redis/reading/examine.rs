@@ -11,7 +11,7 @@ use crate::channel::Channel;
 use crate::position::Position;
 use std::sync::Arc;
 
-/// Each with two commands.
+/// Examinations of one write, each with two commands.
 const EXAMINATIONS_PER_PIPELINE: usize = PIPELINE / 2;
 /// How often a stream is examined that changes each time between the commands.
 const EXAMINATIONS: usize = 10;
@@ -40,6 +40,7 @@ pub async fn examine(server: Arc<Server>, asks: Vec<Ask>, asking: bool) -> Answe
     .await
 }
 
+/// Runs a call to its end, whether or not anybody waits for it any more.
 async fn by_itself<T: Send + 'static>(call: impl Future<Output = Answers<T>> + Send + 'static) -> Answers<T> {
     match tokio::spawn(call).await {
         Ok(answers) => answers,
@@ -48,7 +49,7 @@ async fn by_itself<T: Send + 'static>(call: impl Future<Output = Answers<T>> + S
 }
 
 impl Reading<'_> {
-    /// `XINFO STREAM`. It also brings the first and the last entry, whose long strings are passed over.
+    /// Sends an `XINFO STREAM` for each. It also brings the first and the last entry, whose long strings are passed over.
     async fn inspect(&mut self, channels: &[Channel]) -> Answers<Option<StreamState>> {
         let mut answers = Vec::with_capacity(channels.len());
         let mut at_once = PIPELINE;
@@ -72,8 +73,8 @@ impl Reading<'_> {
         Ok(answers)
     }
 
-    /// `XINFO STREAM` and `XREAD`, which Redis mostly runs in one go. Where what was read does not show that it did, each
-    /// stream is examined for itself.
+    /// Sends an `XINFO STREAM` and an `XREAD` for each, which Redis mostly runs in one go. Where what was read does
+    /// not show that it did, each stream is examined for itself.
     async fn examine(&mut self, asks: &[Ask]) -> Answers<Examined> {
         let mut answers: Vec<Option<Answered<Examined>>> = asks.iter().map(|_| None).collect();
         let together: Vec<usize> = match self.pool {
@@ -105,15 +106,16 @@ impl Reading<'_> {
         Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect())
     }
 
-    /// `None`: not of one instant.
+    /// State and entries of two replies; `None` where they may not be of one instant.
     fn examined(&self, ask: &Ask, before: Reply, read: Reply) -> Answered<Option<Examined>> {
         let state = state(before)?;
         let entries = self.entries_of(ask, read)?;
         Ok(fits(state.as_ref(), ask.after, &entries).then_some(Examined { state, entries }))
     }
 
-    /// The same with a further `XINFO` behind where that is needed: while both states are the same, nothing changed between.
-    /// A transaction would say as much, but Redis refuses those while it is at its `maxmemory`.
+    /// Examines one stream, with a further `XINFO` behind the read where that is needed: while both states are the
+    /// same, nothing changed between. A transaction would say as much, but Redis refuses those while it is at its
+    /// `maxmemory`.
     async fn examine_alone(&mut self, ask: &Ask) -> Answered<Examined> {
         for _ in 0..EXAMINATIONS {
             let before = self.state_of(&ask.channel).await?;
@@ -132,6 +134,7 @@ impl Reading<'_> {
         Err(BackplaneError::down("the stream changes too fast to be examined"))
     }
 
+    /// What one stream tells of itself, as far as that can be read.
     async fn state_of(&mut self, channel: &Channel) -> Answered<Option<StreamState>> {
         self.arm(&[channel]).await?;
         let command = [self.xinfo(channel)];
@@ -164,7 +167,7 @@ impl Reading<'_> {
         self.entries_of(ask, reply.ok_or_else(|| BackplaneError::down("no reply"))?)
     }
 
-    /// Of one stream. `Down` where it must be read apart.
+    /// The entries in a reply to an `XREAD` of one stream; `Down` where it must be read apart.
     fn entries_of(&self, ask: &Ask, read: Reply) -> Answered<Vec<Entry>> {
         let heavy = matches!(&read, Reply::Cut(_, Cut::Large(bytes), _) if *bytes <= self.server.max_entry_bytes);
         let mut answers = [Ok(Vec::new())];
@@ -175,6 +178,7 @@ impl Reading<'_> {
         }
     }
 
+    /// One `XINFO STREAM`.
     fn xinfo(&self, channel: &Channel) -> Words {
         vec!["XINFO".into(), "STREAM".into(), self.server.key(channel)]
     }
@@ -191,6 +195,7 @@ fn state(reply: Reply) -> Answered<Option<StreamState>> {
     }
 }
 
+/// The live pool has found large entries in the stream.
 fn apart() -> BackplaneError {
     BackplaneError::down("the stream has large entries and is read apart")
 }

@@ -28,7 +28,7 @@ pub async fn read(server: Arc<Server>, asks: Vec<Ask>, asking: bool) -> Answers<
 }
 
 impl Reading<'_> {
-    /// `XREAD`, each at most 1,000 keys of equal count, and in a cluster of one slot.
+    /// Sends `XREAD`s, each of at most 1,000 keys of equal count, and in a cluster of one slot.
     async fn read(&mut self, asks: &[Ask]) -> Answers<Vec<Entry>> {
         let mut answers: Vec<_> = asks.iter().map(|_| Ok(Vec::new())).collect();
         let (around, plain): (Vec<usize>, Vec<usize>) =
@@ -71,7 +71,7 @@ impl Reading<'_> {
         Ok(answers)
     }
 
-    /// The server closes the connection for one stream alone.
+    /// What can be read of a stream for which alone the server closes the connection.
     async fn closed_at(&mut self, ask: &Ask) -> Answered<Vec<Entry>> {
         if self.pool == Pool::Apart {
             return self.step_after(ask).await;
@@ -81,7 +81,8 @@ impl Reading<'_> {
         Ok(Vec::new())
     }
 
-    /// One who asks for what follows an entry asks for that one, too, which is large where the stream is read apart.
+    /// What is taken in: one who asks for what follows an entry asks for that one, too, which is large where the
+    /// stream is read apart.
     fn of_witness(&self, asks: &[Ask]) -> Taken {
         match (asks, self.pool, self.entries()) {
             ([ask], Pool::Apart, Taken::Entries { most, total, .. }) => {
@@ -180,8 +181,8 @@ impl Reading<'_> {
         self.server.large.too_large_within(&ask.channel, ask.after.after(), Position::MAX)
     }
 
-    /// What follows a position, without what is known to be too large; one that others follow is left out where it is the first, as nothing shows
-    /// that it is there still.
+    /// Reads what follows a position, without what is known to be too large; one that others follow is left out where
+    /// it is the first, as nothing shows that it is there still.
     async fn read_around(&mut self, ask: &Ask) -> Answered<Vec<Entry>> {
         let span = Span {
             channel: ask.channel.clone(),

@@ -12,7 +12,9 @@ use std::sync::Arc;
 /// Entries of a span, and whether it may hold more.
 #[derive(Debug, Default)]
 pub(super) struct Excerpt {
+    /// Oldest first.
     pub entries: Vec<Entry>,
+    /// Whether the span may hold more.
     pub more: bool,
 }
 
@@ -22,7 +24,7 @@ pub async fn history(server: Arc<Server>, spans: Vec<Span>, asking: bool) -> Ans
 }
 
 impl Reading<'_> {
-    /// `XRANGE` and `XREVRANGE`; answers oldest first.
+    /// Sends an `XRANGE` or `XREVRANGE` for each; answers oldest first.
     async fn history(&mut self, spans: &[Span]) -> Answers<Vec<Entry>> {
         let mut answers: Vec<Option<Answered<Vec<Entry>>>> = spans.iter().map(|_| None).collect();
         loop {
@@ -62,11 +64,12 @@ impl Reading<'_> {
         Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect())
     }
 
+    /// Where entries of a span lie that are known to be too large.
     pub(super) fn too_large_in(&self, span: &Span) -> Vec<Position> {
         self.server.large.too_large_within(&span.channel, span.oldest, span.newest)
     }
 
-    /// A span piece by piece, so that what is known to be too large is not read again.
+    /// Reads a span piece by piece, so that what is known to be too large is not read again.
     pub(super) async fn span_around(&mut self, span: &Span) -> Answered<Excerpt> {
         let mut known = self.too_large_in(span);
         if span.toward == Toward::Oldest {
@@ -107,6 +110,7 @@ impl Reading<'_> {
         Ok(all)
     }
 
+    /// The entries in a reply to [`Reading::xrange`].
     pub(super) fn excerpt(&self, reply: Reply, span: &Span) -> Answered<Excerpt> {
         let (value, cut) = match reply {
             Reply::Whole(value) => (value, None),
@@ -134,6 +138,7 @@ impl Reading<'_> {
         Ok(Excerpt { entries, more })
     }
 
+    /// One `XRANGE` or `XREVRANGE`, by the direction of the span.
     pub(super) fn xrange(&self, span: &Span) -> Words {
         let (key, count) = (self.server.key(&span.channel), span.count.max(1).to_string());
         let (oldest, newest) = (span.oldest.to_string(), span.newest.to_string());

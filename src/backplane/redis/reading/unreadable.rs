@@ -44,13 +44,14 @@ impl Reading<'_> {
         Ok(entries)
     }
 
-    /// The same of what follows a position.
+    /// The first entries after a position, one by one; what cannot be read has no fields.
     pub(super) async fn step_after(&mut self, ask: &Ask) -> Answered<Vec<Entry>> {
         let (channel, oldest) = (ask.channel.clone(), ask.after.after());
         let span = Span { channel, oldest, newest: Position::MAX, count: ask.count, toward: Toward::Newest };
         self.step_by_step(&span).await
     }
 
+    /// The first entry of a span, in its direction; what cannot be read has no fields.
     async fn next_of(&mut self, span: &Span) -> Answered<Option<Entry>> {
         let known = self.too_large_in(span);
         let known = if span.toward == Toward::Newest { known.first() } else { known.last() }.copied();
@@ -92,8 +93,8 @@ impl Reading<'_> {
         Ok(None)
     }
 
-    /// Where the entry lies at which the server closes the connection: by halves, at most 128 of them. Of several that follow
-    /// each other, the last one on the way.
+    /// Finds where the entry lies at which the server closes the connection: by halves, at most 128 of them. Of
+    /// several that follow each other, the last one on the way.
     async fn search(&mut self, span: &Span) -> Answered<Position> {
         let (mut low, mut high) = (span.oldest, span.newest);
         while low < high {
@@ -134,7 +135,7 @@ impl Reading<'_> {
         Ok(last.map(|last| StreamState { length: 1, first, last, ..StreamState::default() }))
     }
 
-    /// Names the channel and the limit, for operators.
+    /// Tells operators of an entry that nobody can read: its channel, and the limit of the server.
     async fn tell(&self, channel: &Channel, position: Position) {
         const LIMIT: &str = "client-output-buffer-limit";
         let limit = match self.server.live() {
