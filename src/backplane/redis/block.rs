@@ -230,30 +230,46 @@ async fn follow(group: Arc<Group>, server: Arc<Server>, may_interrupt: Arc<Atomi
         match found {
             Ok(found) => {
                 backoff.reset();
-                let changed = group.seen(found.signs.into_iter());
-                if !changed.is_empty() {
-                    server.changes.changed(changed);
-                    let _ = timeout(LINGER, group.followed.notified()).await;
-                }
-            }
-            Err(BackplaneError::Refused { kind, text: why }) if kind.is_about_a_key() => {
-                tracing::debug!(%why, "redis: a followed stream is refused");
-                server.changes.changed(group.hold_all());
-            }
-            Err(BackplaneError::Refused { kind: Refusal::CrossSlot, text: why }) => {
-                // No read waits for several shards: the follower looks by itself, in reads that are split.
-                server.complain(
-                    "no blocking read of streams that lie apart; they are looked at four times a second",
-                    &why,
-                );
-                sleep(LOOK_EVERY).await;
-                server.changes.changed(streams.into_iter().map(|(channel, _)| channel));
+                report(&group, &server, found.signs).await;
             }
             Err(error) => {
-                server.complain("a blocking read failed", error.text());
-                waiter = None;
-                sleep(backoff.next()).await;
+                if !is_refusal(&group, &server, &streams, &error).await {
+                    waiter = None;
+                    sleep(backoff.next()).await;
+                }
             }
+        }
+    }
+}
+
+/// Reports streams with something new, and lets the follower say how far it is.
+async fn report(group: &Group, server: &Server, signs: Vec<(Channel, Position)>) {
+    let changed = group.seen(signs.into_iter());
+    if !changed.is_empty() {
+        server.changes.changed(changed);
+        let _ = timeout(LINGER, group.followed.notified()).await;
+    }
+}
+
+/// Whether a read failed because of its streams, which the follower then reads by itself; else its connection is gone.
+async fn is_refusal(group: &Group, server: &Server, streams: &[(Channel, Position)], error: &BackplaneError) -> bool {
+    let why = error.text();
+    match error.refusal() {
+        Some(kind) if kind.is_about_a_key() => {
+            tracing::debug!(why, "redis: a followed stream is refused");
+            server.changes.changed(group.hold_all());
+            true
+        }
+        Some(Refusal::CrossSlot) => {
+            // No read waits for several shards: the follower looks by itself, in reads that are split.
+            server.complain("no blocking read of streams that lie apart; they are looked at four times a second", why);
+            sleep(LOOK_EVERY).await;
+            server.changes.changed(streams.iter().map(|(channel, _)| channel.clone()));
+            true
+        }
+        _ => {
+            server.complain("a blocking read failed", why);
+            false
         }
     }
 }

@@ -67,6 +67,12 @@ enum Question {
     Time,
 }
 
+/// The moment at which a check was sent, and how long its replies took.
+struct Sent {
+    clock: SystemTime,
+    way: Duration,
+}
+
 /// What a health check found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct HealthCheck {
@@ -154,45 +160,54 @@ impl ProbeKey {
         }
         let (begun, clock) = (Instant::now(), SystemTime::now());
         let replies = connection.send(waiting, asked.len()).await;
-        let way = begun.elapsed();
-        observe("canary", way, replies.is_ok());
-        let mut check = HealthCheck::default();
-        let (mut written, mut read) = (false, false);
+        let sent = Sent { clock, way: begun.elapsed() };
+        observe("canary", sent.way, replies.is_ok());
+        let (mut check, was_armed) = (HealthCheck::default(), std::mem::take(&mut self.armed));
         for (question, reply) in asked.into_iter().zip(replies?) {
-            match (question, reply) {
-                (Question::Write, reply) => {
-                    written = reply.is_ok();
-                    check.refused = reply.err().filter(|error| error.refusal().is_some());
-                }
-                // A cluster that may not read has lost what it needs, though this server lives.
-                (Question::Read, Err(error)) if error.refusal() == Some(&Refusal::ClusterDown) => {
-                    return Err(error.into_down());
-                }
-                (Question::Read, reply) => read = reply.is_ok(),
-                (Question::Time, Ok(reply)) => self.sample(decode::time(&reply), clock, way),
-                (Question::Time, Err(_)) => self.may_ask_time = false,
-                (Question::Replication | Question::Server, Ok(reply)) => {
-                    let info = decode::str(&reply).unwrap_or_default();
-                    check.identity.take_info(info);
-                    if let Some(time) = decode::info_time(info) {
-                        self.told_time = true;
-                        self.sample(Some(time), clock, way);
-                    }
-                }
-                (Question::Replication | Question::Server, Err(_)) => self.may_ask_info = false,
-                (Question::Role, Ok(reply)) => check.identity.take_role(&reply),
-                (Question::Role, Err(_)) => self.may_ask_role = false,
-                (Question::Alive, _) => {}
-            }
+            self.take_in(question, reply, &sent, &mut check)?;
         }
         // A forbidden write is not tried again: each try is an entry in the server's ACL log.
         self.may_write &= !check.refusal().is_some_and(Refusal::is_for_good);
-        check.written = written;
-        self.expected = self.armed && written;
-        self.armed = read;
+        self.expected = was_armed && check.written;
         self.turn = !self.turn;
         check.clock_offset_ms = self.clock.iter().min_by_key(|(way, _)| *way).map(|(_, offset)| *offset);
         Ok(check)
+    }
+
+    /// Takes in one reply; `Down` where the server is not usable.
+    fn take_in(
+        &mut self,
+        question: Question,
+        reply: Result<Value, BackplaneError>,
+        sent: &Sent,
+        check: &mut HealthCheck,
+    ) -> Result<(), BackplaneError> {
+        match (question, reply) {
+            (Question::Write, reply) => {
+                check.written = reply.is_ok();
+                check.refused = reply.err().filter(|error| error.refusal().is_some());
+            }
+            // A cluster that may not read has lost what it needs, though this server lives.
+            (Question::Read, Err(error)) if error.refusal() == Some(&Refusal::ClusterDown) => {
+                return Err(error.into_down());
+            }
+            (Question::Read, reply) => self.armed = reply.is_ok(),
+            (Question::Time, Ok(reply)) => self.sample(decode::time(&reply), sent),
+            (Question::Time, Err(_)) => self.may_ask_time = false,
+            (Question::Replication | Question::Server, Ok(reply)) => {
+                let info = decode::str(&reply).unwrap_or_default();
+                check.identity.take_info(info);
+                if let Some(time) = decode::info_time(info) {
+                    self.told_time = true;
+                    self.sample(Some(time), sent);
+                }
+            }
+            (Question::Replication | Question::Server, Err(_)) => self.may_ask_info = false,
+            (Question::Role, Ok(reply)) => check.identity.take_role(&reply),
+            (Question::Role, Err(_)) => self.may_ask_role = false,
+            (Question::Alive, _) => {}
+        }
+        Ok(())
     }
 
     fn questions(&self, probe: bool) -> Vec<Question> {
@@ -234,11 +249,11 @@ impl ProbeKey {
     }
 
     /// Takes in the server's clock, which was read half-way between question and answer.
-    fn sample(&mut self, theirs: Option<i64>, asked: SystemTime, way: Duration) {
-        let ours = asked.duration_since(UNIX_EPOCH).map(|d| (d + way / 2).as_millis() as i64);
+    fn sample(&mut self, theirs: Option<i64>, sent: &Sent) {
+        let ours = sent.clock.duration_since(UNIX_EPOCH).map(|d| (d + sent.way / 2).as_millis() as i64);
         if let (Some(theirs), Ok(ours)) = (theirs, ours) {
             self.clock.truncate(SAMPLES - 1);
-            self.clock.push_front((way, theirs.saturating_sub(ours)));
+            self.clock.push_front((sent.way, theirs.saturating_sub(ours)));
         }
     }
 }
