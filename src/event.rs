@@ -3,7 +3,9 @@
 use crate::backplane::Entry;
 use bytes::Bytes;
 use hashbrown::HashMap;
+use serde::{Serialize, Serializer};
 use std::borrow::Cow;
+use std::io;
 
 /// The longest `event:` value that is delivered, in bytes; a longer type is cut.
 pub const MAX_TYPE_LENGTH: usize = 256;
@@ -105,36 +107,73 @@ pub fn is_true(value: &[u8]) -> bool {
     value == b"1" || value == b"true"
 }
 
-/// In the order in which names come first.
+/// A JSON object of an entry's fields, in the order in which names come first. Its length is counted before it is written,
+/// so that a large entry takes its own room once.
 fn fields_as_json(fields: &[(Bytes, Bytes)]) -> Bytes {
-    let mut places: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(fields.len());
-    let mut members: Vec<(Cow<'_, str>, Vec<Cow<'_, str>>)> = Vec::with_capacity(fields.len());
-    for (name, value) in fields {
-        let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
-        match places.get(&name) {
-            Some(place) => members[*place].1.push(value),
-            None => {
-                places.insert(name.clone(), members.len());
-                members.push((name, vec![value]));
-            }
-        }
-    }
-    let mut json = String::from("{");
-    for (i, (name, values)) in members.iter().enumerate() {
-        json.push_str(if i > 0 { "," } else { "" });
-        json.push_str(&quoted(name));
-        json.push(':');
-        match &values[..] {
-            [only] => json.push_str(&quoted(only)),
-            several => json.push_str(&serde_json::json!(several).to_string()),
-        }
-    }
-    json.push('}');
+    let object = Object::of(fields);
+    let mut length = Length(0);
+    let written = serde_json::to_writer(&mut length, &object);
+    let mut json = Vec::with_capacity(length.0);
+    let written = written.and_then(|()| serde_json::to_writer(&mut json, &object));
+    written.expect("texts are written to memory");
     json.into()
 }
 
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+/// An entry's fields by name.
+struct Object<'a>(Vec<(Cow<'a, str>, Values<'a>)>);
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Values<'a> {
+    One(Cow<'a, str>),
+    Several(Vec<Cow<'a, str>>),
+}
+
+impl Object<'_> {
+    fn of(fields: &[(Bytes, Bytes)]) -> Object<'_> {
+        let mut places: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(fields.len());
+        let mut members: Vec<(Cow<'_, str>, Values<'_>)> = Vec::with_capacity(fields.len());
+        for (name, value) in fields {
+            let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+            match places.get(&name) {
+                Some(place) => members[*place].1.push(value),
+                None => {
+                    places.insert(name.clone(), members.len());
+                    members.push((name, Values::One(value)));
+                }
+            }
+        }
+        Object(members)
+    }
+}
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, values)| (name, values)))
+    }
+}
+
+impl<'a> Values<'a> {
+    fn push(&mut self, value: Cow<'a, str>) {
+        match self {
+            Values::One(first) => *self = Values::Several(vec![std::mem::take(first), value]),
+            Values::Several(values) => values.push(value),
+        }
+    }
+}
+
+/// Counts the bytes that are written to it.
+struct Length(usize);
+
+impl io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
