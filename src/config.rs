@@ -12,8 +12,9 @@ pub use redis_access::RedisAccess;
 pub use transport::Transport;
 pub use values::{Compress, Follow, RedisUrl, RetryRange, Switch, UnreadyAfter, WhenFull};
 pub(crate) use values::{DAY, HOUR, MINUTE, SECOND, SHORTEST, bytes, duration, duration_or_never, key_prefix, number};
-pub(crate) use values::{node_url, origin, redis_url, retry_range, truth, unready_after};
+pub(crate) use values::{node_url, redis_url, retry_range, truth, unready_after};
 
+use crate::cors::Origin;
 use clap::Args;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
@@ -161,8 +162,7 @@ pub struct Serve {
     pub demo: bool,
     /// Origins whose pages may read and publish, separated by commas; * for any page, without credentials.
     #[arg(long, env = "FANTAIL_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
-    #[arg(value_parser = origin)]
-    pub cors_origin: Vec<String>,
+    pub cors_origin: Vec<Origin>,
     /// After SIGTERM: time for which connections are still accepted; up to 10m.
     #[arg(long, env = "FANTAIL_DRAIN_DELAY", default_value = "0s", value_name = "DURATION")]
     #[arg(value_parser = duration(Duration::ZERO..=10 * MINUTE))]
@@ -236,7 +236,7 @@ impl Serve {
                 self.max_event_bytes, self.max_entry_bytes
             ));
         }
-        if self.cors_origin.len() > 1 && self.cors_origin.iter().any(|origin| origin == "*") {
+        if self.cors_origin.len() > 1 && self.cors_origin.contains(&Origin::Any) {
             return wrong("--cors-origin *: it stands alone, for it allows every origin".into());
         }
         self.auth.verify()

@@ -11,9 +11,9 @@ use crate::backplane::redis::refusals::CODES;
 use crate::courier::Reason;
 use crate::frame::GapReason;
 use crate::http::admin::REFUSALS;
-use crate::http::reject::Code;
 use crate::http::tls::OUTCOMES;
 use crate::hub::join::Outcome;
+use crate::problem::Code;
 use crate::telemetry::trace::Spans;
 use prometheus::{
     Counter, CounterVec, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,

@@ -6,6 +6,7 @@ use crate::auth::{Auth, control};
 use crate::backplane::{Backplane, memory, redis};
 use crate::banner::banner;
 use crate::config::{Serve, Switch};
+use crate::cors::Cors;
 use crate::courier::{Couriers, Ledger, Surroundings};
 use crate::health::Health;
 use crate::http::Context;
@@ -14,7 +15,6 @@ use crate::http::admin::Admin;
 use crate::http::admin::token::AdminToken;
 use crate::http::client_address::Proxies;
 use crate::http::console::{Actions, Console};
-use crate::http::cors::Cors;
 use crate::http::history::budget::Budget;
 use crate::http::lobby::{self, Porter};
 use crate::http::publish::{Allowed, Publisher};
@@ -63,8 +63,6 @@ pub enum StartError {
     AdminListen(SocketAddr, std::io::Error),
     #[error("--redis: {0}")]
     Redis(String),
-    #[error("--cors-origin: {0}")]
-    Cors(String),
     /// Names the setting.
     #[error("{0}")]
     Auth(String),
@@ -153,7 +151,7 @@ impl Node {
         let limits = Arc::new(limits.with_spare(spare_connections(descriptors)));
         let health = Health::new(settings.unready_after);
         let clock_offset_ms = Arc::new(AtomicI64::new(0));
-        let cors = Arc::new(Cors::new(&settings.cors_origin).map_err(StartError::Cors)?);
+        let cors = Arc::new(Cors::new(&settings.cors_origin));
 
         let runtime = Builder::new_multi_thread().thread_name("control").enable_all().build()?;
         let auth = Auth::start(&settings.auth, cors.clone(), metrics.clone(), runtime.handle());

@@ -7,7 +7,7 @@
 use crate::backplane::Publication;
 use crate::channel::Channel;
 use crate::event::{CONTROL_PREFIX, MAX_RETRY_MS, MAX_TYPE_LENGTH};
-use crate::http::reject::{Code, Problem};
+use crate::problem::{Code, Problem};
 use crate::subscription::{decode_segment, parse_channel, parse_switch};
 use crate::telemetry::trace::context::is_traceparent;
 use bytes::Bytes;
@@ -248,7 +248,7 @@ fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     let text = text.strip_suffix(&place).unwrap_or(&text);
-    crate::http::reject::shortened(text)
+    crate::problem::shortened(text)
 }
 
 #[cfg(test)]

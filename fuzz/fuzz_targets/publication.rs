@@ -10,7 +10,7 @@ use event_stream::Parser;
 use fantail::backplane::{Entry, Publication};
 use fantail::event::Event;
 use fantail::frame::Frame;
-use fantail::http::reject::Problem;
+use fantail::problem::Problem;
 use fantail::position::Position;
 use fantail::publication::{Limits, parse_batch, parse_single};
 use hyper::HeaderMap;

@@ -2,7 +2,7 @@
 
 use super::pattern::Patterns;
 use crate::channel::Channel;
-use crate::http::reject::{Code, Problem};
+use crate::problem::{Code, Problem};
 use std::sync::Arc;
 
 /// What somebody wants to do with channels.

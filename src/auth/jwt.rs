@@ -6,7 +6,7 @@ use super::key_source::KeySource;
 use super::keys::{KeySet, MAX_KEYS};
 use super::token::{Token, bad};
 use crate::config::AuthSettings;
-use crate::http::reject::{Code, Problem};
+use crate::problem::{Code, Problem};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;

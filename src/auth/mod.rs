@@ -22,9 +22,9 @@ pub use key_source::KeySource;
 
 use crate::channel::Channel;
 use crate::config::{AuthMode, AuthSettings, Switch};
-use crate::http::cors::Cors;
-use crate::http::reject::{Code, Problem};
+use crate::cors::Cors;
 use crate::metrics::Metrics;
+use crate::problem::{Code, Problem};
 use forward::Forward;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderValue};
 use hyper::{HeaderMap, Method, Uri};

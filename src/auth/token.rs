@@ -1,6 +1,6 @@
 //! Where a request carries its token. What is printed of one is nothing, and no query is ever logged or traced.
 
-use crate::http::reject::{Code, Problem};
+use crate::problem::{Code, Problem};
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE};
 use std::fmt;

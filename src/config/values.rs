@@ -247,29 +247,6 @@ pub(crate) fn node_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// `*` or an origin as browsers write it (RFC 6454, section 6.2): scheme and host in lower case, no path.
-pub(crate) fn origin(text: &str) -> Result<String, String> {
-    if text == "*" {
-        return Ok(text.to_owned());
-    }
-    if text == "null" {
-        return Err("sandboxed pages of any site send it, so it tells nobody apart".into());
-    }
-    if text.contains('*') {
-        return crate::http::cors::check_wildcard(text).map(|()| text.to_owned());
-    }
-    let Some((scheme, host)) = text.split_once("://") else {
-        return Err("not an origin such as https://example.org".into());
-    };
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+.-:[]_".contains(&b);
-    match text.bytes().find(|b| !allowed(*b) && *b != b'/') {
-        _ if scheme.is_empty() || host.is_empty() => Err("not an origin such as https://example.org".into()),
-        _ if host.contains('/') => Err("an origin has no path, not even a slash at its end".into()),
-        Some(_) => Err("a character that browsers do not send in an origin (they write it in lower case)".into()),
-        None => crate::http::cors::check_origin(text).map(|()| text.to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_urls_and_origins() {
+    fn prefixes_and_urls() {
         assert_eq!(key_prefix("sse:"), Ok("sse:".into()));
         assert!(key_prefix(&"x".repeat(101)).is_err());
         assert!(key_prefix("a b").is_err());
@@ -323,19 +300,5 @@ mod tests {
         let url = redis_url("redis-sentinel://u:secret@h/m?sentinel_password=secret").unwrap();
         assert_eq!(format!("{url} {url:?}"), ["redis-sentinel://h:26379/m?db=0"; 2].join(" "));
         assert!(url.with_credentials().contains("secret"));
-        assert!(origin("https://example.org:8443").is_ok() && origin("*").is_ok());
-        for text in [
-            "null",
-            "https://a:b",
-            "https://[x",
-            "example.org",
-            "https://",
-            "https://example.org/",
-            "https://Example.org",
-            "://x",
-            "https://a b",
-        ] {
-            assert!(origin(text).is_err(), "{text:?}");
-        }
     }
 }

@@ -9,13 +9,13 @@ mod places;
 pub mod token;
 
 use super::console::{Body, Console, whole};
-use super::reject::{Code, Problem};
 use super::well_formed;
 use crate::config::Serve;
 use crate::health::Health;
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::problem::{Code, Problem};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;

@@ -1,7 +1,7 @@
 //! Response heads that are written by hand, for connections that have left hyper.
 
-use super::cors::Grant;
 use super::encoding::Coding;
+use crate::cors::CorsHeaders;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{CONNECTION, HeaderValue};
@@ -48,14 +48,14 @@ impl Marks {
 }
 
 /// The head of an event stream.
-pub fn stream(marks: Marks, coding: Coding, grant: &Grant) -> Vec<u8> {
+pub fn stream(marks: Marks, coding: Coding, cors: &CorsHeaders) -> Vec<u8> {
     let mut head = Vec::with_capacity(512);
     head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     for (name, value) in STREAM {
         let _ = write!(head, "{name}: {value}\r\n");
     }
     coding.write_lines(&mut head);
-    grant.write_lines(&mut head);
+    cors.write_lines(&mut head);
     date(&mut head);
     if marks.chunked {
         head.extend_from_slice(b"transfer-encoding: chunked\r\n");
@@ -69,16 +69,16 @@ pub fn stream(marks: Marks, coding: Coding, grant: &Grant) -> Vec<u8> {
 
 /// 204, which ends an EventSource for good (WHATWG HTML, section 9.2.3), and so must be kept for nobody else: a cache may
 /// keep a 204 without being asked to (RFC 9111, section 4.2.2).
-pub fn finished(grant: &Grant) -> Vec<u8> {
+pub fn finished(cors: &CorsHeaders) -> Vec<u8> {
     let mut head = b"HTTP/1.1 204 No Content\r\ncache-control: no-store\r\n".to_vec();
-    grant.write_lines(&mut head);
+    cors.write_lines(&mut head);
     date(&mut head);
     head.extend_from_slice(b"connection: close\r\n\r\n");
     head
 }
 
 /// A whole answer, after which the connection is closed.
-pub async fn answer(response: Response<Full<Bytes>>, grant: &Grant) -> Vec<u8> {
+pub async fn answer(response: Response<Full<Bytes>>, cors: &CorsHeaders) -> Vec<u8> {
     let (parts, body) = response.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let mut out = Vec::with_capacity(512 + body.len());
@@ -90,7 +90,7 @@ pub async fn answer(response: Response<Full<Bytes>>, grant: &Grant) -> Vec<u8> {
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    grant.write_lines(&mut out);
+    cors.write_lines(&mut out);
     date(&mut out);
     let _ = write!(out, "content-length: {}\r\nconnection: close\r\n\r\n", body.len());
     out.extend_from_slice(&body);

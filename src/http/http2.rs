@@ -6,13 +6,13 @@
 use super::accept::Reception;
 use super::flood::Gate;
 use super::lobby::Guest;
-use super::reject::{Code, Problem};
 use super::resets::Resets;
 use super::route::{Decision, route};
 use super::stream_body::StreamAnswer;
 use super::subscribe;
 use super::wire::{Reply, Wire};
 use crate::courier::Cutter;
+use crate::problem::{Code, Problem};
 use http_body_util::Either;
 use hyper::Request;
 use hyper::body::Incoming;

@@ -2,14 +2,13 @@
 //!
 //! [`lobby`] takes connections, [`accept`] reads their requests ([`proxy_header`] and [`tls`] come before, [`http1`]
 //! and [`http2`] are behind it), [`route`] tells requests apart, [`subscribe`] turns a request into a subscriber and hands
-//! its [`wire`] to a courier, [`publish`] takes events, [`reject`] says no, [`admin`] is for operators.
+//! its [`wire`] to a courier, [`publish`] takes events, `reject` says no, [`admin`] is for operators.
 
 pub mod accept;
 pub mod admin;
 pub mod client_address;
 mod client_socket;
 pub mod console;
-pub mod cors;
 mod encoding;
 mod exchange;
 pub mod flood;
@@ -19,9 +18,10 @@ pub mod http1;
 pub mod http2;
 mod joining;
 pub mod lobby;
+mod preflight;
 pub mod proxy_header;
 pub mod publish;
-pub mod reject;
+mod reject;
 mod resets;
 pub mod route;
 pub mod stream_body;
@@ -32,13 +32,13 @@ pub mod wire;
 
 use crate::auth::Auth;
 use crate::config::Serve;
+use crate::cors::Cors;
 use crate::courier::Couriers;
 use crate::hub::Hub;
 use crate::limits::{Limits, Presences, Rate};
 use crate::metrics::Metrics;
 use crate::telemetry::Seldom;
 use client_address::Proxies;
-use cors::Cors;
 use history::budget::Budget;
 use publish::Publisher;
 use std::net::IpAddr;

@@ -8,13 +8,13 @@ mod room;
 
 use self::receiving::Receiving;
 use self::room::{Place, Room};
-use super::cors::Cors;
-use super::reject::{Code, Problem};
 use crate::auth::{Action, Auth, Grant, Question};
 use crate::backplane::{Backplane, BackplaneError, Publication};
 use crate::channel::Channel;
+use crate::cors::Cors;
 use crate::limits::{Rate, TooFast, client_of};
 use crate::position::Position;
+use crate::problem::{Code, Problem};
 use crate::publication::{self, parse_batch, parse_first, parse_single};
 use crate::roster::Roster;
 use crate::subscription::parse_switch;

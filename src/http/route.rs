@@ -1,17 +1,17 @@
 //! Routing: which request is what, and which subscriptions are admitted.
 
 use super::Context;
-use super::cors;
 use super::encoding::Coding;
 use super::head::{self, Marks};
 use super::history::{self, Page};
-use super::reject::{Code, Problem};
 use super::subscribe::is_finished;
 use super::well_formed;
 use crate::auth::{Action, Grant, Question};
 use crate::channel::Channel;
 use crate::config::WhenFull;
+use crate::cors::CorsHeaders;
 use crate::limits::{Applicant, Full, Rate, Seat, TooFast, client_of};
+use crate::problem::{Code, Problem};
 use crate::subscription::{Limits, Subscription};
 use crate::telemetry::trace::spans;
 use bytes::Bytes;
@@ -37,7 +37,7 @@ const MOST_TAIL: usize = 100_000;
 pub struct Admitted {
     pub subscription: Subscription,
     pub seat: Seat,
-    pub grant: cors::Grant,
+    pub cors: CorsHeaders,
     /// What the client may do, and for how long.
     pub access: Grant,
     /// The client's address, behind trusted proxies.
@@ -55,7 +55,7 @@ pub enum Decision {
     Admit(Admitted),
     /// No place, and `--when-full retry`: a stream that ends at once with a delay, after which EventSource comes back.
     ComeBack {
-        grant: cors::Grant,
+        cors: CorsHeaders,
         marks: Marks,
         retry_ms: u64,
     },
@@ -94,7 +94,7 @@ async fn answer(
     decision: &Mutex<Option<Decision>>,
 ) -> history::Answer {
     let peer = context.proxies.client(peer, request.headers());
-    let grant = context.cors.grant(request.headers());
+    let cors = context.cors.headers_for(request.headers());
     let mut answer = match events_path(request.uri().path()) {
         None if request.uri().path().starts_with("/history/") => return history(request, peer, context).await,
         None => Problem::new(Code::NotFound, format!("there is no {}", request.uri().path())).into_response(),
@@ -130,14 +130,14 @@ async fn answer(
             ref method => Problem::method_not_allowed(method, ALLOW).into_response(),
         },
     };
-    grant.apply(answer.headers_mut());
+    cors.apply(answer.headers_mut());
     answer.map(Either::Left)
 }
 
 /// `GET /history/{channel}`, which whoever may subscribe may read.
 async fn history(request: Request<Incoming>, client: IpAddr, context: &Arc<Context>) -> history::Answer {
     const ALLOW: &str = "GET, HEAD, OPTIONS";
-    let grant = context.cors.grant(request.headers());
+    let cors = context.cors.headers_for(request.headers());
     let mut answer = match *request.method() {
         Method::GET | Method::HEAD => {
             let segment = request.uri().path().strip_prefix("/history/").unwrap_or_default();
@@ -157,7 +157,7 @@ async fn history(request: Request<Incoming>, client: IpAddr, context: &Arc<Conte
         Method::OPTIONS => return context.cors.preflight(request.headers(), ALLOW).map(Either::Left),
         ref method => Problem::method_not_allowed(method, ALLOW).into_response().map(Either::Left),
     };
-    grant.apply(answer.headers_mut());
+    cors.apply(answer.headers_mut());
     answer
 }
 
@@ -256,8 +256,8 @@ async fn decide(
     }
     let longest = context.settings.retry.to.as_millis() as u64;
     let retry_ms = fastrand::u64(longest * 5..=longest * 15);
-    let grant = context.cors.grant(request.headers());
-    Ok(Decision::ComeBack { grant, marks: Marks::of(request.version(), request.headers()), retry_ms })
+    let cors = context.cors.headers_for(request.headers());
+    Ok(Decision::ComeBack { cors, marks: Marks::of(request.version(), request.headers()), retry_ms })
 }
 
 async fn admit(
@@ -285,13 +285,13 @@ async fn admit(
         connections_allowed: access.quota.connections,
     };
     let seat = context.limits.enter(applicant).map_err(|full| no_place(full, client, context))?;
-    let grant = context.cors.grant(request.headers());
+    let cors = context.cors.headers_for(request.headers());
     let marks = Marks::of(request.version(), request.headers());
     // HTTP/1.0 clients are those that know least.
     let coding = Coding::of(request.headers(), context.settings.compress);
     let coding = if marks.chunked { coding } else { coding.plain() };
     let trace = spans::subscribe(request.headers(), &subscription.channels);
-    Ok(Admitted { subscription, seat, grant, access, client, marks, coding, trace })
+    Ok(Admitted { subscription, seat, cors, access, client, marks, coding, trace })
 }
 
 fn take_subject_rate(access: &Grant, context: &Context) -> Result<(), Problem> {

@@ -6,7 +6,6 @@
 
 use super::Context;
 use super::joining::{Joined, Joins, Refused, joins};
-use super::reject::{Code, Problem};
 use super::route::{Admitted, Decision};
 use super::wire::Wire;
 use crate::auth::Grant;
@@ -17,6 +16,7 @@ use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
 use crate::gzip::Gzip;
 use crate::hub::join::{JoinError, Outcome, Start, foreign_gap};
 use crate::position::Position;
+use crate::problem::{Code, Problem};
 use crate::subscription::{Resume, Subscription};
 use crate::telemetry::trace::spans;
 use std::net::IpAddr;
@@ -35,8 +35,8 @@ const HOLD_SOON: Duration = Duration::from_millis(5);
 pub async fn begin(wire: Wire, decision: Decision, context: Arc<Context>) {
     match decision {
         Decision::Admit(admitted) => admit(wire, admitted, context).await,
-        Decision::ComeBack { grant, marks, retry_ms } => {
-            wire.come_back(&grant, marks, format!("retry: {retry_ms}\n\n").into()).await
+        Decision::ComeBack { cors, marks, retry_ms } => {
+            wire.come_back(&cors, marks, format!("retry: {retry_ms}\n\n").into()).await
         }
     }
 }
@@ -73,7 +73,7 @@ pub async fn is_finished(subscription: Subscription, access: &Grant, context: &A
 /// Writes the head and hands over.
 async fn start(mut wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, starts: Vec<Start>) {
     if starts.iter().all(|start| start.finished) {
-        wire.finished(&admitted.grant).await;
+        wire.finished(&admitted.cors).await;
         context.metrics.connections_closed.with_label_values(&["final"]).inc();
         return;
     }
@@ -187,9 +187,9 @@ async fn refuse(wire: Wire, peer: IpAddr, admitted: &Admitted, context: &Context
     let barred = context.auth.revocations.bars(access.subject.as_ref(), access.token_id.as_ref());
     if matches!(error, Refused::Revoked) && !barred {
         // Disconnected, not kept out: it may come back and be judged afresh, which an error would forbid.
-        return wire.come_back(&admitted.grant, admitted.marks, retry(context)).await;
+        return wire.come_back(&admitted.cors, admitted.marks, retry(context)).await;
     }
-    wire.answer(problem.into_response(), &admitted.grant).await;
+    wire.answer(problem.into_response(), &admitted.cors).await;
 }
 
 fn problem(refused: &Refused) -> Problem {

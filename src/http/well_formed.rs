@@ -1,7 +1,7 @@
 //! What HTTP demands of a request beyond what hyper checks: that it names its host once and properly, and that its body
 //! has no coding that nobody here undoes.
 
-use super::reject::{Code, Problem};
+use crate::problem::{Code, Problem};
 use hyper::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Request, Version};
 use std::net::Ipv6Addr;

@@ -2,11 +2,11 @@
 //! an answer is written in the form that the way asks for.
 
 use super::client_socket::ClientSocket;
-use super::cors::Grant;
 use super::encoding::Coding;
 use super::head::{self, Marks};
 use super::route::Admitted;
 use super::stream_body::{StreamAnswer, StreamBody};
+use crate::cors::CorsHeaders;
 use crate::courier::pipe::{PipeWriter, pipe};
 use crate::courier::{Cutter, Ending, Framing, Socket, take_unread};
 use crate::gzip::Gzip;
@@ -50,14 +50,14 @@ impl Reply {
     }
 
     /// Answers with a stream that a courier goes on with; whether somebody still waits.
-    fn open(&mut self, first: Vec<u8>, coding: Coding, grant: &Grant) -> bool {
+    fn open(&mut self, first: Vec<u8>, coding: Coding, cors: &CorsHeaders) -> bool {
         let (writer, reader) = pipe(first, self.cutter.clone());
         self.pipe = Some(writer);
         let body = StreamBody::new(reader, self.streams.clone());
         let mut answer = Response::new(Either::Right(Either::Left(body)));
         head::stream_headers(answer.headers_mut());
         coding.apply(answer.headers_mut());
-        grant.apply(answer.headers_mut());
+        cors.apply(answer.headers_mut());
         self.send(answer)
     }
 
@@ -70,7 +70,7 @@ impl Wire {
     /// Writes the head of an event stream and its first blocks; `None` where they were not taken, else the gzip stream
     /// that they began, if it is one.
     pub async fn open(&mut self, admitted: &Admitted, blocks: &[u8]) -> Option<Option<Gzip>> {
-        let Admitted { marks, coding, ref grant, .. } = *admitted;
+        let Admitted { marks, coding, ref cors, .. } = *admitted;
         let mut first = Vec::new();
         let gzip = coding.gzip.then(|| {
             let mut gzip = Gzip::begin(&mut first);
@@ -81,9 +81,9 @@ impl Wire {
             first.extend_from_slice(blocks);
         }
         let taken = match self {
-            Wire::Stream(reply) => reply.open(first, coding, grant),
+            Wire::Stream(reply) => reply.open(first, coding, cors),
             _ => {
-                let mut bytes = head::stream(marks, coding, grant);
+                let mut bytes = head::stream(marks, coding, cors);
                 if marks.chunked {
                     crate::frame::chunked(&mut bytes, &first);
                 } else {
@@ -96,13 +96,13 @@ impl Wire {
     }
 
     /// Writes a stream of these blocks, which is not complete, so that its client comes back; and closes.
-    pub async fn come_back(mut self, grant: &Grant, marks: Marks, blocks: Vec<u8>) {
+    pub async fn come_back(mut self, cors: &CorsHeaders, marks: Marks, blocks: Vec<u8>) {
         if let Wire::Stream(reply) = &mut self {
-            reply.open(blocks, Coding::NONE, grant);
+            reply.open(blocks, Coding::NONE, cors);
             reply.pipe.iter().for_each(|pipe| pipe.finish(&[], Ending::Incomplete));
             return;
         }
-        let mut bytes = head::stream(marks, Coding::NONE, grant);
+        let mut bytes = head::stream(marks, Coding::NONE, cors);
         match marks.chunked {
             true => crate::frame::chunked(&mut bytes, &blocks),
             false => bytes.extend_from_slice(&blocks),
@@ -128,29 +128,29 @@ impl Wire {
     }
 
     /// Says that the stream has ended for good, and that is all.
-    pub async fn finished(mut self, grant: &Grant) {
+    pub async fn finished(mut self, cors: &CorsHeaders) {
         match &mut self {
             Wire::Stream(reply) => {
                 let mut answer = Response::new(Either::Left(Full::default()));
                 *answer.status_mut() = StatusCode::NO_CONTENT;
                 answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                grant.apply(answer.headers_mut());
+                cors.apply(answer.headers_mut());
                 reply.send(answer);
             }
-            _ => drop(self.write(&head::finished(grant)).await),
+            _ => drop(self.write(&head::finished(cors)).await),
         }
         self.close(true).await;
     }
 
     /// Writes a whole answer.
-    pub async fn answer(mut self, mut answer: Response<Full<Bytes>>, grant: &Grant) {
+    pub async fn answer(mut self, mut answer: Response<Full<Bytes>>, cors: &CorsHeaders) {
         match &mut self {
             Wire::Stream(reply) => {
-                grant.apply(answer.headers_mut());
+                cors.apply(answer.headers_mut());
                 reply.send(answer.map(Either::Left));
             }
             _ => {
-                let bytes = head::answer(answer, grant).await;
+                let bytes = head::answer(answer, cors).await;
                 self.write(&bytes).await;
             }
         }

@@ -6,7 +6,7 @@ use crate::support::client::{Connection, Response};
 use crate::support::jwt::{Folder, SECRET, now, signed, subscriber};
 use crate::support::node::{Node, eventually};
 use crate::support::redis::Redis;
-use fantail::http::reject::Code;
+use fantail::problem::Code;
 use rustix::process::Signal;
 use serde_json::json;
 

@@ -7,7 +7,7 @@ use crate::auth::Question;
 use crate::auth::grant::{Action, Grant, Quota};
 use crate::auth::pattern::Patterns;
 use crate::channel::Channel;
-use crate::http::reject::{Code, Problem};
+use crate::problem::{Code, Problem};
 use bytes::Bytes;
 use hyper::Response;
 use hyper::header::CONTENT_TYPE;

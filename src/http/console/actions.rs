@@ -7,7 +7,7 @@
 
 use super::{Body, Console, whole};
 use crate::http::publish::publish;
-use crate::http::reject::{Code, Problem};
+use crate::problem::{Code, Problem};
 use hyper::body::Incoming;
 use hyper::header::ORIGIN;
 use hyper::{Request, Response, StatusCode, Uri};

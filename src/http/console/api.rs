@@ -4,7 +4,7 @@ use super::Console;
 use crate::backplane::{BackplaneError, StreamState};
 use crate::channel::Channel;
 use crate::http::history::{Page, refusal};
-use crate::http::reject::Problem;
+use crate::problem::Problem;
 use crate::roster::{Record, events_in, tenths};
 use crate::subscription::{decode_segment, parse_channel};
 use serde_json::{Value, json};

@@ -9,8 +9,8 @@ mod live;
 
 use super::history::budget::Budget;
 use super::publish::Publisher;
-use super::reject::{Code, Problem};
 use crate::hub::Hub;
+use crate::problem::{Code, Problem};
 use crate::roster::Roster;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;

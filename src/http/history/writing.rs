@@ -8,7 +8,7 @@ use crate::backplane::Entry;
 use crate::event::Event;
 use crate::frame::{plain_data, plain_type};
 use crate::http::Context;
-use crate::http::reject::Problem;
+use crate::problem::Problem;
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::Response;

@@ -1,7 +1,7 @@
 //! Receiving a body: within its length, its time and the node's room. Cut off, too long or too slow, nothing of it is used.
 
 use super::room::{NoRoom, Place};
-use crate::http::reject::{Code, Problem};
+use crate::problem::{Code, Problem};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::Body;

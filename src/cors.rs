@@ -1,24 +1,47 @@
-//! Cross-origin access (WHATWG Fetch, "HTTP CORS protocol"): which origins' pages may read and publish.
+//! Cross-origin access (WHATWG Fetch, "HTTP CORS protocol"): which origins' pages may read and publish. Pure.
 //!
 //! A listed origin is echoed with credentials; `*` lets any page read, never with credentials. `https://*.example.org`
 //! lists every host one label below `example.org`.
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    ALLOW, CACHE_CONTROL, HOST, HeaderName, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, HOST, HeaderName,
+    HeaderValue, ORIGIN, VARY,
 };
-use hyper::{HeaderMap, Response, StatusCode, Uri};
+use hyper::{HeaderMap, Uri};
 use std::collections::HashSet;
+use std::str::FromStr;
 
-/// Request headers that pages may send. Listed, since `*` means nothing with credentials and never `Authorization`.
-const REQUEST_HEADERS: &str = "Authorization, Cache-Control, Content-Type, Last-Event-ID, Traceparent, Tracestate, \
-                               X-Event, X-Final, X-Retry";
+/// One value of `--cors-origin`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// `*`: any page, without credentials.
+    Any,
+    /// `https://example.org:8443`, as browsers write it: without a default port.
+    Listed(HeaderValue),
+    /// `https://*.example.org`: every host one label below.
+    Below(Wildcard),
+}
 
-/// How long a browser may remember a preflight, in seconds: the most that Chromium does.
-const MAX_AGE: &str = "7200";
+/// Why a text is no origin: the second half of a line that names the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OriginError {
+    #[error("sandboxed pages of any site send it, so it tells nobody apart")]
+    Null,
+    #[error("not an origin such as https://example.org")]
+    Form,
+    #[error("an origin has no path, not even a slash at its end")]
+    Path,
+    #[error("a character that browsers do not send in an origin (they write it in lower case)")]
+    Character,
+    #[error("its port is no number from 0 to 65535")]
+    Port,
+    #[error("a wildcard stands for one whole label, as in https://*.example.org")]
+    Wildcard,
+    #[error("not an origin as browsers write it, in lower case")]
+    Label,
+    #[error("it would list a whole top-level domain")]
+    TopLevel,
+}
 
 /// The origins of `--cors-origin`.
 #[derive(Clone, Debug, Default)]
@@ -28,43 +51,82 @@ pub struct Cors {
     any: bool,
 }
 
-/// `https://*.example.org:8443`, as what stands before and behind the label.
-#[derive(Clone, Debug)]
-struct Wildcard {
+/// A wildcard, as what stands before and behind its label: `https://*.example.org:8443`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wildcard {
     before: String,
     behind: String,
 }
 
 /// What one request's origin is allowed, as the response headers that say so.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
+pub struct CorsHeaders {
     origin: Option<HeaderValue>,
     credentials: bool,
     /// The answer depends on the origin, so caches must keep answers apart, refusals included.
     vary: bool,
 }
 
+impl FromStr for Origin {
+    type Err = OriginError;
+
+    /// Reads `*` or an origin as browsers write it (RFC 6454, section 6.2): scheme and host in lower case, no path.
+    fn from_str(text: &str) -> Result<Origin, OriginError> {
+        match text {
+            "*" => Ok(Origin::Any),
+            "null" => Err(OriginError::Null),
+            _ if text.contains('*') => Wildcard::parse(text).map(Origin::Below),
+            _ => listed(text).map(Origin::Listed),
+        }
+    }
+}
+
+/// Reads an origin without a wildcard.
+fn listed(text: &str) -> Result<HeaderValue, OriginError> {
+    let (scheme, host) = text.split_once("://").ok_or(OriginError::Form)?;
+    if scheme.is_empty() || host.is_empty() {
+        return Err(OriginError::Form);
+    }
+    if host.contains('/') {
+        return Err(OriginError::Path);
+    }
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+.-:[]_/".contains(&b);
+    if !text.bytes().all(allowed) {
+        return Err(OriginError::Character);
+    }
+    let uri: Uri = text.parse().map_err(|_| OriginError::Form)?;
+    let (Some(_), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(OriginError::Form);
+    };
+    if authority.as_str() != authority.host() && authority.port_u16().is_none() {
+        return Err(OriginError::Port);
+    }
+    let default_port = if scheme == "https" { ":443" } else { ":80" };
+    let bare = text.strip_suffix(default_port).unwrap_or(text);
+    HeaderValue::from_str(bare).map_err(|_| OriginError::Character)
+}
+
 impl Cors {
-    /// Checks origins as `scheme://host[:port]`, or `*`. The error names the bad one.
-    pub fn new(origins: &[String]) -> Result<Cors, String> {
+    /// What these origins allow together.
+    pub fn new(origins: &[Origin]) -> Cors {
         let mut cors = Cors::default();
-        for origin in origins {
-            match origin.as_str() {
-                "*" => cors.any = true,
-                _ if origin.contains('*') => cors.wildcards.push(Wildcard::parse(origin)?),
-                _ => drop(cors.listed.insert(parse_origin(origin)?)),
+        for origin in origins.iter().cloned() {
+            match origin {
+                Origin::Any => cors.any = true,
+                Origin::Listed(origin) => drop(cors.listed.insert(origin)),
+                Origin::Below(wildcard) => cors.wildcards.push(wildcard),
             }
         }
-        Ok(cors)
+        cors
     }
 
     /// What a request with these headers is allowed.
-    pub fn grant(&self, request: &HeaderMap) -> Grant {
+    pub fn headers_for(&self, request: &HeaderMap) -> CorsHeaders {
         let vary = !self.listed.is_empty() || !self.wildcards.is_empty();
         match request.get(ORIGIN) {
-            Some(origin) if self.lists(origin) => Grant { origin: Some(origin.clone()), credentials: true, vary },
-            _ if self.any => Grant { origin: Some(HeaderValue::from_static("*")), credentials: false, vary },
-            _ => Grant { origin: None, credentials: false, vary },
+            Some(origin) if self.lists(origin) => CorsHeaders { origin: Some(origin.clone()), credentials: true, vary },
+            _ if self.any => CorsHeaders { origin: Some(HeaderValue::from_static("*")), credentials: false, vary },
+            _ => CorsHeaders { origin: None, credentials: false, vary },
         }
     }
 
@@ -93,26 +155,14 @@ impl Cors {
     fn lists(&self, origin: &HeaderValue) -> bool {
         self.listed.contains(origin) || self.wildcards.iter().any(|wildcard| wildcard.covers(origin.as_bytes()))
     }
-
-    /// Answers `OPTIONS`, preflight or not, for a path that takes the methods `allow`.
-    pub fn preflight(&self, request: &HeaderMap, allow: &'static str) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::default());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        let headers = response.headers_mut();
-        headers.insert(ALLOW, HeaderValue::from_static(allow));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        let grant = self.grant(request);
-        grant.apply(headers);
-        if grant.origin.is_some() && request.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
-            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allow));
-            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(REQUEST_HEADERS));
-            headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE));
-        }
-        response
-    }
 }
 
-impl Grant {
+impl CorsHeaders {
+    /// Whether the page that asks may read the answer.
+    pub fn allow_page(&self) -> bool {
+        self.origin.is_some()
+    }
+
     fn headers(&self) -> impl Iterator<Item = (HeaderName, &[u8])> {
         let origin = self.origin.iter().flat_map(|origin| {
             [(ACCESS_CONTROL_ALLOW_ORIGIN, origin.as_bytes()), (ACCESS_CONTROL_EXPOSE_HEADERS, b"Retry-After")]
@@ -141,9 +191,23 @@ impl Grant {
 }
 
 impl Wildcard {
-    fn parse(text: &str) -> Result<Wildcard, String> {
-        check_wildcard(text).map_err(|why| format!("origin {text:?}: {why}"))?;
-        let (before, behind) = text.split_once('*').unwrap_or_default();
+    /// Reads `scheme://*.domain[:port]`, as browsers write origins; the domain has two labels or is `localhost`.
+    fn parse(text: &str) -> Result<Wildcard, OriginError> {
+        let (scheme, rest) = text.split_once("://*.").ok_or(OriginError::Wildcard)?;
+        let (host, port) = rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
+        if !matches!(scheme, "http" | "https") || host.contains('*') {
+            return Err(OriginError::Wildcard);
+        }
+        let is_label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        };
+        if !host.split('.').all(is_label) || port.is_some_and(|port| port.parse::<u16>().is_err()) {
+            return Err(OriginError::Label);
+        }
+        if !host.contains('.') && host != "localhost" {
+            return Err(OriginError::TopLevel);
+        }
+        let (before, behind) = text.split_once('*').ok_or(OriginError::Wildcard)?;
         Ok(Wildcard { before: before.to_owned(), behind: behind.to_owned() })
     }
 
@@ -156,32 +220,6 @@ impl Wildcard {
     }
 }
 
-/// Checks `scheme://*.domain[:port]`, as browsers write origins; the domain has two labels or is `localhost`.
-pub(crate) fn check_wildcard(text: &str) -> Result<(), String> {
-    let form = || "a wildcard stands for one whole label, as in https://*.example.org".to_owned();
-    let (scheme, rest) = text.split_once("://*.").ok_or_else(form)?;
-    let (host, port) = rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
-    if !matches!(scheme, "http" | "https") || host.contains('*') {
-        return Err(form());
-    }
-    let is_label = |label: &str| {
-        !label.is_empty() && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    };
-    if !host.split('.').all(is_label) || port.is_some_and(|port| port.parse::<u16>().is_err()) {
-        return Err("not an origin as browsers write it, in lower case".into());
-    }
-    match host.contains('.') || host == "localhost" {
-        true => Ok(()),
-        false => Err("it would list a whole top-level domain".into()),
-    }
-}
-
-/// Whether a node can be started with this origin; the error is the half of a line that names it.
-pub(crate) fn check_origin(text: &str) -> Result<(), String> {
-    let prefix = format!("origin {text:?}: ");
-    parse_origin(text).map(drop).map_err(|why| why.strip_prefix(&prefix).unwrap_or(&why).to_owned())
-}
-
 /// Whether the page is one of the host that it asks.
 fn is_own(origin: &HeaderValue, request: &HeaderMap) -> bool {
     let own = || {
@@ -191,32 +229,12 @@ fn is_own(origin: &HeaderValue, request: &HeaderMap) -> bool {
     own() == Some(true)
 }
 
-/// An origin as browsers write it: lower case, without a default port, without a path.
-fn parse_origin(text: &str) -> Result<HeaderValue, String> {
-    let wrong = |why: &str| format!("origin {text:?}: {why}");
-    let uri: Uri = text.parse().map_err(|_| wrong("not of the form scheme://host[:port], nor *"))?;
-    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(wrong("not of the form scheme://host[:port], nor *"));
-    };
-    let bare = format!("{scheme}://{authority}");
-    if !bare.eq_ignore_ascii_case(text) || authority.as_str().contains('@') {
-        return Err(wrong("an origin has neither path nor user"));
-    }
-    if authority.as_str() != authority.host() && authority.port_u16().is_none() {
-        return Err(wrong("its port is no number from 0 to 65535"));
-    }
-    let bare = bare.to_ascii_lowercase();
-    let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
-    let bare = bare.strip_suffix(default_port).unwrap_or(&bare);
-    HeaderValue::from_str(bare).map_err(|_| wrong("not a header value"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn cors(origins: &[&str]) -> Cors {
-        Cors::new(&origins.iter().map(|o| (*o).to_owned()).collect::<Vec<_>>()).unwrap()
+        Cors::new(&origins.iter().map(|origin| origin.parse().unwrap()).collect::<Vec<_>>())
     }
 
     fn request(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
@@ -225,7 +243,7 @@ mod tests {
 
     fn lines(cors: &Cors, origin: &'static str) -> String {
         let mut head = Vec::new();
-        let grant = cors.grant(&request(&[(ORIGIN, origin)]));
+        let grant = cors.headers_for(&request(&[(ORIGIN, origin)]));
         grant.write_lines(&mut head);
         let mut applied = HeaderMap::new();
         grant.apply(&mut applied);
@@ -236,7 +254,7 @@ mod tests {
 
     #[test]
     fn listed_origins_get_credentials_and_any_never() {
-        let listed = cors(&["https://a.example", "http://B.example:80", "http://[::1]:3000"]);
+        let listed = cors(&["https://a.example", "http://b.example:80", "http://[::1]:3000"]);
         let granted = lines(&listed, "https://a.example");
         assert!(granted.contains("access-control-allow-origin: https://a.example\r\n"));
         assert!(granted.contains("access-control-allow-credentials: true\r\n") && granted.contains("vary: Origin\r\n"));
@@ -252,17 +270,6 @@ mod tests {
         assert!(lines(&both, "https://a.example").contains("credentials"));
         assert!(lines(&both, "https://b.example").contains("origin: *\r\n"));
         assert_eq!(lines(&cors(&[]), "https://a.example"), "");
-    }
-
-    #[test]
-    fn preflight() {
-        let asked = request(&[(ORIGIN, "https://a.example"), (ACCESS_CONTROL_REQUEST_METHOD, "POST")]);
-        let answer = cors(&["https://a.example"]).preflight(&asked, "GET, POST");
-        assert_eq!((answer.status().as_u16(), &answer.headers()[ALLOW]), (204, &HeaderValue::from_static("GET, POST")));
-        assert_eq!(answer.headers()[ACCESS_CONTROL_ALLOW_METHODS], "GET, POST");
-        assert!(answer.headers()[ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap().contains("Last-Event-ID"));
-        let refused = cors(&["https://b.example"]).preflight(&asked, "GET, POST");
-        assert!(!refused.headers().contains_key(ACCESS_CONTROL_ALLOW_METHODS));
     }
 
     #[test]
@@ -308,7 +315,7 @@ mod tests {
             "https://*.example.org:x",
             "ftp://*.example.org",
         ] {
-            assert!(Cors::new(&[bad.to_owned()]).unwrap_err().contains(bad), "{bad}");
+            assert!(bad.parse::<Origin>().is_err(), "{bad}");
         }
     }
 
@@ -344,11 +351,21 @@ mod tests {
 
     #[test]
     fn bad_origins() {
-        for bad in
-            ["", "null", "a.example", "https://a.example/", "https://a.example/x", "https://u@a.example", "https://"]
-        {
-            let error = Cors::new(&[bad.to_owned()]).unwrap_err();
-            assert!(error.contains(&format!("{bad:?}")), "{error}");
+        for (bad, why) in [
+            ("", OriginError::Form),
+            ("null", OriginError::Null),
+            ("a.example", OriginError::Form),
+            ("://x", OriginError::Form),
+            ("https://", OriginError::Form),
+            ("https://a.example/", OriginError::Path),
+            ("https://a.example/x", OriginError::Path),
+            ("https://A.example", OriginError::Character),
+            ("https://a b", OriginError::Character),
+            ("https://u@a.example", OriginError::Character),
+            ("https://a:b", OriginError::Port),
+            ("https://[x", OriginError::Form),
+        ] {
+            assert_eq!(bad.parse::<Origin>(), Err(why), "{bad:?}");
         }
     }
 }
