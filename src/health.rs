@@ -5,11 +5,12 @@
 
 use crate::auth::Auth;
 use crate::backplane::{Backplane, Link};
+use crate::clock::Clock;
 use crate::config::UnreadyAfter;
 use crate::metrics::Metrics;
 use crate::pace;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
@@ -97,19 +98,14 @@ impl Health {
     }
 
     /// Follows the backplane's link and clock for as long as the node lives.
-    pub async fn watch(
-        self: Arc<Health>,
-        backplane: Arc<dyn Backplane>,
-        metrics: Arc<Metrics>,
-        clock_offset_ms: Arc<AtomicI64>,
-    ) {
+    pub async fn watch(self: Arc<Health>, backplane: Arc<dyn Backplane>, metrics: Arc<Metrics>, clock: Clock) {
         let mut link = backplane.link();
         let mut second = pace::in_step(Duration::from_secs(1));
         let mut reconnects = 0;
         loop {
             self.note(*link.borrow_and_update(), &metrics);
             let facts = backplane.facts();
-            clock_offset_ms.store(facts.clock_offset_ms, Ordering::Relaxed);
+            clock.set_ahead_ms(facts.clock_offset_ms);
             metrics.backplane_shards_down.set(facts.shards.iter().filter(|shard| !shard.up).count() as i64);
             metrics.backplane_reconnects.inc_by(facts.reconnects.saturating_sub(reconnects));
             reconnects = facts.reconnects;

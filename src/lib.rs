@@ -9,6 +9,7 @@ pub mod auth;
 pub mod backplane;
 pub mod banner;
 pub mod channel;
+pub mod clock;
 pub mod command;
 pub mod cors;
 pub mod courier;

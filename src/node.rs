@@ -5,6 +5,7 @@ mod demo;
 use crate::auth::{Auth, control};
 use crate::backplane::{Backplane, memory, redis};
 use crate::banner::banner;
+use crate::clock::Clock;
 use crate::config::{Serve, Switch};
 use crate::cors::Cors;
 use crate::courier::{Couriers, Ledger, Surroundings};
@@ -35,8 +36,8 @@ use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
@@ -93,6 +94,16 @@ pub struct Node {
     runtime: Runtime,
 }
 
+/// What the parts of a node are given from outside.
+struct Given {
+    backplane: Arc<dyn Backplane>,
+    /// Runs the backplane and the follower.
+    runtime: Runtime,
+    metrics: Arc<Metrics>,
+    deliveries: Option<Arc<Deliveries>>,
+    clock: Clock,
+}
+
 /// Runs a node until it is told to end; the exit code of `fantail serve`.
 pub fn run(settings: Serve, metrics: Arc<Metrics>, deliveries: Option<Arc<Deliveries>>) -> ExitCode {
     let node = match Node::start(settings, metrics, deliveries) {
@@ -115,21 +126,18 @@ impl Node {
     ) -> Result<Node, StartError> {
         let runtime = backplane_runtime()?;
         let backplane = backplane(&settings, &metrics, &runtime)?;
-        Node::start_parts(settings, metrics, deliveries, backplane, runtime)
+        let given = Given { backplane, runtime, metrics, deliveries, clock: Clock::default() };
+        Node::start_parts(settings, given)
     }
 
-    /// The same on a backplane of the caller's, whatever the settings say of it.
-    pub fn start_with(settings: Serve, backplane: Arc<dyn Backplane>) -> Result<Node, StartError> {
-        Node::start_parts(settings, Metrics::new(), None, backplane, backplane_runtime()?)
+    /// Starts all parts on a backplane and by a clock of the caller's, whatever the settings say of Redis.
+    pub fn start_with(settings: Serve, backplane: Arc<dyn Backplane>, clock: Clock) -> Result<Node, StartError> {
+        let (runtime, metrics) = (backplane_runtime()?, Metrics::new());
+        Node::start_parts(settings, Given { backplane, runtime, metrics, deliveries: None, clock })
     }
 
-    fn start_parts(
-        settings: Serve,
-        metrics: Arc<Metrics>,
-        deliveries: Option<Arc<Deliveries>>,
-        backplane: Arc<dyn Backplane>,
-        backplane_runtime: Runtime,
-    ) -> Result<Node, StartError> {
+    fn start_parts(settings: Serve, given: Given) -> Result<Node, StartError> {
+        let Given { backplane, runtime: backplane_runtime, metrics, deliveries, clock } = given;
         if settings.replay_limit.is_some() {
             warn!("--replay-limit has no effect any more: history is paced by --replay-rate, and never cut short");
         }
@@ -150,11 +158,10 @@ impl Node {
         );
         let limits = Arc::new(limits.with_spare(spare_connections(descriptors)));
         let health = Health::new(settings.unready_after);
-        let clock_offset_ms = Arc::new(AtomicI64::new(0));
         let cors = Arc::new(Cors::new(&settings.cors_origin));
 
         let runtime = Builder::new_multi_thread().thread_name("control").enable_all().build()?;
-        let auth = Auth::start(&settings.auth, cors.clone(), metrics.clone(), runtime.handle());
+        let auth = Auth::start(&settings.auth, cors.clone(), metrics.clone(), &clock, runtime.handle());
         let auth = auth.map_err(StartError::Auth)?;
         health.depend_on(auth.clone());
 
@@ -188,7 +195,7 @@ impl Node {
             idle,
             desk: to_desk,
             leftovers: Ledger::new(settings.leftover_bytes, metrics.leftover_bytes.clone()),
-            clock_offset_ms: clock_offset_ms.clone(),
+            clock: clock.clone(),
         })?;
 
         let started = Instant::now();
@@ -200,7 +207,7 @@ impl Node {
             tail_bytes_limit: settings.tail_bytes,
             started,
         };
-        let roster = Roster::new(sources, clock_offset_ms.clone());
+        let roster = Roster::new(sources, clock.clone());
         let new_publisher = |auth: Arc<Auth>, address_rate, subject_rate| {
             let allowed = Allowed { event_bytes: settings.max_event_bytes, address_rate, subject_rate };
             Publisher::new(backplane.clone(), cors.clone(), auth, allowed).with(roster.clone())
@@ -227,7 +234,7 @@ impl Node {
             publisher,
             history: Budget::new(metrics.history_bytes.clone()),
             closing: AtomicBool::new(false),
-            clock_offset_ms: clock_offset_ms.clone(),
+            clock: clock.clone(),
             seldom: Seldom::new(LOG_PERIOD),
             tickets: AtomicU64::new(1),
         });
@@ -260,8 +267,8 @@ impl Node {
             runtime.spawn(demo::run(backplane.clone()));
         }
         let away = context.settings.retry.to + context.settings.drain_delay + context.settings.drain;
-        let follower = Follower::new(hub, clock_offset_ms.clone(), away);
-        let watching = health.clone().watch(backplane, metrics, clock_offset_ms);
+        let follower = Follower::new(hub, clock.clone(), away);
+        let watching = health.clone().watch(backplane, metrics, clock);
         std::thread::Builder::new().name("follower".into()).spawn(move || {
             backplane_runtime.block_on(async move {
                 tokio::join!(follower.run(follower_requests), watching);
@@ -380,7 +387,7 @@ impl Node {
 
     /// For alerts: a node that goes before this time with subscribers was cut short.
     fn tell_drain_end(&self, left: Duration) {
-        let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + left;
+        let end = self.context.clock.since_epoch() + left;
         self.context.metrics.drain_end.set(end.as_secs() as i64);
     }
 
@@ -472,7 +479,7 @@ fn listen(
     }
     let tls = settings.transport.tls().map(|(cert, key)| Tls::new(cert, key)).transpose()?;
     if let Some(tls) = &tls {
-        runtime.spawn(tls.certificate.clone().follow(context.metrics.clone()));
+        runtime.spawn(tls.certificate.clone().follow(context.metrics.clone(), context.clock.clone()));
     }
     let (handle, reception) = (runtime.handle().clone(), Reception::new(context.clone(), tls));
     let porter = lobby::open(listeners, context.clone(), move |caller| reception.enter(&handle, caller))?;

@@ -9,7 +9,8 @@ mod memory;
 
 use super::fetch::Fetcher;
 use super::grant::{Action, Grant};
-use super::{Question, now_ms, token};
+use super::{Question, token};
+use crate::clock::Clock;
 use crate::config::{AuthSettings, Switch};
 use crate::limits::client_of;
 use crate::metrics::Metrics;
@@ -54,11 +55,12 @@ pub struct Forward {
     memory: Memory,
     breaker: Breaker,
     metrics: Arc<Metrics>,
+    clock: Clock,
 }
 
 impl Forward {
     /// `Err` names the setting that cannot be used.
-    pub fn new(settings: &AuthSettings, metrics: Arc<Metrics>) -> Result<Forward, String> {
+    pub fn new(settings: &AuthSettings, metrics: Arc<Metrics>, clock: Clock) -> Result<Forward, String> {
         let fetcher = Fetcher::new(settings.auth_ca.as_deref(), settings.forward_timeout);
         Ok(Forward {
             url: settings.forward_url.clone().ok_or("--auth forward: it needs --forward-url")?,
@@ -70,6 +72,7 @@ impl Forward {
             memory: Memory::new(settings.forward_cache),
             breaker: Breaker::default(),
             metrics,
+            clock,
         })
     }
 
@@ -86,7 +89,7 @@ impl Forward {
         }
         let headers = self.headers_for(question);
         let key = memory::key(&headers);
-        let answer = match self.memory.recall(&key).filter(|answer| !answer.is_over(now_ms())) {
+        let answer = match self.memory.recall(&key).filter(|answer| !answer.is_over(self.clock.unix_ms())) {
             Some(answer) => {
                 self.count("remembered");
                 answer
@@ -97,7 +100,7 @@ impl Forward {
                 answer
             }
         };
-        match answer.is_over(now_ms()) {
+        match answer.is_over(self.clock.unix_ms()) {
             true => Err(Problem::new(Code::TokenExpired, "the application's grant is over already")),
             false => answer.grant(question),
         }
@@ -216,7 +219,7 @@ fn down(retry_after: u32) -> Problem {
 
 /// Asks without credentials about a channel, for `fantail check`: the status of the answer.
 pub async fn probe(settings: &AuthSettings) -> Result<u16, String> {
-    let forward = Forward::new(settings, Metrics::new())?;
+    let forward = Forward::new(settings, Metrics::new(), Clock::default())?;
     let mut request = Request::get(&forward.url).body(Full::<Bytes>::default()).map_err(|e| e.to_string())?;
     let headers = request.headers_mut();
     headers.insert("x-fantail-action", HeaderValue::from_static("subscribe"));

@@ -5,6 +5,7 @@ use super::grant::Grant;
 use super::key_source::KeySource;
 use super::keys::{KeySet, MAX_KEYS};
 use super::token::{Token, bad};
+use crate::clock::Clock;
 use crate::config::AuthSettings;
 use crate::problem::{Code, Problem};
 use base64::Engine as _;
@@ -14,7 +15,6 @@ use jsonwebtoken::{Header, Validation, decode, decode_header};
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Reads tokens.
 pub struct Jwt {
@@ -23,10 +23,11 @@ pub struct Jwt {
     issuer: Vec<String>,
     audience: Vec<String>,
     leeway_s: u64,
+    clock: Clock,
 }
 
 impl Jwt {
-    pub fn new(settings: &AuthSettings, keys: Arc<KeySource>) -> Jwt {
+    pub fn new(settings: &AuthSettings, keys: Arc<KeySource>, clock: Clock) -> Jwt {
         super::crypto::install();
         let names = Names {
             subject: settings.claim_subject.clone(),
@@ -36,7 +37,7 @@ impl Jwt {
         };
         let leeway_s = settings.jwt_leeway.as_secs();
         let (issuer, audience) = (settings.jwt_issuer.clone(), settings.jwt_audience.clone());
-        Jwt { keys, names, issuer, audience, leeway_s }
+        Jwt { keys, names, issuer, audience, leeway_s, clock }
     }
 
     /// The grant of a token. May wait for a fetch of keys where the token names one that is not known.
@@ -92,7 +93,7 @@ impl Jwt {
     fn end_ms(&self, claims: &Map<String, Value>) -> Result<u64, Problem> {
         let exp = claims.get("exp").and_then(Value::as_f64).ok_or_else(|| bad("claim exp is no number"))?;
         let end = (exp * 1000.0) as u64;
-        Ok(if now_ms() < end { end } else { end.saturating_add(self.leeway_s * 1000) })
+        Ok(if self.clock.unix_ms() < end { end } else { end.saturating_add(self.leeway_s * 1000) })
     }
 }
 
@@ -121,8 +122,4 @@ fn explain(kind: &ErrorKind) -> Problem {
         ErrorKind::Json(_) | ErrorKind::Utf8(_) | ErrorKind::Base64(_) => bad("its claims cannot be read"),
         _ => bad("it cannot be verified"),
     }
-}
-
-pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }

@@ -17,10 +17,10 @@ pub mod revocation;
 pub mod token;
 
 pub use grant::{Action, Grant, Pass};
-pub use jwt::now_ms;
 pub use key_source::KeySource;
 
 use crate::channel::Channel;
+use crate::clock::Clock;
 use crate::config::{AuthMode, AuthSettings, Switch};
 use crate::cors::Cors;
 use crate::metrics::Metrics;
@@ -77,15 +77,16 @@ impl Auth {
         settings: &AuthSettings,
         cors: Arc<Cors>,
         metrics: Arc<Metrics>,
+        clock: &Clock,
         runtime: &Handle,
     ) -> Result<Arc<Auth>, String> {
         let judge = match settings.mode {
             AuthMode::None => Judge::Nobody,
             AuthMode::Jwt => {
                 let keys = KeySource::start(settings, metrics.clone(), runtime)?;
-                Judge::Jwt(Box::new(Jwt::new(settings, keys)))
+                Judge::Jwt(Box::new(Jwt::new(settings, keys, clock.clone())))
             }
-            AuthMode::Forward => Judge::Forward(Box::new(Forward::new(settings, metrics.clone())?)),
+            AuthMode::Forward => Judge::Forward(Box::new(Forward::new(settings, metrics.clone(), clock.clone())?)),
         };
         Ok(Arc::new(Auth {
             judge,
@@ -94,7 +95,7 @@ impl Auth {
             public: settings.public.clone(),
             cors,
             metrics,
-            revocations: Arc::default(),
+            revocations: Arc::new(Revocations::new(clock.clone())),
         }))
     }
 

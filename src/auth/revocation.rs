@@ -5,14 +5,14 @@
 //! are by the backplane's clock, which dates the entries: how far it is from the node's is told by [`Revocations::set_clock`].
 
 use super::grant::Pass;
-use super::jwt::now_ms;
 use crate::backplane::Entry;
 use crate::channel::Channel;
+use crate::clock::Clock;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -121,8 +121,7 @@ pub struct Revocations {
     known: watch::Sender<bool>,
     /// Since when the stream cannot be read.
     blind_since: Mutex<Option<Instant>>,
-    /// The backplane's clock minus this node's, in milliseconds.
-    clock_offset_ms: AtomicI64,
+    clock: Clock,
 }
 
 #[derive(Default)]
@@ -135,17 +134,22 @@ struct State {
 
 impl Default for Revocations {
     fn default() -> Revocations {
+        Revocations::new(Clock::default())
+    }
+}
+
+impl Revocations {
+    /// Nothing is revoked yet, and it is not known whether that is so. `clock` says when an order is over.
+    pub fn new(clock: Clock) -> Revocations {
         Revocations {
             state: Mutex::default(),
             count: AtomicU64::new(0),
             known: watch::Sender::new(false),
             blind_since: Mutex::new(Some(Instant::now())),
-            clock_offset_ms: AtomicI64::new(0),
+            clock,
         }
     }
-}
 
-impl Revocations {
     /// Takes one in, before couriers are told. Whether somebody had to be let go of for it.
     pub fn add(&self, disconnect: &Arc<Disconnect>, now_ms: u64) -> bool {
         let mut state = self.state.lock();
@@ -226,12 +230,12 @@ impl Revocations {
 
     /// Takes over how far the backplane's clock is ahead of this node's.
     pub fn set_clock(&self, offset_ms: i64) {
-        self.clock_offset_ms.store(offset_ms, Ordering::Relaxed);
+        self.clock.set_ahead_ms(offset_ms);
     }
 
     /// The time by the backplane's clock, which dates orders, in Unix milliseconds.
     pub fn now_ms(&self) -> u64 {
-        now_ms().saturating_add_signed(self.clock_offset_ms.load(Ordering::Relaxed))
+        self.clock.backplane_ms()
     }
 
     /// Whether the history has been read.

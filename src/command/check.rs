@@ -5,11 +5,12 @@
 use crate::auth::{KeySource, forward};
 use crate::backplane::redis::capabilities::{Findings, Right};
 use crate::backplane::redis::{self, Settings};
+use crate::clock::Clock;
 use crate::command::NodeSettings;
 use crate::command::environment::Unknown;
 use crate::config::{AuthMode, Serve};
 use crate::http::admin::token::AdminToken;
-use crate::http::tls::certificate::{Files, now};
+use crate::http::tls::certificate::Files;
 use crate::limits::connection_limit;
 use crate::printable::Printable;
 use crate::telemetry::trace::Plan;
@@ -197,9 +198,10 @@ impl Report {
         match (Files { cert: cert.clone(), key: key.clone() }).load() {
             Err(error) => self.bad("tls", &error.to_string()),
             Ok(loaded) => {
-                let days = (loaded.not_after - now()) / SECONDS_PER_DAY;
+                let now = Clock::default().since_epoch().as_secs() as i64;
+                let days = (loaded.not_after - now) / SECONDS_PER_DAY;
                 let finding = format!("the certificate of {} is valid for {days} more days", loaded.subject);
-                match loaded.not_after < now() {
+                match loaded.not_after < now {
                     true => self.bad("tls", &format!("the certificate of {} has expired", loaded.subject)),
                     false if days < SOON_DAYS => self.warn("tls", &finding),
                     false => self.good("tls", &finding),

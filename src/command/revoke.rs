@@ -6,11 +6,12 @@ use crate::auth::revocation::Target;
 use crate::backplane::Publication;
 use crate::backplane::redis::{Settings, once};
 use crate::channel::Channel;
+use crate::clock::Clock;
 use crate::config;
 use bytes::Bytes;
 use clap::Args;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Disconnects, and prints the id of the control stream's entry.
 #[derive(Args, Clone, Debug)]
@@ -56,7 +57,7 @@ async fn append(settings: &Revoke) -> Result<String, String> {
         (Bytes::from_static(b"name"), Bytes::from(settings.name.clone())),
     ];
     if let Some(time) = settings.time {
-        let until = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + time;
+        let until = Clock::default().since_epoch() + time;
         fields.push((Bytes::from_static(b"until"), Bytes::from(until.as_secs().to_string())));
     }
     let channel = Channel::new(control::CHANNEL).expect("a good name");

@@ -8,8 +8,7 @@ use super::mirror::{Member, Mirror};
 use super::run::Courier;
 use super::subscriber::{Plain, Route, Subscriber};
 use std::io::{self, ErrorKind, Write};
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// A turn ends after this, and sockets and letters are looked at: joins and hang-ups wait for one turn at most.
 const TURN: Duration = Duration::from_millis(2);
@@ -295,7 +294,7 @@ impl Courier {
         if times == 0 {
             return;
         }
-        let now = wall_ms() + self.around.clock_offset_ms.load(Ordering::Relaxed);
+        let now = self.around.clock.backplane_ms() as i64;
         let each = broadcast.events / (broadcast.times.len() as u64).max(1);
         for ms in &broadcast.times {
             let lag = (now - *ms as i64).max(0) as f64 / 1000.0;
@@ -318,10 +317,6 @@ fn collect(mirror: &Mirror, plain: &Plain, end: u64, into: &mut Vec<u8>) {
             break;
         }
     }
-}
-
-fn wall_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }
 
 impl Subscriber {

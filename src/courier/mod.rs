@@ -33,12 +33,13 @@ pub use socket::{Socket, take_unread};
 pub use subscriber::Ticket;
 
 use crate::auth::revocation::{Disconnect, Revocations};
+use crate::clock::Clock;
 use crate::config::RetryRange;
 use crate::hub::Idle;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -61,8 +62,8 @@ pub struct Surroundings {
     pub desk: mpsc::UnboundedSender<CatchUp>,
     /// What full sockets of all couriers left over.
     pub leftovers: Arc<Ledger>,
-    /// Redis clock minus this node's, in milliseconds.
-    pub clock_offset_ms: Arc<AtomicI64>,
+    /// Says when grants end, and how late an event is.
+    pub clock: Clock,
 }
 
 /// The node's couriers.

@@ -8,8 +8,8 @@ use super::leave::Reason;
 use super::post::{Framing, LegStart, Waiting};
 use super::run::{Courier, TICK};
 use super::subscriber::Route;
+use crate::auth::Pass;
 use crate::auth::revocation::Disconnect;
-use crate::auth::{Pass, now_ms};
 use crate::channel::Channel;
 use crate::limits::Seat;
 use hashbrown::HashMap;
@@ -75,7 +75,8 @@ impl Courier {
         let Some(mut stay) = stay else { return missed.is_none() };
         if let Some(expires_ms) = stay.pass.expires_ms {
             let tick_ms = TICK.as_millis() as u64;
-            let left = (expires_ms.saturating_sub(now_ms()).div_ceil(tick_ms)).min(u64::from(u32::MAX / 2)) as u32;
+            let left = (expires_ms.saturating_sub(self.around.clock.unix_ms()).div_ceil(tick_ms))
+                .min(u64::from(u32::MAX / 2)) as u32;
             // The current tick began some time ago: one more, so that nobody goes before its time.
             let ends = self.now.saturating_add(left).saturating_add(1);
             let warning = (self.around.expiring.as_millis() as u64 / tick_ms).min(u64::from(u32::MAX / 2)) as u32;
@@ -119,7 +120,7 @@ impl Courier {
             let next = if ends <= self.now {
                 self.dead.push((key, Reason::Expired));
                 None
-            } else if self.interject(key, &expiring(expires_ms)) {
+            } else if self.interject(key, &expiring(expires_ms, self.around.clock.unix_ms())) {
                 Some(ends)
             } else {
                 Some(self.now + 1)
@@ -196,7 +197,7 @@ impl Courier {
 }
 
 /// The `fantail.expiring` event, without id.
-fn expiring(expires_ms: u64) -> String {
-    let left_ms = expires_ms.saturating_sub(now_ms());
+fn expiring(expires_ms: u64, now_ms: u64) -> String {
+    let left_ms = expires_ms.saturating_sub(now_ms);
     format!("event: fantail.expiring\ndata: {{\"expires_at_ms\":{expires_ms},\"left_ms\":{left_ms}}}\n\n")
 }

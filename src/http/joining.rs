@@ -4,7 +4,7 @@
 //! for it, and how it is written, is not known here.
 
 use super::Context;
-use crate::auth::{Pass, now_ms};
+use crate::auth::Pass;
 use crate::backplane::{BackplaneError, Link};
 use crate::channel::Channel;
 use crate::cursor::Claim;
@@ -120,7 +120,7 @@ impl Joining {
         if want != Want::End || !self.held.load(Ordering::Relaxed) {
             return want;
         }
-        let now = now_ms() as i64 + self.context.hub.clock_least_ms();
+        let now = self.context.clock.unix_ms() as i64 + self.context.hub.clock_least_ms();
         let asked = now - self.asked.elapsed().as_millis() as i64 - 1;
         let at = |ms: i64| Position::new(ms.max(0) as u64, 0);
         Want::Since { time: at(asked).before(), now: at(now) }

@@ -31,6 +31,7 @@ pub mod well_formed;
 pub mod wire;
 
 use crate::auth::Auth;
+use crate::clock::Clock;
 use crate::config::Serve;
 use crate::cors::Cors;
 use crate::courier::Couriers;
@@ -43,8 +44,7 @@ use history::budget::Budget;
 use publish::Publisher;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// What serving clients needs of the rest of the node.
 pub struct Context {
@@ -66,7 +66,7 @@ pub struct Context {
     pub history: Arc<Budget>,
     /// Set when no new subscribers are taken any more.
     pub closing: AtomicBool,
-    pub clock_offset_ms: Arc<AtomicI64>,
+    pub clock: Clock,
     pub seldom: Seldom,
     /// Numbers for subscribers whose legs come later.
     pub tickets: AtomicU64,
@@ -75,8 +75,7 @@ pub struct Context {
 impl Context {
     /// Now by the backplane's clock, in Unix milliseconds.
     pub fn now_ms(&self) -> u64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
-        (now + self.clock_offset_ms.load(Ordering::Relaxed)).max(0) as u64
+        self.clock.backplane_ms()
     }
 
     /// Counts a refusal, and says so in the log now and then.

@@ -15,6 +15,7 @@ use super::index::{Index, Named};
 use super::log::Mark;
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Link, StreamState};
 use crate::channel::Channel;
+use crate::clock::Clock;
 use crate::pace;
 use crate::position::Position;
 use futures_util::StreamExt;
@@ -130,12 +131,12 @@ pub struct Follower {
     hot: Hot,
     /// Since when there has been something to read and no answer.
     unanswered: Option<Instant>,
-    clock_offset_ms: Arc<std::sync::atomic::AtomicI64>,
+    clock: Clock,
 }
 
 impl Follower {
     /// `needed`: how long a client may typically be away, for the warning about short history.
-    pub fn new(hub: Arc<Hub>, clock_offset_ms: Arc<std::sync::atomic::AtomicI64>, needed: Duration) -> Follower {
+    pub fn new(hub: Arc<Hub>, clock: Clock, needed: Duration) -> Follower {
         Follower {
             hub,
             followed: Index::default(),
@@ -153,7 +154,7 @@ impl Follower {
             most_batches: BATCHES,
             hot: Hot::default(),
             unanswered: None,
-            clock_offset_ms,
+            clock,
         }
     }
 

@@ -21,14 +21,14 @@ pub use sample::{Sources, tenths};
 
 use crate::backplane::{BackplaneError, Link, Lookup, Note};
 use crate::channel::Channel;
+use crate::clock::Clock;
 use crate::pace;
 use counts::Counts;
 use parking_lot::Mutex;
 use sample::Sampler;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Between records.
@@ -48,7 +48,7 @@ pub struct Roster {
     /// Known when the node listens.
     name: OnceLock<String>,
     sources: Sources,
-    clock_offset_ms: Arc<AtomicI64>,
+    clock: Clock,
     own: watch::Sender<Arc<Record>>,
     /// Held while others' records are read, so that many ask once.
     others: tokio::sync::Mutex<Others>,
@@ -84,12 +84,12 @@ pub struct Audience {
 }
 
 impl Roster {
-    pub fn new(sources: Sources, clock_offset_ms: Arc<AtomicI64>) -> Arc<Roster> {
+    pub fn new(sources: Sources, clock: Clock) -> Arc<Roster> {
         Arc::new(Roster {
             id: format!("{:016x}", fastrand::u64(..)),
             name: OnceLock::new(),
             sources,
-            clock_offset_ms,
+            clock,
             own: watch::Sender::new(Arc::default()),
             others: tokio::sync::Mutex::default(),
             gone: Mutex::default(),
@@ -252,8 +252,7 @@ impl Roster {
     }
 
     fn now_ms(&self) -> u64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-        (now + self.clock_offset_ms.load(Ordering::Relaxed)).max(0) as u64
+        self.clock.backplane_ms()
     }
 }
 

@@ -10,6 +10,7 @@ use client::{Begin, Client, Control, Wish};
 use fantail::backplane::Link;
 use fantail::backplane::memory::{Memory, Settings};
 use fantail::channel::Channel;
+use fantail::clock::Clock;
 use fantail::command::settings_of;
 use fantail::node::Node;
 use fastrand::Rng;
@@ -43,7 +44,7 @@ impl Bench {
         // Smaller than flags allow.
         settings.tail_bytes = tail_bytes;
         let memory = Memory::new(Settings { maxlen: 0, ..Settings::default() });
-        let node = Node::start_with(settings, memory.clone()).expect("a node");
+        let node = Node::start_with(settings, memory.clone(), Clock::default()).expect("a node");
         Bench { node, memory }
     }
 }

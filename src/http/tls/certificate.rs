@@ -1,6 +1,7 @@
 //! The certificate that a node shows: read from files, and read again when they change. Connections that there are
 //! keep what they have; a change that does not work leaves the old one in place.
 
+use crate::clock::Clock;
 use crate::metrics::Metrics;
 use parking_lot::RwLock;
 use rustls::crypto::ring::default_provider;
@@ -10,7 +11,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tracing::{info, warn};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -124,9 +125,9 @@ impl Certificate {
     }
 
     /// Looks at the files for as long as the node runs.
-    pub async fn follow(self: Arc<Certificate>, metrics: Arc<Metrics>) {
+    pub async fn follow(self: Arc<Certificate>, metrics: Arc<Metrics>, clock: Clock) {
         metrics.tls_certificate_expires.set(self.not_after());
-        if self.not_after() < now() {
+        if self.not_after() < clock.since_epoch().as_secs() as i64 {
             warn!(cert = %self.files.cert.display(), "the certificate has expired");
         }
         // A change that did not work is told once, not at each look.
@@ -166,11 +167,6 @@ impl Certificate {
         }
         self.files.parse(contents).map(Some)
     }
-}
-
-/// Unix time in seconds.
-pub fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64)
 }
 
 #[cfg(test)]
@@ -237,6 +233,6 @@ mod tests {
         assert!(matches!(certificate.look(), Err(CertificateError::Mismatch { .. })));
         folder.write(&b.0, &b.1);
         let loaded = certificate.look().unwrap().expect("it changed");
-        assert!(loaded.not_after > now());
+        assert!(loaded.not_after > Clock::default().since_epoch().as_secs() as i64);
     }
 }

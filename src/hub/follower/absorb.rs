@@ -13,8 +13,6 @@ use crate::hub::log::Mark;
 use crate::position::Position;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::{debug, info, warn};
 
 /// A feed that slept through more than this is begun anew: reading on would cost more than its tail is worth.
@@ -201,8 +199,7 @@ impl Follower {
             return;
         }
         let Some(followed) = self.followed.get(channel) else { return };
-        let offset = self.clock_offset_ms.load(Ordering::Relaxed);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64) + offset;
+        let (offset, now) = (self.clock.ahead_ms(), self.clock.backplane_ms() as i64);
         let mut mean = followed.feed.lock().mean_bytes as usize;
         self.hub.metrics.events_received.inc_by(entries.len() as u64);
         self.hub.distinct.add(channel, entries.iter().map(|entry| entry.position), now.max(0) as u64);

@@ -8,8 +8,7 @@ use crate::backplane::{Link, StreamState};
 use crate::channel::Channel;
 use crate::hub::feed::{Life, Reach};
 use crate::telemetry::Seldom;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tracing::warn;
 
 /// Streams that are looked at each second, as long as their answers are small.
@@ -72,8 +71,7 @@ impl Follower {
 
     pub(super) fn sampled(&mut self, channel: Channel, state: Option<StreamState>) {
         let Some(followed) = self.followed.get(&channel) else { return };
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
-            + self.clock_offset_ms.load(Ordering::Relaxed);
+        let now_ms = self.clock.backplane_ms() as i64;
         let found = state.and_then(|state| reach(&state, now_ms));
         let channel = followed.feed.channel.clone();
         let mut reaches = self.hub.reaches.lock();

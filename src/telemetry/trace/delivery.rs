@@ -8,6 +8,7 @@
 use super::context;
 use crate::backplane::Entry;
 use crate::channel::Channel;
+use crate::clock::Clock;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span as _, SpanKind, TraceContextExt as _, Tracer as _};
 use opentelemetry_sdk::trace::{SdkTracer, Span};
@@ -15,7 +16,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// Deliveries that are open at once; the oldest is closed early to make room.
 const OPEN: usize = 4_096;
@@ -28,12 +29,14 @@ const LONGEST: Duration = Duration::from_secs(10);
 pub struct Deliveries {
     tracer: SdkTracer,
     open: Mutex<VecDeque<Arc<Delivery>>>,
+    clock: Clock,
 }
 
 /// See the module. Times are Unix nanoseconds of this node's clock.
 #[derive(Debug)]
 pub struct Delivery {
     span: Mutex<Option<Span>>,
+    clock: Clock,
     begun: Instant,
     /// When the entry was made, by its id.
     made: i64,
@@ -43,8 +46,8 @@ pub struct Delivery {
 }
 
 impl Deliveries {
-    pub fn new(tracer: SdkTracer) -> Deliveries {
-        Deliveries { tracer, open: Mutex::default() }
+    pub fn new(tracer: SdkTracer, clock: Clock) -> Deliveries {
+        Deliveries { tracer, open: Mutex::default(), clock }
     }
 
     /// The delivery of an entry that was just read, if it is to be traced. `clock_offset_ms`: the backplane's clock
@@ -65,10 +68,11 @@ impl Deliveries {
         }
         let delivery = Arc::new(Delivery {
             span: Mutex::new(Some(span)),
+            clock: self.clock.clone(),
             begun: Instant::now(),
             made: match entry.position.is_time() {
                 true => (entry.position.ms as i64).saturating_sub(clock_offset_ms).saturating_mul(1_000_000),
-                false => now(),
+                false => nanoseconds(&self.clock),
             },
             subscribers: AtomicU64::new(0),
             first: AtomicI64::new(i64::MAX),
@@ -100,18 +104,19 @@ impl Deliveries {
 impl Delivery {
     /// The first write is about to be made.
     pub fn begins(&self) {
-        self.first.fetch_min(now(), Ordering::Relaxed);
+        self.first.fetch_min(nanoseconds(&self.clock), Ordering::Relaxed);
     }
 
     /// So many subscribers have taken the event by now.
     pub fn reached(&self, subscribers: u64) {
         self.subscribers.fetch_add(subscribers, Ordering::Relaxed);
-        self.last.fetch_max(now(), Ordering::Relaxed);
+        self.last.fetch_max(nanoseconds(&self.clock), Ordering::Relaxed);
     }
 
     fn is_over(&self, instant: Instant) -> bool {
         let age = instant.duration_since(self.begun);
-        let quiet = now().saturating_sub(self.last.load(Ordering::Relaxed)) >= QUIET.as_nanos() as i64;
+        let quiet =
+            nanoseconds(&self.clock).saturating_sub(self.last.load(Ordering::Relaxed)) >= QUIET.as_nanos() as i64;
         age >= LONGEST || age >= QUIET && quiet
     }
 
@@ -130,6 +135,7 @@ impl Delivery {
     }
 }
 
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
+/// Now in Unix nanoseconds.
+fn nanoseconds(clock: &Clock) -> i64 {
+    clock.since_epoch().as_nanos() as i64
 }

@@ -7,6 +7,7 @@ use super::Spans;
 use super::delivery::Deliveries;
 use super::settings::{Plan, Protocol};
 use super::spans::TARGET;
+use crate::clock::Clock;
 use crate::telemetry::Seldom;
 use hyper_rustls::HttpsConnectorBuilder;
 use opentelemetry::trace::TracerProvider as _;
@@ -60,7 +61,7 @@ impl Traces {
             .with_resource(resource)
             .build();
         let tracer = provider.tracer("fantail");
-        let deliveries = Arc::new(Deliveries::new(tracer.clone()));
+        let deliveries = Arc::new(Deliveries::new(tracer.clone(), Clock::default()));
         let (stop, stopping) = oneshot::channel();
         let (done, stopped) = std::sync::mpsc::channel();
         let sender = Sender {

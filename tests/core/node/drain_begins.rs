@@ -3,6 +3,7 @@
 use crate::support::client::Connection;
 use crate::support::stream::{End, Stream};
 use fantail::backplane::memory::{Memory, Settings};
+use fantail::clock::Clock;
 use fantail::command::settings_of;
 use fantail::node::Node;
 use std::fmt::Debug;
@@ -38,7 +39,8 @@ impl Visit for Message {
 
 fn node(flags: &[&str]) -> Node {
     let flags = [&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], flags].concat();
-    Node::start_with(settings_of(&flags).expect("good flags"), Memory::new(Settings::default())).expect("a node")
+    Node::start_with(settings_of(&flags).expect("good flags"), Memory::new(Settings::default()), Clock::default())
+        .expect("a node")
 }
 
 /// Drains, and does the work while `word` is logged.

@@ -21,7 +21,7 @@ async fn append(memory: &Memory, texts: std::ops::Range<usize>) {
 async fn rest(reading: &mut Reading) -> (Vec<Entry>, usize) {
     let (mut all, mut anew) = (Vec::new(), 0);
     loop {
-        match reading.next(crate::auth::now_ms()).await.unwrap() {
+        match reading.next(crate::clock::Clock::default().unix_ms()).await.unwrap() {
             Page::Anew(_) => anew += 1,
             Page::Entries { entries, whole } => {
                 all.extend(entries);
@@ -85,7 +85,7 @@ async fn what_is_known_is_bounded_and_an_error_leaves_all_as_it_was() {
     assert_eq!(rest(&mut reading).await.0.len(), MAX_SEEN + 50);
     assert_eq!(reading.seen.len(), MAX_SEEN);
     memory.set_link(Link::Down);
-    assert!(reading.next(crate::auth::now_ms()).await.is_err());
+    assert!(reading.next(crate::clock::Clock::default().unix_ms()).await.is_err());
     memory.set_link(Link::Up);
     append(&memory, 0..1).await;
     assert_eq!(rest(&mut reading).await.0.len(), 1);
