@@ -3,7 +3,7 @@
 //! Redirects are not followed and answers are bounded, so that a server in between cannot send the node elsewhere.
 
 use crate::https;
-use crate::https::in_words;
+use crate::trust::{TrustError, in_words};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Request, Response};
@@ -30,7 +30,7 @@ pub struct Fetcher {
 
 impl Fetcher {
     /// `ca` has the authorities that are trusted, instead of the system's. `Err` names the file.
-    pub fn new(ca: Option<&Path>, timeout: Duration) -> Result<Fetcher, String> {
+    pub fn new(ca: Option<&Path>, timeout: Duration) -> Result<Fetcher, TrustError> {
         let connector = https::connector(HttpConnector::new(), ca, None)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())

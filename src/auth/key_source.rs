@@ -5,6 +5,7 @@
 use super::fetch::Fetcher;
 use super::keys::{KeySet, MAX_BYTES, Origin};
 use crate::config::AuthSettings;
+use crate::file_watch::{FileError, FileWatch};
 use crate::metrics::Metrics;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -12,15 +13,13 @@ use hyper::header::ACCEPT;
 use hyper::{Request, Uri};
 use jsonwebtoken::Algorithm;
 use parking_lot::{Mutex, RwLock};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
-/// How often files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
 /// For one answer of the key server.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a fetch that failed, doubled each time.
@@ -63,9 +62,9 @@ impl KeySource {
         let source = Arc::new(KeySource::new(settings, metrics)?);
         match &source.place {
             Place::Files(files) => {
-                let contents = read_files(files)?;
-                source.take(parse_files(files, &contents, source.algorithm)?);
-                runtime.spawn(source.clone().look(contents));
+                let watch = read_files(files)?;
+                source.take(parse_files(&watch, watch.contents(), source.algorithm)?);
+                runtime.spawn(source.clone().look(watch));
             }
             Place::Server(..) => drop(runtime.spawn(source.clone().refresh(settings.jwt_refresh))),
         }
@@ -95,7 +94,10 @@ impl KeySource {
     pub async fn once(settings: &AuthSettings) -> Result<Arc<KeySet>, String> {
         let source = KeySource::new(settings, Metrics::new())?;
         match &source.place {
-            Place::Files(files) => parse_files(files, &read_files(files)?, source.algorithm).map(Arc::new),
+            Place::Files(files) => {
+                let watch = read_files(files)?;
+                parse_files(&watch, watch.contents(), source.algorithm).map(Arc::new)
+            }
             Place::Server(url, fetcher) => {
                 let set = fetch(url, fetcher, source.algorithm).await;
                 set.map(Arc::new).map_err(|e| format!("--jwt-jwks-url {url}: {e}"))
@@ -147,33 +149,15 @@ impl KeySource {
         tracing::warn!(error, "keys for tokens cannot be read; those from before are kept");
     }
 
-    /// Looks at the files' contents, since a time of change may stay the same when a secret is mounted anew.
-    async fn look(self: Arc<KeySource>, mut seen: Vec<Vec<u8>>) {
-        let Place::Files(files) = &self.place else { return };
-        let mut trouble = String::new();
+    async fn look(self: Arc<KeySource>, mut watch: FileWatch) {
         loop {
-            sleep(LOOK).await;
-            let contents = match read_files(files) {
-                Ok(contents) if contents == seen => {
-                    trouble.clear();
-                    continue;
-                }
-                Ok(contents) => contents,
-                Err(error) => {
-                    // Said once, not each second.
-                    if trouble != error {
-                        self.failed(&error);
-                        trouble = error;
-                    }
-                    continue;
-                }
-            };
-            trouble.clear();
-            match parse_files(files, &contents, self.algorithm) {
-                Ok(set) => self.take(set),
+            match watch.changed().await.map_err(of_file) {
+                Ok(contents) => match parse_files(&watch, &contents, self.algorithm) {
+                    Ok(set) => self.take(set),
+                    Err(error) => self.failed(&error),
+                },
                 Err(error) => self.failed(&error),
             }
-            seen = contents;
         }
     }
 
@@ -207,23 +191,19 @@ impl KeySource {
     }
 }
 
-fn read_files(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
-    files.iter().map(|file| read_file(file).map_err(|e| format!("--jwt-key {}: {e}", file.display()))).collect()
+fn read_files(files: &[PathBuf]) -> Result<FileWatch, String> {
+    FileWatch::new(files, MAX_BYTES as u64).map_err(of_file)
 }
 
-fn read_file(file: &Path) -> Result<Vec<u8>, String> {
-    let about = std::fs::metadata(file).map_err(|e| e.to_string())?;
-    match about.len() {
-        n if n > MAX_BYTES as u64 => Err(format!("it has {n} bytes; {MAX_BYTES} are allowed")),
-        _ => std::fs::read(file).map_err(|e| e.to_string()),
-    }
+fn of_file(error: FileError) -> String {
+    format!("--jwt-key {error}")
 }
 
-fn parse_files(files: &[PathBuf], contents: &[Vec<u8>], algorithm: Option<Algorithm>) -> Result<KeySet, String> {
+fn parse_files(watch: &FileWatch, contents: &[Vec<u8>], algorithm: Option<Algorithm>) -> Result<KeySet, String> {
     let parse = |(file, bytes): (&PathBuf, &Vec<u8>)| {
         KeySet::from_file(bytes, algorithm).map_err(|e| format!("--jwt-key {}: {e}", file.display()))
     };
-    let sets = files.iter().zip(contents).map(parse).collect::<Result<Vec<_>, _>>()?;
+    let sets = watch.files().iter().zip(contents).map(parse).collect::<Result<Vec<_>, _>>()?;
     KeySet::merge(sets).map_err(|e| format!("--jwt-key: {e}"))
 }
 

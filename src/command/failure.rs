@@ -1,7 +1,7 @@
 //! What a failed exchange with a node is told, in one line. Pure.
 
 use super::tail::printable;
-use crate::https::in_words;
+use crate::trust::in_words;
 use hyper::StatusCode;
 use std::error::Error;
 

@@ -3,14 +3,14 @@
 //! Files are read at each connect, so that what is rotated is taken up without a restart. Nothing here is ever shown.
 
 use super::credential::{Credential, Unfit};
+use crate::trust::{self, TrustError};
 use fred::types::config::{TlsConfig, TlsConnector};
+use rustls::ClientConfig;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 const PASSWORD: &str = "FANTAIL_REDIS_PASSWORD";
@@ -69,17 +69,22 @@ pub enum AccessError {
     UnfitPasswordFile(&'static str, PathBuf, Unfit),
     #[error("{0}: {1}")]
     BadFile(PathBuf, pem::Error),
-    #[error("{0}: there is no certificate in it")]
-    NoCertificate(PathBuf),
-    #[error("{0}: {1}")]
-    BadAuthority(PathBuf, rustls::Error),
     /// The files of the certificate and of its key.
     #[error("{0} and {1}: {2}")]
     BadPair(PathBuf, PathBuf, rustls::Error),
     #[error("this system trusts no certificates: name an authority with ?ca=/path")]
     NoAuthorities,
     #[error(transparent)]
-    Tls(#[from] rustls::Error),
+    Trust(TrustError),
+}
+
+impl From<TrustError> for AccessError {
+    fn from(error: TrustError) -> AccessError {
+        match error {
+            TrustError::Nobody => AccessError::NoAuthorities,
+            error => AccessError::Trust(error),
+        }
+    }
 }
 
 /// User and password, each where there is one.
@@ -157,15 +162,12 @@ impl Access {
     /// What a connection needs for TLS that is not fred's; `Err` names the file that cannot be used.
     pub fn tls_client(&self) -> Result<Option<ClientConfig>, AccessError> {
         let Some(files) = &self.tls else { return Ok(None) };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots(files.ca.as_deref())?);
+        let builder = trust::client(trust::some_authorities(files.ca.as_deref())?);
         let config = match (&files.cert, &files.key) {
             (Some(cert), Some(key)) => {
                 let bad = |error| AccessError::BadPair(cert.clone(), key.clone(), error);
                 let private = PrivateKeyDer::from_pem_file(key).map_err(|e| AccessError::BadFile(key.clone(), e))?;
-                builder.with_client_auth_cert(certificates(cert)?, private).map_err(bad)?
+                builder.with_client_auth_cert(trust::certificates(cert)?, private).map_err(bad)?
             }
             _ => builder.with_no_client_auth(),
         };
@@ -219,38 +221,6 @@ fn secret(file: &Path, flag: &'static str) -> Result<Credential, AccessError> {
         return Err(AccessError::EmptyPasswordFile(flag, file.into()));
     }
     Credential::new(bytes).map_err(|unfit| AccessError::UnfitPasswordFile(flag, file.into(), unfit))
-}
-
-/// The certificates in a file, of which there is at least one.
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, AccessError> {
-    let bad = |error| AccessError::BadFile(file.into(), error);
-    let list = CertificateDer::pem_file_iter(file).map_err(bad)?.collect::<Result<Vec<_>, _>>().map_err(bad)?;
-    match list.is_empty() {
-        true => Err(AccessError::NoCertificate(file.into())),
-        false => Ok(list),
-    }
-}
-
-/// Who is trusted: the named authorities alone, or those that the system trusts.
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, AccessError> {
-    let mut store = RootCertStore::empty();
-    if let Some(file) = ca {
-        for certificate in certificates(file)? {
-            store.add(certificate).map_err(|error| AccessError::BadAuthority(file.into(), error))?;
-        }
-        return Ok(store);
-    }
-    // Read once: it takes tens of milliseconds.
-    static SYSTEM: OnceLock<RootCertStore> = OnceLock::new();
-    let system = SYSTEM.get_or_init(|| {
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        store
-    });
-    match system.is_empty() {
-        true => Err(AccessError::NoAuthorities),
-        false => Ok(system.clone()),
-    }
 }
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ pub fn explain(error: BackplaneError) -> BackplaneError {
 fn hint(outage: &Outage) -> Option<&'static str> {
     Some(match outage {
         Outage::Untrusted => "the certificate is not trusted: name its authority with ?ca=/path",
-        Outage::AuthorityAsServer => crate::https::AUTHORITY_AS_SERVER,
+        Outage::AuthorityAsServer => crate::trust::AUTHORITY_AS_SERVER,
         Outage::WrongName => "the certificate is for another name than the URL's host",
         Outage::WantsCertificate => "the server wants a client certificate: ?cert=/path&key=/path",
         Outage::NoTls => "the server does not speak TLS on this port: redis:// instead of rediss://",

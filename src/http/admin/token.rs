@@ -4,6 +4,7 @@
 //! It comes as `Bearer`, or as the password of `Basic` with any user, for that is what browsers keep and send with each
 //! request of a page, an EventSource's among them.
 
+use crate::file_watch::{FileError, FileWatch};
 use crate::limits::client_of;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,10 +17,7 @@ use ring::rand::SystemRandom;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tokio::time::sleep;
 
-/// How often the file is looked at.
-const LOOK: Duration = Duration::from_secs(1);
 /// A file with more holds something else.
 const FILE_BYTES: u64 = 64 << 10;
 /// Fewer could be guessed.
@@ -32,6 +30,7 @@ const ADDRESSES: usize = 4096;
 /// See the module.
 pub struct AdminToken {
     file: PathBuf,
+    watch: FileWatch,
     /// For this process; tokens are compared by what it makes of them, which takes the same time for all.
     key: Key,
     tags: RwLock<Vec<Tag>>,
@@ -52,35 +51,21 @@ impl AdminToken {
     /// Reads the file; `Err` names the flag, the file, and what is wrong with it.
     pub fn new(file: &Path) -> Result<AdminToken, String> {
         let key = Key::generate(HMAC_SHA256, &SystemRandom::new()).map_err(|_| "no random numbers".to_owned())?;
-        let token = AdminToken { file: file.into(), key, tags: RwLock::default(), wrong: Mutex::default() };
-        let bytes = token.read()?;
-        token.take(&bytes)?;
+        let watch = FileWatch::new(&[file.into()], FILE_BYTES).map_err(of_file)?;
+        let token = AdminToken { file: file.into(), watch, key, tags: RwLock::default(), wrong: Mutex::default() };
+        token.take(&token.watch.contents()[0])?;
         Ok(token)
     }
 
     /// Reads the file again whenever it has changed; what cannot be read leaves the tokens as they are.
     pub async fn follow(&self) {
-        let mut seen = self.read();
+        let mut watch = self.watch.clone();
         loop {
-            sleep(LOOK).await;
-            let read = self.read();
-            if read == seen {
-                continue;
-            }
-            match read.as_ref().map_err(Clone::clone).and_then(|bytes| self.take(bytes)) {
+            let read = watch.changed().await.map_err(of_file);
+            match read.and_then(|contents| self.take(&contents[0])) {
                 Ok(tokens) => tracing::info!(tokens, "the operators' tokens were read again"),
                 Err(error) => tracing::warn!(error, "the operators' tokens stay as they are"),
             }
-            seen = read;
-        }
-    }
-
-    fn read(&self) -> Result<Vec<u8>, String> {
-        let wrong = |why: &dyn std::fmt::Display| format!("--admin-token-file {}: {why}", self.file.display());
-        let about = std::fs::metadata(&self.file).map_err(|error| wrong(&error))?;
-        match about.len() {
-            n if n > FILE_BYTES => Err(wrong(&format!("it has {n} bytes; {FILE_BYTES} are allowed"))),
-            _ => std::fs::read(&self.file).map_err(|error| wrong(&error)),
         }
     }
 
@@ -145,6 +130,10 @@ impl AdminToken {
         }
         *count += 1;
     }
+}
+
+fn of_file(error: FileError) -> String {
+    format!("--admin-token-file {error}")
 }
 
 /// The token of an `Authorization` header (RFC 6750, RFC 7617).

@@ -2,6 +2,7 @@
 //! keep what they have; a change that does not work leaves the old one in place.
 
 use crate::clock::Clock;
+use crate::file_watch::{Contents, FileError, FileWatch};
 use crate::metrics::Metrics;
 use parking_lot::RwLock;
 use rustls::crypto::ring::default_provider;
@@ -11,12 +12,9 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use tracing::{info, warn};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// How often the files are looked at. Contents are compared, so a link that is switched is seen, too.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Larger files are no certificates.
 const MOST_FILE_BYTES: u64 = 1 << 20;
 
@@ -30,8 +28,8 @@ pub struct Files {
 /// Why files are no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    #[error("{path}: {why}", path = path.display())]
-    Unreadable { path: PathBuf, why: std::io::Error },
+    #[error(transparent)]
+    Unreadable(#[from] FileError),
     #[error("{path}: {why}", path = path.display())]
     Unusable { path: PathBuf, why: String },
     #[error("{cert} and {key} do not belong together", cert = cert.display(), key = key.display())]
@@ -55,17 +53,11 @@ pub struct Loaded {
     contents: Contents,
 }
 
-/// Bytes of both files.
-#[derive(Debug, PartialEq, Eq)]
-struct Contents {
-    cert: Vec<u8>,
-    key: Vec<u8>,
-}
-
 /// What [`rustls`] asks at each handshake.
 #[derive(Debug)]
 pub struct Certificate {
     files: Files,
+    watch: FileWatch,
     current: RwLock<Arc<Loaded>>,
 }
 
@@ -78,22 +70,23 @@ impl ResolvesServerCert for Certificate {
 impl Files {
     /// Reads and checks both.
     pub fn load(&self) -> Result<Loaded, CertificateError> {
-        self.read().and_then(|contents| self.parse(contents))
+        self.parse(self.watch()?.contents())
     }
 
-    fn read(&self) -> Result<Contents, CertificateError> {
-        Ok(Contents { cert: read(&self.cert)?, key: read(&self.key)? })
+    fn watch(&self) -> Result<FileWatch, FileError> {
+        FileWatch::new(&[self.cert.clone(), self.key.clone()], MOST_FILE_BYTES)
     }
 
-    fn parse(&self, contents: Contents) -> Result<Loaded, CertificateError> {
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&contents.cert)
+    fn parse(&self, contents: &Contents) -> Result<Loaded, CertificateError> {
+        let [cert, key] = &contents[..] else { unreachable!("two files are watched") };
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(cert)
             .collect::<Result<_, _>>()
             .map_err(|error| CertificateError::unusable(&self.cert, error))?;
         let first = chain.first().ok_or_else(|| CertificateError::unusable(&self.cert, "no PEM certificate in it"))?;
         let (_, parsed) =
             X509Certificate::from_der(first).map_err(|error| CertificateError::unusable(&self.cert, error))?;
         let (not_after, subject) = (parsed.validity().not_after.timestamp(), parsed.subject().to_string());
-        let key = PrivateKeyDer::from_pem_slice(&contents.key)
+        let key = PrivateKeyDer::from_pem_slice(key)
             .map_err(|_| CertificateError::unusable(&self.key, "no PEM private key in it"))?;
         let key = CertifiedKey::from_der(chain, key, &default_provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
@@ -101,22 +94,15 @@ impl Files {
             }
             error => CertificateError::unusable(&self.key, error),
         })?;
-        Ok(Loaded { key: Arc::new(key), not_after, subject, contents })
+        Ok(Loaded { key: Arc::new(key), not_after, subject, contents: contents.clone() })
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    let unreadable = |why| CertificateError::Unreadable { path: path.to_owned(), why };
-    if std::fs::metadata(path).map_err(unreadable)?.len() > MOST_FILE_BYTES {
-        return Err(CertificateError::unusable(path, format!("more than {MOST_FILE_BYTES} bytes")));
-    }
-    std::fs::read(path).map_err(unreadable)
 }
 
 impl Certificate {
     pub fn new(files: Files) -> Result<Certificate, CertificateError> {
-        let loaded = files.load()?;
-        Ok(Certificate { files, current: RwLock::new(Arc::new(loaded)) })
+        let watch = files.watch()?;
+        let loaded = files.parse(watch.contents())?;
+        Ok(Certificate { files, watch, current: RwLock::new(Arc::new(loaded)) })
     }
 
     /// Unix time in seconds at which the certificate ends.
@@ -124,48 +110,37 @@ impl Certificate {
         self.current.read().not_after
     }
 
-    /// Looks at the files for as long as the node runs.
+    /// Takes over what the files hold, for as long as the node runs.
     pub async fn follow(self: Arc<Certificate>, metrics: Arc<Metrics>, clock: Clock) {
         metrics.tls_certificate_expires.set(self.not_after());
         if self.not_after() < clock.since_epoch().as_secs() as i64 {
             warn!(cert = %self.files.cert.display(), "the certificate has expired");
         }
-        // A change that did not work is told once, not at each look.
-        let mut told = None;
-        let mut every = tokio::time::interval(LOOK_EVERY);
+        let mut watch = self.watch.clone();
         loop {
-            every.tick().await;
-            let certificate = self.clone();
-            // A file system may hang; the threads of clients must not.
-            let Ok(looked) = tokio::task::spawn_blocking(move || certificate.look()).await else { return };
-            match looked {
-                Ok(None) => told = None,
+            let looked = watch.changed().await.map_err(CertificateError::from);
+            match looked.and_then(|contents| self.another(&contents)) {
+                Ok(None) => {}
                 Ok(Some(loaded)) => {
-                    told = None;
                     metrics.tls_certificate_expires.set(loaded.not_after);
                     metrics.tls_reloads.with_label_values(&["ok"]).inc();
                     info!(subject = loaded.subject, not_after = loaded.not_after, "another certificate is shown");
                     *self.current.write() = Arc::new(loaded);
                 }
                 Err(error) => {
-                    let error = error.to_string();
-                    if told.as_ref() != Some(&error) {
-                        metrics.tls_reloads.with_label_values(&["failed"]).inc();
-                        warn!(error, "the certificate's files changed and cannot be used: the old one stays");
-                        told = Some(error);
-                    }
+                    metrics.tls_reloads.with_label_values(&["failed"]).inc();
+                    warn!(%error, "the certificate's files changed and cannot be used: the old one stays");
                 }
             }
         }
     }
 
-    /// What the files hold, where that is another certificate.
-    fn look(&self) -> Result<Option<Loaded>, CertificateError> {
-        let contents = self.files.read()?;
-        if contents == self.current.read().contents {
-            return Ok(None);
+    /// What these contents hold, where that is another certificate.
+    fn another(&self, contents: &Contents) -> Result<Option<Loaded>, CertificateError> {
+        match *contents == self.current.read().contents {
+            true => Ok(None),
+            false => self.files.parse(contents).map(Some),
         }
-        self.files.parse(contents).map(Some)
     }
 }
 
@@ -228,11 +203,12 @@ mod tests {
         let (a, b) = (made("a.example"), made("b.example"));
         folder.write(&a.0, &a.1);
         let certificate = Certificate::new(folder.files()).unwrap();
-        assert!(certificate.look().unwrap().is_none());
+        let look = || certificate.another(folder.files().watch().unwrap().contents());
+        assert!(look().unwrap().is_none());
         folder.write(&b.0, &a.1);
-        assert!(matches!(certificate.look(), Err(CertificateError::Mismatch { .. })));
+        assert!(matches!(look(), Err(CertificateError::Mismatch { .. })));
         folder.write(&b.0, &b.1);
-        let loaded = certificate.look().unwrap().expect("it changed");
+        let loaded = look().unwrap().expect("it changed");
         assert!(loaded.not_after > Clock::default().since_epoch().as_secs() as i64);
     }
 }

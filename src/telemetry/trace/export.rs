@@ -9,16 +9,18 @@ use super::settings::{Plan, Protocol};
 use super::spans::TARGET;
 use crate::clock::Clock;
 use crate::telemetry::Seldom;
+use crate::trust;
 use hyper_rustls::HttpsConnectorBuilder;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::hyper::HyperClient;
-use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
+use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::resource::{EnvResourceDetector, ResourceDetector as _};
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExporter as _, SpanProcessor};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -222,27 +224,19 @@ fn resource() -> Resource {
 }
 
 fn exporter(plan: &Plan) -> Result<SpanExporter, String> {
-    let authorities = match &plan.certificate {
-        None => None,
-        Some(path) => {
-            Some(std::fs::read(path).map_err(|error| format!("OTEL_EXPORTER_OTLP_CERTIFICATE {path}: {error}"))?)
-        }
-    };
+    let authorities = trust::authorities_and(plan.certificate.as_deref().map(Path::new));
+    let authorities = authorities.map_err(|error| format!("OTEL_EXPORTER_OTLP_CERTIFICATE {error}"))?;
     let built = match plan.protocol {
         Protocol::Grpc => {
             let mut exporter = SpanExporter::builder().with_tonic().with_endpoint(&plan.endpoint);
             if plan.endpoint.starts_with("https:") {
-                let tls = ClientTlsConfig::new().with_native_roots();
-                exporter = exporter.with_tls_config(match authorities {
-                    None => tls,
-                    Some(pem) => tls.ca_certificate(Certificate::from_pem(pem)),
-                });
+                exporter = exporter.with_tls_config(ClientTlsConfig::new().trust_anchors(authorities.roots));
             }
             exporter.build()
         }
         Protocol::Http => {
             let connector = HttpsConnectorBuilder::new()
-                .with_tls_config(tls(authorities.as_deref())?)
+                .with_tls_config(trust::client(authorities).with_no_client_auth())
                 .https_or_http()
                 .enable_http1()
                 .build();
@@ -251,18 +245,4 @@ fn exporter(plan: &Plan) -> Result<SpanExporter, String> {
         }
     };
     built.map_err(|error| error.to_string())
-}
-
-/// The system's certificate authorities, and further ones in PEM.
-fn tls(authorities: Option<&[u8]>) -> Result<rustls::ClientConfig, String> {
-    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for certificate in CertificateDer::pem_slice_iter(authorities.unwrap_or_default()) {
-        let certificate = certificate.map_err(|error| format!("OTEL_EXPORTER_OTLP_CERTIFICATE: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("OTEL_EXPORTER_OTLP_CERTIFICATE: {error}"))?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth())
 }
