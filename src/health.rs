@@ -4,10 +4,10 @@
 //! and that ends every EventSource for good.
 
 use crate::auth::Auth;
+use crate::backplane::metrics::BackplaneMetrics;
 use crate::backplane::{Backplane, Link};
 use crate::clock::Clock;
 use crate::config::UnreadyAfter;
-use crate::metrics::Metrics;
 use crate::pace;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,7 +98,7 @@ impl Health {
     }
 
     /// Follows the backplane's link and clock for as long as the node lives.
-    pub async fn watch(self: Arc<Health>, backplane: Arc<dyn Backplane>, metrics: Arc<Metrics>, clock: Clock) {
+    pub async fn watch(self: Arc<Health>, backplane: Arc<dyn Backplane>, metrics: Arc<BackplaneMetrics>, clock: Clock) {
         let mut link = backplane.link();
         let mut second = pace::in_step(Duration::from_secs(1));
         let mut reconnects = 0;
@@ -120,7 +120,7 @@ impl Health {
         }
     }
 
-    fn note(&self, link: Link, metrics: &Metrics) {
+    fn note(&self, link: Link, metrics: &BackplaneMetrics) {
         metrics.backplane_up.set(i64::from(link == Link::Up));
         let mut down_since = self.down_since.lock();
         match (link, *down_since) {

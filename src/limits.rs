@@ -7,9 +7,10 @@ mod rate;
 pub use presence::{Crowded, Presence, Presences};
 pub use rate::{Rate, TooFast};
 
-use crate::metrics::Metrics;
+use crate::metrics::Registry;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use prometheus::IntGauge;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -77,9 +78,15 @@ pub enum Full {
     SubjectChannels(usize),
 }
 
+/// The family that tells the limit of subscribers.
+pub fn limit_gauge(registry: &Registry) -> IntGauge {
+    registry.gauge("fantail_connection_limit", "Subscribers that this node takes at most.")
+}
+
 impl Limits {
-    pub fn new(max: usize, of_address: Caps, of_subject: Caps, metrics: &Metrics) -> Limits {
-        metrics.connection_limit.set(max as i64);
+    /// Limits of subscribers on the node, of each address and of each subject; `gauge` shows the first.
+    pub fn new(max: usize, of_address: Caps, of_subject: Caps, gauge: &IntGauge) -> Limits {
+        gauge.set(max as i64);
         let now = AtomicUsize::new(0);
         let spare = spare_connections(u64::MAX);
         let (addresses, subjects) = (Mutex::default(), Mutex::default());
@@ -270,7 +277,7 @@ mod tests {
 
     #[test]
     fn places_are_given_back() {
-        let limits = Arc::new(Limits::new(2, caps(1, 0), caps(0, 0), &Metrics::new()));
+        let limits = Arc::new(Limits::new(2, caps(1, 0), caps(0, 0), &limit_gauge(&Registry::default())));
         let enter = |address| limits.enter(applicant(address, None, 1));
         assert!(enter("10.0.0.1").unwrap().keep().is_none());
         assert_eq!(enter("10.0.0.1").err(), Some(Full::Address(1)));
@@ -283,7 +290,7 @@ mod tests {
 
     #[test]
     fn subjects_and_channels_are_counted_and_given_back() {
-        let limits = Arc::new(Limits::new(100, caps(0, 5), caps(2, 4), &Metrics::new()));
+        let limits = Arc::new(Limits::new(100, caps(0, 5), caps(2, 4), &limit_gauge(&Registry::default())));
         let enter = |address, subject, channels| limits.enter(applicant(address, subject, channels));
         let first = enter("10.0.0.1", Some("s"), 3).unwrap().keep().expect("it has more to give back");
         assert_eq!(enter("10.0.0.1", None, 3).err(), Some(Full::AddressChannels(5)));

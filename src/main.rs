@@ -1,8 +1,9 @@
 //! The `fantail` binary: reads the command line, starts the command, and gives its exit code.
 
 use fantail::command::{self, Command, FAILURE, NodeSettings, Stop, USAGE, check, live, publish, revoke, tail, top};
-use fantail::metrics::Metrics;
+use fantail::metrics::Registry;
 use fantail::node;
+use fantail::node::Metrics;
 use fantail::telemetry::trace::Spans;
 use fantail::telemetry::{self, Telemetry};
 use std::io::Write as _;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Check(settings)) if settings.live => run(live::live(settings.node.serve.admin_listen)),
         Ok(Command::Check(settings)) => {
-            let _log = telemetry::start(&settings.node.log, None, Spans::new(&Metrics::new().trace_spans));
+            let _log = telemetry::start(&settings.node.log, None, Spans::new(&Registry::default()));
             run(check::check(&settings.node))
         }
         Ok(Command::Publish(settings)) => run(publish::publish(settings)),
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
 }
 
 fn telemetry(settings: &NodeSettings, metrics: &Metrics) -> Result<Telemetry, String> {
-    telemetry::start(&settings.log, settings.traces()?.as_ref(), Spans::new(&metrics.trace_spans))
+    telemetry::start(&settings.log, settings.traces()?.as_ref(), metrics.spans.clone())
 }
 
 fn stop(wrong: &str) -> ExitCode {

@@ -5,10 +5,10 @@
 
 mod reading;
 
+use super::metrics::{AuthMetrics, Order};
 use super::revocation::{Disconnect, Revocations};
 use crate::backplane::{Backplane, BackplaneError, Entry};
 use crate::channel::Channel;
-use crate::metrics::Metrics;
 use crate::pace;
 use crate::telemetry::Seldom;
 use reading::{Page, Reading};
@@ -31,7 +31,7 @@ const MAX_PAGES: usize = 1_000;
 pub async fn follow(
     backplane: Arc<dyn Backplane>,
     revocations: Arc<Revocations>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<AuthMetrics>,
     disconnect: impl Fn(Arc<Disconnect>),
 ) {
     let channel = Channel::new(CHANNEL).expect("a good name");
@@ -61,7 +61,7 @@ pub async fn follow(
 /// What is done about an entry.
 struct Executor<F> {
     revocations: Arc<Revocations>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<AuthMetrics>,
     disconnect: F,
     begun: Instant,
     seldom: Seldom,
@@ -98,7 +98,7 @@ impl<F: Fn(Arc<Disconnect>)> Executor<F> {
         let order = match Disconnect::from_entry(entry, now_ms) {
             Ok(order) => Arc::new(order),
             Err(why) => {
-                self.metrics.revocations.with_label_values(&["unreadable"]).inc();
+                self.metrics.revocations.inc(Order::Unreadable);
                 tracing::warn!(id = %entry.position, why, "an entry of the control stream cannot be read");
                 return;
             }
@@ -108,7 +108,7 @@ impl<F: Fn(Arc<Disconnect>)> Executor<F> {
             false => {
                 let (target, name) = (order.target.label(), &order.name);
                 tracing::info!(target, %name, id = %entry.position, "told to disconnect");
-                self.metrics.revocations.with_label_values(&[target]).inc();
+                self.metrics.revocations.inc(Order::Disconnect(order.target));
                 let full = self.revocations.add(&order, now_ms);
                 (self.disconnect)(order);
                 full

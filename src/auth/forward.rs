@@ -9,11 +9,12 @@ mod memory;
 
 use super::fetch::Fetcher;
 use super::grant::{Action, Grant};
+use super::metrics::{Asked, AuthMetrics};
 use super::{Question, token};
 use crate::clock::Clock;
 use crate::config::{AuthSettings, Switch};
 use crate::limits::client_of;
-use crate::metrics::Metrics;
+use crate::metrics::Registry;
 use crate::problem::{Code, Problem};
 use answer::Answer;
 use breaker::{Breaker, Fault, Turn};
@@ -54,13 +55,13 @@ pub struct Forward {
     places: Semaphore,
     memory: Memory,
     breaker: Breaker,
-    metrics: Arc<Metrics>,
+    metrics: Arc<AuthMetrics>,
     clock: Clock,
 }
 
 impl Forward {
     /// `Err` names the setting that cannot be used.
-    pub fn new(settings: &AuthSettings, metrics: Arc<Metrics>, clock: Clock) -> Result<Forward, String> {
+    pub fn new(settings: &AuthSettings, metrics: Arc<AuthMetrics>, clock: Clock) -> Result<Forward, String> {
         let fetcher = Fetcher::new(settings.auth_ca.as_deref(), settings.forward_timeout);
         Ok(Forward {
             url: settings.forward_url.clone().ok_or("--auth forward: it needs --forward-url")?,
@@ -91,7 +92,7 @@ impl Forward {
         let key = memory::key(&headers);
         let answer = match self.memory.recall(&key).filter(|answer| !answer.is_over(self.clock.unix_ms())) {
             Some(answer) => {
-                self.count("remembered");
+                self.count(Asked::Remembered);
                 answer
             }
             None => {
@@ -151,11 +152,11 @@ impl Forward {
 
     async fn exchange(&self, headers: HeaderMap, caller: IpAddr) -> Result<Answer, Problem> {
         let Ok(Ok(_place)) = timeout(self.patience, self.places.acquire()).await else {
-            self.count("crowded");
+            self.count(Asked::Crowded);
             return Err(down(1));
         };
         let turn = self.breaker.turn(caller, Instant::now()).map_err(|pause| {
-            self.count("paused");
+            self.count(Asked::Paused);
             down(pause.as_secs().max(1) as u32)
         })?;
         let begun = Instant::now();
@@ -165,11 +166,11 @@ impl Forward {
             Ok(answer) => {
                 turn.worked();
                 self.metrics.auth_forward_paused.set(0);
-                self.count(answer.label());
+                self.count(answer.outcome());
                 Ok(answer)
             }
             Err(Failure::OfThisQuestion(why)) => {
-                self.count("failed");
+                self.count(Asked::Failed);
                 turn.worked();
                 tracing::debug!(url = %self.url, why, "the application's answer decides nothing");
                 Err(down(1))
@@ -180,7 +181,7 @@ impl Forward {
     }
 
     fn fails(&self, turn: Turn<'_>, fault: Fault, why: &str) -> Problem {
-        self.count("failed");
+        self.count(Asked::Failed);
         if let Some(pause) = turn.failed(fault, Instant::now()) {
             self.metrics.auth_forward_paused.set(1);
             tracing::warn!(url = %self.url, why, ?pause, "the application fails to decide: it is left alone");
@@ -199,8 +200,8 @@ impl Forward {
         })
     }
 
-    fn count(&self, outcome: &str) {
-        self.metrics.auth_forward.with_label_values(&[outcome]).inc();
+    fn count(&self, outcome: Asked) {
+        self.metrics.auth_forward.inc(outcome);
     }
 }
 
@@ -219,7 +220,7 @@ fn down(retry_after: u32) -> Problem {
 
 /// Asks without credentials about a channel, for `fantail check`: the status of the answer.
 pub async fn probe(settings: &AuthSettings) -> Result<u16, String> {
-    let forward = Forward::new(settings, Metrics::new(), Clock::default())?;
+    let forward = Forward::new(settings, Arc::new(AuthMetrics::new(&Registry::default())), Clock::default())?;
     let mut request = Request::get(&forward.url).body(Full::<Bytes>::default()).map_err(|e| e.to_string())?;
     let headers = request.headers_mut();
     headers.insert("x-fantail-action", HeaderValue::from_static("subscribe"));

@@ -4,9 +4,10 @@
 
 use super::fetch::Fetcher;
 use super::keys::{KeySet, MAX_BYTES, Origin};
+use super::metrics::{AuthMetrics, KeyRead};
 use crate::config::AuthSettings;
 use crate::file_watch::{FileError, FileWatch};
-use crate::metrics::Metrics;
+use crate::metrics::Registry;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::ACCEPT;
@@ -38,7 +39,7 @@ pub struct KeySource {
     keys: RwLock<Option<Arc<KeySet>>>,
     place: Place,
     algorithm: Option<Algorithm>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<AuthMetrics>,
     attempt: Mutex<Attempt>,
     wanted: Notify,
     /// Counts fetches that ended.
@@ -58,7 +59,11 @@ struct Attempt {
 
 impl KeySource {
     /// Reads the files, or begins to ask the server; keeps them fresh on `runtime`. `Err` names the setting.
-    pub fn start(settings: &AuthSettings, metrics: Arc<Metrics>, runtime: &Handle) -> Result<Arc<KeySource>, String> {
+    pub fn start(
+        settings: &AuthSettings,
+        metrics: Arc<AuthMetrics>,
+        runtime: &Handle,
+    ) -> Result<Arc<KeySource>, String> {
         let source = Arc::new(KeySource::new(settings, metrics)?);
         match &source.place {
             Place::Files(files) => {
@@ -71,7 +76,7 @@ impl KeySource {
         Ok(source)
     }
 
-    fn new(settings: &AuthSettings, metrics: Arc<Metrics>) -> Result<KeySource, String> {
+    fn new(settings: &AuthSettings, metrics: Arc<AuthMetrics>) -> Result<KeySource, String> {
         let place = match &settings.jwt_jwks_url {
             Some(url) => {
                 let fetcher = Fetcher::new(settings.auth_ca.as_deref(), FETCH_TIMEOUT);
@@ -92,7 +97,7 @@ impl KeySource {
 
     /// Reads all once, for `fantail check`.
     pub async fn once(settings: &AuthSettings) -> Result<Arc<KeySet>, String> {
-        let source = KeySource::new(settings, Metrics::new())?;
+        let source = KeySource::new(settings, Arc::new(AuthMetrics::new(&Registry::default())))?;
         match &source.place {
             Place::Files(files) => {
                 let watch = read_files(files)?;
@@ -140,12 +145,12 @@ impl KeySource {
         }
         self.metrics.auth_keys.set(set.len() as i64);
         self.metrics.auth_keys_skipped.set(set.skipped().len() as i64);
-        self.metrics.auth_key_reads.with_label_values(&["ok"]).inc();
+        self.metrics.auth_key_reads.inc(KeyRead::Ok);
         *self.keys.write() = Some(Arc::new(set));
     }
 
     fn failed(&self, error: &str) {
-        self.metrics.auth_key_reads.with_label_values(&["failed"]).inc();
+        self.metrics.auth_key_reads.inc(KeyRead::Failed);
         tracing::warn!(error, "keys for tokens cannot be read; those from before are kept");
     }
 

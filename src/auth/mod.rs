@@ -12,6 +12,7 @@ pub mod grant;
 mod jwt;
 mod key_source;
 pub mod keys;
+pub mod metrics;
 pub mod pattern;
 pub mod revocation;
 pub mod token;
@@ -23,12 +24,12 @@ use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::config::{AuthMode, AuthSettings, Switch};
 use crate::cors::Cors;
-use crate::metrics::Metrics;
 use crate::problem::{Code, Problem};
 use forward::Forward;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderValue};
 use hyper::{HeaderMap, Method, Uri};
 use jwt::Jwt;
+use metrics::{AuthMetrics, Decided};
 use pattern::{Pattern, Patterns};
 use revocation::Revocations;
 use std::net::IpAddr;
@@ -48,7 +49,7 @@ pub struct Auth {
     token_query: bool,
     public: Vec<Pattern>,
     cors: Arc<Cors>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<AuthMetrics>,
     pub revocations: Arc<Revocations>,
 }
 
@@ -76,7 +77,7 @@ impl Auth {
     pub fn start(
         settings: &AuthSettings,
         cors: Arc<Cors>,
-        metrics: Arc<Metrics>,
+        metrics: Arc<AuthMetrics>,
         clock: &Clock,
         runtime: &Handle,
     ) -> Result<Arc<Auth>, String> {
@@ -100,7 +101,7 @@ impl Auth {
     }
 
     /// Everybody may do everything: for who reaches the operators' listener, and for tests of other parts.
-    pub fn nobody(metrics: Arc<Metrics>) -> Arc<Auth> {
+    pub fn nobody(metrics: Arc<AuthMetrics>) -> Arc<Auth> {
         Arc::new(Auth {
             judge: Judge::Nobody,
             cookie: None,
@@ -169,12 +170,12 @@ impl Auth {
 
     fn counted(&self, result: Result<Grant, Problem>) -> Result<Grant, Problem> {
         let outcome = match &result {
-            Ok(grant) if grant.subject.is_none() && grant.expires_ms.is_none() => "anonymous",
-            Ok(_) => "granted",
-            Err(problem) => problem.code.as_str(),
+            Ok(grant) if grant.subject.is_none() && grant.expires_ms.is_none() => Decided::Anonymous,
+            Ok(_) => Decided::Granted,
+            Err(problem) => Decided::Refused(problem.code),
         };
         if !matches!(self.judge, Judge::Nobody) {
-            self.metrics.auth.with_label_values(&[outcome]).inc();
+            self.metrics.auth.inc(outcome);
         }
         result
     }
@@ -183,7 +184,7 @@ impl Auth {
     pub fn check(&self, grant: &Grant, action: Action, channels: &[Channel]) -> Result<(), Problem> {
         let result = grant.check(action, channels);
         if let Err(problem) = &result {
-            self.metrics.auth.with_label_values(&[problem.code.as_str()]).inc();
+            self.metrics.auth.inc(Decided::Refused(problem.code));
         }
         result
     }

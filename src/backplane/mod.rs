@@ -7,6 +7,7 @@
 pub mod continuity;
 pub mod error;
 pub mod memory;
+pub mod metrics;
 pub mod redis;
 
 pub use self::error::BackplaneError;

@@ -126,7 +126,7 @@ impl Courier {
         let metrics = &self.around.metrics;
         metrics.connections.dec();
         metrics.subscriptions.sub(legs as i64);
-        metrics.connections_closed.with_label_values(&[reason.label()]).inc();
+        metrics.connections_closed.inc(reason);
         match reason {
             Reason::Stalled => {
                 info!(%peer, "subscriber evicted: it took nothing for the stall timeout")

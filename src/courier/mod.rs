@@ -13,6 +13,7 @@ mod draft;
 mod join;
 mod leave;
 pub mod leftover;
+pub mod metrics;
 mod mirror;
 mod pages;
 mod passes;
@@ -32,12 +33,12 @@ pub use post::{CatchUp, Framing, LegStart, Letter, Newcomer, Opening, Page, Post
 pub use socket::{Socket, take_unread};
 pub use subscriber::Ticket;
 
+use self::metrics::CourierMetrics;
 use crate::auth::revocation::{Disconnect, Revocations};
 use crate::clock::Clock;
 use crate::config::RetryRange;
 use crate::hub::Idle;
 use crate::limits::Limits;
-use crate::metrics::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -54,7 +55,7 @@ pub struct Surroundings {
     /// Zero: never.
     pub idle_timeout: Duration,
     pub retry: RetryRange,
-    pub metrics: Arc<Metrics>,
+    pub metrics: Arc<CourierMetrics>,
     pub limits: Arc<Limits>,
     /// Feeds whose last leg left.
     pub idle: Arc<Idle>,

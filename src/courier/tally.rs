@@ -1,12 +1,12 @@
 //! A courier's counters: plain numbers on its own thread, given to the metrics once per tick.
 
-use crate::metrics::Metrics;
+use super::metrics::CourierMetrics;
 use prometheus::Counter;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub struct Tally {
-    metrics: Arc<Metrics>,
+    metrics: Arc<CourierMetrics>,
     /// Events written, one per subscriber that got it.
     pub delivered: u64,
     /// Bytes that sockets took.
@@ -19,7 +19,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub fn new(metrics: &Arc<Metrics>, courier: usize) -> Tally {
+    pub fn new(metrics: &Arc<CourierMetrics>, courier: usize) -> Tally {
         let busy_seconds = metrics.busy_courier(courier);
         let metrics = metrics.clone();
         Tally { metrics, delivered: 0, bytes: 0, compressed: (0, 0), busy: Duration::ZERO, busy_seconds }

@@ -12,6 +12,7 @@ use super::exchange::Exchange;
 use super::http1::{Served, serve};
 use super::http2;
 use super::lobby::{Caller, Door, Guest};
+use super::metrics::Dropped;
 use super::proxy_header;
 use super::route::Decision;
 use super::subscribe;
@@ -175,7 +176,7 @@ impl Reception {
         let Ok(_side_door) = self.side.try_acquire() else {
             // Who has its answer is refused nothing.
             if !answered {
-                self.context.refused("slow_head", peer);
+                self.context.refused(Dropped::SlowHead, peer);
             }
             return None;
         };
@@ -205,7 +206,7 @@ impl Reception {
         if !gets {
             // Behind a proxy's header nothing may come.
             let Ok(speaks_http2) = timeout(HEAD_TIMEOUT, speaks_http2(&mut socket)).await else {
-                self.context.refused("slow_head", peer);
+                self.context.refused(Dropped::SlowHead, peer);
                 return None;
             };
             if speaks_http2 && !known {
@@ -268,11 +269,11 @@ impl Reception {
             Ok(Ok(client)) => Some(client.unwrap_or(peer)),
             Ok(Err(error)) => {
                 tracing::debug!(%peer, %error, "no PROXY header");
-                self.context.refused("proxy_header", peer);
+                self.context.refused(Dropped::ProxyHeader, peer);
                 None
             }
             Err(_) => {
-                self.context.refused("proxy_header", peer);
+                self.context.refused(Dropped::ProxyHeader, peer);
                 None
             }
         }

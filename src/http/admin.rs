@@ -9,12 +9,15 @@ mod places;
 pub mod token;
 
 use super::console::{Body, Console, whole};
+use super::metrics::{AdminRefusal, HttpMetrics};
 use super::well_formed;
+use crate::auth::metrics::AuthMetrics;
 use crate::config::Serve;
+use crate::courier::metrics::CourierMetrics;
 use crate::health::Health;
 use crate::hub::Hub;
 use crate::limits::Limits;
-use crate::metrics::Metrics;
+use crate::metrics::Registry;
 use crate::problem::{Code, Problem};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -43,15 +46,17 @@ const FOREIGN: &str = "this listener does not answer under this name, since a we
                        rebinding): ask by address, or list the name in --admin-host";
 /// What a browser asks its user by.
 const CHALLENGE: &str = "Basic realm=\"Fantail\", charset=\"UTF-8\"";
-/// Reasons of refusals here: labels of `fantail_admin_refused_total`.
-pub const REFUSALS: [&str; 6] = ["displaced", "malformed", "foreign_host", "no_token", "wrong_token", "too_fast"];
 
 /// What the admin pages tell about.
 pub struct Admin {
     pub settings: Serve,
     pub hub: Arc<Hub>,
     pub limits: Arc<Limits>,
-    pub metrics: Arc<Metrics>,
+    /// All families, for `/metrics`.
+    pub registry: Registry,
+    pub metrics: Arc<HttpMetrics>,
+    pub couriers: Arc<CourierMetrics>,
+    pub auth: Arc<AuthMetrics>,
     pub health: Arc<Health>,
     pub started: Instant,
     pub console: Console,
@@ -92,7 +97,7 @@ impl Admin {
             };
             let (seat, displaced) = places.take();
             if displaced {
-                self.refused("displaced");
+                self.refused(AdminRefusal::Displaced);
             }
             let (admin, place) = (self.clone(), seat.place());
             let serving = tokio::spawn(async move {
@@ -114,8 +119,8 @@ impl Admin {
         }
     }
 
-    fn refused(&self, reason: &'static str) {
-        self.metrics.admin_refused.with_label_values(&[reason]).inc();
+    fn refused(&self, reason: AdminRefusal) {
+        self.metrics.admin_refused.inc(reason);
     }
 
     async fn reply(&self, mut request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
@@ -137,7 +142,7 @@ impl Admin {
             problem.into_response()
         };
         if let Err(problem) = well_formed::check(request) {
-            return Some(refuse("malformed", problem));
+            return Some(refuse(AdminRefusal::Malformed, problem));
         }
         let path = request.uri().path();
         // The kubelet and balancers ask by whatever name they are told, and learn one word.
@@ -146,20 +151,20 @@ impl Admin {
         }
         let own = |name: &HeaderValue| name.to_str().is_ok_and(|name| host::is_own(name, &self.settings.admin_host));
         if !request.headers().get_all(HOST).iter().all(own) {
-            return Some(refuse("foreign_host", Problem::new(Code::Forbidden, FOREIGN)));
+            return Some(refuse(AdminRefusal::ForeignHost, Problem::new(Code::Forbidden, FOREIGN)));
         }
         let token = self.token.as_ref().filter(|_| path != "/metrics")?;
         match token.check(request.headers(), peer).err()? {
             Denied::None => {
                 let problem = Problem::new(Code::Unauthorized, "this needs a token of --admin-token-file");
-                Some(challenged(refuse("no_token", problem)))
+                Some(challenged(refuse(AdminRefusal::NoToken, problem)))
             }
             Denied::Wrong => {
                 let problem = Problem::new(Code::BadToken, "not a token of --admin-token-file");
-                Some(challenged(refuse("wrong_token", problem)))
+                Some(challenged(refuse(AdminRefusal::WrongToken, problem)))
             }
             Denied::TooFast => {
-                self.refused("too_fast");
+                self.refused(AdminRefusal::TooFast);
                 let mut response = plain(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens: again in a second\n");
                 response.headers_mut().insert(RETRY_AFTER, 1.into());
                 Some(response)
@@ -181,7 +186,7 @@ impl Admin {
                 (None, Some((trouble, _))) => plain(StatusCode::OK, format!("ready, but {trouble}\n")),
                 (None, None) => plain(StatusCode::OK, "ready\n"),
             },
-            "/metrics" => with_type("text/plain; version=0.0.4; charset=utf-8", self.metrics.exposition()),
+            "/metrics" => with_type("text/plain; version=0.0.4; charset=utf-8", self.registry.exposition()),
             "/status" => with_type("application/json", format!("{:#}\n", self.status())),
             path => plain(
                 StatusCode::NOT_FOUND,
@@ -213,19 +218,19 @@ impl Admin {
             "uptime_seconds": self.started.elapsed().as_secs(),
             "state": self.health.state(),
             "ready": self.health.unready().is_none(),
-            "connections": self.metrics.connections.get(),
+            "connections": self.couriers.connections.get(),
             "connection_limit": self.limits.max(),
-            "subscriptions": self.metrics.subscriptions.get(),
-            "channels": self.metrics.channels.get(),
-            "tail_bytes": self.metrics.tail_bytes.get(),
+            "subscriptions": self.couriers.subscriptions.get(),
+            "channels": self.hub.metrics.channels.get(),
+            "tail_bytes": self.hub.metrics.tail_bytes.get(),
             "tail_bytes_limit": self.settings.tail_bytes,
             "publish_over_http": self.settings.may_publish(),
             "auth": {
                 "mode": format!("{:?}", self.settings.auth.mode).to_lowercase(),
-                "keys": self.metrics.auth_keys.get(),
-                "kept_out": self.metrics.auth_barred.get(),
+                "keys": self.auth.auth_keys.get(),
+                "kept_out": self.auth.auth_barred.get(),
                 "revocations_known": self.health.knows_revocations(),
-                "application_left_alone": self.metrics.auth_forward_paused.get() == 1,
+                "application_left_alone": self.auth.auth_forward_paused.get() == 1,
             },
             "backplane": {
                 "up": self.health.is_up(),

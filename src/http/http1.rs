@@ -4,6 +4,7 @@
 
 use super::Context;
 use super::exchange::Exchange;
+use super::metrics::Dropped;
 use super::route::{Decision, route};
 use bytes::Bytes;
 use hyper::header::{CONNECTION, HeaderValue};
@@ -76,7 +77,7 @@ where
                     && error.is_timeout()
                     && !exchange.is_answered()
                 {
-                    context.refused("slow_head", peer);
+                    context.refused(Dropped::SlowHead, peer);
                 }
                 if polled.is_ready() {
                     return Poll::Ready(End::Ended);

@@ -6,6 +6,7 @@
 use super::accept::Reception;
 use super::flood::Gate;
 use super::lobby::Guest;
+use super::metrics::Dropped;
 use super::resets::Resets;
 use super::route::{Decision, route};
 use super::stream_body::StreamAnswer;
@@ -126,7 +127,7 @@ where
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT.max(context.settings.stall_timeout));
     let flooded = context.clone();
-    let io = Resets::new(Gate::new(io, move || flooded.refused("http2_flood", peer)));
+    let io = Resets::new(Gate::new(io, move || flooded.refused(Dropped::Http2Flood, peer)));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut tick = tokio::time::interval(TICK);
     let mut closing = pin!(guest.closing());

@@ -16,6 +16,7 @@ mod silent;
 use self::glance::{GLANCE_BYTES, Seen};
 use self::silent::Silents;
 use super::Context;
+use super::metrics::Dropped;
 use crate::limits::Presence;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -267,7 +268,7 @@ impl Lobby {
             match self.accept_one() {
                 Some(Ok((socket, peer))) => self.greet(socket, peer),
                 Some(Err(error)) => {
-                    self.context.refused("accept_error", IpAddr::from([0; 4]));
+                    self.context.refused(Dropped::AcceptError, IpAddr::from([0; 4]));
                     tracing::debug!(%error, "accept failed");
                     std::thread::sleep(PAUSE);
                     return;
@@ -303,15 +304,15 @@ impl Lobby {
         if present >= self.context.limits.present_max() {
             // Nothing can be said before the request is read; a closed connection makes EventSource come back.
             match self.silent.longest() {
-                Some(displaced) => self.context.refused("displaced", displaced.peer),
-                None => return self.context.refused("descriptors", peer),
+                Some(displaced) => self.context.refused(Dropped::Displaced, displaced.peer),
+                None => return self.context.refused(Dropped::Descriptors, peer),
             }
         }
         let presence = match self.context.settings.trusts(peer) {
             true => None,
             false => match self.context.presences.enter(peer) {
                 Ok(presence) => presence,
-                Err(_) => return self.context.refused("address_connections", peer),
+                Err(_) => return self.context.refused(Dropped::AddressConnections, peer),
             },
         };
         self.seat(Visitor { socket, peer, guest: Guest::new(&self.porter, presence), known: false });
@@ -395,7 +396,7 @@ impl Lobby {
         self.silent.look(|visitor| {
             // Whoever was answered owes nothing.
             if !visitor.known {
-                context.refused("slow_head", visitor.peer);
+                context.refused(Dropped::SlowHead, visitor.peer);
             }
         });
         if self.silent.is_empty() {

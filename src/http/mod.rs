@@ -18,6 +18,7 @@ pub mod http1;
 pub mod http2;
 mod joining;
 pub mod lobby;
+pub mod metrics;
 mod preflight;
 pub mod proxy_header;
 pub mod publish;
@@ -35,12 +36,14 @@ use crate::clock::Clock;
 use crate::config::Serve;
 use crate::cors::Cors;
 use crate::courier::Couriers;
+use crate::courier::metrics::CourierMetrics;
 use crate::hub::Hub;
 use crate::limits::{Limits, Presences, Rate};
-use crate::metrics::Metrics;
+use crate::metrics::Label as _;
 use crate::telemetry::Seldom;
 use client_address::Proxies;
 use history::budget::Budget;
+use metrics::{HttpMetrics, Refusal};
 use publish::Publisher;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -54,7 +57,8 @@ pub struct Context {
     pub limits: Arc<Limits>,
     /// Connections of each address that are no subscribers.
     pub presences: Arc<Presences>,
-    pub metrics: Arc<Metrics>,
+    pub metrics: Arc<HttpMetrics>,
+    pub courier_metrics: Arc<CourierMetrics>,
     pub cors: Arc<Cors>,
     pub auth: Arc<Auth>,
     pub proxies: Proxies,
@@ -79,8 +83,10 @@ impl Context {
     }
 
     /// Counts a refusal, and says so in the log now and then.
-    pub fn refused(&self, reason: &'static str, peer: IpAddr) {
-        self.metrics.connections_refused.with_label_values(&[reason]).inc();
+    pub fn refused(&self, refusal: impl Into<Refusal>, peer: IpAddr) {
+        let refusal = refusal.into();
+        self.metrics.connections_refused.inc(refusal);
+        let reason = refusal.label();
         if let Some(suppressed) = self.seldom.turn(reason) {
             tracing::warn!(%peer, reason, suppressed, "refused");
         }

@@ -4,6 +4,7 @@ use super::Context;
 use super::encoding::Coding;
 use super::head::{self, Marks};
 use super::history::{self, Page};
+use super::metrics::Published;
 use super::subscribe::is_finished;
 use super::well_formed;
 use crate::auth::{Action, Grant, Question};
@@ -121,7 +122,7 @@ async fn answer(
                     answer
                 }
                 Err(problem) => {
-                    context.refused(problem.code.as_str(), peer);
+                    context.refused(problem.code, peer);
                     problem.into_response()
                 }
             },
@@ -150,7 +151,7 @@ async fn history(request: Request<Incoming>, client: IpAddr, context: &Arc<Conte
                 Err(problem) => Err(problem),
             };
             answered.unwrap_or_else(|problem| {
-                context.refused(problem.code.as_str(), client);
+                context.refused(problem.code, client);
                 problem.into_response().map(Either::Left)
             })
         }
@@ -180,8 +181,8 @@ async fn publish(request: Request<Incoming>, peer: IpAddr, context: &Context) ->
             Problem::new(Code::PublishOff, detail).into_response()
         }
     };
-    let outcome = answer.extensions().get::<Code>().map_or("ok", |code| code.as_str());
-    context.metrics.publish_requests.with_label_values(&[outcome]).inc();
+    let outcome = answer.extensions().get::<Code>().map_or(Published::Ok, |code| Published::Refused(*code));
+    context.metrics.publish_requests.inc(outcome);
     answer
 }
 
@@ -248,7 +249,7 @@ async fn decide(
         Ok(admitted) => return Ok(Decision::Admit(admitted)),
         Err(problem) => problem,
     };
-    context.refused(problem.code.as_str(), client);
+    context.refused(problem.code, client);
     // What passes by itself is said in a way that EventSource survives, where that is asked for.
     let passes = problem.retry_after.is_some() && problem.code != Code::Draining;
     if context.settings.when_full != WhenFull::Retry || !passes {

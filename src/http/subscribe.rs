@@ -11,7 +11,7 @@ use super::wire::Wire;
 use crate::auth::Grant;
 use crate::backplane::{BackplaneError, Link};
 use crate::channel::Channel;
-use crate::courier::{LegStart, Letter, Newcomer, Opening, Stay, Terms, Ticket, Waiting};
+use crate::courier::{LegStart, Letter, Newcomer, Opening, Reason, Stay, Terms, Ticket, Waiting};
 use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
 use crate::gzip::Gzip;
 use crate::hub::join::{JoinError, Outcome, Start, foreign_gap};
@@ -74,7 +74,7 @@ pub async fn is_finished(subscription: Subscription, access: &Grant, context: &A
 async fn start(mut wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, starts: Vec<Start>) {
     if starts.iter().all(|start| start.finished) {
         wire.finished(&admitted.cors).await;
-        context.metrics.connections_closed.with_label_values(&["final"]).inc();
+        context.courier_metrics.connections_closed.inc(Reason::Final);
         return;
     }
     count_resumes(&admitted.subscription, &starts, context, peer);
@@ -130,8 +130,8 @@ async fn hold(
         let mut starts = match batch {
             Ok(starts) => starts,
             Err(error) => {
-                let code = problem(&error).code.as_str();
-                spans::refused(code);
+                let code = problem(&error).code;
+                spans::refused(code.as_str());
                 context.refused(code, peer);
                 return context.couriers.send(courier, Letter::Dismiss { ticket: number });
             }
@@ -182,7 +182,7 @@ fn has(starts: &[Start], channel: &Channel) -> bool {
 async fn refuse(wire: Wire, peer: IpAddr, admitted: &Admitted, context: &Context, error: Refused) {
     let problem = problem(&error);
     spans::refused(problem.code.as_str());
-    context.refused(problem.code.as_str(), peer);
+    context.refused(problem.code, peer);
     let access = &admitted.access;
     let barred = context.auth.revocations.bars(access.subject.as_ref(), access.token_id.as_ref());
     if matches!(error, Refused::Revoked) && !barred {
@@ -281,13 +281,13 @@ fn max_age_ms(age: Duration) -> Option<u64> {
 fn count_resumes(subscription: &Subscription, starts: &[Start], context: &Context, peer: IpAddr) {
     for start in starts {
         if let Some(gap) = &start.gap {
-            context.metrics.gaps.with_label_values(&[gap.reason.label()]).inc();
+            context.hub.metrics.gaps.inc(gap.reason);
             if let Some(suppressed) = context.seldom.turn("gap") {
                 tracing::info!(%peer, channel = %gap.channel, reason = gap.reason.label(), suppressed, "gap announced");
             }
         }
         if subscription.resume != Resume::None {
-            context.metrics.resumes.with_label_values(&[start.outcome.label()]).inc();
+            context.hub.metrics.resumes.inc(start.outcome);
         }
     }
     let worst = starts.iter().map(|start| start.outcome).max().map_or("new", Outcome::label);

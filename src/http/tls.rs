@@ -5,6 +5,7 @@ pub mod certificate;
 
 use super::Context;
 use super::lobby::Door;
+use super::metrics::{Dropped, Handshake};
 use certificate::{Certificate, CertificateError, Files};
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::server::ServerSessionMemoryCache;
@@ -87,23 +88,23 @@ impl Tls {
         });
         let (outcome, stream) = match self.in_time(shaken).await {
             Some(Ok(Some(stream))) => match stream.get_ref().1.handshake_kind() {
-                Some(HandshakeKind::Resumed) => ("resumed", Some(stream)),
-                _ => ("full", Some(stream)),
+                Some(HandshakeKind::Resumed) => (Handshake::Resumed, Some(stream)),
+                _ => (Handshake::Full, Some(stream)),
             },
-            Some(Ok(None)) => ("plain", None),
+            Some(Ok(None)) => (Handshake::Plain, None),
             Some(Err(error)) => {
                 if let Some(suppressed) = context.seldom.turn("tls") {
                     tracing::info!(%peer, %error, suppressed, "TLS handshake failed");
                 }
-                ("failed", None)
+                (Handshake::Failed, None)
             }
             None => {
-                context.refused("slow_handshake", peer);
-                ("slow", None)
+                context.refused(Dropped::SlowHandshake, peer);
+                (Handshake::Slow, None)
             }
         };
         drop(shaking);
-        context.metrics.tls_handshakes.with_label_values(&[outcome]).inc();
+        context.metrics.tls_handshakes.inc(outcome);
         self.spoken(stream?, peer, context).await
     }
 
@@ -121,7 +122,7 @@ impl Tls {
     /// Waits for the first byte of a request: before it, nothing of HTTP need be there.
     async fn spoken(&self, mut stream: Secure, peer: IpAddr, context: &Context) -> Option<Secure> {
         if self.in_time(readable(&mut stream)).await.is_none() {
-            context.refused("slow_head", peer);
+            context.refused(Dropped::SlowHead, peer);
             return None;
         }
         Some(stream)
@@ -151,9 +152,6 @@ pub async fn readable(stream: &mut TlsStream<TcpStream>) {
         let _ = socket.readable().await;
     }
 }
-
-/// Outcomes of handshakes: labels of `fantail_tls_handshakes_total`.
-pub const OUTCOMES: [&str; 5] = ["full", "resumed", "failed", "slow", "plain"];
 
 /// Says to who speaks plain HTTP that this is the wrong port for it.
 async fn refuse_plain(mut socket: TcpStream) {

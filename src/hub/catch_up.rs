@@ -244,7 +244,7 @@ impl Hub {
         };
         let from = request.standing.position;
         info!(channel = %gap.channel, ?reason, %from, at = %continues_at, lost, "gap: behind the tail");
-        self.metrics.gaps.with_label_values(&[reason.label()]).inc();
+        self.metrics.gaps.inc(reason);
         Arc::new(Frame::control(request.standing.position, gap.block().as_bytes()))
     }
 }

@@ -6,6 +6,7 @@
 
 use super::Hub;
 use super::catch_up::Allowance;
+use super::metrics::ReplayLimit;
 use super::turns::Turns;
 use crate::backplane::{BackplaneError, Link};
 use crate::courier::{CatchUp, Couriers, Letter, Page};
@@ -147,10 +148,10 @@ impl Desk {
     fn pause_for(&mut self, pause: Pause) {
         self.pause = Some(pause);
         let limit = match pause {
-            Pause::Rate(_) => "rate",
-            Pause::Bytes => "bytes",
+            Pause::Rate(_) => ReplayLimit::Rate,
+            Pause::Bytes => ReplayLimit::Bytes,
         };
-        self.hub.metrics.replay_waits.with_label_values(&[limit]).inc();
+        self.hub.metrics.replay_waits.inc(limit);
         if pause == Pause::Bytes {
             self.ask_for_room();
         }

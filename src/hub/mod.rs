@@ -16,16 +16,17 @@ mod fresh;
 mod index;
 pub mod join;
 pub mod log;
+pub mod metrics;
 mod outcome;
 pub mod replay;
 pub mod stretch;
 mod turns;
 mod unreadable;
 
+use self::metrics::HubMetrics;
 use crate::backplane::{Backplane, Examined};
 use crate::channel::Channel;
 use crate::courier::Post;
-use crate::metrics::Metrics;
 use crate::position::Position;
 use crate::telemetry::trace::Deliveries;
 use distinct::Distinct;
@@ -66,7 +67,7 @@ pub struct Hub {
     posts: Arc<[Arc<Post>]>,
     pub(crate) backplane: Arc<dyn Backplane>,
     requests: mpsc::UnboundedSender<Request>,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<HubMetrics>,
     idle: Arc<Idle>,
     tail_bytes: usize,
     kept_bytes: AtomicIsize,
@@ -132,7 +133,7 @@ impl Hub {
         backplane: Arc<dyn Backplane>,
         posts: Arc<[Arc<Post>]>,
         requests: mpsc::UnboundedSender<Request>,
-        metrics: Arc<Metrics>,
+        metrics: Arc<HubMetrics>,
         idle: Arc<Idle>,
     ) -> Hub {
         let store = Store::new(settings.replay_bytes, metrics.replay_bytes.clone());

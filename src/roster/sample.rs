@@ -2,11 +2,14 @@
 
 use super::past::Ring;
 use super::record::{Busy, Lag, Link, Record};
+use crate::backplane::metrics::BackplaneMetrics;
 use crate::channel::Channel;
+use crate::courier::metrics::CourierMetrics;
 use crate::health::Health;
 use crate::hub::{Hub, Row};
 use crate::limits::Limits;
-use crate::metrics::{Metrics, Spread};
+use crate::metrics::Spread;
+use prometheus::IntCounterVec;
 use prometheus::core::Collector as _;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -20,7 +23,10 @@ const FASTEST: usize = 25;
 pub struct Sources {
     pub hub: Arc<Hub>,
     pub limits: Arc<Limits>,
-    pub metrics: Arc<Metrics>,
+    pub couriers: Arc<CourierMetrics>,
+    pub backplane: Arc<BackplaneMetrics>,
+    /// Connections and subscriptions refused, by reason.
+    pub refused: IntCounterVec,
     pub health: Arc<Health>,
     pub tail_bytes_limit: usize,
     pub started: Instant,
@@ -56,7 +62,7 @@ impl Sampler {
 
     /// The record of now; its id, name and time are the caller's to add.
     pub fn sample(&mut self, sources: &Sources) -> Record {
-        let metrics = &sources.metrics;
+        let (hub, couriers) = (&sources.hub.metrics, &sources.couriers);
         let now = Instant::now();
         let seconds = now.duration_since(std::mem::replace(&mut self.at, now)).as_secs_f64().max(1e-3);
         let rate = |counter: u64, last: &mut u64| {
@@ -68,22 +74,22 @@ impl Sampler {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_seconds: sources.started.elapsed().as_secs(),
             state: sources.health.state().into(),
-            connections: metrics.connections.get().max(0) as u64,
+            connections: couriers.connections.get().max(0) as u64,
             connection_limit: sources.limits.max() as u64,
-            subscriptions: metrics.subscriptions.get().max(0) as u64,
-            channels: metrics.channels.get().max(0) as u64,
-            tail_bytes: metrics.tail_bytes.get().max(0) as u64,
+            subscriptions: couriers.subscriptions.get().max(0) as u64,
+            channels: hub.channels.get().max(0) as u64,
+            tail_bytes: hub.tail_bytes.get().max(0) as u64,
             tail_bytes_limit: sources.tail_bytes_limit as u64,
             memory_bytes,
-            events_in: rate(metrics.events_received.get(), &mut self.events_in),
-            deliveries: rate(metrics.events_delivered.get(), &mut self.deliveries),
-            bytes_out: rate(metrics.delivered_bytes.get(), &mut self.bytes_out),
+            events_in: rate(hub.events_received.get(), &mut self.events_in),
+            deliveries: rate(couriers.events_delivered.get(), &mut self.deliveries),
+            bytes_out: rate(couriers.delivered_bytes.get(), &mut self.bytes_out),
             cpu: (cpu * 1000.0).round() / 1000.0,
-            lag: self.lag(&metrics.delivery_lag),
-            refused: totals(&metrics.connections_refused),
-            closed: totals(&metrics.connections_closed),
-            resumes: totals(&metrics.resumes),
-            gaps: totals(&metrics.gaps),
+            lag: self.lag(&couriers.delivery_lag),
+            refused: totals(&sources.refused),
+            closed: totals(couriers.connections_closed.family()),
+            resumes: totals(hub.resumes.family()),
+            gaps: totals(hub.gaps.family()),
             backplane: self.link(sources),
             top: top(&sources.hub, seconds),
             ..Record::default()
@@ -95,7 +101,7 @@ impl Sampler {
     fn link(&mut self, sources: &Sources) -> Link {
         let facts = sources.hub.backplane.facts();
         let (mut count, mut sum) = (0, 0.0);
-        for family in sources.metrics.backplane_commands.collect() {
+        for family in sources.backplane.backplane_commands.collect() {
             for metric in family.get_metric() {
                 count += metric.get_histogram().get_sample_count();
                 sum += metric.get_histogram().get_sample_sum();
@@ -162,7 +168,7 @@ fn quantile(counts: &[u64], bounds: &[f64], share: f64) -> Option<f64> {
 }
 
 /// What a family counts, by its label; zeros are left out.
-fn totals(family: &prometheus::IntCounterVec) -> BTreeMap<String, u64> {
+fn totals(family: &IntCounterVec) -> BTreeMap<String, u64> {
     let mut totals = BTreeMap::new();
     for family in family.collect() {
         for metric in family.get_metric() {

@@ -5,6 +5,7 @@
 
 use crate::auth::Question;
 use crate::auth::grant::{Action, Grant, Quota};
+use crate::auth::metrics::Asked;
 use crate::auth::pattern::Patterns;
 use crate::channel::Channel;
 use crate::problem::{Code, Problem};
@@ -56,12 +57,12 @@ impl Answer {
         }
     }
 
-    /// The label of `fantail_auth_forward_total`.
-    pub fn label(&self) -> &'static str {
+    /// How it is counted.
+    pub fn outcome(&self) -> Asked {
         match self {
-            Answer::Granted(_) => "granted",
-            Answer::Unauthorized => "unauthorized",
-            Answer::Forbidden => "forbidden",
+            Answer::Granted(_) => Asked::Granted,
+            Answer::Unauthorized => Asked::Unauthorized,
+            Answer::Forbidden => Asked::Forbidden,
         }
     }
 

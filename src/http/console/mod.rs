@@ -51,9 +51,14 @@ pub struct Actions {
 
 impl Console {
     /// `contents`: whether it shows what events hold.
-    pub fn new(hub: Arc<Hub>, roster: Arc<Roster>, contents: bool, actions: Option<Actions>) -> Console {
+    pub fn new(
+        hub: Arc<Hub>,
+        roster: Arc<Roster>,
+        contents: bool,
+        actions: Option<Actions>,
+        history: Arc<Budget>,
+    ) -> Console {
         let actions = actions.map(Arc::new);
-        let history = Budget::new(hub.metrics.history_bytes.clone());
         Console { hub, roster, actions, contents, streams: Arc::new(Semaphore::new(STREAMS)), history }
     }
 

@@ -1,8 +1,9 @@
 //! Publishing against a backplane that records what it is given.
 
 use super::*;
+use crate::auth::metrics::AuthMetrics;
 use crate::backplane::{Answer, Ask, Changes, Entry, Examined, Facts, Link, Span, StreamState};
-use crate::metrics::Metrics;
+use crate::metrics::Registry;
 use futures_util::{Stream, StreamExt as _, stream};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
@@ -83,7 +84,7 @@ fn node(max_event_bytes: usize, rate: u32) -> Node {
     let publisher = Publisher::new(
         recorder.clone(),
         Arc::default(),
-        Auth::nobody(Metrics::new()),
+        Auth::nobody(Arc::new(AuthMetrics::new(&Registry::default()))),
         Allowed { event_bytes: max_event_bytes, address_rate: rate, subject_rate: 0 },
     );
     Node { recorder, publisher }

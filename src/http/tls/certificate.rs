@@ -3,7 +3,7 @@
 
 use crate::clock::Clock;
 use crate::file_watch::{Contents, FileError, FileWatch};
-use crate::metrics::Metrics;
+use crate::http::metrics::{HttpMetrics, Reload};
 use parking_lot::RwLock;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
@@ -111,7 +111,7 @@ impl Certificate {
     }
 
     /// Takes over what the files hold, for as long as the node runs.
-    pub async fn follow(self: Arc<Certificate>, metrics: Arc<Metrics>, clock: Clock) {
+    pub async fn follow(self: Arc<Certificate>, metrics: Arc<HttpMetrics>, clock: Clock) {
         metrics.tls_certificate_expires.set(self.not_after());
         if self.not_after() < clock.since_epoch().as_secs() as i64 {
             warn!(cert = %self.files.cert.display(), "the certificate has expired");
@@ -123,12 +123,12 @@ impl Certificate {
                 Ok(None) => {}
                 Ok(Some(loaded)) => {
                     metrics.tls_certificate_expires.set(loaded.not_after);
-                    metrics.tls_reloads.with_label_values(&["ok"]).inc();
+                    metrics.tls_reloads.inc(Reload::Ok);
                     info!(subject = loaded.subject, not_after = loaded.not_after, "another certificate is shown");
                     *self.current.write() = Arc::new(loaded);
                 }
                 Err(error) => {
-                    metrics.tls_reloads.with_label_values(&["failed"]).inc();
+                    metrics.tls_reloads.inc(Reload::Failed);
                     warn!(%error, "the certificate's files changed and cannot be used: the old one stays");
                 }
             }

@@ -169,7 +169,7 @@ impl Follower {
                     lost,
                 };
                 info!(channel = %channel, ?reason, from = %position, at = %continues_at, lost, "gap: history was lost");
-                self.hub.metrics.gaps.with_label_values(&[reason.label()]).inc();
+                self.hub.metrics.gaps.inc(reason);
                 // Behind the event before it, or where ids went back, before those that follow.
                 let frame = Arc::new(Frame::control(position.min(after), gap.block().as_bytes()));
                 let grown = followed.feed.announce((after, rank), frame, self.hub.share(), &self.hub.posts);
@@ -247,7 +247,7 @@ impl Follower {
     fn too_large(&self, channel: &Channel, entries: &[Entry], index: usize, before: Option<Position>) -> Gap {
         let gap = too_large(channel, entries, index, before);
         warn!(%channel, position = %entries[index].position, "an entry is too large: subscribers are told of a gap");
-        self.hub.metrics.gaps.with_label_values(&[gap.reason.label()]).inc();
+        self.hub.metrics.gaps.inc(gap.reason);
         gap
     }
 

@@ -3,10 +3,10 @@
 //! Whoever ends a span never waits: where the queue is full the span is dropped and counted, which the SDK's own batch
 //! processor does not tell. A batch that the collector does not take, after the exporter's few repetitions, is lost.
 
-use super::Spans;
 use super::delivery::Deliveries;
 use super::settings::{Plan, Protocol};
 use super::spans::TARGET;
+use super::{Fate, Spans};
 use crate::clock::Clock;
 use crate::telemetry::Seldom;
 use crate::trust;
@@ -130,7 +130,7 @@ impl SpanProcessor for Queue {
 
     fn on_end(&self, span: SpanData) {
         if span.span_context.is_sampled() && self.queue.try_send(span).is_err() {
-            self.spans.dropped.inc();
+            self.spans.count(Fate::Dropped, 1);
         }
     }
 
@@ -195,11 +195,11 @@ impl Sender {
         }
         let count = batch.len() as u64;
         let error = match timeout(self.plan.timeout, self.exporter.export(std::mem::take(batch))).await {
-            Ok(Ok(())) => return self.spans.exported.inc_by(count),
+            Ok(Ok(())) => return self.spans.count(Fate::Exported, count),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {:?}", self.plan.timeout),
         };
-        self.spans.failed.inc_by(count);
+        self.spans.count(Fate::Failed, count);
         if let Some(suppressed) = self.seldom.turn("failed") {
             tracing::warn!(endpoint = self.plan.endpoint, spans = count, %error, suppressed, "spans are lost");
         }

@@ -13,24 +13,41 @@ pub use delivery::{Deliveries, Delivery};
 pub use export::Traces;
 pub use settings::{Plan, TraceSettings};
 
-use prometheus::{IntCounter, IntCounterVec};
+use crate::metrics::{Counters, Registry, labels};
 
-/// What became of spans: the labels of `fantail_trace_spans_total`.
-#[derive(Clone, Debug)]
-pub struct Spans {
-    /// The collector took them.
-    exported: IntCounter,
-    /// More waited than may.
-    dropped: IntCounter,
-    /// The collector did not take them.
-    failed: IntCounter,
+labels! {
+    /// What became of a span: the label of `fantail_trace_spans_total`.
+    pub enum Fate {
+        /// The collector took it.
+        Exported = "exported",
+        /// More waited than may.
+        Dropped = "dropped",
+        /// The collector did not take it.
+        Failed = "failed",
+    }
 }
 
-impl Spans {
-    pub const OUTCOMES: [&str; 3] = ["exported", "dropped", "failed"];
+/// Counts spans.
+#[derive(Clone)]
+pub struct Spans(Counters<Fate>);
 
-    pub fn new(family: &IntCounterVec) -> Spans {
-        let [exported, dropped, failed] = Spans::OUTCOMES.map(|outcome| family.with_label_values(&[outcome]));
-        Spans { exported, dropped, failed }
+impl Spans {
+    /// Registers the family.
+    pub fn new(registry: &Registry) -> Spans {
+        Spans(registry.counters(
+            "fantail_trace_spans_total",
+            "Spans, by what became of them: exported, dropped since too many waited, failed at the collector.",
+            "outcome",
+        ))
+    }
+
+    fn count(&self, fate: Fate, spans: u64) {
+        self.0.of(fate).inc_by(spans);
+    }
+}
+
+impl std::fmt::Debug for Spans {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Spans")
     }
 }

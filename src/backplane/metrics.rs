@@ -1,0 +1,57 @@
+//! What is counted of the backplane: whether it is there, and what its commands took.
+
+use super::redis::refusals::CODES;
+use crate::metrics::{COMMAND_SECONDS, Registry};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
+
+/// Names of commands as they are observed: the label of `fantail_backplane_command_seconds`.
+const COMMANDS: [&str; 8] = ["xread", "xinfo", "examine", "xrange", "xadd", "canary", "note", "noted"];
+
+/// The backplane's families.
+pub struct BackplaneMetrics {
+    pub backplane_up: IntGauge,
+    pub backplane_shards_down: IntGauge,
+    pub backplane_reconnects: IntCounter,
+    pub backplane_commands: HistogramVec,
+    pub backplane_errors: IntCounter,
+    pub backplane_refused: IntCounterVec,
+}
+
+impl BackplaneMetrics {
+    /// Registers the families.
+    pub fn new(registry: &Registry) -> BackplaneMetrics {
+        let r = registry;
+        let metrics = BackplaneMetrics {
+            backplane_up: r.gauge("fantail_backplane_up", "Whether the backplane can be read (1) or not (0)."),
+            backplane_shards_down: r.gauge(
+                "fantail_backplane_shards_down",
+                "Primaries of a cluster that cannot be read; /status names them.",
+            ),
+            backplane_reconnects: r.counter("fantail_backplane_reconnects_total", "Connections made after the first."),
+            backplane_commands: r.histograms(
+                "fantail_backplane_command_seconds",
+                "Time of backplane commands, a batch counting once.",
+                "command",
+                COMMAND_SECONDS,
+            ),
+            backplane_errors: r.counter("fantail_backplane_errors_total", "Backplane commands that failed."),
+            backplane_refused: r.register(
+                IntCounterVec::new(
+                    Opts::new(
+                        "fantail_backplane_refused_total",
+                        "Backplane commands that the server refused, by code.",
+                    ),
+                    &["code"],
+                )
+                .expect("a valid name"),
+            ),
+        };
+        for command in COMMANDS {
+            metrics.backplane_commands.with_label_values(&[command]);
+        }
+        for code in CODES {
+            metrics.backplane_refused.with_label_values(&[code]);
+        }
+        metrics
+    }
+}

@@ -1,0 +1,144 @@
+//! What is counted of connections and requests.
+
+use crate::metrics::{Counters, Label, Registry, labels};
+use crate::problem::Code;
+use prometheus::{IntCounter, IntGauge};
+
+labels! {
+    /// Why a connection was refused or ended before it said what it wants.
+    pub enum Dropped {
+        /// The kernel gave none.
+        AcceptError = "accept_error",
+        /// Its address has too many.
+        AddressConnections = "address_connections",
+        /// There is no descriptor left, nor anybody silent to take one from.
+        Descriptors = "descriptors",
+        /// It had been silent for longest when another one came.
+        Displaced = "displaced",
+        Http2Flood = "http2_flood",
+        /// A trusted proxy's header was missing or wrong.
+        ProxyHeader = "proxy_header",
+        SlowHead = "slow_head",
+        SlowHandshake = "slow_handshake",
+    }
+}
+
+/// What was refused: the label of `fantail_connections_refused_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Connection(Dropped),
+    Request(Code),
+}
+
+impl From<Dropped> for Refusal {
+    fn from(dropped: Dropped) -> Refusal {
+        Refusal::Connection(dropped)
+    }
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Refusal {
+        Refusal::Request(code)
+    }
+}
+
+impl Label for Refusal {
+    fn from_start() -> Vec<Refusal> {
+        let connections = Dropped::ALL.iter().copied().map(Refusal::Connection);
+        connections.chain(Code::ALL.into_iter().map(Refusal::Request)).collect()
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Refusal::Connection(dropped) => dropped.label(),
+            Refusal::Request(code) => code.as_str(),
+        }
+    }
+}
+
+labels! {
+    /// Why the operators' listener refused: the label of `fantail_admin_refused_total`.
+    pub enum AdminRefusal {
+        Displaced = "displaced",
+        Malformed = "malformed",
+        ForeignHost = "foreign_host",
+        NoToken = "no_token",
+        WrongToken = "wrong_token",
+        TooFast = "too_fast",
+    }
+}
+
+/// What became of a request to publish: the label of `fantail_publish_requests_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    Ok,
+    Refused(Code),
+}
+
+impl Label for Published {
+    fn from_start() -> Vec<Published> {
+        vec![Published::Ok]
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Published::Ok => "ok",
+            Published::Refused(code) => code.as_str(),
+        }
+    }
+}
+
+labels! {
+    /// How a handshake went: the label of `fantail_tls_handshakes_total`.
+    pub enum Handshake {
+        Full = "full",
+        Resumed = "resumed",
+        Failed = "failed",
+        Slow = "slow",
+        /// There was none: the client speaks plain HTTP.
+        Plain = "plain",
+    }
+}
+
+labels! {
+    /// Whether other files of the certificate could be used: the label of `fantail_tls_reloads_total`.
+    pub enum Reload {
+        Ok = "ok",
+        Failed = "failed",
+    }
+}
+
+/// The families of HTTP.
+pub struct HttpMetrics {
+    pub connections_refused: Counters<Refusal>,
+    pub waiting: IntGauge,
+    pub slow_requests: IntCounter,
+    pub admin_refused: Counters<AdminRefusal>,
+    pub history_bytes: IntGauge,
+    pub publish_requests: Counters<Published>,
+    pub http2_connections: IntGauge,
+    pub http2_streams: IntGauge,
+    pub tls_handshakes: Counters<Handshake>,
+    pub tls_certificate_expires: IntGauge,
+    pub tls_reloads: Counters<Reload>,
+}
+
+impl HttpMetrics {
+    /// Registers the families.
+    pub fn new(registry: &Registry) -> HttpMetrics {
+        let r = registry;
+        HttpMetrics {
+            connections_refused: r.counters("fantail_connections_refused_total", "Connections and subscriptions refused, by reason.", "reason"),
+            waiting: r.gauge("fantail_connections_waiting", "Connections that have not sent a whole request yet."),
+            slow_requests: r.counter("fantail_slow_requests_total", "Requests that took longer than a tenth of a second to be read and answered, and gave their place to others."),
+            admin_refused: r.counters("fantail_admin_refused_total", "Connections and requests of the operators' listener that were refused, by reason.", "reason"),
+            history_bytes: r.gauge("fantail_history_bytes", "Bytes of pages of past events that are read and written."),
+            publish_requests: r.counters("fantail_publish_requests_total", "Requests to publish over HTTP, by outcome: ok or the error's code.", "outcome"),
+            http2_connections: r.gauge("fantail_http2_connections", "HTTP/2 connections, with or without streams."),
+            http2_streams: r.gauge("fantail_http2_streams", "Subscribers that are streams of HTTP/2 connections."),
+            tls_handshakes: r.counters("fantail_tls_handshakes_total", "TLS handshakes, by outcome.", "outcome"),
+            tls_certificate_expires: r.gauge("fantail_tls_certificate_expires_seconds", "Unix time at which the certificate that is shown ends; 0: without TLS."),
+            tls_reloads: r.counters("fantail_tls_reloads_total", "Changes of the certificate's files, by whether they could be used.", "outcome"),
+        }
+    }
+}

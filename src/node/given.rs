@@ -1,0 +1,78 @@
+//! What the parts of a node are given: settings tell it, or a test does.
+
+use super::metrics::Metrics;
+use crate::backplane::metrics::BackplaneMetrics;
+use crate::backplane::{Backplane, memory, redis};
+use crate::clock::Clock;
+use crate::config::Serve;
+use crate::http::tls::certificate::CertificateError;
+use crate::telemetry::trace::Deliveries;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::runtime::{Builder, Runtime};
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("--listen {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    #[error("--admin-listen {0}: {1}")]
+    AdminListen(SocketAddr, std::io::Error),
+    #[error("--redis: {0}")]
+    Redis(String),
+    /// Names the setting.
+    #[error("{0}")]
+    Auth(String),
+    #[error("--tls-cert, --tls-key: {0}")]
+    Tls(#[from] CertificateError),
+    #[error("the node does not start: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// What the parts of a node are given from outside.
+pub struct Given {
+    pub backplane: Arc<dyn Backplane>,
+    /// Runs the backplane and the follower.
+    pub runtime: Runtime,
+    pub metrics: Metrics,
+    pub deliveries: Option<Arc<Deliveries>>,
+    pub clock: Clock,
+}
+
+/// Redis has a thread of its own: an accept storm must not delay what it pushes.
+pub fn backplane_runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// The backplane of the settings: Redis, which need not be there yet, or memory.
+pub fn backplane(
+    settings: &Serve,
+    metrics: &Arc<BackplaneMetrics>,
+    runtime: &Runtime,
+) -> Result<Arc<dyn Backplane>, StartError> {
+    let Some(url) = &settings.redis else {
+        let bounds = memory::Settings {
+            maxlen: settings.publish_maxlen,
+            max_entry_bytes: settings.max_entry_bytes,
+            ..memory::Settings::default()
+        };
+        return Ok(memory::Memory::new(bounds));
+    };
+    let (metrics, refused) = (metrics.clone(), metrics.backplane_refused.clone());
+    let redis = redis::Settings {
+        key_prefix: settings.key_prefix.clone(),
+        follow: settings.follow,
+        publish_maxlen: settings.publish_maxlen,
+        max_entry_bytes: settings.max_entry_bytes,
+        observe: Arc::new(move |command, took, ok| {
+            metrics.backplane_commands.with_label_values(&[command]).observe(took.as_secs_f64());
+            if !ok {
+                metrics.backplane_errors.inc();
+            }
+        }),
+        refused: Arc::new(move |code| refused.with_label_values(&[code]).inc()),
+        ..settings.redis_access.settings(url)
+    };
+    let redis = redis::Redis::start(redis, runtime.handle()).map_err(|error| StartError::Redis(error.to_string()))?;
+    Ok(redis)
+}
