@@ -1,6 +1,6 @@
 //! Events: what a stream entry means. Pure; the wire format is [`crate::frame`]'s.
 
-use crate::backplane::Entry;
+use crate::entry::Entry;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use serde::{Serialize, Serializer};

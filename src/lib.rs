@@ -14,6 +14,7 @@ pub mod command;
 pub mod cors;
 pub mod courier;
 pub mod cursor;
+pub mod entry;
 pub mod event;
 pub mod file_watch;
 pub mod frame;

@@ -8,9 +8,9 @@ mod breaker;
 mod memory;
 
 use super::fetch::Fetcher;
-use super::grant::{Action, Grant};
+use super::grant::{Action, Grant, Question};
 use super::metrics::{Asked, AuthMetrics};
-use super::{Question, token};
+use super::token;
 use crate::clock::Clock;
 use crate::config::{AuthSettings, Switch};
 use crate::limits::client_of;

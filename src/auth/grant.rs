@@ -3,6 +3,8 @@
 use super::pattern::Patterns;
 use crate::channel::Channel;
 use crate::problem::{Code, Problem};
+use hyper::{HeaderMap, Method, Uri};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What somebody wants to do with channels.
@@ -10,6 +12,19 @@ use std::sync::Arc;
 pub enum Action {
     Subscribe,
     Publish,
+}
+
+/// A request, as far as authorization looks at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    pub method: &'a Method,
+    pub uri: &'a Uri,
+    pub headers: &'a HeaderMap,
+    /// The client's address, behind trusted proxies.
+    pub client: IpAddr,
+    pub action: Action,
+    /// What is asked for; empty where a body will say it, and then the grant is [checked](Grant::check) by the caller.
+    pub channels: &'a [Channel],
 }
 
 /// What a request may do. Made once per request; a subscriber keeps only the [`Pass`].

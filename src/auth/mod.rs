@@ -17,7 +17,7 @@ pub mod pattern;
 pub mod revocation;
 pub mod token;
 
-pub use grant::{Action, Grant, Pass};
+pub use grant::{Action, Grant, Pass, Question};
 pub use key_source::KeySource;
 
 use crate::channel::Channel;
@@ -26,13 +26,12 @@ use crate::config::{AuthMode, AuthSettings, Switch};
 use crate::cors::Cors;
 use crate::problem::{Code, Problem};
 use forward::Forward;
+use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderValue};
-use hyper::{HeaderMap, Method, Uri};
 use jwt::Jwt;
 use metrics::{AuthMetrics, Decided};
 use pattern::{Pattern, Patterns};
 use revocation::Revocations;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use token::Source;
@@ -57,19 +56,6 @@ enum Judge {
     Nobody,
     Jwt(Box<Jwt>),
     Forward(Box<Forward>),
-}
-
-/// A request, as far as authorization looks at it.
-#[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
-    pub method: &'a Method,
-    pub uri: &'a Uri,
-    pub headers: &'a HeaderMap,
-    /// The client's address, behind trusted proxies.
-    pub client: IpAddr,
-    pub action: Action,
-    /// What is asked for; empty where a body will say it, and then [`Auth::check`] is for the caller.
-    pub channels: &'a [Channel],
 }
 
 impl Auth {

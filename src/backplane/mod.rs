@@ -13,6 +13,7 @@ pub mod redis;
 pub use self::error::BackplaneError;
 
 use crate::channel::Channel;
+pub use crate::entry::{Entry, may_hold_more};
 use crate::position::Position;
 use bytes::Bytes;
 use std::collections::HashSet;
@@ -22,38 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// One stream record: its id and its fields, in the producer's order, repeated names included.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    pub position: Position,
-    /// Empty where they are larger than a node takes in: Redis has no entry without fields.
-    pub fields: Vec<(Bytes, Bytes)>,
-}
-
 /// The default of `--max-entry-bytes`.
 pub const MAX_ENTRY_BYTES: usize = 64 << 20;
-/// Entries that weigh so much, in bytes, may be fewer than were asked for though there are more.
-const HEAVY: usize = 1 << 20;
-
-impl Entry {
-    /// Whether it is announced instead of delivered.
-    pub fn is_too_large(&self) -> bool {
-        self.fields.is_empty()
-    }
-
-    /// Bytes of its fields.
-    pub fn size(&self) -> usize {
-        self.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
-    }
-}
-
-/// Whether a stream may hold more than these in the span for which at most `count` were asked.
-pub fn may_hold_more(entries: &[Entry], count: usize) -> bool {
-    entries.len() >= count
-        || entries.iter().any(Entry::is_too_large)
-        || entries.iter().map(Entry::size).sum::<usize>() >= HEAVY
-}
-
 /// What a stream tells of itself (`XINFO STREAM`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamState {

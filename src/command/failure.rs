@@ -1,6 +1,6 @@
 //! What a failed exchange with a node is told, in one line. Pure.
 
-use super::tail::printable;
+use super::printable::printable;
 use crate::trust::in_words;
 use hyper::StatusCode;
 use std::error::Error;

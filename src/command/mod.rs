@@ -6,6 +6,7 @@ pub mod environment;
 mod failure;
 mod link;
 pub mod live;
+mod printable;
 pub mod publish;
 pub mod revoke;
 pub mod tail;

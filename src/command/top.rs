@@ -2,6 +2,7 @@
 //!
 //! Reads `/api/nodes` and `/api/channels` of one node's operators' listener; [`draw`](self) shows them.
 
+mod cluster;
 mod draw;
 
 use super::FAILURE;
@@ -9,15 +10,14 @@ use super::credentials::AdminCredentials;
 use super::failure::{deepest, problem};
 use super::link::{Link, NodeClient};
 use crate::config::{MINUTE, SECOND, duration};
-use crate::roster::Record;
 use bytes::Bytes;
 use clap::Args;
+use cluster::Cluster;
 use draw::View;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::Request;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
-use serde::Deserialize;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -28,8 +28,6 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How soon a key is answered.
 const KEYS_EVERY: Duration = Duration::from_millis(100);
-/// A node of which nothing was heard for so long is shown with that time.
-const SILENT_SECONDS: u64 = 6;
 /// Rows of the table of channels that are asked for.
 const CHANNELS: usize = 200;
 
@@ -61,42 +59,6 @@ enum Sort {
     Subscribers,
     /// Events per second.
     Rate,
-}
-
-/// What a node's console tells.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Cluster {
-    #[serde(default)]
-    pub own: String,
-    /// Different events that all nodes read in a second; `None` where the node is of a release that does not tell.
-    #[serde(default)]
-    pub events_in: Option<f64>,
-    pub nodes: Vec<Record>,
-    #[serde(default)]
-    pub channels: Vec<Row>,
-}
-
-impl Cluster {
-    /// Whether the node that was asked cannot hear of others.
-    fn is_cut_off(&self) -> bool {
-        self.nodes.iter().any(|node| node.id == self.own && !node.backplane.up)
-    }
-
-    /// How long nothing has been heard of a node that says something every two seconds; `None`: just now.
-    fn silent_seconds(&self, node: &Record) -> Option<u64> {
-        let own = self.nodes.iter().find(|node| node.id == self.own)?;
-        Some(own.at_ms.saturating_sub(node.at_ms) / 1000).filter(|seconds| *seconds >= SILENT_SECONDS)
-    }
-}
-
-/// A channel on all nodes.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Row {
-    pub channel: String,
-    pub subscribers: u64,
-    pub nodes: u64,
-    pub rate: f64,
 }
 
 /// Shows the cluster until a key ends it.

@@ -8,13 +8,14 @@
 
 use super::Context;
 use super::client_socket::ClientSocket;
+use super::decision::Decision;
 use super::exchange::Exchange;
 use super::http1::{Served, serve};
 use super::http2;
 use super::lobby::{Caller, Door, Guest};
 use super::metrics::Dropped;
 use super::proxy_header;
-use super::route::Decision;
+use super::reception::Reception;
 use super::subscribe;
 use super::tls::{self, Secure, Tls};
 use super::wire::Wire;
@@ -30,7 +31,6 @@ use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
@@ -38,10 +38,6 @@ use tracing::Instrument as _;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a head may stand in a door before it must make do with a side door.
 const DOOR_TIME: Duration = Duration::from_millis(100);
-/// Slow requests, kept-alive publishers and kept-alive clients under TLS at once; the next one is closed.
-const SIDE_DOORS: usize = 4096;
-/// Joins of HTTP/2 streams that are worked on at once.
-const JOINS: usize = 64;
 /// Kernel memory for what a subscriber has not read; Linux doubles it for its own bookkeeping (socket(7)).
 const SEND_BUFFER: usize = 128 << 10;
 const BACKLOG: i32 = 4096;
@@ -70,16 +66,6 @@ pub fn bind(address: SocketAddr, stall_timeout: Duration, heartbeat: Duration) -
     Ok(socket.into())
 }
 
-/// What receiving connections needs, shared by all.
-pub struct Reception {
-    pub context: Arc<Context>,
-    /// `None`: clients speak without TLS.
-    tls: Option<Tls>,
-    side: Semaphore,
-    /// Places for joins of HTTP/2 streams.
-    pub joins: Semaphore,
-}
-
 /// A connection whose first request, or protocol, is known.
 enum Arrival {
     /// It subscribes by HTTP/1.
@@ -94,11 +80,6 @@ enum Arrival {
 type Arrived = Option<(Arrival, Option<Door>)>;
 
 impl Reception {
-    pub fn new(context: Arc<Context>, tls: Option<Tls>) -> Arc<Reception> {
-        let (side, joins) = (Semaphore::new(SIDE_DOORS), Semaphore::new(JOINS));
-        Arc::new(Reception { context, tls, side, joins })
-    }
-
     /// Receives a connection that has begun to speak. A plain `GET` is answered here and now, as far as it needs to wait
     /// for nobody: waking another thread costs more than that. All else is work of the runtime's.
     pub fn enter(self: &Arc<Reception>, runtime: &Handle, caller: Caller) {

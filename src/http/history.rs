@@ -4,79 +4,23 @@
 //! is read, [`budget`] bounds what all pages take of a node. Who may read is decided before, by the rule for subscribing.
 
 pub mod budget;
+mod page;
 mod reading;
 mod writing;
 
 use self::budget::Turn;
+pub use self::page::Page;
+use self::page::shown;
 use self::reading::Reading;
 pub use self::writing::{Answer, Pages, Torn};
-use crate::backplane::{BackplaneError, Entry, Toward};
-use crate::channel::Channel;
-use crate::event::Event;
-use crate::frame::{GapReason, plain_data, plain_type};
+use crate::backplane::{BackplaneError, Entry};
+use crate::frame::{plain_data, plain_type};
 use crate::hub::Hub;
-use crate::position::Position;
 use crate::problem::{Code, Problem};
-use crate::subscription::{decode_segment, parse_channel};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Events of one answer.
-const MOST: usize = 1_000;
-const USUAL: usize = 50;
-
-/// A part of a channel's history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    pub channel: Channel,
-    /// Both exclusive; `None`: from the first, to the newest.
-    pub after: Option<Position>,
-    pub before: Option<Position>,
-    pub limit: usize,
-    /// Which end is read where there is more.
-    pub toward: Toward,
-}
-
 impl Page {
-    /// The newest events.
-    pub fn newest(channel: Channel, limit: usize) -> Page {
-        Page { channel, after: None, before: None, limit, toward: Toward::Oldest }
-    }
-
-    /// Reads `before`, `after` and `limit`; with `after` the answer begins there, else it ends at `before` or the newest.
-    pub fn parse(segment: &str, query: &str) -> Result<Page, Problem> {
-        let channel = parse_channel(&decode_segment(segment)?)?;
-        let (mut after, mut before, mut limit) = (None, None, None);
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let wrong = |why: &str| Problem::bad_parameter(&name, &value, why);
-            let id = || value.parse::<Position>().map_err(|error| wrong(&error.to_string()));
-            let twice = match &*name {
-                "after" => after.replace(id()?).is_some(),
-                "before" => before.replace(id()?).is_some(),
-                "limit" => {
-                    let number = value.parse().ok().filter(|number| (1..=MOST).contains(number));
-                    limit.replace(number.ok_or_else(|| wrong("not a number from 1 to 1000"))?).is_some()
-                }
-                _ => false,
-            };
-            if twice {
-                return Err(wrong("given more than once"));
-            }
-        }
-        let toward = if after.is_some() { Toward::Newest } else { Toward::Oldest };
-        Ok(Page { channel, after, before, limit: limit.unwrap_or(USUAL), toward })
-    }
-
-    /// The first and the last id that may be in it; `None` where nothing can lie between its bounds.
-    fn bounds(&self) -> Option<(Position, Position)> {
-        if self.after == Some(Position::MAX) || self.before == Some(Position::ZERO) {
-            return None;
-        }
-        let oldest = self.after.map_or(Position::ZERO, Position::after);
-        let newest = self.before.map_or(Position::MAX, Position::before);
-        (oldest <= newest).then_some((oldest, newest))
-    }
-
     /// Reads all of it, as JSON; oldest first, and whether there is more in that direction.
     pub async fn read(self, hub: Arc<Hub>, turn: Arc<Turn>) -> Result<(Vec<Value>, bool), BackplaneError> {
         let mut reading = Reading::new(self, hub, turn);
@@ -88,20 +32,7 @@ impl Page {
     }
 }
 
-/// An entry as a subscriber would see it; one that is too large, as a gap.
-fn shown(entry: &Entry) -> Event {
-    match entry.is_too_large() {
-        false => Event::from_entry(entry),
-        true => {
-            let gap = json!({"reason": GapReason::TooLarge.label(), "lost": 1}).to_string();
-            let event =
-                Event::from_entry(&Entry { position: entry.position, fields: vec![("data".into(), gap.into())] });
-            Event { kind: Some("fantail.gap".into()), ..event }
-        }
-    }
-}
-
-/// The same as JSON.
+/// An event as pages and the console have it in JSON.
 fn event(entry: &Entry) -> Value {
     let event = shown(entry);
     let mut json = json!({
@@ -122,46 +53,4 @@ pub fn refusal(error: &BackplaneError) -> Problem {
         BackplaneError::Refused { .. } => Code::BackplaneRefused,
     };
     Problem::new(code, error.to_string())
-}
-
-fn raw_size(entry: &Entry) -> usize {
-    entry.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
-}
-
-/// Bytes of an event in the answer.
-fn written_size(entry: &Entry) -> usize {
-    /// Names, quotes and the id.
-    const AROUND: usize = 80;
-    let event = shown(entry);
-    let size = |byte: u8| match byte {
-        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
-        ..0x20 => 6,
-        _ => 1,
-    };
-    let escaped = |text: &str| text.bytes().map(size).sum::<usize>();
-    AROUND + escaped(&plain_data(&event)) + escaped(&plain_type(&event))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages() {
-        let page = Page::parse("a", "").unwrap();
-        assert_eq!((page.limit, page.toward, page.before), (USUAL, Toward::Oldest, None));
-        let page = Page::parse("a%2eb", "after=5-1&limit=7&else=x").unwrap();
-        assert_eq!((page.channel.as_str(), page.after, page.limit), ("a.b", Some(Position::new(5, 1)), 7));
-        assert_eq!(page.toward, Toward::Newest);
-        for (segment, query, code) in [
-            ("~a", "", Code::ReservedChannel),
-            ("a b", "", Code::BadChannel),
-            ("a", "limit=0", Code::BadParameter),
-            ("a", "limit=1001", Code::BadParameter),
-            ("a", "before=x", Code::BadParameter),
-            ("a", "after=1-1&after=2-1", Code::BadParameter),
-        ] {
-            assert_eq!(Page::parse(segment, query).unwrap_err().code, code, "{segment}?{query}");
-        }
-    }
 }

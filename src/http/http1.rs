@@ -3,9 +3,10 @@
 //! for without hyper's buffers.
 
 use super::Context;
+use super::decision::Decision;
 use super::exchange::Exchange;
 use super::metrics::Dropped;
-use super::route::{Decision, route};
+use super::route::route;
 use bytes::Bytes;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;

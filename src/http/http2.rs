@@ -3,12 +3,13 @@
 //! hyper keeps the connection; each subscription is a stream whose body a courier writes into a pipe. Owns what bounds
 //! a connection: streams, windows, buffers, its idle time, and what a flood costs.
 
-use super::accept::Reception;
+use super::decision::Decision;
 use super::flood::Gate;
 use super::lobby::Guest;
 use super::metrics::Dropped;
+use super::reception::Reception;
 use super::resets::Resets;
-use super::route::{Decision, route};
+use super::route::route;
 use super::stream_body::StreamAnswer;
 use super::subscribe;
 use super::wire::{Reply, Wire};

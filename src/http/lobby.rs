@@ -142,7 +142,7 @@ impl Porter {
 }
 
 /// A connection in the lobby.
-pub(super) struct Visitor {
+struct Visitor {
     socket: TcpStream,
     peer: IpAddr,
     guest: Guest,
@@ -163,7 +163,7 @@ struct Lobby {
     listeners: Vec<TcpListener>,
     /// A listener may have more: its readiness was not used up.
     pending: bool,
-    silent: Silents,
+    silent: Silents<Visitor>,
     /// They speak, and wait for a door.
     speaking: VecDeque<Speaking>,
     pace: Pace,
@@ -244,7 +244,7 @@ impl Lobby {
         self.listeners.clear();
         self.pending = false;
         // Whoever is still silent was not promised anything: it comes back to another node.
-        self.silent.retain_known();
+        self.silent.retain(|visitor| visitor.known);
         self.waiting() == 0
     }
 

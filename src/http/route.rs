@@ -1,6 +1,7 @@
 //! Routing: which request is what, and which subscriptions are admitted.
 
 use super::Context;
+use super::decision::{Admitted, Decision};
 use super::encoding::Coding;
 use super::head::{self, Marks};
 use super::history::{self, Page};
@@ -10,8 +11,7 @@ use super::well_formed;
 use crate::auth::{Action, Grant, Question};
 use crate::channel::Channel;
 use crate::config::WhenFull;
-use crate::cors::CorsHeaders;
-use crate::limits::{Applicant, Full, Rate, Seat, TooFast, client_of};
+use crate::limits::{Applicant, Full, Rate, TooFast, client_of};
 use crate::problem::{Code, Problem};
 use crate::subscription::{Limits, Subscription};
 use crate::telemetry::trace::spans;
@@ -33,44 +33,6 @@ type Answer = Response<FullBody<Bytes>>;
 const ALLOW: &str = "GET, HEAD, POST, OPTIONS";
 /// The greatest `tail`: where it begins is found by reading all of it once, before the first event is sent.
 const MOST_TAIL: usize = 100_000;
-
-/// A subscription that has a place on this node.
-pub struct Admitted {
-    pub subscription: Subscription,
-    pub seat: Seat,
-    pub cors: CorsHeaders,
-    /// What the client may do, and for how long.
-    pub access: Grant,
-    /// The client's address, behind trusted proxies.
-    pub client: IpAddr,
-    pub marks: Marks,
-    /// Of its body.
-    pub coding: Coding,
-    /// From the request to the place on a courier.
-    pub trace: tracing::Span,
-}
-
-/// What becomes of a subscription; its answer is written by no other than [`subscribe`](super::subscribe).
-#[expect(clippy::large_enum_variant, reason = "most are the large one")]
-pub enum Decision {
-    Admit(Admitted),
-    /// No place, and `--when-full retry`: a stream that ends at once with a delay, after which EventSource comes back.
-    ComeBack {
-        cors: CorsHeaders,
-        marks: Marks,
-        retry_ms: u64,
-    },
-}
-
-impl Decision {
-    /// Of the request, where there is one.
-    pub fn trace(&self) -> tracing::Span {
-        match self {
-            Decision::Admit(admitted) => admitted.trace.clone(),
-            Decision::ComeBack { .. } => tracing::Span::none(),
-        }
-    }
-}
 
 /// Answers a request; what is decided of a subscription goes into `decision` instead, and the future stays pending.
 pub async fn route(

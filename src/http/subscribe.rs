@@ -5,8 +5,8 @@
 //! follow when it does.
 
 use super::Context;
+use super::decision::{Admitted, Decision};
 use super::joining::{Joined, Joins, Refused, joins};
-use super::route::{Admitted, Decision};
 use super::wire::Wire;
 use crate::auth::Grant;
 use crate::backplane::{BackplaneError, Link};

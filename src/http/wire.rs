@@ -2,9 +2,9 @@
 //! an answer is written in the form that the way asks for.
 
 use super::client_socket::ClientSocket;
+use super::decision::Admitted;
 use super::encoding::Coding;
 use super::head::{self, Marks};
-use super::route::Admitted;
 use super::stream_body::{StreamAnswer, StreamBody};
 use crate::cors::CorsHeaders;
 use crate::courier::pipe::{PipeWriter, pipe};

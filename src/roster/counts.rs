@@ -7,6 +7,7 @@ use crate::channel::Channel;
 use crate::hub::feed::Feed;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Channels that are written down; further ones are missing in answers of other nodes.
 const CHANNELS: usize = 50_000;
@@ -14,6 +15,9 @@ const CHANNELS: usize = 50_000;
 pub const CHANGES: usize = 1_000;
 /// Such changes with one beat; the rest follows with the next ones.
 pub const ROUNDS: usize = 5;
+
+/// What was written disappears when nobody writes it again.
+pub const KEEP: Duration = Duration::from_secs(30);
 
 /// The change that is on its way.
 pub struct Counts {
@@ -48,7 +52,7 @@ impl Counts {
         self.sent = changed;
         let name = |channel: &Channel| Bytes::copy_from_slice(channel.as_str().as_bytes());
         let remove = self.gone[..self.going].iter().map(name).collect();
-        let mut note = Note { channel: self.key.clone(), set: vec![], remove, keep: super::KEEP };
+        let mut note = Note { channel: self.key.clone(), set: vec![], remove, keep: KEEP };
         for (feed, legs) in &self.sent {
             match legs {
                 0 => note.remove.push(name(&feed.channel)),

@@ -23,7 +23,7 @@ use crate::backplane::{BackplaneError, Link, Lookup, Note};
 use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::pace;
-use counts::Counts;
+use counts::{Counts, KEEP};
 use parking_lot::Mutex;
 use sample::Sampler;
 use std::collections::BTreeMap;
@@ -35,8 +35,6 @@ use tokio::sync::watch;
 pub const BEAT: Duration = Duration::from_secs(2);
 /// A record counts for so long.
 const FRESH_MS: u64 = 10_000;
-/// What was written disappears when nobody writes it again.
-const KEEP: Duration = Duration::from_secs(30);
 /// Others' records are not read more often than this.
 const REREAD: Duration = Duration::from_secs(1);
 /// Where the backplane refuses to keep notes, it is asked again after this.

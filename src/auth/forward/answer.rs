@@ -3,8 +3,7 @@
 //! Any 2xx grants what was asked. With `Content-Type: application/json` an object may say more: `subject`, `expires`
 //! (Unix seconds), `channels` (patterns that narrow the grant), `token` (an id that can be revoked), `limits`.
 
-use crate::auth::Question;
-use crate::auth::grant::{Action, Grant, Quota};
+use crate::auth::grant::{Action, Grant, Question, Quota};
 use crate::auth::metrics::Asked;
 use crate::auth::pattern::Patterns;
 use crate::channel::Channel;

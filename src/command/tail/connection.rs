@@ -1,8 +1,9 @@
 //! One connection of `fantail tail`: the request, the answer, and the stream to its end.
 
 use super::event_stream::{EventStream, Received};
+use super::follower::{Follower, HEAD_TIMEOUT, say};
 use super::redirect::{Astray, Way};
-use super::{Follower, HEAD_TIMEOUT, say, show};
+use super::show;
 use crate::command::failure::{deepest, problem};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};

@@ -1,6 +1,7 @@
 //! What `fantail tail` prints: events for stdout, control events as state for stderr. Pure.
 
 use super::event_stream::Received;
+use crate::command::printable::printable;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
@@ -51,15 +52,6 @@ pub fn state(event: &Received) -> Option<String> {
         member("resume_from"),
         member("continues_at")
     ))
-}
-
-/// Text that cannot steer a terminal: control characters but line break and tab are escaped.
-pub fn printable(text: &str) -> Cow<'_, str> {
-    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if !text.contains(steers) {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(text.chars().map(|c| if steers(c) { c.escape_default().to_string() } else { c.to_string() }).collect())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What `fantail top` shows. Pure: from what a node told to cells of a terminal, or lines of text.
 
-use super::Cluster;
-use crate::command::tail::printable;
+use super::cluster::{self, Cluster};
+use crate::command::printable::printable;
 use crate::roster::Record;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
@@ -189,7 +189,7 @@ fn uptime(seconds: u64) -> String {
     humantime::format_duration(std::time::Duration::from_secs(shown)).to_string()
 }
 
-fn channel_cells(row: &super::Row) -> [String; 4] {
+fn channel_cells(row: &cluster::Row) -> [String; 4] {
     [plain(&row.channel), row.subscribers.to_string(), row.nodes.to_string(), format!("{:.1}", row.rate)]
 }
 
@@ -208,7 +208,7 @@ mod tests {
             connection_limit: 10,
             ..Record::default()
         };
-        let channels = vec![super::super::Row { channel: "orders".into(), subscribers: 7, nodes: 2, rate: 1.5 }];
+        let channels = vec![cluster::Row { channel: "orders".into(), subscribers: 7, nodes: 2, rate: 1.5 }];
         Cluster {
             own: "b".into(),
             events_in: None,

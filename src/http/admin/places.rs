@@ -1,6 +1,6 @@
 //! Places of the operators' connections: a bounded number, of which the slowest gives way to a newcomer.
 
-use super::Body;
+use crate::http::console::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::Response;

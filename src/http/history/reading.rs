@@ -4,7 +4,7 @@
 //! what may be held is read again when its turn comes. Nothing can come between, for ids only grow.
 
 use super::budget::{Held, Turn};
-use super::{Page, raw_size, written_size};
+use super::page::{Page, raw_size, written_size};
 use crate::backplane::{BackplaneError, Entry, Span, Toward, may_hold_more};
 use crate::hub::Hub;
 use crate::position::Position;

@@ -1,6 +1,5 @@
 //! Connections that have not said enough, in the order in which they came.
 
-use super::Visitor;
 use slab::Slab;
 use std::collections::VecDeque;
 
@@ -10,30 +9,35 @@ const LOOKS: u32 = 20;
 /// Places of the order that may be of those who have gone, beside as many as there are.
 const STALE: usize = 64;
 
-/// See the module.
-#[derive(Default)]
-pub struct Silents {
-    here: Slab<Silent>,
+/// Connections that are waited for, each of which is described by a `V`.
+pub struct Silents<V> {
+    here: Slab<Silent<V>>,
     /// Keys with the serial numbers of those who had them; of those who have gone, too.
     order: VecDeque<(usize, u64)>,
     serial: u64,
     looks: u32,
 }
 
-struct Silent {
-    visitor: Visitor,
+struct Silent<V> {
+    visitor: V,
     serial: u64,
     /// The look before it came.
     since: u32,
 }
 
-impl Silents {
+impl<V> Default for Silents<V> {
+    fn default() -> Silents<V> {
+        Silents { here: Slab::new(), order: VecDeque::new(), serial: 0, looks: 0 }
+    }
+}
+
+impl<V> Silents<V> {
     /// The key of whoever is inserted next.
     pub fn vacant_key(&self) -> usize {
         self.here.vacant_key()
     }
 
-    pub fn insert(&mut self, visitor: Visitor) {
+    pub fn insert(&mut self, visitor: V) {
         if self.order.len() > 2 * self.here.len() + STALE {
             let here = &self.here;
             self.order.retain(|(key, serial)| here.get(*key).is_some_and(|silent| silent.serial == *serial));
@@ -43,11 +47,11 @@ impl Silents {
         self.order.push_back((key, self.serial));
     }
 
-    pub fn get(&self, key: usize) -> Option<&Visitor> {
+    pub fn get(&self, key: usize) -> Option<&V> {
         self.here.get(key).map(|silent| &silent.visitor)
     }
 
-    pub fn remove(&mut self, key: usize) -> Option<Visitor> {
+    pub fn remove(&mut self, key: usize) -> Option<V> {
         let removed = self.here.try_remove(key)?;
         while self.order.front().is_some_and(|place| !self.is_here(*place)) {
             self.order.pop_front();
@@ -60,7 +64,7 @@ impl Silents {
     }
 
     /// Takes out who has been silent for longest.
-    pub fn longest(&mut self) -> Option<Visitor> {
+    pub fn longest(&mut self) -> Option<V> {
         loop {
             let place = self.order.pop_front()?;
             if self.is_here(place) {
@@ -70,7 +74,7 @@ impl Silents {
     }
 
     /// Looks through all, and closes who has been silent too long.
-    pub fn look(&mut self, mut closed: impl FnMut(&Visitor)) {
+    pub fn look(&mut self, mut closed: impl FnMut(&V)) {
         self.looks = self.looks.wrapping_add(1);
         let looks = self.looks;
         self.here.retain(|_, silent| {
@@ -86,9 +90,9 @@ impl Silents {
         }
     }
 
-    /// Closes all who have never been answered.
-    pub fn retain_known(&mut self) {
-        self.here.retain(|_, silent| silent.visitor.known);
+    /// Closes all but these.
+    pub fn retain(&mut self, stays: impl Fn(&V) -> bool) {
+        self.here.retain(|_, silent| stays(&silent.visitor));
     }
 
     pub fn is_empty(&self) -> bool {

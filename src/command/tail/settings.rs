@@ -1,0 +1,51 @@
+//! What `fantail tail` is told by its flags.
+
+use crate::command::credentials::Credentials;
+use crate::command::link::Link;
+use crate::config::{self, HOUR};
+use clap::Args;
+use hyper::header::HeaderValue;
+use std::time::Duration;
+
+/// Prints the events of channels as they come; resumes by itself.
+#[derive(Args, Clone, Debug)]
+pub struct Tail {
+    /// Channels, separated by commas.
+    #[arg(value_name = "CHANNELS", required = true, value_delimiter = ',', value_parser = crate::command::channel)]
+    pub(super) channels: Vec<crate::channel::Channel>,
+    /// Nodes, tried in turn; repeat it, or separate them by commas.
+    #[arg(long, env = "FANTAIL_URL", value_name = "URL", value_delimiter = ',', value_parser = crate::config::node_url)]
+    #[arg(default_value = "http://127.0.0.1:8080")]
+    pub(super) url: Vec<String>,
+    #[command(flatten)]
+    pub(super) link: Link,
+    #[command(flatten)]
+    pub(super) credentials: Credentials,
+    /// Where to begin: latest, earliest, an id, a time (Unix seconds or ms, RFC 3339), or a duration back such as 5m.
+    #[arg(long, value_name = "WHERE")]
+    pub(super) since: Option<String>,
+    /// Begin with the last N events of each channel.
+    #[arg(long, value_name = "N", value_parser = config::number(1..=10_000_000_u64))]
+    pub(super) tail: Option<u64>,
+    /// Only events of these types, separated by commas.
+    #[arg(long, value_name = "TYPES")]
+    pub(super) events: Option<String>,
+    /// Resume after this id.
+    #[arg(long, value_name = "ID", value_parser = header)]
+    pub(super) last_event_id: Option<String>,
+    /// Ask for each event's channel, and print it.
+    #[arg(long)]
+    pub(super) envelope: bool,
+    /// Print one JSON object per line.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Time without a byte after which a connection counts as dead, more than the node's heartbeat; 1s to 1h, or
+    /// 0s: never.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    #[arg(value_parser = config::duration_or_never(config::SECOND..=HOUR))]
+    pub(super) stall_timeout: Duration,
+}
+
+fn header(text: &str) -> Result<String, String> {
+    HeaderValue::from_str(text).map(|_| text.to_owned()).map_err(|_| "not a value that a header can carry".into())
+}
