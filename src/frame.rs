@@ -10,6 +10,7 @@
 
 use crate::backplane::Entry;
 use crate::channel::Channel;
+pub use crate::control_event::{Gap, GapReason};
 use crate::event::Event;
 use crate::gzip;
 use crate::position::Position;
@@ -411,63 +412,4 @@ pub fn chunked(into: &mut Vec<u8>, block: &[u8]) {
     let _ = write!(into, "{:x}\r\n", block.len());
     into.extend_from_slice(block);
     into.extend_from_slice(b"\r\n");
-}
-
-/// Why a subscriber cannot be given what it missed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GapReason {
-    /// History between the position and what is left was trimmed.
-    Trimmed,
-    /// The stream does not exist (deleted, expired, never there).
-    Missing,
-    /// The stream's ids went back or elsewhere, or the position is no cursor of ours.
-    Reset,
-    /// An entry is there, but larger than is delivered, or than the backplane lets anybody read.
-    #[serde(rename = "too_large")]
-    TooLarge,
-}
-
-impl GapReason {
-    pub const ALL: [GapReason; 4] = [GapReason::Trimmed, GapReason::Missing, GapReason::Reset, GapReason::TooLarge];
-
-    /// As it stands in the event and in the metrics.
-    pub const fn label(self) -> &'static str {
-        match self {
-            GapReason::Trimmed => "trimmed",
-            GapReason::Missing => "missing",
-            GapReason::Reset => "reset",
-            GapReason::TooLarge => "too_large",
-        }
-    }
-}
-
-/// An announced gap in one channel.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Gap {
-    pub channel: String,
-    pub reason: GapReason,
-    /// What the subscriber had; `null` where it was no position.
-    #[serde(serialize_with = "position_text")]
-    pub resume_from: Option<Position>,
-    /// The id of the next event, or where there is none yet, the position that it will follow.
-    #[serde(serialize_with = "position_text")]
-    pub continues_at: Option<Position>,
-    /// How many events were lost, where that is known.
-    pub lost: Option<u64>,
-}
-
-fn position_text<S: serde::Serializer>(position: &Option<Position>, to: S) -> Result<S::Ok, S::Error> {
-    match position {
-        Some(position) => to.collect_str(position),
-        None => to.serialize_none(),
-    }
-}
-
-impl Gap {
-    /// The `fantail.gap` event, without id.
-    pub fn block(&self) -> String {
-        let json = serde_json::to_string(self).expect("plain fields");
-        format!("event: fantail.gap\ndata: {json}\n\n")
-    }
 }

@@ -11,6 +11,7 @@ pub mod banner;
 pub mod channel;
 pub mod clock;
 pub mod command;
+pub mod control_event;
 pub mod cors;
 pub mod courier;
 pub mod cursor;

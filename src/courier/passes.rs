@@ -11,6 +11,7 @@ use super::subscriber::Route;
 use crate::auth::Pass;
 use crate::auth::revocation::Disconnect;
 use crate::channel::Channel;
+use crate::control_event::ControlEvent;
 use crate::limits::Seat;
 use hashbrown::HashMap;
 use std::collections::BTreeSet;
@@ -51,11 +52,11 @@ pub struct Passes {
 }
 
 /// What a subscriber is told at its end; empty where the reason is none of its grant.
-pub fn last_words(reason: Reason) -> &'static str {
+pub fn last_words(reason: Reason) -> String {
     match reason {
-        Reason::Expired => "event: fantail.expired\ndata: {}\n\n",
-        Reason::Revoked => "event: fantail.revoked\ndata: {}\n\n",
-        _ => "",
+        Reason::Expired => ControlEvent::Expired.to_string(),
+        Reason::Revoked => ControlEvent::Revoked.to_string(),
+        _ => String::new(),
     }
 }
 
@@ -120,7 +121,8 @@ impl Courier {
             let next = if ends <= self.now {
                 self.dead.push((key, Reason::Expired));
                 None
-            } else if self.interject(key, &expiring(expires_ms, self.around.clock.unix_ms())) {
+            } else if self.interject(key, &ControlEvent::expiring(expires_ms, self.around.clock.unix_ms()).to_string())
+            {
                 Some(ends)
             } else {
                 Some(self.now + 1)
@@ -194,10 +196,4 @@ impl Courier {
         }
         true
     }
-}
-
-/// The `fantail.expiring` event, without id.
-fn expiring(expires_ms: u64, now_ms: u64) -> String {
-    let left_ms = expires_ms.saturating_sub(now_ms);
-    format!("event: fantail.expiring\ndata: {{\"expires_at_ms\":{expires_ms},\"left_ms\":{left_ms}}}\n\n")
 }

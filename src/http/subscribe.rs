@@ -11,6 +11,7 @@ use super::wire::Wire;
 use crate::auth::Grant;
 use crate::backplane::{BackplaneError, Link};
 use crate::channel::Channel;
+use crate::control_event::ControlEvent;
 use crate::courier::{LegStart, Letter, Newcomer, Opening, Reason, Stay, Terms, Ticket, Waiting};
 use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
 use crate::gzip::Gzip;
@@ -109,7 +110,7 @@ async fn hold(
     }
     let mut told = joins.more() && joins.in_parts();
     if told {
-        announce(&mut blocks, "held", &late);
+        announce(&mut blocks, &ControlEvent::held(&late));
     }
     // Who begins with some has its foreign id replaced: what it lost elsewhere is told now or never.
     let mut foreign = !starts.is_empty() && subscription.is_foreign();
@@ -147,9 +148,9 @@ async fn hold(
             foreign = true;
         }
         if told {
-            announce(&mut preamble, "joined", &channels_of(&starts));
+            announce(&mut preamble, &ControlEvent::joined(&channels_of(&starts)));
         } else if more {
-            announce(&mut preamble, "held", &joins.late());
+            announce(&mut preamble, &ControlEvent::held(&joins.late()));
             told = true;
         }
         let start = Opening { legs: legs(starts), preamble };
@@ -160,11 +161,8 @@ async fn hold(
     }
 }
 
-/// `fantail.held` or `fantail.joined`, without id. Names of channels need no escapes.
-fn announce(into: &mut Vec<u8>, what: &str, channels: &[&Channel]) {
-    let names: Vec<&str> = channels.iter().map(|channel| channel.as_str()).collect();
-    let json = serde_json::json!({ "channels": names });
-    into.extend_from_slice(format!("event: fantail.{what}\ndata: {json}\n\n").as_bytes());
+fn announce(into: &mut Vec<u8>, event: &ControlEvent) {
+    into.extend_from_slice(event.to_string().as_bytes());
 }
 
 fn write_foreign(into: &mut Vec<u8>, channels: &[&Channel]) {

@@ -2,6 +2,9 @@
 
 use super::event_stream::Received;
 use crate::command::printable::printable;
+use crate::control_event::ControlEvent;
+use crate::event::CONTROL_PREFIX;
+use crate::position::Position;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
@@ -35,23 +38,21 @@ fn line(words: &[&str], data: &str) -> String {
 
 /// A control event as one line, or `None` for an event of a channel.
 pub fn state(event: &Received) -> Option<String> {
-    let name = event.kind.strip_prefix("fantail.")?;
-    let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
-    if name != "gap" {
-        return Some(format!("{}: {}", printable(&event.kind), printable(&event.data)));
+    if !event.kind.starts_with(CONTROL_PREFIX) {
+        return None;
     }
-    let member = |name: &str| data[name].as_str().map_or("?".into(), printable);
-    let lost = match data["lost"].as_u64() {
+    let Some(ControlEvent::Gap(gap)) = ControlEvent::parse(&event.kind, &event.data) else {
+        return Some(format!("{}: {}", printable(&event.kind), printable(&event.data)));
+    };
+    let lost = match gap.lost {
         Some(1) => "1 event is lost".to_owned(),
         Some(lost) => format!("{lost} events are lost"),
         None => "an unknown number of events is lost".to_owned(),
     };
-    let (channel, reason) = (member("channel"), member("reason"));
-    Some(format!(
-        "GAP in {channel}: {lost} ({reason}) after {}; it continues at {}",
-        member("resume_from"),
-        member("continues_at")
-    ))
+    let place = |position: Option<Position>| position.map_or("?".to_owned(), |position| position.to_string());
+    let (after, from) = (place(gap.resume_from), place(gap.continues_at));
+    let channel = printable(&gap.channel);
+    Some(format!("GAP in {channel}: {lost} ({}) after {after}; it continues at {from}", gap.reason.label()))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::backplane::{Entry, Toward};
 use crate::channel::Channel;
+use crate::control_event;
 use crate::event::Event;
 use crate::frame::{GapReason, plain_data, plain_type};
 use crate::position::Position;
@@ -74,7 +75,7 @@ pub(super) fn shown(entry: &Entry) -> Event {
             let gap = json!({"reason": GapReason::TooLarge.label(), "lost": 1}).to_string();
             let event =
                 Event::from_entry(&Entry { position: entry.position, fields: vec![("data".into(), gap.into())] });
-            Event { kind: Some("fantail.gap".into()), ..event }
+            Event { kind: Some(control_event::GAP.into()), ..event }
         }
     }
 }
