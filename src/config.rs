@@ -2,17 +2,16 @@
 //!
 //! Each value is checked where it is parsed (`values`); [`Serve::verify`] checks what concerns several.
 
-mod auth;
 mod redis_access;
-mod transport;
-mod values;
+pub(crate) mod values;
 
-pub use auth::{AuthMode, AuthSettings, ForwardedHeader};
-pub use redis_access::RedisAccess;
-pub use transport::Transport;
-pub use values::{Compress, Follow, RedisUrl, RetryRange, Switch, UnreadyAfter, WhenFull};
+pub use crate::auth::settings::{AuthMode, AuthSettings};
+pub use crate::http::settings::Transport;
+pub(crate) use redis_access::redis_url;
+pub use redis_access::{RedisAccess, RedisUrl};
+pub use values::{Compress, Contradiction, Follow, ForwardedHeader, RetryRange, Switch, UnreadyAfter, WhenFull};
 pub(crate) use values::{DAY, HOUR, MINUTE, SECOND, SHORTEST, bytes, duration, duration_or_never, key_prefix, number};
-pub(crate) use values::{node_url, redis_url, retry_range, truth, unready_after};
+pub(crate) use values::{node_url, retry_range, truth, unready_after};
 
 use crate::cors::Origin;
 use clap::Args;
@@ -183,11 +182,6 @@ pub struct Serve {
     #[command(flatten)]
     pub transport: Transport,
 }
-
-/// Settings that are right one by one and wrong together, in one line that names them.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Contradiction(String);
 
 impl Serve {
     /// Whether clients may publish over HTTP.

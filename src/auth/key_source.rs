@@ -5,7 +5,7 @@
 use super::fetch::Fetcher;
 use super::keys::{KeySet, MAX_BYTES, Origin};
 use super::metrics::{AuthMetrics, KeyRead};
-use crate::config::AuthSettings;
+use super::settings::AuthSettings;
 use crate::file_watch::{FileError, FileWatch};
 use crate::metrics::Registry;
 use bytes::Bytes;

@@ -15,6 +15,7 @@ pub mod keys;
 pub mod metrics;
 pub mod pattern;
 pub mod revocation;
+pub mod settings;
 pub mod token;
 
 pub use grant::{Action, Grant, Pass, Question};
@@ -22,7 +23,7 @@ pub use key_source::KeySource;
 
 use crate::channel::Channel;
 use crate::clock::Clock;
-use crate::config::{AuthMode, AuthSettings, Switch};
+use crate::config::values::Switch;
 use crate::cors::Cors;
 use crate::problem::{Code, Problem};
 use forward::Forward;
@@ -32,6 +33,7 @@ use jwt::Jwt;
 use metrics::{AuthMetrics, Decided};
 use pattern::{Pattern, Patterns};
 use revocation::Revocations;
+use settings::{AuthMode, AuthSettings};
 use std::sync::Arc;
 use std::time::Duration;
 use token::Source;

@@ -1,11 +1,16 @@
 //! How Redis is reached: the flags that every command with `--redis` has, for what its URL leaves out.
 
-use super::values::{MINUTE, RedisUrl, SHORTEST, duration, redis_user};
+use super::values::{MINUTE, SHORTEST, duration};
 use crate::backplane::redis::Settings;
 use crate::backplane::redis::access::{Access, Files};
+use crate::backplane::redis::address::Address;
 use crate::backplane::redis::credential::Credential;
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use std::fmt::Display;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// How Redis is reached, where its URL leaves it out; what the URL says counts more.
@@ -79,5 +84,70 @@ impl RedisAccess {
             ("--redis-key", self.key.is_some()),
         ];
         given.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
+    }
+}
+
+/// The URL of a Redis, which may have a password in it: `Display` and `Debug` show it without.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisUrl {
+    whole: String,
+    shown: String,
+}
+
+impl RedisUrl {
+    /// The whole of it.
+    pub fn with_credentials(&self) -> &str {
+        &self.whole
+    }
+}
+
+impl FromStr for RedisUrl {
+    type Err = String;
+
+    /// The error says which part is wrong, and repeats nothing of the text.
+    fn from_str(text: &str) -> Result<RedisUrl, String> {
+        match Address::parse(text) {
+            Ok(address) => Ok(RedisUrl { whole: text.to_owned(), shown: address.to_string() }),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Display for RedisUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl std::fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Display::fmt(self, f)
+    }
+}
+
+pub(crate) fn redis_url(text: &str) -> Result<RedisUrl, String> {
+    text.parse()
+}
+
+/// A user name at Redis, of any bytes that Redis takes.
+pub(crate) fn redis_user() -> impl TypedValueParser<Value = Credential> {
+    let read = |name: std::ffi::OsString| Credential::new(name.into_vec());
+    OsStringValueParser::new()
+        .try_map(move |name| read(name).map_err(|unfit| format!("the user has {unfit} in it, which is not allowed")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_show_no_password() {
+        assert!(redis_url("redis://127.0.0.1").is_ok() && redis_url("unix:/run/redis.sock").is_ok());
+        for text in ["127.0.0.1:6379", "redis://", "redis://u:p@", "http://x", "redis-sentinel://x"] {
+            assert!(redis_url(text).is_err(), "{text:?}");
+        }
+        let url = redis_url("redis-sentinel://u:secret@h/m?sentinel_password=secret").unwrap();
+        assert_eq!(format!("{url} {url:?}"), ["redis-sentinel://h:26379/m?db=0"; 2].join(" "));
+        assert!(url.with_credentials().contains("secret"));
     }
 }

@@ -3,13 +3,9 @@
 //! A parser's error is the second half of a line that names the setting and the value: `the range ends before it
 //! begins`. What a value means is said in [`super::Serve`].
 
-use crate::backplane::redis::address::Address;
-use crate::backplane::redis::credential::Credential;
 use clap::ValueEnum;
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::os::unix::ffi::OsStringExt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -44,6 +40,15 @@ pub enum Compress {
     Always,
 }
 
+/// Which header trusted proxies write the client's address into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Switch {
     #[value(aliases = ["0", "false", "no"])]
@@ -69,6 +74,11 @@ impl RetryRange {
 /// `None` is never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnreadyAfter(pub Option<Duration>);
+
+/// Settings that are right one by one and wrong together, in one line that names them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Contradiction(pub(crate) String);
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
@@ -185,55 +195,6 @@ pub(crate) fn key_prefix(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The URL of a Redis, which may have a password in it: `Display` and `Debug` show it without.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RedisUrl {
-    whole: String,
-    shown: String,
-}
-
-impl RedisUrl {
-    /// The whole of it.
-    pub fn with_credentials(&self) -> &str {
-        &self.whole
-    }
-}
-
-impl FromStr for RedisUrl {
-    type Err = String;
-
-    /// The error says which part is wrong, and repeats nothing of the text.
-    fn from_str(text: &str) -> Result<RedisUrl, String> {
-        match Address::parse(text) {
-            Ok(address) => Ok(RedisUrl { whole: text.to_owned(), shown: address.to_string() }),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-}
-
-impl Display for RedisUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.shown)
-    }
-}
-
-impl std::fmt::Debug for RedisUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        Display::fmt(self, f)
-    }
-}
-
-pub(crate) fn redis_url(text: &str) -> Result<RedisUrl, String> {
-    text.parse()
-}
-
-/// A user name at Redis, of any bytes that Redis takes.
-pub(crate) fn redis_user() -> impl TypedValueParser<Value = Credential> {
-    let read = |name: std::ffi::OsString| Credential::new(name.into_vec());
-    OsStringValueParser::new()
-        .try_map(move |name| read(name).map_err(|unfit| format!("the user has {unfit} in it, which is not allowed")))
-}
-
 /// The base URL of a node, without a slash at its end.
 pub(crate) fn node_url(text: &str) -> Result<String, String> {
     let uri: hyper::Uri = text.parse().map_err(|_| "not a URL such as http://127.0.0.1:8080".to_owned())?;
@@ -289,16 +250,9 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_and_urls() {
+    fn prefixes() {
         assert_eq!(key_prefix("sse:"), Ok("sse:".into()));
         assert!(key_prefix(&"x".repeat(101)).is_err());
         assert!(key_prefix("a b").is_err());
-        assert!(redis_url("redis://127.0.0.1").is_ok() && redis_url("unix:/run/redis.sock").is_ok());
-        for text in ["127.0.0.1:6379", "redis://", "redis://u:p@", "http://x", "redis-sentinel://x"] {
-            assert!(redis_url(text).is_err(), "{text:?}");
-        }
-        let url = redis_url("redis-sentinel://u:secret@h/m?sentinel_password=secret").unwrap();
-        assert_eq!(format!("{url} {url:?}"), ["redis-sentinel://h:26379/m?db=0"; 2].join(" "));
-        assert!(url.with_credentials().contains("secret"));
     }
 }

@@ -27,6 +27,7 @@ pub mod reception;
 mod reject;
 mod resets;
 pub mod route;
+pub mod settings;
 pub mod stream_body;
 pub mod subscribe;
 pub mod tls;

@@ -1,8 +1,9 @@
 //! Settings of who may do what: `--auth` and all that belongs to it.
 
-use super::Contradiction;
-use super::values::{DAY, HOUR, MINUTE, SECOND, SHORTEST, Switch, duration, number};
-use crate::auth::pattern::{Pattern, PatternError};
+use super::pattern::{Pattern, PatternError};
+use crate::config::values::{
+    Contradiction, DAY, ForwardedHeader, HOUR, MINUTE, SECOND, SHORTEST, Switch, duration, number,
+};
 use clap::{Args, ValueEnum};
 use hyper::Uri;
 use hyper::header::HeaderName;
@@ -30,15 +31,6 @@ impl AuthMode {
             AuthMode::Forward => "forward",
         }
     }
-}
-
-/// Which header trusted proxies write the client's address into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ForwardedHeader {
-    /// `X-Forwarded-For`.
-    XForwardedFor,
-    /// `Forwarded` (RFC 7239).
-    Forwarded,
 }
 
 /// Settings of authorization and of limits per client.
@@ -149,7 +141,7 @@ pub struct AuthSettings {
 
 impl AuthSettings {
     /// Checks what concerns several settings.
-    pub(super) fn verify(&self) -> Result<(), Contradiction> {
+    pub(crate) fn verify(&self) -> Result<(), Contradiction> {
         let wrong = |text: &str| Err(Contradiction(text.to_owned()));
         let (jwt, forward) = (self.mode == AuthMode::Jwt, self.mode == AuthMode::Forward);
         let has_key = !self.jwt_key.is_empty() || self.jwt_jwks_url.is_some();

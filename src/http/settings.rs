@@ -1,7 +1,7 @@
 //! Settings of how clients reach a node: TLS, HTTP/2, proxies in front.
 
-use super::Contradiction;
-use super::values::{node_url, number, truth};
+use crate::config::values::Contradiction;
+use crate::config::values::{node_url, number, truth};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -35,7 +35,7 @@ impl Transport {
     }
 
     /// Checks what concerns several settings.
-    pub(super) fn verify(&self) -> Result<(), Contradiction> {
+    pub(crate) fn verify(&self) -> Result<(), Contradiction> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(_), None) => Err(Contradiction("--tls-cert: it needs --tls-key".into())),
             (None, Some(_)) => Err(Contradiction("--tls-key: it needs --tls-cert".into())),
