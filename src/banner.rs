@@ -85,7 +85,7 @@ fn login(access: &Access) -> (&'static str, String) {
     if access.has_credentials() { ("REDISCLI_AUTH=PASSWORD ", user) } else { ("", user) }
 }
 
-/// The same, in quotes where it needs them.
+/// A word of a shell's command, in quotes where it needs them.
 fn word(text: &str) -> String {
     let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
     if plain { text.to_owned() } else { quoted(text) }

@@ -1,5 +1,6 @@
 //! Entries: the records of a stream, as every backplane gives them. Pure.
 
+use crate::channel::Channel;
 use crate::position::Position;
 use bytes::Bytes;
 
@@ -31,4 +32,11 @@ pub fn may_hold_more(entries: &[Entry], count: usize) -> bool {
     entries.len() >= count
         || entries.iter().any(Entry::is_too_large)
         || entries.iter().map(Entry::size).sum::<usize>() >= HEAVY
+}
+
+/// What a producer sends: the fields of one entry to append, and optionally how far to trim.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    pub channel: Channel,
+    pub fields: Vec<(Bytes, Bytes)>,
 }

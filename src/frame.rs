@@ -136,12 +136,12 @@ impl Frame {
         Frame { entry: true, ..Frame::control(position, gap.block().as_bytes()) }
     }
 
-    /// The same with its rank.
+    /// The frame with its rank.
     pub fn ranked(self, rank: Rank) -> Frame {
         Frame { rank, ..self }
     }
 
-    /// The same, traced.
+    /// The frame, traced by a delivery where there is one.
     pub fn traced(self, delivery: Option<Arc<Delivery>>) -> Frame {
         Frame { delivery, ..self }
     }
@@ -216,7 +216,7 @@ impl Frame {
         }
     }
 
-    /// The same of a part that was made before; empty where it was not.
+    /// The bytes of a part that was made before; empty where it was not.
     pub fn made(&self, part: Part) -> &[u8] {
         let packed = |of: fn(&Packed) -> &OnceLock<Box<[u8]>>| {
             self.packed.get().and_then(|packed| of(packed).get()).map_or(&[][..], |bytes| bytes)
@@ -271,7 +271,7 @@ impl Part {
         matches!(self, Part::Chunk | Part::Block | Part::Rest)
     }
 
-    /// The same as a piece of a gzip stream.
+    /// The part as a piece of a gzip stream.
     pub fn packed(self) -> Part {
         match self {
             Part::Block => Part::PackedBlock,

@@ -136,7 +136,7 @@ impl Auth {
         self.counted(result)
     }
 
-    /// The same for a request that is answered at once: who may have been revoked is refused until that is known.
+    /// Decides on a request that is answered at once: who may have been revoked is refused until that is known.
     pub async fn authorize_at_once(&self, question: Question<'_>) -> Result<Grant, Problem> {
         let result = match self.decide(&question).await {
             Ok(grant) => self.after_revocations(grant).await,

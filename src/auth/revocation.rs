@@ -127,7 +127,7 @@ pub struct Revocations {
 #[derive(Default)]
 struct State {
     barred: HashMap<(Target, Arc<str>), u64>,
-    /// The same by the end of its time.
+    /// Who is barred, by the end of the time.
     ends: BTreeSet<(u64, Target, Arc<str>)>,
     recent: VecDeque<Arc<Disconnect>>,
 }

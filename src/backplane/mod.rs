@@ -13,7 +13,7 @@ pub mod redis;
 pub use self::error::BackplaneError;
 
 use crate::channel::Channel;
-pub use crate::entry::{Entry, may_hold_more};
+pub use crate::entry::{Entry, Publication, may_hold_more};
 use crate::position::Position;
 use bytes::Bytes;
 use std::collections::HashSet;
@@ -78,13 +78,6 @@ pub struct Examined {
     /// `None` where there is no such stream.
     pub state: Option<StreamState>,
     pub entries: Vec<Entry>,
-}
-
-/// What a producer sends: the fields of one entry to append, and optionally how far to trim.
-#[derive(Clone, Debug)]
-pub struct Publication {
-    pub channel: Channel,
-    pub fields: Vec<(Bytes, Bytes)>,
 }
 
 /// Fields to keep for a while under one of the cluster's own names, which is no stream.

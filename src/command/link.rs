@@ -33,7 +33,7 @@ fn server_name(text: &str) -> Result<ServerName<'static>, String> {
 }
 
 impl Link {
-    /// The same for nodes whose certificate has the name of their URL.
+    /// A link to nodes whose certificate has the name of their URL.
     pub(super) fn elsewhere(&self) -> Link {
         Link { server_name: None, ..self.clone() }
     }

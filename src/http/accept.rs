@@ -201,7 +201,7 @@ impl Reception {
         }
     }
 
-    /// The same under TLS, whose handshake needs a door only while the node works on it.
+    /// Reads the first request under TLS, whose handshake needs a door only while the node works on it.
     async fn arrive_secure(
         &self,
         tls: &Tls,

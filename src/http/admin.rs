@@ -253,7 +253,7 @@ impl Admin {
     }
 }
 
-/// The same, so that a browser asks its user.
+/// A refusal that makes a browser ask its user.
 fn challenged(mut refusal: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     refusal.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
     refusal

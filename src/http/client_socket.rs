@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// See the module. Its socket does not block.
+/// A client's connection outside of hyper. Its socket does not block.
 pub struct ClientSocket(State);
 
 enum State {

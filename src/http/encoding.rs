@@ -31,7 +31,7 @@ impl Coding {
         }
     }
 
-    /// The same stream as it is.
+    /// The coding of a stream that stays uncompressed, with its headers.
     pub fn plain(self) -> Coding {
         Coding { gzip: false, ..self }
     }
@@ -48,7 +48,7 @@ impl Coding {
         }
     }
 
-    /// The same in a head that is written by hand.
+    /// Appends the header lines to a head that is written by hand.
     pub fn write_lines(self, head: &mut Vec<u8>) {
         for (name, value) in self.headers() {
             head.extend_from_slice(name.as_str().as_bytes());

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
-/// See the module. Of one connection, whose parts all run on one thread at a time.
+/// How far one connection has come with its request and answer; its parts all run on one thread at a time.
 #[derive(Default)]
 pub struct Exchange {
     /// hyper has taken all of the answer.

@@ -18,7 +18,7 @@ const STREAM: [(&str, &str); 4] = [
     ("x-accel-buffering", "no"),
 ];
 
-/// The same for an answer that hyper writes.
+/// Sets the headers of an event stream in an answer that hyper writes.
 pub fn stream_headers(headers: &mut HeaderMap) {
     for (name, value) in STREAM {
         headers.insert(name, HeaderValue::from_static(value));

@@ -64,7 +64,7 @@ pub struct Allowed {
     pub event_bytes: usize,
     /// Events per second of one address; 0: no limit.
     pub address_rate: u32,
-    /// The same of one subject.
+    /// Events per second of one subject; zero: no limit.
     pub subject_rate: u32,
 }
 
@@ -86,7 +86,7 @@ impl Publisher {
         }
     }
 
-    /// The same, able to tell how many subscribers were there.
+    /// A publisher that is able to tell how many subscribers were there.
     pub fn with(self, roster: Arc<Roster>) -> Publisher {
         Publisher { roster: Some(roster), ..self }
     }

@@ -5,7 +5,7 @@ use crate::config::values::{node_url, number, truth};
 use clap::Args;
 use std::path::PathBuf;
 
-/// See the module.
+/// How clients reach a node.
 #[derive(Args, Clone, Debug)]
 pub struct Transport {
     /// Where clients reach the cluster, http:// or https:// and a host: shown by the console, which cannot know of proxies

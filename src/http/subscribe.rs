@@ -29,7 +29,7 @@ use tokio::time::timeout;
 
 /// How long a request waits for its channels before it gets a head without them.
 const HOLD_AFTER: Duration = Duration::from_secs(1);
-/// The same while the backplane is known to be down: only what is in memory can be joined.
+/// How long a join is waited for while the backplane is known to be down: only what is in memory can be joined.
 const HOLD_SOON: Duration = Duration::from_millis(5);
 
 /// Answers a request whose connection has left hyper.

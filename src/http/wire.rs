@@ -25,11 +25,11 @@ use tokio_rustls::server::TlsStream;
 /// A fresh socket takes a head at once; one that does not is no reader.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// See the module.
+/// The way back to one client whose subscription was admitted.
 pub enum Wire {
     /// HTTP/1 on a socket that has left hyper.
     Tcp(ClientSocket),
-    /// The same under TLS.
+    /// HTTP/1 under TLS, on a socket that has left hyper.
     Tls(Box<TlsStream<TcpStream>>),
     /// HTTP/2, where hyper writes.
     Stream(Reply),

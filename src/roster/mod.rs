@@ -40,7 +40,7 @@ const REREAD: Duration = Duration::from_secs(1);
 /// Where the backplane refuses to keep notes, it is asked again after this.
 const SULK: Duration = Duration::from_secs(300);
 
-/// See the module.
+/// Which nodes there are, this one among them.
 pub struct Roster {
     id: String,
     /// Known when the node listens.

@@ -8,7 +8,7 @@ const BEATS: usize = 5;
 /// Points that are kept: five minutes.
 const POINTS: usize = 30;
 
-/// See the module.
+/// The node's last minutes, point by point.
 #[derive(Default)]
 pub struct Ring {
     points: VecDeque<Point>,

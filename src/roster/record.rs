@@ -6,7 +6,7 @@ use crate::hub::distinct::{Slots, rate};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
-/// See the module. Rates are per second, over the time since the record before it.
+/// What one node tells of itself. Rates are per second, over the time since the record before it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Record {

@@ -33,7 +33,7 @@ pub enum Page {
     Anew(Position),
 }
 
-/// See the module.
+/// Reads the control stream page by page, and notices when it was cut or made anew.
 pub struct Reading {
     backplane: Arc<dyn Backplane>,
     channel: Channel,

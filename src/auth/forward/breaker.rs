@@ -17,7 +17,7 @@ const MAX_CALLERS: usize = 16;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// See the module.
+/// Leaves an application alone that fails.
 #[derive(Default)]
 pub struct Breaker(Mutex<State>);
 

@@ -26,7 +26,7 @@ fn stream(added: u64, last: u64, entries: &[u64], max_deleted: u64) -> Option<St
     })
 }
 
-/// The same as Redis 6.2 tells it.
+/// A stream's state as Redis 6.2 tells it.
 fn uncounted(last: u64, entries: &[u64]) -> Option<StreamState> {
     stream(0, last, entries, 0).map(|state| StreamState { added: None, max_deleted: None, ..state })
 }

@@ -120,7 +120,7 @@ fn fitting(cells: &[[String; 10]], width: usize) -> Vec<(usize, usize)> {
     columns
 }
 
-/// The same as lines, columns separated by two spaces.
+/// The cluster as lines, columns separated by two spaces.
 pub fn text(cluster: &Cluster) -> String {
     let nodes = cluster.nodes.iter().map(|node| node_cells(node, cluster).to_vec());
     let channels = cluster.channels.iter().map(|row| channel_cells(row).to_vec());

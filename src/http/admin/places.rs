@@ -24,7 +24,7 @@ enum Doing {
     Streaming,
 }
 
-/// See the module.
+/// Places of the operators' connections.
 pub struct Places {
     most: usize,
     here: Mutex<Vec<Arc<Place>>>,

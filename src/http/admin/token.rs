@@ -27,7 +27,7 @@ const WRONG_PER_SECOND: u32 = 5;
 /// Addresses that are remembered for that second; further ones share one allowance.
 const ADDRESSES: usize = 4096;
 
-/// See the module.
+/// The operators' tokens, and who has shown wrong ones lately.
 pub struct AdminToken {
     file: PathBuf,
     watch: FileWatch,

@@ -29,7 +29,7 @@ pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 const STREAMS: usize = 24;
 const PAGE: &str = include_str!("page.html");
 
-/// See the module.
+/// The operators' page, with its JSON, streams and actions.
 #[derive(Clone)]
 pub struct Console {
     pub hub: Arc<Hub>,

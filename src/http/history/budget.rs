@@ -18,7 +18,7 @@ const READS: usize = 4;
 const ANSWERS: usize = 512;
 const ANSWERS_OF_ADDRESS: usize = 64;
 
-/// See the module.
+/// What all pages of history together may hold in memory, and who waits for it.
 pub struct Budget {
     most: usize,
     all: Mutex<All>,
@@ -93,7 +93,7 @@ impl Turn {
         }
     }
 
-    /// The same where that need not be waited for.
+    /// Takes bytes where they need not be waited for.
     pub fn try_take(self: &Arc<Turn>, bytes: usize) -> Option<Held> {
         let most = self.budget.most;
         let bytes = bytes.min(most / SHARE / 2);

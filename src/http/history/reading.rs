@@ -28,7 +28,7 @@ pub struct Piece {
     held: Held,
 }
 
-/// See the module.
+/// A page of history that is being read.
 pub struct Reading {
     page: Page,
     hub: Arc<Hub>,

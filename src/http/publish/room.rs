@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Bytes a second; a body that comes slower may have to give way. The largest batch would not be there in time with less.
 const SLOW: f64 = (1 << 20) as f64;
 
-/// See the module.
+/// Memory for bodies that are being received, and who has how much of it.
 pub struct Room {
     most: usize,
     share: usize,

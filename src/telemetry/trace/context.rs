@@ -5,6 +5,9 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 
+/// Marks the spans that are collected.
+pub const TARGET: &str = "fantail::trace";
+
 /// The name of the header, and of the entry's field.
 pub const TRACEPARENT: &str = "traceparent";
 

@@ -32,7 +32,7 @@ pub struct Deliveries {
     clock: Clock,
 }
 
-/// See the module. Times are Unix nanoseconds of this node's clock.
+/// One event's way to its subscribers, as one span. Times are Unix nanoseconds of this node's clock.
 #[derive(Debug)]
 pub struct Delivery {
     span: Mutex<Option<Span>>,

@@ -3,9 +3,9 @@
 //! Whoever ends a span never waits: where the queue is full the span is dropped and counted, which the SDK's own batch
 //! processor does not tell. A batch that the collector does not take, after the exporter's few repetitions, is lost.
 
+use super::context::TARGET;
 use super::delivery::Deliveries;
 use super::settings::{Plan, Protocol};
-use super::spans::TARGET;
 use super::{Fate, Spans};
 use crate::clock::Clock;
 use crate::telemetry::Seldom;

@@ -3,7 +3,7 @@
 //! Names are few and fixed; what differs is in attributes, named as OpenTelemetry's conventions for messaging have
 //! it, and `fantail.…` where they have nothing. While nobody collects traces each of these functions is one load.
 
-use super::context;
+use super::context::{self, TARGET};
 use crate::backplane::{BackplaneError, Entry, Span as Extent};
 use crate::channel::Channel;
 use hyper::HeaderMap;
@@ -11,8 +11,6 @@ use opentelemetry::trace::TraceContextExt as _;
 use tracing::{Instrument as _, Span, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// Marks the spans that are collected.
-pub const TARGET: &str = "fantail::trace";
 /// Channels of a subscription that its span names.
 const NAMED_CHANNELS: usize = 10;
 /// Producers' spans that one replay read is linked to.
