@@ -207,6 +207,13 @@ def namespace(name):
     return name
 
 
+def endpoints(here, service):
+    """The addresses to which that Service sends clients."""
+    pieces = objects("endpointslices", "-n", here, "-l", f"app.kubernetes.io/component={service}")
+    found = [each for piece in pieces for each in piece.get("endpoints") or []]
+    return {address for each in found if each["conditions"].get("ready") for address in each["addresses"]}
+
+
 @case
 def a_control_plane_starts():
     key, certificates = start_api_server(start_etcd())
@@ -234,8 +241,9 @@ def every_example_is_installed_tested_upgraded_rolled_back_and_removed():
         pods = objects("pods", "-n", here, "-l", "app.kubernetes.io/component=node")
         wanted = objects("deployments", "-n", here)[0]["spec"]["replicas"]
         assert len(pods) == wanted and all(is_ready(pod) for pod in pods), path.name
-        ends = [each for piece in objects("endpointslices", "-n", here) for each in piece.get("endpoints") or []]
-        assert len(ends) >= 2 * wanted, f"{path.name}: endpoints of both Services: {len(ends)}"
+        # Helm waits for pods; the controller that lists them follows.
+        for service in ("clients", "admin"):
+            eventually(f"{path.name}: each node at {service}", lambda: len(endpoints(here, service)) == wanted)
         assert "Succeeded" in helm("test", "fantail", "-n", here, "--timeout=3m"), path.name
         template = lambda: objects("deployments", "-n", here)[0]["spec"]["template"]
         before = template()
