@@ -57,8 +57,10 @@ func refusalOf(response *http.Response) *failure {
 		}
 		return &failure{err: fmt.Errorf("%d: %s", status, code), status: status, code: code, final: "refused"}
 	}
-	if kind != "text/event-stream" {
-		err := fmt.Errorf("the content type is %q, expected text/event-stream", kind)
+	// Its parameters, however wrong, make no difference (WHATWG HTML 9.2.3).
+	essence, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";")
+	if !strings.EqualFold(strings.TrimSpace(essence), "text/event-stream") {
+		err := fmt.Errorf("the content type is %q, expected text/event-stream", essence)
 		return &failure{err: err, status: status, code: "content_type", final: "refused"}
 	}
 	switch encoding := response.Header.Get("Content-Encoding"); encoding {

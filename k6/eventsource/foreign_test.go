@@ -1,9 +1,11 @@
 package eventsource
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -99,5 +101,61 @@ func TestAnIDThatNoHeaderCanCarryGoesIntoTheQuery(t *testing.T) {
 		server.Close()
 		require.Equal(t, "1,2,3", v.got(), transport)
 		require.Equal(t, []string{"||y", "|a\x01b|y", "|\x7f|y", "5-1||y"}, seen, transport)
+	}
+}
+
+func TestTheHeadOfAnEventStreamIsTakenInAnyForm(t *testing.T) {
+	for _, transport := range []string{"k6", "bare"} {
+		for _, kind := range []string{"text/event-stream", "TEXT/Event-Stream;x", "text/event-stream; charset=utf-8; charset=latin1"} {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Link", "</style.css>; rel=preload")
+				w.WriteHeader(http.StatusEarlyHints)
+				w.WriteHeader(http.StatusProcessing)
+				w.Header().Set("Content-Type", kind)
+				_, _ = w.Write([]byte("data: " + r.Header.Get("Cache-Control") + "\n\n"))
+			}))
+			v := newVU(t)
+			require.NoError(t, v.run(`
+				new EventSource(%q, {transport: %q, reconnect: false}).onmessage = (e) => got.push(e.data)`, server.URL, transport))
+			server.Close()
+			require.Equal(t, "no-cache", v.got(), "%s %s", transport, kind)
+		}
+	}
+}
+
+func TestInformationalAnswersHaveABound(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			w.WriteHeader(http.StatusProcessing)
+		}
+	}))
+	defer server.Close()
+	for _, transport := range []string{"k6", "bare"} {
+		v := newVU(t)
+		require.NoError(t, v.run(`
+			new EventSource(%q, {transport: %q, reconnect: false}).onerror = (e) => got.push(e.code)`, server.URL, transport))
+		require.Equal(t, "connect", v.got(), transport)
+	}
+}
+
+func TestRedirectsHaveABound(t *testing.T) {
+	for _, transport := range []string{"k6", "bare"} {
+		for most, want := range map[int64]string{-1: "21,connect", 3: "4,http_302"} {
+			var requests atomic.Int64
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if requests.Add(1) > 100 {
+					w.WriteHeader(http.StatusNoContent)
+					return
+				}
+				http.Redirect(w, r, "/", http.StatusFound)
+			}))
+			v := newVU(t)
+			limit := &v.VU.StateField.Options.MaxRedirects
+			limit.Int64, limit.Valid = most, most > 0
+			require.NoError(t, v.run(`
+				new EventSource(%q, {transport: %q, reconnect: false}).onerror = (e) => got.push(e.code)`, server.URL, transport))
+			server.Close()
+			require.Equal(t, want, fmt.Sprintf("%d,%s", requests.Load(), v.got()), transport)
+		}
 	}
 }

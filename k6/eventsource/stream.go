@@ -3,6 +3,7 @@ package eventsource
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -20,7 +21,11 @@ var (
 	errCut      = errors.New("cut by the script")
 	errTimeout  = errors.New("no answer within the timeout")
 	errEnd      = errors.New("the server ended the stream")
+	errCircle   = fmt.Errorf("more than %d redirects", redirectsMax)
 )
+
+// Redirects that a request follows where k6 is not told of another number (Fetch, section 4.4).
+const redirectsMax = 20
 
 // stream is one EventSource's network side: a goroutine that connects, reads and connects again until it ends for good.
 type stream struct {
@@ -64,10 +69,15 @@ func newStream(source *EventSource, u *url.URL, o options) *stream {
 func (s *stream) httpClient() *http.Client {
 	state := s.source.in.vu.State()
 	client := &http.Client{Transport: state.Transport, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
-		if limit := state.Options.MaxRedirects; limit.Valid && int64(len(via)) > limit.Int64 {
+		limit := state.Options.MaxRedirects
+		switch {
+		case limit.Valid && int64(len(via)) > limit.Int64:
 			return http.ErrUseLastResponse
+		case !limit.Valid && len(via) > redirectsMax:
+			return errCircle
+		default:
+			return nil
 		}
-		return nil
 	}}
 	if state.CookieJar != nil { // a typed nil in Jar would panic
 		client.Jar = state.CookieJar
@@ -239,7 +249,7 @@ func (s *stream) head(ctx context.Context, cancel context.CancelCauseFunc) (io.R
 	}
 	request.Header = s.options.headers.Clone()
 	request.Header.Set("Accept", "text/event-stream")
-	request.Header.Set("Cache-Control", "no-store")
+	request.Header.Set("Cache-Control", "no-cache") // as Fetch sends it for EventSource's cache mode, "no-store"
 	if id != "" {
 		request.Header.Set("Last-Event-ID", id)
 	}

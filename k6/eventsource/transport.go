@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -15,6 +16,11 @@ import (
 
 // The read buffer of a bare connection: the largest part of what a stream costs, and enough for ten small events.
 const readBufferBytes = 2048
+
+// Informational answers before one that counts; servers send one or two.
+const informationalMax = 10
+
+var errInformational = fmt.Errorf("more than %d informational answers", informationalMax)
 
 // bareTransport speaks HTTP/1.1 on a connection of its own: one goroutine and one small buffer per stream, where
 // net/http's transport has two goroutines and two buffers of 4 KiB. It knows neither proxies nor HTTP/2.
@@ -94,6 +100,13 @@ func exchange(conn net.Conn, request *http.Request) (*http.Response, error) {
 	}
 	reader := bufio.NewReaderSize(conn, readBufferBytes)
 	response, err := http.ReadResponse(reader, request)
+	// Informational answers come before the one that counts, whoever asked for them (RFC 9110 15.2).
+	for n := 0; err == nil && response.StatusCode < 200 && response.StatusCode != http.StatusSwitchingProtocols; n++ {
+		if n == informationalMax {
+			return nil, errInformational
+		}
+		response, err = http.ReadResponse(reader, request)
+	}
 	if err != nil {
 		return nil, err
 	}
