@@ -2,6 +2,8 @@
 //!
 //! Whoever reads an answer says once of which kind its error is; nobody reads the text again.
 
+use crate::problem::{Code, Problem};
+
 /// Why a backplane did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BackplaneError {
@@ -157,6 +159,17 @@ impl BackplaneError {
     /// `Down` for this reason.
     pub fn into_down(self) -> BackplaneError {
         BackplaneError::Down { kind: self.outage(), text: self.text().to_owned() }
+    }
+}
+
+/// What a client is told of it.
+impl From<&BackplaneError> for Problem {
+    fn from(error: &BackplaneError) -> Problem {
+        let code = match error {
+            BackplaneError::Down { .. } => Code::BackplaneDown,
+            BackplaneError::Refused { .. } => Code::BackplaneRefused,
+        };
+        Problem::new(code, error.to_string())
     }
 }
 

@@ -16,7 +16,6 @@ pub use self::writing::{Answer, Pages, Torn};
 use crate::backplane::{BackplaneError, Entry};
 use crate::frame::{plain_data, plain_type};
 use crate::hub::Hub;
-use crate::problem::{Code, Problem};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -44,13 +43,4 @@ fn event(entry: &Entry) -> Value {
         json["final"] = true.into();
     }
     json
-}
-
-/// What a reader is told of a backplane's failure.
-pub fn refusal(error: &BackplaneError) -> Problem {
-    let code = match error {
-        BackplaneError::Down { .. } => Code::BackplaneDown,
-        BackplaneError::Refused { .. } => Code::BackplaneRefused,
-    };
-    Problem::new(code, error.to_string())
 }

@@ -287,13 +287,11 @@ fn batch_answer(lines: &[usize], results: &[Result<Position, BackplaneError>]) -
 
 /// What a client is told of a backplane's failure. A lost answer leaves open whether the event was stored.
 fn refusal(error: &BackplaneError) -> Problem {
-    match error {
-        BackplaneError::Down { .. } => {
-            let detail = format!("{error}; whether anything was stored is unknown, so a repeat may publish twice");
-            Problem::new(Code::BackplaneDown, detail)
-        }
-        BackplaneError::Refused { .. } => Problem::new(Code::BackplaneRefused, error.to_string()),
+    let mut problem = Problem::from(error);
+    if let BackplaneError::Down { .. } = error {
+        problem.detail.push_str("; whether anything was stored is unknown, so a repeat may publish twice");
     }
+    problem
 }
 
 fn answer(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {

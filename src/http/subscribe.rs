@@ -9,7 +9,7 @@ use super::decision::{Admitted, Decision};
 use super::joining::{Joined, Joins, Refused, joins};
 use super::wire::Wire;
 use crate::auth::Grant;
-use crate::backplane::{BackplaneError, Link};
+use crate::backplane::Link;
 use crate::channel::Channel;
 use crate::control_event::ControlEvent;
 use crate::courier::{LegStart, Letter, Newcomer, Opening, Reason, Stay, Terms, Ticket, Waiting};
@@ -191,16 +191,11 @@ async fn refuse(wire: Wire, peer: IpAddr, admitted: &Admitted, context: &Context
 }
 
 fn problem(refused: &Refused) -> Problem {
-    let error = match refused {
-        Refused::Join(error) => error,
-        Refused::Revoked => return Problem::new(Code::TokenRevoked, "access has been revoked meanwhile"),
-    };
-    let code = match error {
-        JoinError::Full(_) => Code::ChannelFull,
-        JoinError::Backplane(BackplaneError::Down { .. }) => Code::BackplaneDown,
-        JoinError::Backplane(BackplaneError::Refused { .. }) => Code::BackplaneRefused,
-    };
-    Problem::new(code, error.to_string())
+    match refused {
+        Refused::Revoked => Problem::new(Code::TokenRevoked, "access has been revoked meanwhile"),
+        Refused::Join(error @ JoinError::Full(_)) => Problem::new(Code::ChannelFull, error.to_string()),
+        Refused::Join(JoinError::Backplane(error)) => Problem::from(error),
+    }
 }
 
 fn retry(context: &Context) -> Vec<u8> {

@@ -1,8 +1,8 @@
 //! The Redis backplane: what the rest of a node sees of it.
 //!
-//! A `server` has a live connection that reads and follows; history and publishing have connections of their own, so
-//! that a large reply never delays live events. Which server that is, an address, `sentinel` or `cluster` tells.
-//! Only this folder knows fred.
+//! A `server` has a live connection that follows; reading, history and publishing have connections of their own, so that a
+//! large reply never delays live events. `supervisor` keeps it connected; which server it is, an address, `sentinel` or
+//! `cluster` tells. Only this folder knows fred.
 
 pub mod access;
 pub mod address;

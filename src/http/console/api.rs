@@ -3,7 +3,7 @@
 use super::Console;
 use crate::backplane::{BackplaneError, StreamState};
 use crate::channel::Channel;
-use crate::http::history::{Page, refusal};
+use crate::http::history::Page;
 use crate::problem::Problem;
 use crate::roster::{Record, events_in, tenths};
 use crate::subscription::{decode_segment, parse_channel};
@@ -46,12 +46,12 @@ impl Console {
     pub async fn channel(&self, segment: &str) -> Result<Value, Problem> {
         let channel = parse_channel(&decode_segment(segment)?)?;
         let audience = self.roster.audience(&channel).await;
-        let stream = self.stream(&channel).await.map_err(|error| refusal(&error))?;
+        let stream = self.stream(&channel).await.map_err(|error| Problem::from(&error))?;
         let (events, more) = match self.contents {
             true => {
                 let turn = self.history.enter(Ipv4Addr::UNSPECIFIED.into())?;
                 let newest = Page::newest(channel.clone(), NEWEST).read(self.hub.clone(), turn).await;
-                newest.map_err(|error| refusal(&error))?
+                newest.map_err(|error| Problem::from(&error))?
             }
             false => (Vec::new(), false),
         };

@@ -1,9 +1,9 @@
 //! Writing a page of history: a small one as a whole, a larger one as it is read, and no faster than it is taken.
 
+use super::Page;
 use super::budget::{Held, Turn, full};
 use super::reading::{Piece, Reading};
 use super::shown;
-use super::{Page, refusal};
 use crate::backplane::Entry;
 use crate::event::Event;
 use crate::frame::{plain_data, plain_type};
@@ -83,7 +83,7 @@ impl Page {
         let mut ready = Vec::new();
         while !reading.is_over() && ready.iter().map(Piece::bytes).sum::<usize>() <= CHUNK {
             let next = timeout(PATIENCE, reading.next()).await.map_err(|_| full())?;
-            ready.extend(next.map_err(|error| refusal(&error))?);
+            ready.extend(next.map_err(|error| Problem::from(&error))?);
         }
         let small = reading.is_over() && ready.iter().map(Piece::bytes).sum::<usize>() <= CHUNK;
         let mut response = match (small, head) {
