@@ -256,7 +256,7 @@ async fn is_refusal(group: &Group, server: &Server, streams: &[(Channel, Positio
     let why = error.text();
     match error.refusal() {
         Some(kind) if kind.is_about_a_key() => {
-            tracing::debug!(why, "redis: a followed stream is refused");
+            tracing::debug!(%why, "redis: a followed stream is refused");
             server.changes.changed(group.hold_all());
             true
         }

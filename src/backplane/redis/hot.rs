@@ -119,7 +119,7 @@ impl Hot {
             Ok(reader) => state.idle.push(reader),
             Err(error) => {
                 state.not_before = Some(Instant::now() + PAUSE);
-                tracing::debug!(why = error.text(), "redis: no connection for busy streams");
+                tracing::debug!(why = %error.text(), "redis: no connection for busy streams");
             }
         }
     }

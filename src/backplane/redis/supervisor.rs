@@ -174,7 +174,7 @@ impl Supervisor {
         // what is being appended finishes.
         self.leave_reads();
         server.publish.renew();
-        tracing::warn!(redis = %server.shown(), why, "redis: connection lost");
+        tracing::warn!(redis = %server.shown(), %why, "redis: connection lost");
     }
 
     /// No live connection could be made; says why. Where the server has no room, side connections end, and none is made
