@@ -87,7 +87,7 @@ pub fn start(settings: Serve, given: Given) -> Result<Started, StartError> {
     }
     let Given { backplane, runtime: backplane_runtime, metrics, deliveries, clock } = given;
     let runtime = Builder::new_multi_thread().thread_name("control").enable_all().build()?;
-    let ground = Ground::new(settings, (backplane, metrics, clock), runtime.handle())?;
+    let ground = Ground::new(settings, backplane, metrics, clock, runtime.handle())?;
     let delivery = Delivery::start(&ground, deliveries)?;
     let roster = Roster::new(ground.sources(&delivery.hub), ground.clock.clone());
     let asked = Arc::new(Notify::new());
@@ -108,7 +108,9 @@ pub fn start(settings: Serve, given: Given) -> Result<Started, StartError> {
 impl Ground {
     fn new(
         settings: Serve,
-        (backplane, metrics, clock): (Arc<dyn Backplane>, Metrics, Clock),
+        backplane: Arc<dyn Backplane>,
+        metrics: Metrics,
+        clock: Clock,
         runtime: &Handle,
     ) -> Result<Ground, StartError> {
         let limits = Arc::new(limits(&settings, &metrics));
@@ -134,14 +136,14 @@ impl Ground {
     }
 
     /// A publisher for those whom `auth` knows, with rates of an address and of a subject.
-    fn publisher(&self, auth: Arc<Auth>, roster: &Arc<Roster>, (address_rate, subject_rate): (u32, u32)) -> Publisher {
+    fn publisher(&self, auth: Arc<Auth>, roster: &Arc<Roster>, address_rate: u32, subject_rate: u32) -> Publisher {
         let allowed = Allowed { event_bytes: self.settings.max_event_bytes, address_rate, subject_rate };
         Publisher::new(self.backplane.clone(), self.cors.clone(), auth, allowed).with(roster.clone())
     }
 
     fn context(&self, delivery: &Delivery, roster: &Arc<Roster>) -> Arc<Context> {
         let settings = self.settings.clone();
-        let rates = (settings.publish_rate, settings.auth.publish_rate_per_subject);
+        let (rate, subject_rate) = (settings.publish_rate, settings.auth.publish_rate_per_subject);
         Arc::new(Context {
             hub: delivery.hub.clone(),
             couriers: delivery.couriers.clone(),
@@ -154,7 +156,7 @@ impl Ground {
             proxies: Proxies::new(settings.trusted_proxies.clone(), settings.auth.forwarded_header),
             subscribe_rate: Rate::new(settings.auth.subscribe_rate),
             subject_rate: Rate::new(settings.auth.subscribe_rate_per_subject),
-            publisher: settings.may_publish().then(|| self.publisher(self.auth.clone(), roster, rates)),
+            publisher: settings.may_publish().then(|| self.publisher(self.auth.clone(), roster, rate, subject_rate)),
             history: Budget::new(self.metrics.http.history_bytes.clone()),
             closing: AtomicBool::new(false),
             clock: self.clock.clone(),
@@ -168,7 +170,7 @@ impl Ground {
     fn admin(&self, hub: &Arc<Hub>, roster: &Arc<Roster>, asked: &Arc<Notify>) -> Result<Admin, StartError> {
         let settings = self.settings.clone();
         let actions = settings.admin_actions.then(|| {
-            let publisher = self.publisher(Auth::nobody(self.metrics.auth.clone()), roster, (0, 0));
+            let publisher = self.publisher(Auth::nobody(self.metrics.auth.clone()), roster, 0, 0);
             Actions { publisher, drain: asked.clone() }
         });
         let history = Budget::new(self.metrics.http.history_bytes.clone());
