@@ -5,10 +5,15 @@ import socket
 
 def subscribe(port, channel, last=None, gzip=False, limit=30):
     """A socket that has sent its request; the answer is not read."""
-    client = socket.create_connection(("127.0.0.1", port), timeout=limit)
     resume = f"Last-Event-ID: {last}\r\n" if last else ""
     accept = "Accept-Encoding: gzip\r\n" if gzip else ""
-    client.sendall(f"GET /events/{channel} HTTP/1.1\r\nHost: test\r\n{resume}{accept}\r\n".encode())
+    return ask(port, f"/events/{channel}", headers=resume + accept, limit=limit)
+
+
+def ask(port, path, host="test", headers="", limit=30):
+    """The same for any path; `headers` are lines with their ends."""
+    client = socket.create_connection(("127.0.0.1", port), timeout=limit)
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode())
     return client
 
 

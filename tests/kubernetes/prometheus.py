@@ -141,6 +141,18 @@ def a_lost_redis_shows_and_comes_back():
 
 
 @case
+def what_the_operators_listener_and_redis_refuse_shows():
+    grows = lambda name: World.prometheus.ask("query", query=f"sum(rate({name}[{INTERVAL}])) > 0")["result"]
+    # A name that a web page may have given to this address.
+    stranger = clients.ask(World.nodes[0].admin, "/status", host="console.example.com")
+    assert clients.status(stranger) == 403
+    eventually("refusals of the operators' listener", lambda: grows("fantail_admin_refused_total"))
+    World.redis.ask("CONFIG", "SET", "maxmemory", 1)
+    eventually("refusals of Redis", lambda: grows("fantail_backplane_refused_total"))
+    World.redis.ask("CONFIG", "SET", "maxmemory", 0)
+
+
+@case
 def a_drain_that_is_cut_short_shows():
     node = World.nodes[2]
     World.crowd += [clients.subscribe(node.port, "news") for _ in range(400)]
