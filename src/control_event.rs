@@ -130,6 +130,8 @@ fn json(data: &impl Serialize) -> String {
 pub enum GapReason {
     /// History between the position and what is left was trimmed.
     Trimmed,
+    /// Entries behind the position were deleted by a producer (`XDEL`).
+    Deleted,
     /// The stream does not exist (deleted, expired, never there).
     Missing,
     /// The stream's ids went back or elsewhere, or the position is no cursor of ours.
@@ -140,12 +142,14 @@ pub enum GapReason {
 }
 
 impl GapReason {
-    pub const ALL: [GapReason; 4] = [GapReason::Trimmed, GapReason::Missing, GapReason::Reset, GapReason::TooLarge];
+    pub const ALL: [GapReason; 5] =
+        [GapReason::Trimmed, GapReason::Deleted, GapReason::Missing, GapReason::Reset, GapReason::TooLarge];
 
     /// As it stands in the event and in the metrics.
     pub const fn label(self) -> &'static str {
         match self {
             GapReason::Trimmed => "trimmed",
+            GapReason::Deleted => "deleted",
             GapReason::Missing => "missing",
             GapReason::Reset => "reset",
             GapReason::TooLarge => "too_large",

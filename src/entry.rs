@@ -3,9 +3,16 @@
 use crate::channel::Channel;
 use crate::position::Position;
 use bytes::Bytes;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::LazyLock;
 
 /// Entries that weigh so much, in bytes, may be fewer than were asked for though there are more.
 const HEAVY: usize = 1 << 20;
+/// The longest string that is part of a digest, in bytes.
+pub const DIGESTED: usize = 64 << 10;
+
+/// Seeded per process, so that nobody can make two entries that look the same.
+static DIGESTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// One stream record: its id and its fields, in the producer's order, repeated names included.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +26,17 @@ impl Entry {
     /// Whether it is announced instead of delivered.
     pub fn is_too_large(&self) -> bool {
         self.fields.is_empty()
+    }
+
+    /// Tells the entry's content from any other; 0 where that is not known. Long strings are left out, as not every way of
+    /// reading brings them.
+    pub fn digest(&self) -> u64 {
+        let mut hasher = DIGESTS.build_hasher();
+        for text in self.fields.iter().flat_map(|(name, value)| [name, value]) {
+            hasher.write(if text.len() > DIGESTED { b"" } else { text });
+            hasher.write_u8(u8::MAX);
+        }
+        if self.is_too_large() { 0 } else { hasher.finish().max(1) }
     }
 
     /// Bytes of its fields.

@@ -272,7 +272,7 @@ def resume():
     board.graph(
         "Gaps announced",
         "ops",
-        "trimmed: history was too short. missing: entries were deleted or lost in a failover. reset: the stream's ids went back. too_large: an entry is larger than --max-entry-bytes.",
+        "trimmed: history was too short. deleted: entries were taken out by XDEL. missing: the stream was deleted, or lost in a failover. reset: the stream's ids went back. too_large: an entry is larger than --max-entry-bytes.",
         (rate("fantail_gaps_total", by="reason"), "{{reason}}"),
     )
     board.graph(

@@ -4,9 +4,25 @@
 //! of a key they only grow; trimming keeps `last-generated-id`; deleting the key loses it; `XDEL` records the
 //! greatest id that it removed, trimming does not.
 
-use super::StreamState;
+use super::{Entry, StreamState, may_hold_more};
 use crate::frame::GapReason;
 use crate::position::Position;
+
+/// What has become of the entry that was passed last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// The stream has it, as far as is known the same.
+    Present,
+    Absent,
+    /// The stream has another entry under its id.
+    Replaced,
+}
+
+impl From<bool> for Witness {
+    fn from(present: bool) -> Witness {
+        if present { Witness::Present } else { Witness::Absent }
+    }
+}
 
 /// What is known of the place where somebody wants to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +34,10 @@ pub struct Resume {
     pub rank: Option<u64>,
     /// Whether `at` was an entry, not just a place between two.
     pub entry: bool,
-    /// Whether the entry `at` itself is still in the stream.
-    pub present: bool,
+    /// What has become of the entry `at`.
+    pub witness: Witness,
+    /// How many entries the stream holds behind `at`, where all of them were seen.
+    pub behind: Option<u64>,
 }
 
 /// How delivery goes on after a position.
@@ -33,70 +51,134 @@ pub enum Verdict {
 
 /// Decides. `state` is `None` where the stream does not exist.
 pub fn judge(resume: Resume, state: Option<&StreamState>) -> Verdict {
-    let Resume { at, rank, entry, present } = resume;
-    if present {
-        return Verdict::Continuous;
-    }
+    let at = resume.at;
     // Who is at the beginning and knows no better has had nothing of the stream.
-    let rank = rank.or((at == Position::ZERO).then_some(0));
+    let resume = Resume { rank: resume.rank.or((at == Position::ZERO).then_some(0)), ..resume };
     let Some(state) = state else {
-        return match (at, rank) {
+        return match (at, resume.rank) {
             (Position::ZERO, Some(0)) => Verdict::Continuous,
             _ => broken(GapReason::Missing, Position::ZERO, None),
         };
     };
-    if at == state.last {
-        return Verdict::Continuous;
+    match (resume.witness, state.first) {
+        // All of that stream is another's.
+        (Witness::Replaced, _) => broken(GapReason::Reset, Position::ZERO, None),
+        (Witness::Present, _) => present(resume, state),
+        _ if at == state.last => at_last(resume, state),
+        _ if at > state.last => broken(GapReason::Reset, state.last, None),
+        (_, Some(first)) if at >= first => inside(resume, state),
+        _ => before(resume, state),
     }
-    if at > state.last {
-        return broken(GapReason::Reset, state.last, None);
+}
+
+/// The entry is there, so nothing but what was taken out behind it is lost.
+fn present(resume: Resume, state: &StreamState) -> Verdict {
+    let Resume { at, rank, .. } = resume;
+    match counted(resume, state) {
+        Some(Ok(lost)) => missing_behind(at, lost, state),
+        Some(Err(Impossible)) => broken(GapReason::Reset, Position::ZERO, None),
+        // Entries that were counted are not counted any more.
+        None if rank.zip(state.added).is_some_and(|(rank, added)| added < rank) => {
+            broken(GapReason::Reset, Position::ZERO, None)
+        }
+        None if deleted_after(at, state) => broken(GapReason::Deleted, at, None),
+        None => Verdict::Continuous,
     }
+}
+
+/// The last id that was given, whose entry is gone: nothing can come behind it.
+fn at_last(resume: Resume, state: &StreamState) -> Verdict {
+    match counted(Resume { behind: Some(0), ..resume }, state) {
+        Some(Ok(lost)) if resume.at != Position::ZERO => missing_behind(resume.at, lost, state),
+        Some(Err(Impossible)) => broken(GapReason::Reset, Position::ZERO, None),
+        _ => Verdict::Continuous,
+    }
+}
+
+/// Between the oldest entry and the last id, but not there: deleted by a producer, or never of this stream. Redis 6.2 does
+/// not tell which: it is announced, for a loss must not be silent.
+fn inside(resume: Resume, state: &StreamState) -> Verdict {
+    let Resume { at, rank, entry, .. } = resume;
+    let reset = || broken(GapReason::Reset, at, None);
     let is_place = !entry || is_time(at);
-    match state.first {
-        Some(first) if at >= first => inside(at, is_place, state),
-        _ => before(at, rank, is_place, state),
+    let Some(deleted) = state.max_deleted else {
+        return if is_place { Verdict::Continuous } else { reset() };
+    };
+    let kept = resume.behind.map(|behind| state.length.saturating_sub(behind));
+    let fits = is_place || kept.zip(rank).is_none_or(|(kept, rank)| kept < rank);
+    match counted(resume, state) {
+        Some(Err(Impossible)) => reset(),
+        // It may have been taken out by trimming in the middle (`ACKED`), which no deletion tells of.
+        Some(Ok(lost)) if fits => missing_behind(at, lost, state),
+        Some(Ok(_)) => reset(),
+        None if is_place => match deleted > at {
+            true => broken(GapReason::Deleted, at, None),
+            false => Verdict::Continuous,
+        },
+        None if deleted == at => Verdict::Continuous,
+        None if deleted < at || removed(state) < Some(2) => reset(),
+        None => broken(GapReason::Deleted, at, None),
     }
+}
+
+/// Before the oldest entry, or the stream is empty though it has gone on.
+fn before(resume: Resume, state: &StreamState) -> Verdict {
+    let Resume { at, rank, entry, .. } = resume;
+    // Of an empty stream nothing can come any more but what is after its last id.
+    let after = if state.first.is_some() { at } else { state.last };
+    let Some(removed) = removed(state) else {
+        return before_uncounted(at, after, state);
+    };
+    let is_place = !entry || is_time(at);
+    let reason = if deleted_after(at, state) { GapReason::Deleted } else { GapReason::Trimmed };
+    // All that the stream holds lies after `at`, so of the entries ever added those not held are `removed`; as
+    // `rank` of them were passed, `removed - rank` were not.
+    match rank {
+        Some(rank) if rank == removed => Verdict::Continuous,
+        // More was passed than is gone, but nothing of it is held: another stream's life counted it.
+        Some(rank) if rank > removed => broken(GapReason::Reset, after, None),
+        Some(rank) => broken(reason, after, Some(removed - rank)),
+        None if removed == 0 && is_place => Verdict::Continuous,
+        // Nothing was ever removed, so an entry before the first one was never of this stream: it was made anew.
+        None if removed == 0 => broken(GapReason::Reset, after, None),
+        None if removed == 1 && !is_place && state.max_deleted == Some(at) => Verdict::Continuous,
+        // The one that was removed is another.
+        None if removed == 1 && !is_place && reason == GapReason::Deleted => broken(GapReason::Reset, after, None),
+        None => broken(reason, after, None),
+    }
+}
+
+/// More was had, or is held, than was ever added: the counts are of two lives.
+struct Impossible;
+
+/// How many entries behind the position are gone, where counts tell.
+fn counted(Resume { rank, behind, .. }: Resume, state: &StreamState) -> Option<Result<u64, Impossible>> {
+    Some(state.added?.checked_sub(rank?.checked_add(behind?)?).ok_or(Impossible))
+}
+
+/// What is gone from the middle: deleted, or trimmed by `ACKED`.
+fn missing_behind(at: Position, lost: u64, state: &StreamState) -> Verdict {
+    match lost {
+        0 => Verdict::Continuous,
+        lost if state.max_deleted.is_none_or(|deleted| deleted == Position::ZERO) => {
+            broken(GapReason::Trimmed, at, Some(lost))
+        }
+        lost => broken(GapReason::Deleted, at, Some(lost)),
+    }
+}
+
+fn deleted_after(at: Position, state: &StreamState) -> bool {
+    state.max_deleted.is_some_and(|deleted| deleted > at)
+}
+
+/// Entries that were added and are not held.
+fn removed(state: &StreamState) -> Option<u64> {
+    Some(state.added?.saturating_sub(state.length))
 }
 
 /// The end of a millisecond, where no entry is: a subscription began at a time, and has received nothing since.
 fn is_time(at: Position) -> bool {
     at.seq == u64::MAX
-}
-
-/// Between the oldest entry and the last id, but not there: deleted by a producer, or never of this stream. Redis 6.2 does
-/// not tell which: it is announced, for a loss must not be silent.
-fn inside(at: Position, is_place: bool, state: &StreamState) -> Verdict {
-    let may_be_deleted = state.max_deleted.is_some_and(|deleted| deleted >= at);
-    match is_place || may_be_deleted {
-        true => Verdict::Continuous,
-        false => broken(GapReason::Reset, at, None),
-    }
-}
-
-/// Before the oldest entry, or the stream is empty though it has gone on.
-fn before(at: Position, rank: Option<u64>, is_place: bool, state: &StreamState) -> Verdict {
-    // Of an empty stream nothing can come any more but what is after its last id.
-    let after = if state.first.is_some() { at } else { state.last };
-    let Some(added) = state.added else {
-        return before_uncounted(at, after, state);
-    };
-    // All that the stream holds lies after `at`, so of the entries ever added those not held are `removed`; as
-    // `rank` of them were passed, `removed - rank` were not.
-    let removed = added.saturating_sub(state.length);
-    match rank {
-        Some(rank) if rank == removed => Verdict::Continuous,
-        // More was passed than is gone, but nothing of it is held: another stream's life counted it.
-        Some(rank) if rank > removed => broken(GapReason::Reset, after, None),
-        Some(rank) => {
-            // What a producer deleted was not lost, and is not told apart from what was trimmed.
-            let exact = state.max_deleted == Some(Position::ZERO);
-            broken(GapReason::Trimmed, after, exact.then_some(removed - rank))
-        }
-        None if removed == 0 && is_place => Verdict::Continuous,
-        // Nothing was ever removed, so an entry before the first one was never of this stream: it was made anew.
-        None if removed == 0 => broken(GapReason::Reset, after, None),
-        None => broken(GapReason::Trimmed, after, None),
-    }
 }
 
 /// Redis 6.2 does not count: only who had nothing, of a stream that holds something, is taken to have lost nothing.
@@ -107,6 +189,13 @@ fn before_uncounted(at: Position, after: Position, state: &StreamState) -> Verdi
     }
 }
 
+/// How many entries a stream holds behind a position, if what was read after it, at most `count` of them, is all.
+pub fn all_behind(at: Position, read: &[Entry], state: Option<&StreamState>, count: usize) -> Option<u64> {
+    let last = state?.last;
+    let behind = || read.iter().filter(|entry| entry.position > at && entry.position <= last).count() as u64;
+    (!may_hold_more(read, count)).then(behind)
+}
+
 /// How many entries the stream ever had before `first`, its first one after some position (`None`: it has none there),
 /// where that is sure. That is the rank of the position.
 pub fn rank_before(first: Option<Position>, state: Option<&StreamState>) -> Option<u64> {
@@ -114,7 +203,7 @@ pub fn rank_before(first: Option<Position>, state: Option<&StreamState>) -> Opti
     let added = state.added?;
     match first {
         None => Some(added),
-        Some(first) if Some(first) == state.first && state.max_deleted == Some(Position::ZERO) => {
+        Some(first) if Some(first) == state.first && state.max_deleted.is_some_and(|deleted| deleted < first) => {
             added.checked_sub(state.length)
         }
         Some(_) => None,

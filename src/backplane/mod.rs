@@ -13,7 +13,7 @@ pub mod redis;
 pub use self::error::BackplaneError;
 
 use crate::channel::Channel;
-pub use crate::entry::{Entry, Publication, may_hold_more};
+pub use crate::entry::{DIGESTED, Entry, Publication, may_hold_more};
 use crate::position::Position;
 use bytes::Bytes;
 use std::collections::HashSet;

@@ -104,6 +104,7 @@ impl Hub {
             };
             let page = span.count;
             let (entries, complete) = self.read_back(span, page).await?;
+            let hole = self.deleted(feed).await?;
             let mut state = feed.lock();
             if state.log.base() != base || !state.log.extendable() {
                 // Trimmed or reset meanwhile.
@@ -117,11 +118,22 @@ impl Hub {
                 state.learn(entry.size());
             }
             let before = state.log.bytes();
+            // Of what is deleted between what was read and what is known, only the last is told.
+            let hole = hole.min(base).max(state.log.hole());
+            state.log.set_hole(hole);
             prepend(&feed.channel, &mut state.log, entries, (position, complete));
             let grown = state.log.bytes() as isize - before as isize;
             drop(state);
             self.account(grown);
         }
+    }
+
+    /// The greatest id that was deleted of a stream.
+    async fn deleted(&self, feed: &Feed) -> Result<Position, BackplaneError> {
+        let _permit = self.readers.acquire().await;
+        let mut answers = self.backplane.inspect(vec![feed.channel.clone()]).await?;
+        let state = answers.pop().unwrap_or(Ok(None))?;
+        Ok(state.and_then(|state| state.max_deleted).unwrap_or_default())
     }
 
     /// One span of history, with bounded concurrency.

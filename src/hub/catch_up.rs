@@ -7,7 +7,7 @@ use super::frames::encode;
 use super::fresh::Frames;
 use super::log::Gone;
 use super::replay::Ration;
-use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
+use crate::backplane::continuity::{Resume, Verdict, all_behind, judge, rank_before};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, Toward, may_hold_more};
 use crate::courier::{CatchUp, Page};
 use crate::frame::{Frame, Gap, GapReason, Standing, due_after};
@@ -127,6 +127,9 @@ impl Hub {
                 Some(frame) => Standing { position: frame.position, due: due_after(passed), entry: true },
                 None => at.map_or(*standing, |at| in_log(feed, *standing, at)),
             };
+            if let (Some(at), Some(passed)) = (at, passed) {
+                frames.extend(self.deleted_before(feed, reached, (at, passed)));
+            }
             return Ok(Page { frames, standing, at, ration: Some(shared.ration) });
         }
     }
@@ -180,8 +183,9 @@ impl Hub {
         let mut answers = self.backplane.examine(vec![ask]).await?;
         let Examined { state, mut entries } = answers.pop().unwrap_or_else(|| Ok(Examined::default()))?;
         self.went_back(feed, known, state.as_ref())?;
-        let present = entries.iter().any(|entry| entry.position == position);
-        let verdict = judge(Resume { at: position, rank, entry: standing.entry, present }, state.as_ref());
+        let witness = entries.iter().any(|entry| entry.position == position).into();
+        let behind = all_behind(position, &entries, state.as_ref(), allowance.count);
+        let verdict = judge(Resume { at: position, rank, entry: standing.entry, witness, behind }, state.as_ref());
         let (after, gap) = match verdict {
             Verdict::Continuous => (position, None),
             Verdict::Broken { reason, after, lost } => (after, Some((reason, lost))),
@@ -195,7 +199,7 @@ impl Hub {
         let mut frames = Vec::new();
         if let Some((reason, lost)) = gap {
             let continues_at = entries.first().map_or(after, |entry| entry.position);
-            frames.push(self.gap(request, reason, continues_at, lost));
+            frames.push(self.gap(feed, position, (reason, continues_at, lost)));
         }
         frames.extend(encode(&feed.channel, &entries, Some(after), None));
         let ration = Some(allowance.spend(feed, &frames));
@@ -234,18 +238,27 @@ impl Hub {
         }
     }
 
-    fn gap(&self, request: &CatchUp, reason: GapReason, continues_at: Position, lost: Option<u64>) -> Arc<Frame> {
-        let gap = Gap {
-            channel: request.channel().to_string(),
-            reason,
-            resume_from: Some(request.standing.position),
-            continues_at: Some(continues_at),
-            lost,
+    /// What was deleted before its page was read, of a leg that comes into the log and has passed so many entries.
+    fn deleted_before(&self, feed: &Feed, reached: Position, (at, passed): (u64, u64)) -> Option<Arc<Frame>> {
+        let (counted, next) = {
+            let state = feed.lock();
+            (state.log.counted_to(at)?, state.log.event_from(at))
         };
-        let from = request.standing.position;
-        info!(channel = %gap.channel, ?reason, %from, at = %continues_at, lost, "gap: behind the tail");
+        let lost = counted.checked_sub(passed).filter(|lost| *lost > 0)?;
+        Some(self.gap(feed, reached, (GapReason::Deleted, next.unwrap_or(reached), Some(lost))))
+    }
+
+    fn gap(
+        &self,
+        feed: &Feed,
+        from: Position,
+        (reason, continues_at, lost): (GapReason, Position, Option<u64>),
+    ) -> Arc<Frame> {
+        let channel = feed.channel.to_string();
+        info!(%channel, ?reason, %from, at = %continues_at, lost, "gap: behind the tail");
+        let gap = Gap { channel, reason, resume_from: Some(from), continues_at: Some(continues_at), lost };
         self.metrics.gaps.inc(reason);
-        Arc::new(Frame::control(request.standing.position, gap.block().as_bytes()))
+        Arc::new(Frame::control(from, gap.block().as_bytes()))
     }
 }
 

@@ -4,6 +4,7 @@
 //! follower, the joiner) and who reads it (couriers) are not its business.
 
 use super::log::{Gone, Log};
+use crate::backplane::Entry;
 use crate::channel::Channel;
 use crate::courier::Post;
 use crate::cursor::name_hash;
@@ -50,6 +51,10 @@ pub struct State {
     pub legs: u32,
     /// The count of legs that other nodes can read; see [`Hub::recounted`](super::Hub::recounted).
     pub told: u32,
+    /// Of the entry at the log's position; 0 until it was read.
+    pub digest: u64,
+    /// The oldest entry that the stream had when following began; what is older is of another stream.
+    pub first: Position,
     /// Mean size of an entry, for choosing how many to ask for; see [`State::learn`].
     pub mean_bytes: u32,
     /// Events per second, as of the last [`State::measure`], and the log's rank then.
@@ -67,6 +72,16 @@ impl State {
     pub fn learn(&mut self, bytes: usize) {
         let mean = (u64::from(self.mean_bytes) * 7 + bytes as u64) / 8;
         self.mean_bytes = u32::try_from(mean).unwrap_or(u32::MAX);
+    }
+
+    /// Whether an entry with the id of the newest known one is that one, as far as is known.
+    pub fn recognizes(&mut self, entry: &Entry) -> bool {
+        let digest = entry.digest();
+        let same = self.digest == 0 || digest == 0 || self.digest == digest;
+        if same && digest != 0 {
+            self.digest = digest;
+        }
+        same
     }
 
     /// A read failed, perhaps because its answer was too large for the server: the next one asks for less.
@@ -103,6 +118,8 @@ impl Feed {
                 life: Life::Unattached,
                 legs: 0,
                 told: 0,
+                digest: 0,
+                first: Position::ZERO,
                 mean_bytes: UNKNOWN_BYTES,
                 rate: 0.0,
                 measured: None,

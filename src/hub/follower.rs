@@ -6,23 +6,26 @@
 //! reports that never came. The queue holds each followed feed at most once.
 
 mod absorb;
+mod batch;
+mod examined;
 mod hot;
 mod reach;
+mod retrace;
 
 use super::Hub;
 use super::feed::{Feed, Life};
 use super::index::{Index, Named};
 use super::log::Mark;
-use crate::backplane::{Ask, BackplaneError, Entry, Examined, Link, StreamState};
+use crate::backplane::{BackplaneError, Entry, Examined, Link, StreamState};
 use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::pace;
-use crate::position::Position;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hashbrown::{HashMap, HashSet};
 use hot::Hot;
 use reach::Reaches;
+use retrace::Retrace;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -69,8 +72,8 @@ struct Followed {
     absent: bool,
     /// Only the sweep doubts it: whether there is anything new is enough to know.
     swept: bool,
-    /// The stream's ids went back: what the log and the stream have in common is looked for after this position.
-    retrace: Option<Box<Position>>,
+    /// What an examination must look for, beside what is new.
+    retrace: Option<Box<Retrace>>,
     /// Tells it from an earlier one of the same channel, whose answers may still be on their way.
     serial: u64,
 }
@@ -99,10 +102,13 @@ type Waiting = oneshot::Sender<Result<Arrival, BackplaneError>>;
 /// One batch's answer.
 enum Done {
     Attached(Vec<Turn>, Result<Vec<Result<Option<StreamState>, BackplaneError>>, BackplaneError>),
-    Read(Vec<Turn>, usize, Result<Vec<Result<Vec<Entry>, BackplaneError>>, BackplaneError>),
+    /// With the streams' states of a moment later, where they are counted with each read.
+    Read(Vec<Turn>, usize, Result<Vec<Result<Vec<Entry>, BackplaneError>>, BackplaneError>, States),
     Examined(Vec<Turn>, usize, Result<Vec<Result<Examined, BackplaneError>>, BackplaneError>),
     Sampled(Vec<Channel>, Result<Vec<Result<Option<StreamState>, BackplaneError>>, BackplaneError>),
 }
+
+type States = Vec<Option<StreamState>>;
 
 type Batch = Pin<Box<dyn Future<Output = Done> + Send>>;
 
@@ -123,6 +129,8 @@ pub struct Follower {
     sweep: usize,
     /// Streams whose part of the backplane is down, each at most once.
     parked: HashSet<Channel>,
+    /// Streams that have changed since their entries were counted, each at most once.
+    uncounted: HashSet<Channel>,
     reaches: Reaches,
     batches: FuturesUnordered<Batch>,
     /// Reads of streams with large entries, one each.
@@ -148,6 +156,7 @@ impl Follower {
             serial: 0,
             sweep: 0,
             parked: HashSet::new(),
+            uncounted: HashSet::new(),
             reaches: Reaches::new(needed),
             batches: FuturesUnordered::new(),
             apart: FuturesUnordered::new(),
@@ -241,6 +250,7 @@ impl Follower {
         self.waiting.remove(channel);
         self.followed.remove(channel);
         self.parked.remove(channel);
+        self.uncounted.remove(channel);
         self.hub.backplane.unfollowed(channel);
     }
 
@@ -378,118 +388,6 @@ impl Follower {
         self.unanswered = since;
         self.hub.metrics.follower_stalled.set(since.map_or(0.0, |since| since.elapsed().as_secs_f64()));
     }
-
-    fn start_batches(&mut self, link: Link) {
-        while link == Link::Up && self.apart.len() < APART && !self.large.is_empty() {
-            self.start_apart();
-        }
-        while link == Link::Up && self.batches.len() < self.most_batches {
-            if !self.fresh.is_empty() {
-                self.start_attach();
-            } else if !self.doubtful.is_empty() {
-                let batch = take_batch(&mut self.doubtful, &mut self.followed);
-                self.start(batch, |turns, count, backplane, asks| {
-                    Box::pin(async move { Done::Examined(turns, count, backplane.examine(asks).await) })
-                });
-            } else if !self.changed.is_empty() {
-                let batch = take_batch(&mut self.changed, &mut self.followed);
-                self.start(batch, |turns, count, backplane, asks| {
-                    Box::pin(async move { Done::Read(turns, count, backplane.read(asks).await) })
-                });
-            } else {
-                return;
-            }
-        }
-    }
-
-    /// Reads one stream, however long that takes.
-    fn start_apart(&mut self) {
-        let Some(turn) = self.large.pop_front() else { return };
-        let absent = self.current(&turn).is_some_and(|followed| followed.absent);
-        let (turns, asks) = take_batch(&mut VecDeque::from([turn]), &mut self.followed);
-        let Some(count) = asks.first().map(|ask| ask.count) else { return };
-        let backplane = self.hub.backplane.clone();
-        self.apart.push(Box::pin(async move {
-            let (done, failed) = match absent {
-                true => {
-                    let answer = backplane.examine(asks).await;
-                    let failed = answer.is_err();
-                    (Done::Examined(turns, count, answer), failed)
-                }
-                false => {
-                    let answer = backplane.read(asks).await;
-                    let failed = answer.is_err();
-                    (Done::Read(turns, count, answer), failed)
-                }
-            };
-            if failed {
-                tokio::time::sleep(PAUSE).await;
-            }
-            done
-        }));
-    }
-
-    fn start_attach(&mut self) {
-        let count = self.fresh.len().min(BATCH_STREAMS);
-        let followed = &self.followed;
-        let current = |turn: &Turn| followed.get(&turn.0).is_some_and(|f| f.serial == turn.1);
-        let turns: Vec<Turn> = self.fresh.drain(..count).filter(current).collect();
-        if turns.is_empty() {
-            return;
-        }
-        let backplane = self.hub.backplane.clone();
-        self.batches.push(Box::pin(async move {
-            let answer = backplane.inspect(turns.iter().map(|(channel, _)| channel.clone()).collect()).await;
-            Done::Attached(turns, answer)
-        }));
-    }
-
-    fn start(
-        &mut self,
-        (turns, asks): (Vec<Turn>, Vec<Ask>),
-        batch: impl FnOnce(Vec<Turn>, usize, Arc<dyn crate::backplane::Backplane>, Vec<Ask>) -> Batch,
-    ) {
-        let Some(first) = asks.first() else { return };
-        let count = first.count;
-        self.batches.push(batch(turns, count, self.hub.backplane.clone(), asks));
-    }
-}
-
-/// Takes streams whose answer stays within a batch's bytes.
-fn take_batch(queue: &mut VecDeque<Turn>, followed: &mut Index<Followed>) -> (Vec<Turn>, Vec<Ask>) {
-    let (mut turns, mut asks): (Vec<Turn>, Vec<Ask>) = (Vec::new(), Vec::new());
-    let mut bytes = 0;
-    while asks.len() < BATCH_STREAMS
-        && let Some((channel, serial)) = queue.pop_front()
-    {
-        // Unfollowed since it was queued.
-        let Some(followed) = followed.get_mut(&channel).filter(|f| f.serial == serial) else { continue };
-        // A report while it waited for a mere glance is worth a real look.
-        followed.swept &= !std::mem::take(&mut followed.dirty);
-        let (position, mean) = {
-            let state = followed.feed.lock();
-            (state.log.position(), state.mean_bytes as usize)
-        };
-        bytes += mean;
-        let after = match followed.retrace.as_deref().copied() {
-            Some(after) => after,
-            None if followed.swept => position,
-            None => position.before(),
-        };
-        turns.push((channel.clone(), serial));
-        asks.push(Ask { channel, after, count: 0 });
-        if bytes * ENTRIES.start() >= BATCH_BYTES {
-            break;
-        }
-    }
-    let count = entries_of(bytes);
-    asks.iter_mut().for_each(|ask| ask.count = count);
-    (turns, asks)
-}
-
-/// How many entries to ask for of each stream, where one of each weighs so much.
-fn entries_of(bytes: usize) -> usize {
-    (BATCH_BYTES / bytes.max(1)).clamp(*ENTRIES.start(), *ENTRIES.end())
 }
 
 /// Never ends where the backplane has gone: then the node ends too.

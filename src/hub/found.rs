@@ -5,7 +5,8 @@ use super::log::{Gone, Mark};
 use super::outcome::Outcome;
 use crate::backplane::Entry;
 use crate::channel::Channel;
-use crate::frame::{Gap, GapReason, Standing};
+use crate::control_event::{Gap, GapReason};
+use crate::frame::Standing;
 use crate::position::Position;
 use std::sync::Arc;
 
@@ -46,6 +47,19 @@ pub(super) fn foreign(feed: &Arc<Feed>) -> Found {
     let found = Found::at_end(feed);
     let gap = foreign_gap(&feed.channel, Some(found.standing.position));
     Found { gap: Some(gap), outcome: Outcome::Reset, ..found }
+}
+
+/// At a place in the log behind which entries were deleted before they were read.
+pub(super) fn deleted(feed: &Arc<Feed>, standing: Standing, at: u64) -> Found {
+    let next = feed.lock().log.event_from(at);
+    let gap = Gap {
+        channel: feed.channel.to_string(),
+        reason: GapReason::Deleted,
+        resume_from: Some(standing.position),
+        continues_at: Some(next.unwrap_or(standing.position)),
+        lost: None,
+    };
+    Found { standing, at: Some(at), fresh: false, gap: Some(gap), outcome: Outcome::Gap }
 }
 
 /// What a client is told whose last event id is no position.

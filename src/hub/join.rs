@@ -7,12 +7,12 @@
 use super::feed::{Feed, Life};
 use super::follower::{Arrival, Request};
 pub use super::found::foreign_gap;
-use super::found::{Found, foreign, has, place};
+use super::found::{Found, deleted, foreign, has, place};
 use super::log::{Gone, Mark};
 pub use super::outcome::Outcome;
 use super::{ChannelFull, Hub, LegGuard};
 use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
-use crate::backplane::{Ask, BackplaneError, Examined, StreamState};
+use crate::backplane::{Ask, BackplaneError, Examined, Span, StreamState, Toward};
 use crate::channel::Channel;
 use crate::cursor::Claim;
 use crate::frame::{Gap, GapReason, Standing, due_after};
@@ -170,6 +170,9 @@ impl Hub {
                         let standing = Standing { position, entry: true, ..state.log.standing_at(at) };
                         (state.log.end() == at, standing)
                     };
+                    if position < feed.lock().log.hole() {
+                        return Ok(deleted(feed, standing, at));
+                    }
                     let outcome = match (live, read) {
                         (true, _) => Outcome::Live,
                         (false, false) => Outcome::Tail,
@@ -223,7 +226,7 @@ impl Hub {
             let due = found.standing.due.filter(|_| found.at.is_some()).or(counted);
             Found { standing: Standing { position, due, entry }, fresh: found.fresh && !entry, ..found }
         };
-        match judge(Resume { at: position, rank: None, entry: true, present }, state) {
+        match judge(Resume { at: position, rank: None, entry: true, witness: present.into(), behind: None }, state) {
             Verdict::Continuous => Ok(judged_at(position)),
             Verdict::Broken { reason, after, lost } => {
                 let (mut found, mut lost) = (judged_at(after), lost);
@@ -268,11 +271,7 @@ impl Hub {
 
     /// Far behind the tail: its courier asks for history, which is judged there if the entry is not found.
     async fn behind(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
-        let (_, examined) = self.shared_look(feed, position).await?;
-        match has(&examined.entries, position) {
-            true => Ok(Found::behind(position, true)),
-            false => self.judged(feed, position).await,
-        }
+        self.judged(feed, position).await
     }
 
     /// State, and the entries at and after a position.
@@ -307,7 +306,11 @@ impl Hub {
         let examined = self.look(feed, newest).await?;
         let last = examined.state.map_or(Position::ZERO, |state| state.last);
         // What comes after the look need not be waited for: it might never end.
-        let awaited = |position: Position| position < last && examined.entries.iter().any(|e| e.position > position);
+        let held = match examined.entries.last().map(|entry| entry.position) {
+            Some(held) if held < last && examined.entries.len() > 1 => self.newest_held(feed).await?,
+            held => held,
+        };
+        let awaited = |position: Position| held.is_some_and(|held| position < held);
         for _ in 0..AHEAD_TRIES {
             if !awaited(feed.lock().log.position()) || feed.locate(position) != Err(Gone::Ahead) {
                 return Ok(());
@@ -316,6 +319,13 @@ impl Hub {
             tokio::time::sleep(AHEAD_PAUSE).await;
         }
         Err(BackplaneError::down("this node lags behind the stream"))
+    }
+
+    /// The newest entry that the stream holds, which may lie before the last id that it gave.
+    async fn newest_held(&self, feed: &Arc<Feed>) -> Result<Option<Position>, BackplaneError> {
+        let (channel, oldest, newest) = (feed.channel.clone(), Position::ZERO, Position::MAX);
+        let span = Span { channel, oldest, newest, count: 1, toward: Toward::Oldest };
+        Ok(self.read_history(span).await?.last().map(|entry| entry.position))
     }
 
     /// What was published since a time, as far as that is known: by the ids, or where those are no times or lie ahead, by

@@ -20,7 +20,7 @@ const UNKNOWN: u64 = u64::MAX;
 
 /// See the module.
 ///
-/// A channel may be quiet for ever, and a node may have hundreds of thousands: without frames it is 72 bytes.
+/// A channel may be quiet for ever, and a node may have hundreds of thousands: without frames it is 88 bytes.
 pub struct Log {
     frames: Stretch,
     end: u64,
@@ -37,6 +37,8 @@ pub struct Log {
     base_known: bool,
     /// The channel's newest event is its last.
     finished: bool,
+    /// Before this position entries may be missing that were deleted before they were read.
+    hole: Position,
     /// Grows whenever the stream turned out not to be what it was.
     era: u32,
 }
@@ -72,6 +74,7 @@ impl Log {
             trimmed: false,
             base_known: true,
             finished: false,
+            hole: Position::ZERO,
             era: 0,
         }
     }
@@ -82,10 +85,35 @@ impl Log {
         self.era += 1;
         self.end += 1;
         self.frames = Stretch::default();
-        (self.floor, self.trimmed) = (self.end, false);
+        (self.floor, self.trimmed, self.hole) = (self.end, false, Position::ZERO);
         (self.base, self.position, self.finished) = (position, position, finished);
         self.set_rank(rank);
         self.base_known = true;
+    }
+
+    /// The stream is back that was missing: goes on behind an entry that was had of it, as if nothing was known of what lies
+    /// before that.
+    pub fn return_to(&mut self, position: Position, rank: Option<u64>) {
+        self.continue_after(position, rank, None);
+        (self.floor, self.base, self.base_known, self.hole) = (self.end, position, true, Position::ZERO);
+    }
+
+    /// Before this position, entries may be missing that were deleted before they were read.
+    pub fn hole(&self) -> Position {
+        self.hole
+    }
+
+    pub fn set_hole(&mut self, hole: Position) {
+        self.hole = hole;
+    }
+
+    /// The newest life's frame of an entry.
+    pub fn frame_of(&self, position: Position) -> Option<&Frame> {
+        let after = self.frames.partition_point(|(offset, frame)| {
+            *offset < self.floor || frame.position < position || (frame.is_entry() && frame.position == position)
+        });
+        let (offset, frame) = self.frames.get(after.checked_sub(1)?)?;
+        (*offset >= self.floor && frame.is_entry() && frame.position == position).then_some(frame)
     }
 
     /// Appends a frame: an event, or a control event that stands behind the newest event.
@@ -109,13 +137,11 @@ impl Log {
             self.push(announcement);
         }
         if position < self.position {
-            self.floor = self.end;
-            self.base = position;
-            self.base_known = true;
+            (self.floor, self.base, self.base_known, self.hole) = (self.end, position, true, Position::ZERO);
         }
+        self.finished &= position == self.position;
         self.position = position;
         self.set_rank(rank);
-        self.finished = false;
     }
 
     /// Corrects the count of entries up to the newest position.
@@ -231,6 +257,16 @@ impl Log {
     /// Where it ends now.
     pub fn mark(&self) -> Mark {
         Mark { end: self.end, standing: self.standing_at(self.end) }
+    }
+
+    /// How many entries the stream ever had before an offset; `None` also where an announcement stands there, which tells what
+    /// is missing.
+    pub fn counted_to(&self, at: u64) -> Option<u64> {
+        let next = self.frames.partition_point(|(offset, _)| *offset < at);
+        match self.frames.get(next) {
+            Some((_, frame)) => frame.rank.filter(|_| frame.is_entry()).map(|rank| rank.get() - 1),
+            None => self.rank().filter(|_| at == self.end),
+        }
     }
 
     /// The rank that the oldest frame has: what an older one put before it counts from.

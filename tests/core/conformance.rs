@@ -67,6 +67,7 @@ conformance! {
         trimmed_to_nothing
         trimmed_to_nothing_then_gone_on
         deleted_entries
+        deleted_around_a_client
         deleted_key
         expired_key
         recreated_key

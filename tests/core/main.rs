@@ -15,6 +15,7 @@ mod layers;
 mod model;
 mod node;
 mod redis;
+mod redis_acked;
 mod redis_check;
 mod redis_cluster;
 mod redis_credentials;

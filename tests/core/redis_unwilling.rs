@@ -6,6 +6,7 @@ use crate::support::node::{Node, eventually};
 use crate::support::program;
 use crate::support::redis::{Redis, Reply};
 use crate::support::resp_proxy::{Act, RespProxy, error};
+use std::sync::{Arc, Mutex};
 
 /// Its snapshots fail, so that it refuses writes, and `PING`, with `MISCONF`.
 fn with_a_full_disk() -> Redis {
@@ -151,4 +152,35 @@ fn check_and_serve_take_the_same_origins() {
             );
         }
     }
+}
+
+#[test]
+fn a_server_that_leaves_out_the_first_entry_is_asked_for_it() {
+    let redis = Redis::start();
+    let told = Arc::new(Mutex::new(String::new()));
+    let tell = |length: u64, last: &str, added: u64| {
+        *told.lock().expect("no panic") = format!(
+            "*8\r\n$6\r\nlength\r\n:{length}\r\n$17\r\nlast-generated-id\r\n$3\r\n{last}\r\n\
+             $13\r\nentries-added\r\n:{added}\r\n$20\r\nmax-deleted-entry-id\r\n$3\r\n0-0\r\n"
+        );
+    };
+    let answer = told.clone();
+    let proxy = RespProxy::start(redis.port(), move |words| match (words[0].as_str(), words.last()) {
+        ("XINFO", Some(key)) if key == "sse:a" => Act::Say(answer.lock().expect("no panic").clone().into_bytes()),
+        _ => Act::Pass,
+    });
+    tell(1, "1-0", 1);
+    redis.command(&["XADD", "sse:a", "1-0", "data", "1"]);
+    let node = Node::start(&["--redis", &proxy.url()]);
+    let mut stream = node.subscribe("/events/a").begun();
+    tell(3, "4-0", 4);
+    redis.pipeline(&[
+        &["MULTI"],
+        &["XADD", "sse:a", "2-0", "data", "2"],
+        &["XADD", "sse:a", "3-0", "data", "3"],
+        &["XADD", "sse:a", "4-0", "data", "4"],
+        &["XTRIM", "sse:a", "MAXLEN", "3"],
+        &["EXEC"],
+    ]);
+    assert_eq!(stream.numbers(3), [2, 3, 4]);
 }

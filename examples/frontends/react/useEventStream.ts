@@ -8,7 +8,7 @@ export interface StreamEvent {
 
 export interface Gap {
   channel: string;
-  reason: "trimmed" | "missing" | "reset";
+  reason: "trimmed" | "deleted" | "missing" | "reset" | "too_large";
   resume_from: string | null;
   continues_at: string;
   lost: number | null;

@@ -1,7 +1,7 @@
 //! The rule's table: every way in which a stream and a resume position can stand to each other.
 
 use super::*;
-use GapReason::{Missing, Reset, Trimmed};
+use GapReason::{Deleted, Missing, Reset, Trimmed};
 
 const CONTINUOUS: Verdict = Verdict::Continuous;
 
@@ -52,16 +52,16 @@ fn place(name: &'static str, state: Option<StreamState>, at: u64, rank: Option<u
 
 fn check(cases: Vec<Case>) {
     for Case { name, state, at, rank, entry, present, verdict } in cases {
-        let judged = judge(Resume { at: id(at), rank, entry, present }, state.as_ref());
+        let judged = judge(Resume { at: id(at), rank, entry, witness: present.into(), behind: None }, state.as_ref());
         assert_eq!(judged, verdict, "{name}: {at} (rank {rank:?}) on {state:?}");
     }
 }
 
 #[test]
 fn an_entry_that_is_there_is_continuous_whatever_else_is_known() {
-    let states = [stream(5, 5, &[3, 4, 5], 0), stream(9, 9, &[3, 9], 8), uncounted(5, &[3, 5])];
+    let states = [stream(5, 5, &[3, 4, 5], 0), stream(9, 9, &[3, 9], 2), uncounted(5, &[3, 5])];
     for state in states {
-        for rank in [None, Some(0), Some(3), Some(99)] {
+        for rank in [None, Some(0), Some(3), Some(5)] {
             check(vec![Case {
                 name: "present",
                 state: state.clone(),
@@ -96,7 +96,7 @@ fn empty_streams() {
         case("trimmed to nothing, lost some", stream(5, 5, &[], 0), 3, None, gap(Trimmed, 5, None)),
         case("trimmed to nothing, lost all", stream(5, 5, &[], 0), 0, None, gap(Trimmed, 5, Some(5))),
         case("all deleted, had all", stream(5, 5, &[], 5), 5, None, CONTINUOUS),
-        case("all deleted, had some", stream(5, 5, &[], 5), 3, Some(3), gap(Trimmed, 5, None)),
+        case("all deleted, had some", stream(5, 5, &[], 5), 3, Some(3), gap(Deleted, 5, Some(2))),
         case("XSETID raised the last id, had all", stream(5, 9, &[], 0), 5, Some(5), CONTINUOUS),
         case("XSETID raised the last id, rank unknown", stream(5, 9, &[], 0), 5, None, gap(Trimmed, 9, None)),
     ]);
@@ -127,13 +127,49 @@ fn deleted_entries() {
         case("in the middle, rank unknown", stream(5, 5, &[1, 2, 4, 5], 3), 3, None, CONTINUOUS),
         case("the newest", stream(5, 5, &[1, 2, 3, 4], 5), 5, None, CONTINUOUS),
         case("the newest, then more", stream(6, 6, &[1, 2, 3, 4, 6], 5), 5, None, CONTINUOUS),
-        case("a greater one was deleted, too", stream(5, 5, &[1, 2, 5], 4), 3, None, CONTINUOUS),
+        case("a greater one was deleted, too", stream(5, 5, &[1, 2, 5], 4), 3, None, gap(Deleted, 3, None)),
         case("the oldest, and it was had", stream(5, 5, &[2, 3, 4, 5], 1), 1, Some(1), CONTINUOUS),
-        case("the oldest, rank unknown", stream(5, 5, &[2, 3, 4, 5], 1), 1, None, gap(Trimmed, 1, None)),
-        case("the oldest, nothing was had", stream(5, 5, &[2, 3, 4, 5], 1), 0, None, gap(Trimmed, 0, None)),
-        case("deleted and trimmed: no exact count", stream(9, 9, &[7, 9], 8), 3, Some(3), gap(Trimmed, 3, None)),
+        case("the oldest, rank unknown", stream(5, 5, &[2, 3, 4, 5], 1), 1, None, CONTINUOUS),
+        case("the oldest, nothing was had", stream(5, 5, &[2, 3, 4, 5], 1), 0, None, gap(Deleted, 0, Some(1))),
+        case("deleted, trimmed up to here", stream(9, 9, &[4, 9], 1), 1, None, gap(Trimmed, 1, None)),
+        case("deleted and trimmed", stream(9, 9, &[7, 9], 8), 3, Some(3), gap(Deleted, 3, Some(4))),
         case("deleted behind, trimmed up to here", stream(9, 9, &[4, 9], 2), 3, Some(7), CONTINUOUS),
     ]);
+}
+
+/// Resumes at `at` by who has seen `behind` entries behind it, which are all.
+fn seen(witness: Witness, state: Option<StreamState>, at: u64, rank: u64, behind: u64) -> Verdict {
+    let resume = Resume { at: id(at), rank: Some(rank), entry: true, witness, behind: Some(behind) };
+    judge(resume, state.as_ref())
+}
+
+#[test]
+fn who_has_seen_all_that_is_held_counts_what_is_not() {
+    use Witness::{Absent, Present, Replaced};
+    let state = |deleted| stream(10, 10, &[1, 8, 9, 10], deleted);
+    assert_eq!(seen(Present, state(0), 1, 1, 3), gap(Trimmed, 1, Some(6)), "taken out by ACKED");
+    assert_eq!(seen(Present, state(7), 1, 1, 3), gap(Deleted, 1, Some(6)));
+    assert_eq!(seen(Present, state(7), 8, 8, 2), CONTINUOUS);
+    assert_eq!(seen(Absent, state(0), 5, 5, 3), gap(Trimmed, 5, Some(2)), "the witness, too");
+    assert_eq!(seen(Absent, state(0), 7, 7, 3), CONTINUOUS, "nothing but the witness");
+    assert_eq!(seen(Absent, stream(10, 10, &[1, 2, 3, 8, 9, 10], 0), 7, 3, 3), gap(Reset, 7, None), "too much is held");
+    assert_eq!(seen(Absent, state(0), 7, 9, 3), gap(Reset, 7, None), "too much was had");
+    assert_eq!(seen(Absent, state(9), 10, 8, 0), gap(Deleted, 10, Some(2)), "nothing can come any more");
+    assert_eq!(seen(Present, state(0), 8, 9, 2), gap(Reset, 0, None), "counts went back");
+    assert_eq!(seen(Replaced, state(0), 8, 8, 2), gap(Reset, 0, None));
+}
+
+#[test]
+fn a_deletion_hides_no_foreign_id() {
+    let cases = |deleted, kept: &[u64]| {
+        vec![
+            case("between two", stream(3, 13, kept, deleted), 10, None, gap(Reset, 10, None)),
+            case("before all", stream(3, 13, kept, deleted), 5, None, gap(Reset, 5, None)),
+        ]
+    };
+    check(cases(0, &[7, 12, 13]));
+    check(cases(13, &[7, 12]));
+    check(vec![case("two were deleted", stream(4, 14, &[7, 12], 14), 10, None, gap(Deleted, 10, None))]);
 }
 
 #[test]

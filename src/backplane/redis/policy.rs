@@ -28,6 +28,8 @@ pub struct Caution {
 pub async fn cautions(client: &Client) -> Result<Vec<Caution>, BackplaneError> {
     let memory = info(client, "memory").await?;
     let clients = info(client, "clients").await?;
+    let server = info(client, "server").await?;
+    let commands = info(client, "commandstats").await?;
     let table = config(client, "tracking-table-max-keys").await?;
     let output = config(client, "client-output-buffer-limit").await?;
     let eviction = line(&memory, "maxmemory_policy:").and_then(|policy| eviction(policy, line(&memory, "maxmemory:")));
@@ -37,6 +39,7 @@ pub async fn cautions(client: &Client) -> Result<Vec<Caution>, BackplaneError> {
         number(table.as_deref()).and_then(tracking),
         connections.and_then(|(most, now)| room(most, now)),
         output.as_deref().and_then(buffer),
+        acked(line(&server, "redis_version:"), &commands),
     ];
     Ok(all.into_iter().flatten().collect())
 }
@@ -100,6 +103,17 @@ fn buffer(limits: &str) -> Option<Caution> {
     (least < OUTPUT_BYTES).then_some(Caution { setting: "client-output-buffer-limit", effect })
 }
 
+/// Trimming that passes over what consumer groups have not acknowledged takes entries out of the middle, from 8.2 on.
+fn acked(version: Option<&str>, commands: &str) -> Option<Caution> {
+    let mut parts = version?.split('.').map_while(|part| part.parse::<u32>().ok());
+    let can = (parts.next()?, parts.next()?) >= (8, 2);
+    let groups =
+        commands.lines().any(|line| line.starts_with("cmdstat_xgroup") || line.starts_with("cmdstat_xreadgroup"));
+    let effect = "consumer groups are in use: what XTRIM or XADD takes out of the middle with ACKED is told to who is connected, \
+                  not to who comes back; trim without it";
+    (can && groups).then(|| Caution { setting: "ACKED", effect: effect.to_owned() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +133,9 @@ mod tests {
         assert!(eviction("volatile-ttl", Some("0")).unwrap().effect.contains("once there is a maxmemory"));
         assert!(tracking(10).unwrap().effect.starts_with("10: "));
         assert!(room(20, 6).is_some());
+        let groups = "cmdstat_ping:calls=1\r\ncmdstat_xgroup|create:calls=1,usec=3\r\n";
+        assert!(acked(Some("8.2.3"), groups).is_some() && acked(Some("10.0"), groups).is_some());
+        assert!(acked(Some("8.0.9"), groups).is_none() && acked(Some("8.2.3"), "cmdstat_xadd:calls=1").is_none());
         assert!(buffer("normal 262144 131072 2 slave 0 0 0").unwrap().effect.contains("131072"));
     }
 }

@@ -1,22 +1,17 @@
 //! What the follower does with answers: attach, append, judge.
 
 use super::{Arrival, Done, Follower};
-use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
-use crate::backplane::{BackplaneError, Entry, Examined, StreamState};
+use crate::backplane::{BackplaneError, Entry, StreamState};
 use crate::channel::Channel;
 use crate::event::Event;
-use crate::frame::{Frame, Gap, GapReason};
+use crate::frame::{Frame, Gap};
 use crate::hub::feed::{Feed, Life};
-use crate::hub::found::has;
 use crate::hub::frames::too_large;
 use crate::hub::log::Mark;
 use crate::position::Position;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use tracing::{debug, info, warn};
-
-/// A feed that slept through more than this is begun anew: reading on would cost more than its tail is worth.
-const WORTH_READING: u64 = 1_000;
+use tracing::{debug, warn};
 
 impl Follower {
     /// Takes a batch's answer; whether the backplane gave one.
@@ -28,12 +23,13 @@ impl Follower {
                 }
                 true
             }
-            Done::Read(turns, count, Ok(answers)) => {
-                for (turn, answer) in turns.into_iter().zip(answers) {
+            Done::Read(turns, count, Ok(answers), states) => {
+                let states = states.into_iter().chain(std::iter::repeat(None));
+                for ((turn, answer), state) in turns.into_iter().zip(answers).zip(states) {
                     match answer {
                         _ if self.current(&turn).is_none() => {}
                         Ok(entries) => {
-                            let grown = self.read(turn.0.clone(), count, entries);
+                            let grown = self.read(turn.0.clone(), count, entries, state.as_ref());
                             self.heat(turn, grown);
                         }
                         Err(error) => self.refused(turn.0, error),
@@ -45,7 +41,10 @@ impl Follower {
                 for (turn, answer) in turns.into_iter().zip(answers) {
                     match answer {
                         _ if self.current(&turn).is_none() => {}
-                        Ok(examined) => self.examined(turn.0, count, examined),
+                        Ok(examined) => {
+                            let grown = self.examined(turn.0.clone(), count, examined);
+                            self.heat(turn, grown);
+                        }
                         Err(error) => self.refused(turn.0, error),
                     }
                 }
@@ -64,7 +63,7 @@ impl Follower {
                 self.fresh.extend(turns);
                 false
             }
-            Done::Read(turns, _, Err(_)) | Done::Examined(turns, _, Err(_)) => {
+            Done::Read(turns, _, Err(_), _) | Done::Examined(turns, _, Err(_)) => {
                 for turn in turns {
                     if let Some(followed) = self.current(&turn) {
                         followed.feed.lock().ask_for_less();
@@ -92,15 +91,22 @@ impl Follower {
         self.settled(&channel, false);
     }
 
-    /// Entries from the known one on; how many were behind it.
-    pub(super) fn read(&mut self, channel: Channel, count: usize, mut entries: Vec<Entry>) -> usize {
+    /// Entries from the known one on, and the stream's state of a moment later; how many were behind it.
+    pub(super) fn read(
+        &mut self,
+        channel: Channel,
+        count: usize,
+        mut entries: Vec<Entry>,
+        state: Option<&StreamState>,
+    ) -> usize {
         let Some(followed) = self.followed.get_mut(&channel) else { return 0 };
         let position = followed.feed.lock().log.position();
         if std::mem::take(&mut followed.swept) && entries.is_empty() {
             self.settled(&channel, false);
             return 0;
         }
-        if entries.first().is_none_or(|entry| entry.position != position) {
+        let known = |entry: &Entry| entry.position == position && followed.feed.lock().recognizes(entry);
+        if !entries.first().is_some_and(known) {
             followed.absent = true;
             followed.busy = false;
             self.mark(&channel);
@@ -113,88 +119,18 @@ impl Follower {
         if grown == 0 {
             followed.feed.lock().learn(known.size());
         }
+        // What came and went between two reads shows in the counts alone.
+        let is_counted = !more && self.count_read(&channel, &entries, state);
+        if !is_counted && !self.uncounted.contains(&channel) {
+            self.uncounted.insert(channel.clone());
+        }
         self.append(&channel, entries);
         self.settled(&channel, more);
         grown
     }
 
-    fn examined(&mut self, channel: Channel, count: usize, examined: Examined) {
-        let Some(followed) = self.followed.get_mut(&channel) else { return };
-        let Examined { state, mut entries } = examined;
-        let (position, rank, slept) = {
-            let feed = followed.feed.lock();
-            (feed.log.position(), feed.log.rank(), feed.life == Life::Dormant)
-        };
-        let retraced = followed.retrace.take().map(|after| *after);
-        let present = position != Position::ZERO && has(&entries, position);
-        let more = entries.len() == count;
-        if slept && more && missed(rank, state.as_ref()).is_none_or(|missed| missed > WORTH_READING) {
-            let before = followed.feed.lock().log.bytes();
-            begin(&followed.feed, state.as_ref());
-            self.hub.account(-(before as isize));
-            followed.absent = false;
-            return self.settled(&channel, false);
-        }
-        followed.absent = false;
-        if present {
-            entries.retain(|entry| entry.position > position);
-        } else {
-            let verdict = judge(Resume { at: position, rank, entry: true, present }, state.as_ref());
-            let after = match verdict {
-                // Nothing is left before its last id.
-                Verdict::Continuous if state.as_ref().is_some_and(|state| state.length == 0) => {
-                    state.as_ref().map_or(position, |state| state.last)
-                }
-                Verdict::Continuous => position,
-                Verdict::Broken { reason: GapReason::Reset, after, .. } => {
-                    match common(&followed.feed, (after, state.as_ref()), retraced, &entries, more) {
-                        Ok(common) => common,
-                        Err(after) => {
-                            (followed.retrace, followed.absent, followed.busy) = (Some(Box::new(after)), true, false);
-                            return self.mark(&channel);
-                        }
-                    }
-                }
-                Verdict::Broken { after, .. } => after,
-            };
-            entries.retain(|entry| entry.position > after);
-            let rank = rank_before(entries.first().map(|entry| entry.position), state.as_ref());
-            if let Verdict::Broken { reason, lost, .. } = verdict {
-                let continues_at = entries.first().map_or(after, |entry| entry.position);
-                let gap = Gap {
-                    channel: channel.to_string(),
-                    reason,
-                    resume_from: Some(position),
-                    continues_at: Some(continues_at),
-                    lost,
-                };
-                info!(channel = %channel, ?reason, from = %position, at = %continues_at, lost, "gap: history was lost");
-                self.hub.metrics.gaps.inc(reason);
-                // Behind the event before it, or where ids went back, before those that follow.
-                let frame = Arc::new(Frame::control(position.min(after), gap.block().as_bytes()));
-                let grown = followed.feed.announce((after, rank), frame, self.hub.share(), &self.hub.posts);
-                self.hub.account(grown);
-            } else {
-                followed.feed.lock().log.continue_after(after, rank, None);
-            }
-            followed.absent = entries.is_empty();
-        }
-        self.append(&channel, entries);
-        self.correct_rank(&channel, state.as_ref());
-        self.settled(&channel, more);
-    }
-
-    /// At the stream's newest entry its count is the rank, whatever was deleted on the way.
-    fn correct_rank(&mut self, channel: &Channel, state: Option<&StreamState>) {
-        let (Some(followed), Some(state)) = (self.followed.get(channel), state) else { return };
-        let mut feed = followed.feed.lock();
-        if feed.log.position() == state.last {
-            feed.log.set_rank(state.added);
-        }
-    }
-
     /// Encodes entries and appends them to the feed.
-    fn append(&mut self, channel: &Channel, entries: Vec<Entry>) {
+    pub(super) fn append(&mut self, channel: &Channel, entries: Vec<Entry>) {
         if entries.is_empty() {
             return;
         }
@@ -238,7 +174,10 @@ impl Follower {
                 Arc::new(frame)
             })
             .collect();
-        followed.feed.lock().mean_bytes = mean as u32;
+        {
+            let mut state = followed.feed.lock();
+            (state.mean_bytes, state.digest) = (mean as u32, entries.last().map_or(0, Entry::digest));
+        }
         let grown = followed.feed.append(events, self.hub.share(), &self.hub.posts);
         self.hub.account(grown);
     }
@@ -252,7 +191,7 @@ impl Follower {
     }
 
     /// A read of the stream is over.
-    fn settled(&mut self, channel: &Channel, more: bool) {
+    pub(super) fn settled(&mut self, channel: &Channel, more: bool) {
         let Some(followed) = self.followed.get_mut(channel) else { return };
         followed.busy = false;
         let (position, mark) = {
@@ -308,45 +247,12 @@ impl Follower {
     }
 }
 
-/// After a reset: the last position that the log and the stream have in common, so that what is new comes, smaller ids
-/// included, and nothing that came already. `after`: where to go on if that cannot be known; `retraced`: after what
-/// position the entries are. `Err`: after what position they must be.
-fn common(
-    feed: &Feed,
-    (after, state): (Position, Option<&StreamState>),
-    retraced: Option<Position>,
-    entries: &[Entry],
-    more: bool,
-) -> Result<Position, Position> {
-    let base = feed.lock().log.base();
-    // What the log never covered is not known to be new; and there may be nothing up to there.
-    if base > after || state.and_then(|state| state.first).is_none_or(|first| first > after) {
-        return Ok(after);
-    }
-    // Entries were lost at the end, as in a failover, and nothing has come since.
-    if state.is_some_and(|state| state.last == after) && feed.locate(after).is_ok() {
-        return Ok(after);
-    }
-    let Some(begin) = retraced.filter(|begin| *begin >= base) else { return Err(base) };
-    let is_known = |entry: &&Entry| feed.locate(entry.position).is_ok();
-    match entries.iter().rfind(is_known).map(|entry| entry.position) {
-        // There may be others behind them.
-        Some(known) if more && entries.last().is_some_and(|last| last.position == known) => Err(known),
-        Some(known) => Ok(known),
-        None => Ok(begin),
-    }
-}
-
 /// Begins a feed at the newest entry of its stream.
-fn begin(feed: &Arc<Feed>, state: Option<&StreamState>) {
+pub(super) fn begin(feed: &Arc<Feed>, state: Option<&StreamState>) {
     let mut feed = feed.lock();
+    (feed.digest, feed.first) = (0, state.map_or(Position::ZERO, |state| state.first.unwrap_or(state.last.after())));
     match state {
         Some(state) => feed.log.begin_at(state.last, state.added, state.finished),
         None => feed.log.begin_at(Position::ZERO, Some(0), false),
     }
-}
-
-/// How many entries came since, where counts are known.
-fn missed(rank: Option<u64>, state: Option<&StreamState>) -> Option<u64> {
-    state?.added?.checked_sub(rank?)
 }

@@ -4,7 +4,8 @@
 //! A hot stream is busy, as one with any other read on its way is; a report of it meanwhile says what the read will. It
 //! cools when it was waited for in vain or has a burst, and is then read once more, so that its changes are reported again.
 
-use super::{Follower, Turn, entries_of};
+use super::batch::entries_of;
+use super::{Follower, Turn};
 use crate::backplane::{Ask, BackplaneError, Entry};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -97,7 +98,7 @@ impl Follower {
                 // Reported was what is here.
                 followed.dirty = false;
             }
-            if !entries.is_empty() && FEW.contains(&self.read(turn.0.clone(), count, entries)) {
+            if !entries.is_empty() && FEW.contains(&self.read(turn.0.clone(), count, entries, None)) {
                 self.wait_for(turn.clone());
             }
             if self.current(&turn).is_some_and(|followed| !followed.busy) {

@@ -46,8 +46,18 @@ impl Follower {
     pub(super) fn sample_some(&mut self, link: Link) {
         self.publish_reaches();
         let (mut channels, mut bytes) = (Vec::new(), 0);
+        // Those that changed first.
+        let uncounted: Vec<Channel> = self.uncounted.iter().take(SAMPLE).cloned().collect();
+        for channel in uncounted {
+            self.uncounted.remove(&channel);
+            let mean = self.followed.get(&channel).map(|followed| followed.feed.lock().mean_bytes as usize);
+            if let Some(mean) = mean.filter(|_| link == Link::Up && !self.hub.backplane.reads_apart(&channel)) {
+                bytes += 2 * mean;
+                channels.push(channel);
+            }
+        }
         while link == Link::Up
-            && channels.len() < SAMPLE
+            && channels.len() < 2 * SAMPLE
             && bytes < SAMPLE_BYTES
             && let Some(followed) = self.followed.step(&mut self.reaches.hand)
         {
@@ -70,6 +80,7 @@ impl Follower {
     }
 
     pub(super) fn sampled(&mut self, channel: Channel, state: Option<StreamState>) {
+        self.counted(&channel, state.as_ref());
         let Some(followed) = self.followed.get(&channel) else { return };
         let now_ms = self.clock.backplane_ms() as i64;
         let found = state.and_then(|state| reach(&state, now_ms));

@@ -3,7 +3,7 @@
 use super::bench::*;
 use fantail::backplane::Toward;
 use fantail::backplane::continuity::{Resume, Verdict, judge};
-use fantail::frame::GapReason::{self, Missing, Reset, Trimmed};
+use fantail::frame::GapReason::{self, Deleted, Missing, Reset, Trimmed};
 use fantail::position::Position;
 
 const CONTINUOUS: Verdict = Verdict::Continuous;
@@ -18,7 +18,10 @@ async fn check(bench: &dyn Bench, name: &str, cases: &[(u64, Option<u64>, Verdic
     for (at, rank, expected) in cases {
         let state = inspect(&*backplane, &a).await;
         let present = !history(&*backplane, span(&a, id(*at), id(*at), 1, Toward::Newest)).await.is_empty();
-        let verdict = judge(Resume { at: id(*at), rank: *rank, entry: true, present }, state.as_ref());
+        let verdict = judge(
+            Resume { at: id(*at), rank: *rank, entry: true, witness: present.into(), behind: None },
+            state.as_ref(),
+        );
         assert_eq!(verdict, *expected, "{name}: {at}-0 (rank {rank:?}, present {present}) on {state:?}");
     }
 }
@@ -72,14 +75,45 @@ pub async fn deleted_entries(bench: &dyn Bench) {
     let a = channel("a");
     fill(bench, &a, 1..=6);
     assert!(bench.delete_entry(&a, id(3)));
-    check(bench, "one in the middle", &[(3, None, CONTINUOUS), (3, Some(3), CONTINUOUS), (2, None, CONTINUOUS)]).await;
+    let cases = [
+        (3, None, CONTINUOUS),
+        (3, Some(3), CONTINUOUS),
+        (4, None, CONTINUOUS),
+        (2, None, gap(Deleted, 2, None)),
+        (1, Some(1), gap(Deleted, 1, None)),
+    ];
+    check(bench, "one in the middle", &cases).await;
     assert!(bench.delete_entry(&a, id(6)));
-    check(bench, "the newest", &[(6, None, CONTINUOUS), (5, None, CONTINUOUS)]).await;
+    let cases = [(6, None, CONTINUOUS), (5, None, gap(Deleted, 5, None)), (3, None, gap(Deleted, 3, None))];
+    check(bench, "the newest", &cases).await;
     assert!(bench.delete_entry(&a, id(1)));
-    let cases = [(1, None, gap(Trimmed, 1, None)), (0, None, gap(Trimmed, 0, None)), (3, None, CONTINUOUS)];
+    let cases = [
+        (1, None, gap(Deleted, 1, None)),
+        (0, None, gap(Deleted, 0, Some(3))),
+        (1, Some(1), gap(Deleted, 1, Some(2))),
+        (5, None, gap(Deleted, 5, None)),
+        (6, None, CONTINUOUS),
+    ];
     check(bench, "the oldest", &cases).await;
     fill(bench, &a, [7]);
-    check(bench, "gone on", &[(6, None, CONTINUOUS), (3, None, CONTINUOUS), (7, None, CONTINUOUS)]).await;
+    check(bench, "gone on", &[(6, None, CONTINUOUS), (5, None, gap(Deleted, 5, None)), (7, None, CONTINUOUS)]).await;
+}
+
+/// A client of an older entry, of one that is deleted, and of none of the stream's.
+pub async fn deleted_around_a_client(bench: &dyn Bench) {
+    let a = channel("a");
+    fill(bench, &a, [1, 2, 3]);
+    assert!(bench.delete_entry(&a, id(2)) && bench.delete_entry(&a, id(3)));
+    check(bench, "had and missed", &[(2, None, gap(Deleted, 2, None)), (1, None, gap(Deleted, 1, None))]).await;
+    assert!(bench.delete_entry(&a, id(1)));
+    check(bench, "without an older one", &[(2, None, gap(Deleted, 3, None)), (3, None, CONTINUOUS)]).await;
+    let b = [7, 12, 13];
+    assert!(bench.delete_stream(&a));
+    fill(bench, &a, b);
+    check(bench, "foreign", &[(10, None, gap(Reset, 10, None))]).await;
+    assert!(bench.delete_entry(&a, id(13)));
+    check(bench, "foreign, another was deleted", &[(10, None, gap(Reset, 10, None)), (5, None, gap(Reset, 5, None))])
+        .await;
 }
 
 pub async fn deleted_key(bench: &dyn Bench) {

@@ -69,14 +69,20 @@ impl Truth {
         }
     }
 
-    /// Entries after `at` that a subscriber can no longer get, other than those that a producer took back.
+    /// Entries after `at` that a subscriber can no longer get.
     fn lost(&self, at: u64) -> u64 {
-        self.given.iter().filter(|n| **n > at && !self.held.contains(n) && !self.deleted.contains(n)).count() as u64
+        self.given.iter().filter(|n| **n > at && !self.held.contains(n)).count() as u64
+    }
+
+    /// What a read that saw all would have seen; every other position is asked for without.
+    fn behind(&self, at: u64) -> Option<u64> {
+        at.is_multiple_of(2).then(|| self.held.range(at + 1..).count() as u64)
     }
 
     fn verdict(&self, bench: &MemoryBench, at: u64, rank: Option<u64>) -> Verdict {
         let state = inspect(&*bench.backplane(), &channel("a")).now_or_never().expect("an answer at once");
-        judge(Resume { at: id(at), rank, entry: true, present: self.held.contains(&at) }, state.as_ref())
+        let witness = self.held.contains(&at).into();
+        judge(Resume { at: id(at), rank, entry: true, witness, behind: self.behind(at) }, state.as_ref())
     }
 }
 
@@ -113,7 +119,11 @@ proptest! {
                     let verdict = truth.verdict(&bench, at, rank);
                     let silent = verdict == Verdict::Continuous && truth.lost(at) > 0;
                     prop_assert!(!silent, "{} lost after {} (rank {:?}), {:?}", truth.lost(at), at, rank, step);
-                    if truth.held.contains(&at) {
+                    let told = |lost: u64| matches!(verdict, Verdict::Broken { lost: Some(n), .. } if n == lost);
+                    let counts = rank.is_some() && truth.behind(at).is_some();
+                    prop_assert!(!counts || truth.lost(at) == 0 || told(truth.lost(at)), "{} after {}: {:?}", truth.lost(at), at, verdict);
+                    let taken_back = truth.deleted.iter().any(|n| *n > at);
+                    if truth.held.contains(&at) && !taken_back {
                         prop_assert_eq!(verdict, Verdict::Continuous, "{} is there", at);
                     }
                 }
@@ -143,9 +153,9 @@ fn the_truth_knows_of_losses() {
     truth.apply(&bench, &Step::Trim(1));
     assert_eq!((truth.lost(0), truth.lost(1), truth.lost(2), truth.lost(3)), (2, 1, 0, 0));
     truth.apply(&bench, &Step::Delete(0));
-    assert_eq!((truth.lost(0), truth.lost(2)), (2, 0));
+    assert_eq!((truth.lost(0), truth.lost(2)), (3, 1));
     assert_eq!(
         truth.verdict(&bench, 2, Some(2)),
-        Verdict::Broken { reason: GapReason::Trimmed, after: Position::new(3, 0), lost: None }
+        Verdict::Broken { reason: GapReason::Deleted, after: Position::new(3, 0), lost: Some(1) }
     );
 }

@@ -225,7 +225,7 @@ impl Client {
         };
         let history = &truth.channels[self.wish.channels[place]];
         let leg = &mut self.legs[place];
-        if !history.may_have_gap(leg.last, gap["reason"] == "reset") {
+        if !history.may_have_gap(leg.last, gap["reason"].as_str().unwrap_or_default()) {
             return Err(format!("nothing is gone since {:?}: {data}", leg.last));
         }
         let position = |field: &str| gap[field].as_str().and_then(|text| text.parse::<Position>().ok());
@@ -237,7 +237,9 @@ impl Client {
             // last id that the stream has given, which is then lost, too.
             let is_between = |record: &Record| {
                 let id = record.id;
-                from < id && id.seq == at.seq && (id < at || id == at && record.state != State::Held)
+                // What is deleted is counted up to the stream's end, and by who comes from history, later.
+                let gone = record.state == State::Deleted || gap["reason"] == "deleted" && record.state != State::Held;
+                gone || from < id && id.seq == at.seq && (id < at || id == at && record.state != State::Held)
             };
             let between = history.records.iter().filter(|record| is_between(record)).count();
             // Some of them may have been announced by a gap before.

@@ -35,7 +35,7 @@ pub struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     Held,
-    /// Its producer took it back, so it may be missing without a word.
+    /// Its producer took it back: who reads history meanwhile may be told of it late, or not at all.
     Deleted,
     /// Trimmed, or gone with its stream: whoever has not got it must be told.
     Lost,
@@ -127,9 +127,13 @@ impl History {
 
     /// Whether a client whose newest record is `last` may be told of a gap: something from there on is gone, or the
     /// stream was made anew, which the node may find out after it read the new one's history.
-    pub fn may_have_gap(&self, last: Option<usize>, reset: bool) -> bool {
-        if reset && self.life > 0 {
+    pub fn may_have_gap(&self, last: Option<usize>, reason: &str) -> bool {
+        if reason == "reset" && self.life > 0 {
             return true;
+        }
+        if reason == "deleted" {
+            // Who comes from history into memory is told what its counts lack.
+            return self.records.iter().any(|record| record.state == State::Deleted);
         }
         self.records[last.unwrap_or(0)..].iter().any(|record| record.state != State::Held)
     }

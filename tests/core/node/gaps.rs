@@ -166,12 +166,14 @@ fn who_had_nothing_of_a_stream_is_told_how_much_was_trimmed() {
 }
 
 #[test]
-fn an_entry_that_its_producer_deleted_is_no_loss() {
+fn an_entry_that_a_client_had_is_no_loss_when_it_is_deleted() {
     let redis = Redis::start();
     let node = Node::on(&redis, &[]);
     six(&redis, "a");
     redis.command(&["XDEL", "sse:a", "20-0", "40-0"]);
-    assert_eq!(node.resume("/events/a", "20-0").numbers(3), [3, 5, 6]);
+    let mut missed = node.resume("/events/a", "20-0");
+    assert_eq!((missed.gap()["reason"].as_str(), missed.numbers(3)), (Some("deleted"), vec![3, 5, 6]));
+    assert_eq!(node.resume("/events/a", "40-0").numbers(2), [5, 6]);
     let mut live = node.resume("/events/a", "60-0").begun();
     redis.command(&["XDEL", "sse:a", "60-0"]);
     add(&redis, "a", [7]);

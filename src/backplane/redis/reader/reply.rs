@@ -24,7 +24,7 @@ pub const OVERHEAD: usize = 64;
 /// No reply of the commands that are read here is nested so deep.
 const DEPTH: usize = 8;
 /// Longer strings of what is skimmed are left out, in bytes.
-const SKIMMED: usize = 64 << 10;
+const SKIMMED: usize = crate::backplane::DIGESTED;
 /// Behind longer strings of what is skimmed it is not read on, in bytes.
 const SKIPPED: usize = 1 << 20;
 

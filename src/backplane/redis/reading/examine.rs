@@ -69,6 +69,13 @@ impl Reading<'_> {
                 Err(error) => return Err(error),
             }
         }
+        for (channel, answer) in channels.iter().zip(&mut answers) {
+            if let Ok(Some(state)) = answer
+                && lacks_first(state)
+            {
+                state.first = self.first_of(channel).await?;
+            }
+        }
         self.end();
         Ok(answers)
     }
@@ -110,7 +117,8 @@ impl Reading<'_> {
     fn examined(&self, ask: &Ask, before: Reply, read: Reply) -> Answered<Option<Examined>> {
         let state = state(before)?;
         let entries = self.entries_of(ask, read)?;
-        Ok(fits(state.as_ref(), ask.after, &entries).then_some(Examined { state, entries }))
+        let whole = !state.as_ref().is_some_and(lacks_first) && fits(state.as_ref(), ask.after, &entries);
+        Ok(whole.then_some(Examined { state, entries }))
     }
 
     /// Examines one stream, with a further `XINFO` behind the read where that is needed: while both states are the
@@ -142,7 +150,11 @@ impl Reading<'_> {
             Err(error) if self.was_closed(&error) => return self.state_without_info(channel).await,
             replies => replies?.pop(),
         };
-        reply.map_or_else(|| Err(BackplaneError::down("no reply")), state)
+        let mut state = reply.map_or_else(|| Err(BackplaneError::down("no reply")), state)?;
+        if let Some(state) = state.as_mut().filter(|state| lacks_first(state)) {
+            state.first = self.first_of(channel).await?;
+        }
+        Ok(state)
     }
 
     /// What follows a position, what is known to be too large included.
@@ -182,6 +194,11 @@ impl Reading<'_> {
     fn xinfo(&self, channel: &Channel) -> Words {
         vec!["XINFO".into(), "STREAM".into(), self.server.key(channel)]
     }
+}
+
+/// Whether the server does not say which entry is the first.
+fn lacks_first(state: &StreamState) -> bool {
+    state.length > 0 && state.first.is_none()
 }
 
 /// What a reply to `XINFO STREAM` says of a stream; `None` where there is none.

@@ -123,6 +123,16 @@ impl Reading<'_> {
         Ok(low)
     }
 
+    /// The oldest entry, of a server whose `XINFO STREAM` leaves it out.
+    pub(super) async fn first_of(&mut self, channel: &Channel) -> Answered<Option<Position>> {
+        let (channel, oldest, newest) = (channel.clone(), Position::ZERO, Position::MAX);
+        let span = Span { channel, oldest, newest, count: 1, toward: Toward::Newest };
+        match self.next_of(&span).await? {
+            Some(entry) => Ok(Some(entry.position)),
+            None => Err(BackplaneError::down("the stream was emptied meanwhile")),
+        }
+    }
+
     /// What can be known of a stream whose state cannot be read, as its first or its last entry would come with it.
     pub(super) async fn state_without_info(&mut self, channel: &Channel) -> Answered<Option<StreamState>> {
         let whole = |toward| {

@@ -1,0 +1,159 @@
+//! Batches of the follower: which streams are asked for in one go, and how.
+
+use super::{APART, BATCH_BYTES, BATCH_STREAMS, Batch, Done, ENTRIES, Followed, Follower, PAUSE, States, Turn};
+use crate::backplane::{Ask, Backplane, BackplaneError, Entry, Link};
+use crate::hub::index::Index;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Streams of a batch that are counted with their entries, which are light if so many of each can be asked for.
+const COUNTED: usize = 8;
+const LIGHT: usize = 16;
+/// Bytes of one of them at most.
+const LIGHTEST: usize = 64 << 10;
+
+impl Follower {
+    pub(super) fn start_batches(&mut self, link: Link) {
+        while link == Link::Up && self.apart.len() < APART && !self.large.is_empty() {
+            self.start_apart();
+        }
+        while link == Link::Up && self.batches.len() < self.most_batches {
+            if !self.fresh.is_empty() {
+                self.start_attach();
+            } else if !self.doubtful.is_empty() {
+                let batch = take_batch(&mut self.doubtful, &mut self.followed);
+                self.start(batch, |turns, count, backplane, asks| {
+                    Box::pin(async move { Done::Examined(turns, count, backplane.examine(asks).await) })
+                });
+            } else if !self.changed.is_empty() {
+                let batch = take_batch(&mut self.changed, &mut self.followed);
+                let counted = self.is_counted(&batch);
+                self.start(batch, |turns, count, backplane, asks| {
+                    Box::pin(async move {
+                        let answers = backplane.read(asks).await;
+                        let states = if counted { states_of(&*backplane, &turns, &answers).await } else { Vec::new() };
+                        Done::Read(turns, count, answers, states)
+                    })
+                });
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Few streams of small entries are counted with each read, so that what came and went meanwhile is told in its place; of
+    /// others that is found out soon after.
+    fn is_counted(&self, (turns, asks): &(Vec<Turn>, Vec<Ask>)) -> bool {
+        let light = asks.first().is_some_and(|ask| ask.count >= LIGHT);
+        let swept = |(channel, _): &Turn| self.followed.get(channel).is_some_and(|followed| followed.swept);
+        turns.len() <= COUNTED && light && !turns.iter().any(swept)
+    }
+
+    /// Reads one stream, however long that takes.
+    fn start_apart(&mut self) {
+        let Some(turn) = self.large.pop_front() else { return };
+        let absent = self.current(&turn).is_some_and(|followed| followed.absent);
+        let (turns, asks) = take_batch(&mut VecDeque::from([turn]), &mut self.followed);
+        let Some(count) = asks.first().map(|ask| ask.count) else { return };
+        let backplane = self.hub.backplane.clone();
+        self.apart.push(Box::pin(async move {
+            let (done, failed) = match absent {
+                true => {
+                    let answer = backplane.examine(asks).await;
+                    let failed = answer.is_err();
+                    (Done::Examined(turns, count, answer), failed)
+                }
+                false => {
+                    let answer = backplane.read(asks).await;
+                    let failed = answer.is_err();
+                    (Done::Read(turns, count, answer, Vec::new()), failed)
+                }
+            };
+            if failed {
+                tokio::time::sleep(PAUSE).await;
+            }
+            done
+        }));
+    }
+
+    fn start_attach(&mut self) {
+        let count = self.fresh.len().min(BATCH_STREAMS);
+        let followed = &self.followed;
+        let current = |turn: &Turn| followed.get(&turn.0).is_some_and(|f| f.serial == turn.1);
+        let turns: Vec<Turn> = self.fresh.drain(..count).filter(current).collect();
+        if turns.is_empty() {
+            return;
+        }
+        let backplane = self.hub.backplane.clone();
+        self.batches.push(Box::pin(async move {
+            let answer = backplane.inspect(turns.iter().map(|(channel, _)| channel.clone()).collect()).await;
+            Done::Attached(turns, answer)
+        }));
+    }
+
+    fn start(
+        &mut self,
+        (turns, asks): (Vec<Turn>, Vec<Ask>),
+        batch: impl FnOnce(Vec<Turn>, usize, Arc<dyn Backplane>, Vec<Ask>) -> Batch,
+    ) {
+        let Some(first) = asks.first() else { return };
+        let count = first.count;
+        self.batches.push(batch(turns, count, self.hub.backplane.clone(), asks));
+    }
+}
+
+/// What streams tell of themselves just after they were read, unless that would bring a large entry.
+async fn states_of(
+    backplane: &dyn Backplane,
+    turns: &[Turn],
+    answers: &Result<Vec<Result<Vec<Entry>, BackplaneError>>, BackplaneError>,
+) -> States {
+    let light = |answer: &Result<Vec<Entry>, BackplaneError>| {
+        answer
+            .as_ref()
+            .is_ok_and(|entries| entries.iter().all(|entry| !entry.is_too_large() && entry.size() <= LIGHTEST))
+    };
+    let apart = turns.iter().any(|(channel, _)| backplane.reads_apart(channel));
+    if apart || !answers.as_ref().is_ok_and(|answers| answers.iter().all(light)) {
+        return Vec::new();
+    }
+    let states = backplane.inspect(turns.iter().map(|(channel, _)| channel.clone()).collect()).await;
+    states.unwrap_or_default().into_iter().map(|state| state.ok().flatten()).collect()
+}
+
+/// Takes streams whose answer stays within a batch's bytes.
+fn take_batch(queue: &mut VecDeque<Turn>, followed: &mut Index<Followed>) -> (Vec<Turn>, Vec<Ask>) {
+    let (mut turns, mut asks): (Vec<Turn>, Vec<Ask>) = (Vec::new(), Vec::new());
+    let mut bytes = 0;
+    while asks.len() < BATCH_STREAMS
+        && let Some((channel, serial)) = queue.pop_front()
+    {
+        // Unfollowed since it was queued.
+        let Some(followed) = followed.get_mut(&channel).filter(|f| f.serial == serial) else { continue };
+        // A report while it waited for a mere glance is worth a real look.
+        followed.swept &= !std::mem::take(&mut followed.dirty);
+        let (position, mean) = {
+            let state = followed.feed.lock();
+            (state.log.position(), state.mean_bytes as usize)
+        };
+        bytes += mean;
+        let after = match followed.retrace.as_deref() {
+            Some(retrace) => retrace.after(),
+            None if followed.swept => position,
+            None => position.before(),
+        };
+        turns.push((channel.clone(), serial));
+        asks.push(Ask { channel, after, count: 0 });
+        if bytes * ENTRIES.start() >= BATCH_BYTES {
+            break;
+        }
+    }
+    let count = entries_of(bytes);
+    asks.iter_mut().for_each(|ask| ask.count = count);
+    (turns, asks)
+}
+
+/// How many entries to ask for of each stream, where one of each weighs so much.
+pub(super) fn entries_of(bytes: usize) -> usize {
+    (BATCH_BYTES / bytes.max(1)).clamp(*ENTRIES.start(), *ENTRIES.end())
+}
