@@ -1,6 +1,6 @@
 //! Trimming that takes entries out of the middle, as `ACKED` of Redis 8.2 and later does, and leaves no id behind that tells.
 
-use crate::support::node::Node;
+use crate::support::node::{Node, eventually};
 use crate::support::redis::Redis;
 use crate::support::stream::Stream;
 use rustix::process::Signal;
@@ -38,7 +38,9 @@ fn who_is_connected_is_told_how_many_are_gone() {
     let mut streams: Vec<Stream> = nodes.iter().map(|node| node.subscribe("/events/a").begun()).collect();
     add(&server, 1);
     streams.iter_mut().for_each(|stream| assert_eq!(stream.numbers(1), [1]));
+    // What follows must come to them in one piece, and a signal takes its time.
     nodes.iter().for_each(|node| node.signal(Signal::STOP));
+    eventually("they are stopped", || nodes.iter().all(Node::is_stopped));
     (2..=10).for_each(|n| add(&server, n));
     read_all_but(&server, 1..=10, &[1]);
     server.command(&["XTRIM", "sse:a", "MAXLEN", "=", "4", "ACKED"]);

@@ -109,6 +109,16 @@ impl Node {
         kill_process(pid, signal).expect("a signal to an own child");
     }
 
+    /// Whether a `STOP` has reached all of it.
+    pub fn is_stopped(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("a process");
+        let stopped = |task: std::fs::DirEntry| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        };
+        tasks.flatten().all(stopped)
+    }
+
     /// Waits for the end; the exit code, `None` after a deadly signal.
     pub fn wait(&mut self) -> Option<i32> {
         let mut status = None;
