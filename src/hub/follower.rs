@@ -8,24 +8,25 @@
 mod absorb;
 mod batch;
 mod examined;
+mod followed;
 mod hot;
 mod reach;
 mod retrace;
 
 use super::Hub;
 use super::feed::{Feed, Life};
-use super::index::{Index, Named};
+use super::index::Index;
 use super::log::Mark;
 use crate::backplane::{BackplaneError, Entry, Examined, Link, StreamState};
 use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::pace;
+use followed::Followed;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hashbrown::{HashMap, HashSet};
 use hot::Hot;
 use reach::Reaches;
-use retrace::Retrace;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -59,29 +60,6 @@ pub enum Request {
     /// Somebody knows of a newer entry.
     Refresh(Arc<Feed>),
     Unfollow(Arc<Feed>),
-}
-
-/// A feed as the follower sees it: 32 bytes, as there are as many as channels.
-struct Followed {
-    feed: Arc<Feed>,
-    /// Its stream may have something new.
-    dirty: bool,
-    /// A read is on its way, or waits in the queue.
-    busy: bool,
-    /// The entry at its position is not in the stream (empty, trimmed), so only an examination tells anything.
-    absent: bool,
-    /// Only the sweep doubts it: whether there is anything new is enough to know.
-    swept: bool,
-    /// What an examination must look for, beside what is new.
-    retrace: Option<Box<Retrace>>,
-    /// Tells it from an earlier one of the same channel, whose answers may still be on their way.
-    serial: u64,
-}
-
-impl Named for Followed {
-    fn channel(&self) -> &Channel {
-        &self.feed.channel
-    }
 }
 
 /// A stream's turn in a queue or a batch: nobody's, if it was followed anew since.

@@ -1,6 +1,7 @@
 //! Batches of the follower: which streams are asked for in one go, and how.
 
-use super::{APART, BATCH_BYTES, BATCH_STREAMS, Batch, Done, ENTRIES, Followed, Follower, PAUSE, States, Turn};
+use super::followed::Followed;
+use super::{APART, BATCH_BYTES, BATCH_STREAMS, Batch, Done, ENTRIES, Follower, PAUSE, States, Turn};
 use crate::backplane::{Ask, Backplane, BackplaneError, Entry, Link};
 use crate::hub::index::Index;
 use std::collections::VecDeque;

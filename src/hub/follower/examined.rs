@@ -1,8 +1,9 @@
 //! What the follower makes of a stream's state and entries of one instant: whether anything was lost, and where it goes on.
 
+use super::Follower;
 use super::absorb::begin;
-use super::retrace::{Back, Retrace, back};
-use super::{Followed, Follower};
+use super::followed::{Followed, Retrace};
+use super::retrace::{Back, back};
 use crate::backplane::continuity::{Resume, Verdict, Witness, all_behind, judge, rank_before};
 use crate::backplane::{Entry, Examined, StreamState};
 use crate::channel::Channel;

@@ -1,31 +1,12 @@
 //! Going back: after a stream's ids went back, or it was replaced, what the log has had of it is told from what is new.
 
-use super::Followed;
+use super::followed::{Followed, Retrace};
 use crate::backplane::continuity::Witness;
 use crate::backplane::{Entry, StreamState};
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::hub::feed::Feed;
 use crate::position::Position;
-
-/// What an examination looks for.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Retrace {
-    /// What is new of a stream that was reset: after this position.
-    After(Position),
-    /// The entry that was the newest when the stream went missing: if it is there again, so is the stream.
-    Former { position: Position, digest: u64, rank: Option<u64> },
-}
-
-impl Retrace {
-    /// After what position it must be asked for.
-    pub fn after(&self) -> Position {
-        match self {
-            Retrace::After(after) => *after,
-            Retrace::Former { position, .. } => position.before(),
-        }
-    }
-}
 
 impl Followed {
     pub(super) fn is_retracing(&self) -> bool {
