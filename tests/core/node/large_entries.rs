@@ -153,7 +153,7 @@ fn a_node_stays_small_while_a_producer_sends_what_is_too_large() {
 
 #[test]
 fn an_entry_that_redis_lets_nobody_read_is_a_gap_and_others_go_on() {
-    let redis = Redis::start_with(&["--client-output-buffer-limit", "normal 256kb 128kb 2"]);
+    let redis = Redis::start_with(&["--client-output-buffer-limit", "normal", "256kb", "128kb", "2"]);
     let (node, other) = (Node::on(&redis, &[]), Node::on(&redis, &[]));
     let (mut live, mut small) = (node.subscribe("/events/a").begun(), node.subscribe("/events/b").begun());
     add_at(&redis, "a", "10-0", 1);
