@@ -37,8 +37,9 @@ pub const BEAT: Duration = Duration::from_secs(2);
 const FRESH_MS: u64 = 10_000;
 /// Others' records are not read more often than this.
 const REREAD: Duration = Duration::from_secs(1);
-/// Where the backplane refuses to keep notes, it is asked again after this.
-const SULK: Duration = Duration::from_secs(300);
+/// Where the backplane refuses to keep notes, it is asked again after this: a full disk or memory passes, and until then this
+/// node is missing in other consoles, and the refusal stands in `/status`.
+const SULK: Duration = Duration::from_secs(10);
 
 /// Which nodes there are, this one among them.
 pub struct Roster {
@@ -128,11 +129,14 @@ impl Roster {
             if shared && refused.is_none_or(|at| at.elapsed() >= SULK) {
                 match self.write(&record, &mut counts).await {
                     Err(BackplaneError::Refused { text: why, .. }) => {
-                        tracing::info!(%why, "the backplane keeps no records of nodes: each console shows its own node");
+                        if refused.is_none() {
+                            tracing::info!(%why, "the backplane keeps no records of nodes: each console shows its own node");
+                        }
                         refused = Some(Instant::now());
                     }
                     // Delivery has told that it is down.
-                    Err(BackplaneError::Down { .. }) | Ok(()) => {}
+                    Err(BackplaneError::Down { .. }) => {}
+                    Ok(()) => refused = None,
                 }
             }
             every.tick().await;
