@@ -7,7 +7,7 @@
 mod event_stream;
 
 use event_stream::Parser;
-use fantail::backplane::continuity::{Resume, judge, rank_before};
+use fantail::backplane::continuity::{Resume, Witness, judge, rank_before};
 use fantail::backplane::redis::address::Host;
 use fantail::backplane::redis::decode::{self, Value};
 use fantail::backplane::redis::fault;
@@ -79,7 +79,11 @@ fn deliver(entry: &Entry) {
 }
 
 fn decide(state: &StreamState, at: Position, rank: Option<u64>) {
-    let _ = judge(Resume { at, rank, entry: true, present: false }, Some(state));
+    for witness in [Witness::Present, Witness::Absent, Witness::Replaced] {
+        for behind in [None, Some(0), Some(state.length)] {
+            let _ = judge(Resume { at, rank, entry: true, witness, behind }, Some(state));
+        }
+    }
     let _ = rank_before(Some(at), Some(state));
     let _ = rank_before(state.first, Some(state));
 }
