@@ -106,13 +106,19 @@ impl Backplane for Slow {
     }
 }
 
-#[test]
-fn an_answer_of_before_the_channel_was_followed_anew_is_no_reset() {
+/// A node on a slow backplane.
+fn started() -> (Arc<Memory>, Arc<Slow>, Node) {
     let flags = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     let memory = Memory::new(Settings { maxlen: 0, ..Settings::default() });
     let slow = Slow::new(memory.clone());
-    let node =
-        Node::start_with(settings_of(&flags).expect("good flags"), slow.clone(), Clock::default()).expect("a node");
+    let settings = settings_of(&flags).expect("good flags");
+    let node = Node::start_with(settings, slow.clone(), Clock::default()).expect("a node");
+    (memory, slow, node)
+}
+
+#[test]
+fn an_answer_of_before_the_channel_was_followed_anew_is_no_reset() {
+    let (memory, slow, node) = started();
     let a = Channel::new("a").expect("a name");
     let add = |n: u64| drop(memory.append_at(&a, Position::new(n, 0), &[("data".into(), n.to_string().into())]));
     let open = || Stream::open(node.listen()[0], "/events/a", &[("Last-Event-ID", "0-0")]);
@@ -139,12 +145,8 @@ fn an_answer_of_before_the_channel_was_followed_anew_is_no_reset() {
 
 #[test]
 fn who_asks_for_a_time_gets_nothing_of_before_it_from_a_feed_that_lags() {
-    let flags = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-    let memory = Memory::new(Settings { maxlen: 0, ..Settings::default() });
-    let slow = Slow::new(memory.clone());
+    let (memory, slow, node) = started();
     slow.released.send_replace(true);
-    let node =
-        Node::start_with(settings_of(&flags).expect("good flags"), slow.clone(), Clock::default()).expect("a node");
     let a = Channel::new("a").expect("a name");
     let add = |n: u64| drop(memory.append_at(&a, Position::new(n, 0), &[("data".into(), n.to_string().into())]));
     let open = |query: &str| {
@@ -180,12 +182,8 @@ fn who_asks_for_a_time_gets_nothing_of_before_it_from_a_feed_that_lags() {
 
 #[test]
 fn who_asks_for_a_time_gets_nothing_of_before_it_from_a_feed_that_others_have_begun() {
-    let flags = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-    let memory = Memory::new(Settings { maxlen: 0, ..Settings::default() });
-    let slow = Slow::new(memory.clone());
+    let (memory, slow, node) = started();
     slow.released.send_replace(true);
-    let node =
-        Node::start_with(settings_of(&flags).expect("good flags"), slow.clone(), Clock::default()).expect("a node");
     let a = Channel::new("a").expect("a name");
     let add = |n: u64| drop(memory.append_at(&a, Position::new(n, 0), &[("data".into(), n.to_string().into())]));
     let open = |query: &str| Stream::open(node.listen()[0], query, &[]);
@@ -205,12 +203,8 @@ fn who_asks_for_a_time_gets_nothing_of_before_it_from_a_feed_that_others_have_be
 
 #[test]
 fn who_is_held_gets_nothing_of_before_it_asked_though_ids_lie_ahead_of_the_clock() {
-    let flags = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-    let memory = Memory::new(Settings { maxlen: 0, ..Settings::default() });
-    let slow = Slow::new(memory.clone());
+    let (memory, slow, node) = started();
     slow.released.send_replace(true);
-    let node =
-        Node::start_with(settings_of(&flags).expect("good flags"), slow.clone(), Clock::default()).expect("a node");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
     // In an hour, now, and ids that are no times.
     for (name, ms) in [("ahead", now + 3_600_000), ("now", now - 60_000), ("counted", 7)] {
@@ -235,12 +229,8 @@ fn who_is_held_gets_nothing_of_before_it_asked_though_ids_lie_ahead_of_the_clock
 
 #[test]
 fn who_is_held_gets_what_a_node_had_not_seen_when_it_asked() {
-    let flags = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-    let memory = Memory::new(Settings { maxlen: 0, ..Settings::default() });
-    let slow = Slow::new(memory.clone());
+    let (memory, slow, node) = started();
     slow.released.send_replace(true);
-    let node =
-        Node::start_with(settings_of(&flags).expect("good flags"), slow.clone(), Clock::default()).expect("a node");
     let a = Channel::new("a").expect("a name");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
     let add = |n: u64| {
