@@ -7,23 +7,36 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 
 /// The clock of one node. Clones are one clock.
 #[derive(Clone, Default)]
 pub struct Clock(Arc<Inner>);
 
-#[derive(Default)]
 struct Inner {
     /// `None`: the system's.
     given: Option<Box<dyn Fn() -> SystemTime + Send + Sync>>,
     /// The backplane's time minus this node's, in milliseconds.
     ahead_ms: AtomicI64,
+    made: Instant,
+}
+
+impl Inner {
+    fn new(given: Option<Box<dyn Fn() -> SystemTime + Send + Sync>>) -> Inner {
+        Inner { given, ahead_ms: AtomicI64::new(0), made: Instant::now() }
+    }
+}
+
+impl Default for Inner {
+    fn default() -> Inner {
+        Inner::new(None)
+    }
 }
 
 impl Clock {
     /// A clock that shows what `time` gives.
     pub fn given(time: impl Fn() -> SystemTime + Send + Sync + 'static) -> Clock {
-        Clock(Arc::new(Inner { given: Some(Box::new(time)), ahead_ms: AtomicI64::new(0) }))
+        Clock(Arc::new(Inner::new(Some(Box::new(time)))))
     }
 
     /// This node's time since 1970; zero before.
@@ -35,6 +48,11 @@ impl Clock {
     /// This node's time in Unix milliseconds.
     pub fn unix_ms(&self) -> u64 {
         self.since_epoch().as_millis() as u64
+    }
+
+    /// When the clock was made: what is done in step counts from there.
+    pub fn made(&self) -> Instant {
+        self.0.made
     }
 
     /// The backplane's time in Unix milliseconds, as far as it is known.

@@ -9,7 +9,9 @@ pub use crate::auth::settings::{AuthMode, AuthSettings};
 pub use crate::http::settings::Transport;
 pub(crate) use redis_access::redis_url;
 pub use redis_access::{RedisAccess, RedisUrl};
-pub use values::{Compress, Contradiction, Follow, ForwardedHeader, RetryRange, Switch, UnreadyAfter, WhenFull};
+pub use values::{
+    Compress, Contradiction, Follow, ForwardedHeader, RetryRange, Switch, UnreadyAfter, ValueError, WhenFull,
+};
 pub(crate) use values::{DAY, HOUR, MINUTE, SECOND, SHORTEST, bytes, duration, duration_or_never, key_prefix, number};
 pub(crate) use values::{node_url, retry_range, truth, unready_after};
 
@@ -189,11 +191,6 @@ impl Serve {
         self.publish.map_or(self.redis.is_none(), |s| s == Switch::On)
     }
 
-    /// Whether an address is that of a trusted proxy.
-    pub fn trusts(&self, peer: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|network| network.contains(&peer))
-    }
-
     /// Checks what concerns several settings.
     pub fn verify(&self) -> Result<(), Contradiction> {
         let wrong = |text: String| Err(Contradiction(text));
@@ -217,7 +214,7 @@ impl Serve {
         if self.follow == Follow::Block && self.redis.as_ref().is_some_and(cluster) {
             return wrong("--follow block: a cluster can only be followed by tracking".into());
         }
-        self.redis_access.verify(self.redis.as_ref()).map_err(Contradiction)?;
+        self.redis_access.verify(self.redis.as_ref())?;
         if self.max_event_bytes > self.tail_bytes {
             return wrong(format!(
                 "--max-event-bytes {}: more than --tail-bytes {}",
@@ -238,21 +235,22 @@ impl Serve {
 }
 
 /// The name of a host, or a suffix that begins with a dot; in lower case.
-fn host_name(text: &str) -> Result<String, String> {
+fn host_name(text: &str) -> Result<String, ValueError> {
     let name = text.strip_prefix('.').unwrap_or(text);
     let is_label = |label: &str| {
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     match name.split('.').all(is_label) {
         true => Ok(text.to_ascii_lowercase()),
-        false => Err("not a host's name, without scheme and port, nor a suffix such as .example.org".to_owned()),
+        false => Err(ValueError::new("not a host's name, without scheme and port, nor a suffix such as .example.org")),
     }
 }
 
 /// A network, or one address.
-fn network(text: &str) -> Result<IpNet, String> {
+fn network(text: &str) -> Result<IpNet, ValueError> {
     let one = || text.parse::<IpAddr>().ok().map(IpNet::from);
-    text.parse().ok().or_else(one).ok_or_else(|| "neither a network such as 10.0.0.0/8 nor an address".to_owned())
+    let neither = || ValueError::new("neither a network such as 10.0.0.0/8 nor an address");
+    text.parse().ok().or_else(one).ok_or_else(neither)
 }
 
 /// Whether both cannot be bound: the same port at the same address, or at an address that stands for all.

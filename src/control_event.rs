@@ -25,6 +25,7 @@ pub enum ControlEvent {
 }
 
 /// Names of control events, and when each is sent; the table of the documentation has the same.
+#[cfg(feature = "testing")]
 pub const NAMES: [(&str, &str); 6] = [
     (GAP, "events of a channel cannot be delivered"),
     (HELD, "channels wait for their shard"),

@@ -3,12 +3,12 @@
 //! A listed origin is echoed with credentials; `*` lets any page read, never with credentials. `https://*.example.org`
 //! lists every host one label below `example.org`.
 
+use crate::hash::HashSet;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, HOST, HeaderName,
     HeaderValue, ORIGIN, VARY,
 };
 use hyper::{HeaderMap, Uri};
-use std::collections::HashSet;
 use std::str::FromStr;
 
 /// One value of `--cors-origin`.

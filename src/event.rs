@@ -1,8 +1,8 @@
 //! Events: what a stream entry means. Pure; the wire format is [`crate::frame`]'s.
 
 use crate::entry::Entry;
+use crate::hash::HashMap;
 use bytes::Bytes;
-use hashbrown::HashMap;
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::io;
@@ -131,7 +131,8 @@ enum Values<'a> {
 
 impl Object<'_> {
     fn of(fields: &[(Bytes, Bytes)]) -> Object<'_> {
-        let mut places: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(fields.len());
+        let mut places: HashMap<Cow<'_, str>, usize> =
+            HashMap::with_capacity_and_hasher(fields.len(), Default::default());
         let mut members: Vec<(Cow<'_, str>, Values<'_>)> = Vec::with_capacity(fields.len());
         for (name, value) in fields {
             let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));

@@ -10,7 +10,7 @@
 
 use crate::backplane::Entry;
 use crate::channel::Channel;
-pub use crate::control_event::{Gap, GapReason};
+use crate::control_event::Gap;
 use crate::event::Event;
 use crate::gzip;
 use crate::position::Position;

@@ -12,7 +12,8 @@ use crate::pace;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// What probes are told.
@@ -100,7 +101,7 @@ impl Health {
     /// Follows the backplane's link and clock for as long as the node lives.
     pub async fn watch(self: Arc<Health>, backplane: Arc<dyn Backplane>, metrics: Arc<BackplaneMetrics>, clock: Clock) {
         let mut link = backplane.link();
-        let mut second = pace::in_step(Duration::from_secs(1));
+        let mut second = pace::in_step(&clock, Duration::from_secs(1));
         let mut reconnects = 0;
         loop {
             self.note(*link.borrow_and_update(), &metrics);
@@ -110,6 +111,7 @@ impl Health {
             metrics.backplane_reconnects.inc_by(facts.reconnects.saturating_sub(reconnects));
             reconnects = facts.reconnects;
             tokio::select! {
+                biased;
                 changed = link.changed() => {
                     if changed.is_err() {
                         return;

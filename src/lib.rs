@@ -1,37 +1,116 @@
 //! Fantail: a horizontally scalable Server-Sent-Events cluster on Redis Streams.
 //!
-//! Start at [`config`] and [`node`]; ARCHITECTURE.md has the picture.
+//! Start at [`command`] and [`node`]; ARCHITECTURE.md has the picture. Public is what the binary needs. What tests and fuzzing
+//! look into is public with the feature `testing` alone: without it the compiler names what nobody uses.
 
-pub mod config;
-pub mod node;
-
-pub mod auth;
-pub mod backplane;
-pub mod banner;
-pub mod channel;
-pub mod clock;
 pub mod command;
-pub mod control_event;
-pub mod cors;
-pub mod courier;
-pub mod cursor;
-pub mod entry;
-pub mod event;
-pub mod file_watch;
-pub mod frame;
-pub mod gzip;
-pub mod health;
-pub mod http;
-pub mod https;
-pub mod hub;
-pub mod limits;
 pub mod metrics;
-pub mod pace;
-pub mod position;
-pub mod printable;
-pub mod problem;
-pub mod publication;
-pub mod roster;
-pub mod subscription;
+pub mod node;
 pub mod telemetry;
-pub mod trust;
+
+mod cors;
+mod entry;
+mod file_watch;
+mod gzip;
+mod health;
+mod https;
+mod hub;
+mod limits;
+mod pace;
+mod printable;
+mod roster;
+mod trust;
+
+#[cfg(not(feature = "testing"))]
+mod auth;
+#[cfg(not(feature = "testing"))]
+mod backplane;
+#[cfg(not(feature = "testing"))]
+mod banner;
+#[cfg(not(feature = "testing"))]
+mod channel;
+#[cfg(not(feature = "testing"))]
+mod clock;
+#[cfg(not(feature = "testing"))]
+mod config;
+#[cfg(not(feature = "testing"))]
+mod control_event;
+#[cfg(not(feature = "testing"))]
+mod courier;
+#[cfg(not(feature = "testing"))]
+mod cursor;
+#[cfg(not(feature = "testing"))]
+mod event;
+#[cfg(not(feature = "testing"))]
+mod frame;
+#[cfg(not(feature = "testing"))]
+mod hash;
+#[cfg(not(feature = "testing"))]
+mod http;
+#[cfg(not(feature = "testing"))]
+mod invariant;
+#[cfg(not(feature = "testing"))]
+mod outside;
+#[cfg(not(feature = "testing"))]
+mod planted;
+#[cfg(not(feature = "testing"))]
+mod position;
+#[cfg(not(feature = "testing"))]
+mod probe;
+#[cfg(not(feature = "testing"))]
+mod problem;
+#[cfg(not(feature = "testing"))]
+mod publication;
+#[cfg(not(feature = "testing"))]
+mod random;
+#[cfg(not(feature = "testing"))]
+mod subscription;
+#[cfg(not(feature = "testing"))]
+mod watched;
+
+#[cfg(feature = "testing")]
+pub mod auth;
+#[cfg(feature = "testing")]
+pub mod backplane;
+#[cfg(feature = "testing")]
+pub mod banner;
+#[cfg(feature = "testing")]
+pub mod channel;
+#[cfg(feature = "testing")]
+pub mod clock;
+#[cfg(feature = "testing")]
+pub mod config;
+#[cfg(feature = "testing")]
+pub mod control_event;
+#[cfg(feature = "testing")]
+pub mod courier;
+#[cfg(feature = "testing")]
+pub mod cursor;
+#[cfg(feature = "testing")]
+pub mod event;
+#[cfg(feature = "testing")]
+pub mod frame;
+#[cfg(feature = "testing")]
+pub mod hash;
+#[cfg(feature = "testing")]
+pub mod http;
+#[cfg(feature = "testing")]
+pub mod invariant;
+#[cfg(feature = "testing")]
+pub mod outside;
+#[cfg(feature = "testing")]
+pub mod planted;
+#[cfg(feature = "testing")]
+pub mod position;
+#[cfg(feature = "testing")]
+pub mod probe;
+#[cfg(feature = "testing")]
+pub mod problem;
+#[cfg(feature = "testing")]
+pub mod publication;
+#[cfg(feature = "testing")]
+pub mod random;
+#[cfg(feature = "testing")]
+pub mod subscription;
+#[cfg(feature = "testing")]
+pub mod watched;

@@ -4,11 +4,11 @@
 mod presence;
 mod rate;
 
-pub use presence::{Crowded, Presence, Presences};
+pub use presence::{Presence, Presences};
 pub use rate::{Rate, TooFast};
 
+use crate::hash::HashMap;
 use crate::metrics::Registry;
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 use std::hash::Hash;

@@ -6,6 +6,7 @@ use fantail::node;
 use fantail::node::Metrics;
 use fantail::telemetry::trace::Spans;
 use fantail::telemetry::{self, Telemetry};
+use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
             // Dropped at the end, when the last spans are sent and the last lines written.
             let telemetry = match telemetry(&settings, &metrics) {
                 Ok(telemetry) => telemetry,
-                Err(wrong) => return stop(&wrong),
+                Err(wrong) => return stop(&*wrong),
             };
             for unknown in command::unknown_variables() {
                 tracing::warn!(variable = unknown.name, "no command knows this variable of the environment");
@@ -43,11 +44,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn telemetry(settings: &NodeSettings, metrics: &Metrics) -> Result<Telemetry, String> {
-    telemetry::start(&settings.log, settings.traces()?.as_ref(), metrics.spans.clone())
+fn telemetry(settings: &NodeSettings, metrics: &Metrics) -> Result<Telemetry, Box<dyn Error>> {
+    Ok(telemetry::start(&settings.log, settings.traces()?.as_ref(), metrics.spans.clone())?)
 }
 
-fn stop(wrong: &str) -> ExitCode {
+fn stop(wrong: &dyn Error) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "fantail: {wrong}");
     ExitCode::from(USAGE)
 }

@@ -3,9 +3,11 @@
 //! A scrape reads atomics only, so it costs the same with ten and with fifteen thousand connections. Labels are enums, so
 //! that each is known, and those that alerts look at are there before anything was counted.
 
-mod spread;
+mod or_code;
+mod weighted_histogram;
 
-pub use spread::Spread;
+pub use or_code::OrCode;
+pub use weighted_histogram::WeightedHistogram;
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -69,6 +71,12 @@ impl<L: Label> Counters<L> {
         self.of(label).inc();
     }
 
+    /// Shows these values from the start, too.
+    pub fn with(self, values: impl IntoIterator<Item = L>) -> Counters<L> {
+        values.into_iter().for_each(|value| drop(self.of(value)));
+        self
+    }
+
     /// The counter of one value.
     pub fn of(&self, label: L) -> IntCounter {
         self.family.with_label_values(&[label.label()])
@@ -118,9 +126,7 @@ impl Registry {
     /// Counters with a label of that name.
     pub fn counters<L: Label>(&self, name: &str, help: &str, label: &str) -> Counters<L> {
         let family = self.register(IntCounterVec::new(Opts::new(name, help), &[label]).expect("a valid name"));
-        let counters = Counters { family, label: PhantomData };
-        L::from_start().into_iter().for_each(|label| drop(counters.of(label)));
-        counters
+        Counters { family, label: PhantomData }.with(L::from_start())
     }
 
     pub fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
@@ -145,7 +151,7 @@ impl Registry {
         self.register(family).with_label_values(&[value]).set(1);
     }
 
-    pub fn spread(&self, name: &str, help: &str, buckets: &'static [f64]) -> Spread {
-        self.register(Spread::new(name, help, buckets))
+    pub fn weighted_histogram(&self, name: &str, help: &str, buckets: &'static [f64]) -> WeightedHistogram {
+        self.register(WeightedHistogram::new(name, help, buckets))
     }
 }

@@ -25,6 +25,21 @@ pub struct Limits {
     pub max_batch_lines: usize,
 }
 
+/// Why a trait of an event is not taken: the second half of a line that names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum TraitError {
+    #[error("an event type has {MAX_TYPE_LENGTH} bytes at most, not {0}")]
+    LongType(usize),
+    #[error("an event type has no line breaks or NUL")]
+    BrokenType,
+    #[error("event types {CONTROL_PREFIX}… are the cluster's own")]
+    ReservedType,
+    #[error("not a number of milliseconds")]
+    NoRetry,
+    #[error("{MAX_RETRY_MS} milliseconds at most")]
+    LongRetry,
+}
+
 /// What an event has besides its data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traits {
@@ -85,7 +100,7 @@ fn parse_traits(query: &str, headers: &HeaderMap) -> Result<Traits, Problem> {
         traits.event = parse_type(value.clone()).map_err(|why| Problem::bad_parameter(source, &value, why))?;
     }
     if let Some((source, value)) = parameter("retry", "x-retry")? {
-        let number = value.parse().map_err(|_| "not a number of milliseconds".to_owned());
+        let number = value.parse().map_err(|_| TraitError::NoRetry);
         let checked = number.and_then(check_retry).map_err(|why| Problem::bad_parameter(source, &value, why))?;
         traits.retry = Some(checked);
     }
@@ -130,23 +145,23 @@ fn lossy(value: &HeaderValue) -> String {
 }
 
 /// An event type; an empty one is none.
-fn parse_type(value: String) -> Result<Option<String>, String> {
+fn parse_type(value: String) -> Result<Option<String>, TraitError> {
     if value.len() > MAX_TYPE_LENGTH {
-        return Err(format!("an event type has {MAX_TYPE_LENGTH} bytes at most, not {}", value.len()));
+        return Err(TraitError::LongType(value.len()));
     }
     if value.contains(['\r', '\n', '\0']) {
-        return Err("an event type has no line breaks or NUL".into());
+        return Err(TraitError::BrokenType);
     }
     if value.starts_with(CONTROL_PREFIX) {
-        return Err(format!("event types {CONTROL_PREFIX}… are the cluster's own"));
+        return Err(TraitError::ReservedType);
     }
     Ok((!value.is_empty()).then_some(value))
 }
 
-fn check_retry(ms: u64) -> Result<u64, String> {
+fn check_retry(ms: u64) -> Result<u64, TraitError> {
     match ms <= MAX_RETRY_MS {
         true => Ok(ms),
-        false => Err(format!("{MAX_RETRY_MS} milliseconds at most")),
+        false => Err(TraitError::LongRetry),
     }
 }
 

@@ -94,7 +94,7 @@ fn run(u: &mut Unstructured) -> Result<()> {
         assert!(entries.windows(2).all(|pair| pair[0].position < pair[1].position));
         entries.iter().for_each(deliver);
     }
-    for entries in decode::entries("XRANGE", reply.clone()) {
+    if let Ok(entries) = decode::entries("XRANGE", reply.clone()) {
         entries.iter().for_each(deliver);
     }
     if let Ok(state) = decode::state(reply.clone()) {

@@ -35,8 +35,8 @@ fuzz_target!(|input: (Vec<(bool, &[u8])>, &str)| {
     for (_, bytes) in &lines {
         for read in [KeySet::from_file(bytes, None), KeySet::from_jwks(bytes, Origin::Server, None)] {
             match read {
-                Ok(set) => assert!(!set.is_empty()),
-                Err(why) => assert!(!why.is_empty()),
+                Ok(set) => assert!(set.count() > 0),
+                Err(why) => assert!(!why.to_string().is_empty()),
             }
         }
     }

@@ -31,7 +31,7 @@ def redis():
     board.graph(
         "Mean command time",
         "s",
-        "By kind. canary: a write and a read each second, which finds dead and frozen servers.",
+        "By kind. canary: the probe, which twice a second reads one key of two and writes the other, and so finds dead and frozen servers.",
         (
             f"{rate('fantail_backplane_command_seconds_sum', by='command')} / ({rate('fantail_backplane_command_seconds_count', by='command')} > 0)",
             "{{command}}",

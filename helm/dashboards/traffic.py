@@ -284,7 +284,7 @@ def resume():
     board.graph(
         "Connections that are no subscribers",
         "short",
-        "Waiting in the lobby for a request, in their handshake, or kept alive; and requests that were slow, per second. They "
+        "Waiting at the acceptor for a request, in their handshake, or kept alive; and requests that were slow, per second. They "
         "grow in a storm, and with slow or hostile clients.",
         (metric("fantail_connections_waiting"), "{{instance}}"),
         (rate("fantail_slow_requests_total"), "{{instance}} slow"),

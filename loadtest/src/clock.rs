@@ -1,12 +1,12 @@
 //! The one clock of a run: CLOCK_MONOTONIC, the same in every process of the machine.
 
-use nix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
 /// Nanoseconds since the machine's boot.
 pub fn now() -> u64 {
-    let t = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
-    t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64
+    let t = clock_gettime(ClockId::Monotonic);
+    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }
 
 /// Seconds from one reading to a later one; zero if they are the other way round.

@@ -1,6 +1,7 @@
 //! The figures to reach, and whether a row reaches them.
 
 use crate::results::Row;
+use crate::servers::{BEFORE, FLOOR, FLOOR_REDIS, NCHAN, NODE};
 
 /// One goal and what was measured.
 #[derive(Clone, Debug)]
@@ -13,62 +14,98 @@ pub struct Goal {
 }
 
 /// How a figure is held against its limit.
+#[derive(Clone, Copy)]
 enum Rule {
     /// The figure itself.
     Most(f64),
     Least(f64),
-    /// Its ratio to the floor's.
-    MostRatio(f64),
-    LeastRatio(f64),
+    /// The same, where another server of the case has at most so much.
+    MostWhere(f64, &'static str, f64),
+    /// Its ratio to that of another server of the case.
+    MostOf(&'static str, f64),
+    LeastOf(&'static str, f64),
 }
 
-/// Scenario, start of the case's name, figure, rule. The first that fits a figure counts.
+impl Rule {
+    /// The server whose figure is divided by.
+    fn of(self) -> Option<&'static str> {
+        match self {
+            Rule::MostOf(server, _) | Rule::LeastOf(server, _) => Some(server),
+            Rule::Most(_) | Rule::Least(_) | Rule::MostWhere(..) => None,
+        }
+    }
+
+    /// What a row has reached of it; `None` where it was not measured, or the rule does not apply.
+    fn judge(self, row: &Row, what: &'static str) -> Option<Goal> {
+        let own = || row.figures.get(what).map(|figure| figure.1);
+        let (value, limit, reached) = match self {
+            Rule::Most(limit) => (own()?, format!("≤ {limit}"), own()? <= limit),
+            Rule::Least(limit) => (own()?, format!("≥ {limit}"), own()? >= limit),
+            Rule::MostWhere(limit, server, bound) => {
+                let applies = row.beside.get(server)?.get(what)? <= &bound;
+                applies.then_some((own()?, format!("≤ {limit} where {server} has ≤ {bound}"), own()? <= limit))?
+            }
+            Rule::MostOf(server, limit) => {
+                let ratio = row.ratio_to(server, what)?;
+                (ratio, format!("≤ {limit} × {server}"), ratio <= limit)
+            }
+            Rule::LeastOf(server, limit) => {
+                let ratio = row.ratio_to(server, what)?;
+                (ratio, format!("≥ {limit} × {server}"), ratio >= limit)
+            }
+        };
+        Some(Goal { what, value, limit, reached })
+    }
+}
+
+/// Scenario, start of the case's name, figure, rule. The first that fits a figure, and the server it is divided by, counts.
 const GOALS: &[(&str, &str, &str, Rule)] = &[
-    ("fanout", "19,000", "cpu_us", Rule::MostRatio(1.10)),
-    ("fanout", "", "cpu_us", Rule::MostRatio(1.08)),
-    ("fanout", "", "last_ms", Rule::MostRatio(1.10)),
+    ("fanout", "19,000", "cpu_us", Rule::MostOf(FLOOR, 1.10)),
+    ("fanout", "", "cpu_us", Rule::MostOf(FLOOR, 1.08)),
+    ("fanout", "", "cpu_us", Rule::MostOf(BEFORE, 1.02)),
+    ("fanout", "", "last_ms", Rule::MostOf(FLOOR, 1.10)),
     ("fanout", "", "turn_p99_ms", Rule::Most(5.0)),
-    ("channels", "users", "cpu_us", Rule::MostRatio(1.25)),
+    ("channels", "users", "cpu_us", Rule::MostOf(FLOOR, 1.25)),
     ("channels", "users", "memory_kib", Rule::Most(1.0)),
+    ("unicast", "XADD, 1,000/s", "cpu_us", Rule::MostOf(BEFORE, 0.5)),
+    ("unicast", "XADD, 4,000/s", "cpu_us", Rule::MostOf(BEFORE, 0.4)),
+    ("unicast", "POST with Redis, 4,000/s", "cpu_us", Rule::MostOf(NCHAN, 0.7)),
+    ("unicast", "POST in memory", "cpu_us", Rule::MostOf(NCHAN, 0.8)),
+    ("unicast", "", "redis_us", Rule::MostOf(BEFORE, 0.7)),
+    ("unicast", "XADD, 4,000/s", "p99_ms", Rule::MostWhere(5.0, FLOOR_REDIS, 3.0)),
+    ("unicast", "", "most_per_s", Rule::LeastOf(BEFORE, 2.5)),
+    ("nodes", "one channel", "redis_us_per_node", Rule::MostOf(FLOOR, 1.1)),
     ("follow", "", "redis_us_ratio", Rule::Most(1.3)),
-    ("burst", "", "events_per_cpu_s", Rule::LeastRatio(1.0)),
+    ("burst", "", "events_per_cpu_s", Rule::LeastOf(FLOOR, 1.0)),
+    ("hold", "", "memory_kib", Rule::MostOf(BEFORE, 1.02)),
     ("hold", "", "memory_churned_kib", Rule::Most(0.25)),
     ("hold", "", "memory_storm_kib", Rule::Most(0.25)),
-    ("hold", "", "beat_us", Rule::MostRatio(1.10)),
+    ("hold", "", "join_us", Rule::MostOf(BEFORE, 1.02)),
+    ("hold", "", "beat_us", Rule::MostOf(FLOOR, 1.10)),
     ("lag", "", "p50_ms", Rule::Most(0.5)),
     ("lag", "", "p99_ms", Rule::Most(2.0)),
     ("storm", "own", "joins_per_s", Rule::Least(5_000.0)),
     ("storm", "", "joins_per_s", Rule::Least(15_000.0)),
     ("storm", "shared", "redis_reads_per_client", Rule::Most(0.01)),
-    ("cluster", "1,000,000", "connect_s", Rule::MostRatio(1.3)),
+    ("cluster", "1,000,000", "connect_s", Rule::MostOf(FLOOR, 1.3)),
     ("cluster", "", "livez_p99_ms", Rule::Most(100.0)),
 ];
 
 /// The goals that apply to a row of the node's.
 pub fn of(row: &Row) -> Vec<Goal> {
     let mut goals: Vec<Goal> = Vec::new();
-    if row.server != "fantail" {
+    if row.server != NODE {
         return goals;
     }
-    for (scenario, case, figure, rule) in GOALS {
-        if row.scenario != *scenario || !row.case.starts_with(case) || goals.iter().any(|g| g.what == *figure) {
+    let mut found: Vec<(&str, Option<&str>)> = Vec::new();
+    for &(scenario, case, figure, rule) in GOALS {
+        let key = (figure, rule.of());
+        if row.scenario != scenario || !row.case.starts_with(case) || found.contains(&key) {
             continue;
         }
-        let own = row.figures.get(figure).map(|figure| figure.1);
-        let (value, limit, reached) = match *rule {
-            Rule::Most(limit) => (own, format!("≤ {limit}"), own <= Some(limit)),
-            Rule::Least(limit) => (own, format!("≥ {limit}"), own >= Some(limit)),
-            Rule::MostRatio(limit) => {
-                let ratio = row.ratios.get(figure).copied();
-                (ratio, format!("≤ {limit} × floor"), ratio <= Some(limit))
-            }
-            Rule::LeastRatio(limit) => {
-                let ratio = row.ratios.get(figure).copied();
-                (ratio, format!("≥ {limit} × floor"), ratio >= Some(limit))
-            }
-        };
-        if let Some(value) = value {
-            goals.push(Goal { what: figure, value, limit, reached });
+        if let Some(goal) = rule.judge(row, figure) {
+            found.push(key);
+            goals.push(goal);
         }
     }
     goals
@@ -80,17 +117,34 @@ mod tests {
     use crate::results::{Run, rows};
     use crate::servers::Kind;
 
+    fn run(scenario: &'static str, case: &str, kind: Kind, figures: &[(&'static str, f64)]) -> Run {
+        let mut run = Run::new(scenario, case, kind);
+        figures.iter().for_each(|&(name, value)| run.figure(name, value));
+        run
+    }
+
+    fn texts(row: &Row) -> Vec<String> {
+        of(row).iter().map(|goal| format!("{} {:.2} {} {}", goal.what, goal.value, goal.limit, goal.reached)).collect()
+    }
+
     #[test]
     fn the_most_special_goal_counts() {
-        let run = |kind, cpu| {
-            let mut run = Run::new("fanout", "19,000 subscribers", kind);
-            run.figure("cpu_us", cpu);
-            run
-        };
-        let rows = rows(&[run(Kind::Floor, 10.0), run(Kind::Node, 10.9)]);
-        let goals = of(&rows[1]);
-        assert_eq!(goals.len(), 1);
-        assert!(goals[0].reached && goals[0].limit.contains("1.1"), "{goals:?}");
-        assert!(of(&rows[0]).is_empty());
+        let run = |kind, cpu| run("fanout", "19,000 subscribers", kind, &[("cpu_us", cpu)]);
+        let rows = rows(&[run(Kind::Floor, 10.0), run(Kind::Node, 10.9), run(Kind::Before, 10.9)]);
+        assert_eq!(texts(&rows[1]), ["cpu_us 1.09 ≤ 1.1 × floor true", "cpu_us 1.00 ≤ 1.02 × fantail before true"]);
+        assert!(of(&rows[0]).is_empty() && of(&rows[2]).is_empty());
+    }
+
+    #[test]
+    fn a_goal_beside_another_server_needs_that_server() {
+        let case = "XADD, 4,000/s, 50 subscribers";
+        let node = run("unicast", case, Kind::Node, &[("cpu_us", 30.0), ("redis_us", 30.0), ("p99_ms", 6.0)]);
+        assert_eq!(texts(&rows(std::slice::from_ref(&node))[0]), Vec::<String>::new());
+        let before = run("unicast", case, Kind::Before, &[("cpu_us", 80.0), ("redis_us", 40.0)]);
+        let floor = |p99| run("unicast", case, Kind::FloorRedis, &[("p99_ms", p99)]);
+        let beside = ["cpu_us 0.38 ≤ 0.4 × fantail before true", "redis_us 0.75 ≤ 0.7 × fantail before false"];
+        assert_eq!(texts(&rows(&[node.clone(), before.clone(), floor(3.1)])[0]), beside);
+        let quick = rows(&[node, before, floor(2.9)]);
+        assert_eq!(texts(&quick[0])[2], "p99_ms 6.00 ≤ 5 where floor behind Redis has ≤ 3 false");
     }
 }

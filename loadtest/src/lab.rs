@@ -7,7 +7,9 @@ use crate::measure::{self, Memory, Ticks};
 use crate::options::{Against, Options};
 use crate::plan::{Plan, lot};
 use crate::process;
-use crate::publisher::{Published, Publisher, Schedule};
+use crate::publisher::pipeline::{Pipeline, Verb};
+use crate::publisher::posters::Posters;
+use crate::publisher::{Published, Publisher, Schedule, Sink};
 use crate::redis::{Redis, Usage};
 use crate::results::{Run, Sample};
 use crate::servers::{self, Kind, Server, Start, fault, node};
@@ -20,6 +22,9 @@ use std::time::Duration;
 fn patience(clients: u32) -> Duration {
     Duration::from_secs(8 + u64::from(clients) / 20_000)
 }
+
+/// Entries that a stream keeps, about.
+const KEPT: u64 = 10_000;
 
 /// Connections that are opened before the first of them asks.
 const GATHERED: usize = 4_000;
@@ -50,6 +55,7 @@ pub struct Load {
     /// Seconds.
     pub heartbeat: Option<u64>,
     pub fault: Option<(fault::Kind, u64)>,
+    pub publishing: Publishing,
     /// For the node alone.
     pub node_arguments: &'static [&'static str],
 }
@@ -66,9 +72,30 @@ impl Load {
             slow: 0,
             heartbeat: None,
             fault: None,
+            publishing: Publishing::Usual,
             node_arguments: &[],
         }
     }
+
+    /// Whether a server of a kind has Redis behind it.
+    pub fn needs_redis(&self, kind: Kind) -> bool {
+        match self.publishing {
+            Publishing::Usual => kind.reads_redis() || (kind == Kind::Nchan && self.ids),
+            Publishing::Stream => true,
+            Publishing::Post { with_redis } => with_redis,
+        }
+    }
+}
+
+/// How events come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publishing {
+    /// As each server takes them best, one batch after the other.
+    Usual,
+    /// By `XADD`, without waiting for replies.
+    Stream,
+    /// By `POST` to the server, many at a time; floors have a feed instead.
+    Post { with_redis: bool },
 }
 
 impl Lab {
@@ -90,6 +117,9 @@ impl Lab {
         if !self.options.without_node {
             kinds.push(Kind::Node);
         }
+        if self.options.before.is_some() {
+            kinds.push(Kind::Before);
+        }
         kinds.extend(self.options.against.iter().map(|against| match against {
             Against::Nchan => Kind::Nchan,
             Against::HyperBody => Kind::HyperBody,
@@ -97,9 +127,9 @@ impl Lab {
         kinds
     }
 
-    /// Those two, where no other server can do what is asked.
+    /// Floor and nodes, where no other server can do what is asked.
     pub fn floor_and_node(&self) -> Vec<Kind> {
-        self.kinds(true).into_iter().filter(|kind| matches!(kind, Kind::Floor | Kind::Node)).collect()
+        self.kinds(true).into_iter().filter(|kind| *kind == Kind::Floor || kind.is_node()).collect()
     }
 
     /// The run's Redis, started when first asked for.
@@ -127,8 +157,18 @@ impl Lab {
         self.progress("");
         let seconds = clock::seconds(self.started, clock::now());
         let exact = if run.tally.is_exact() && run.faults.is_empty() { "exact" } else { "NOT EXACT" };
-        let shown =
-            ["cpu_us", "last_ms", "p50_ms", "p99_ms", "beat_us", "memory_kib", "joins_per_s", "events_per_cpu_s"];
+        let shown = [
+            "cpu_us",
+            "redis_us",
+            "last_ms",
+            "p50_ms",
+            "p99_ms",
+            "beat_us",
+            "memory_kib",
+            "joins_per_s",
+            "events_per_cpu_s",
+            "most_per_s",
+        ];
         let figures = shown.iter().filter_map(|name| Some(format!("{name} {:.2}", run.figures.get(name)?)));
         let figures = figures.collect::<Vec<_>>().join(", ");
         eprintln!("\r{seconds:6.1} s  {} / {} / {}: {figures}, {exact}", run.scenario, run.case, run.server);
@@ -140,10 +180,9 @@ impl Lab {
         if let (true, Some(url)) = (kind.is_node(), &self.options.url) {
             return Ok(Server::given(servers::address(url)?, self.options.pid));
         }
-        let needs_redis = kind.reads_redis() || (kind == Kind::Nchan && load.ids);
-        let redis = if needs_redis { Some(self.redis()?.address) } else { None };
-        let binary: Option<PathBuf> =
-            if kind.is_node() { Some(node::binary(self.options.node.as_deref())?) } else { None };
+        let redis = if load.needs_redis(kind) { Some(self.redis()?.address) } else { None };
+        let given = if kind == Kind::Before { &self.options.before } else { &self.options.node };
+        let binary: Option<PathBuf> = if kind.is_node() { Some(node::binary(given.as_deref())?) } else { None };
         let own = load.node_arguments.iter().map(|&argument| argument.to_owned());
         let arguments: Vec<String> = own.chain(self.options.node_arguments.iter().cloned()).collect();
         Server::start(
@@ -156,6 +195,7 @@ impl Lab {
                 couriers: self.options.couriers,
                 heartbeat: load.heartbeat,
                 id_length,
+                apart: matches!(load.plan, Plan::Apart { .. }),
                 fault: load.fault,
             },
         )
@@ -183,8 +223,7 @@ impl Lab {
             slow: load.slow,
         };
         let fleet = Fleet::start(&setup, self.options.workers.unwrap_or(1), self.core(1))?;
-        let redis = if kind.reads_redis() { Some(self.redis()?.address) } else { None };
-        let publisher = Some(Publisher::new(vec![server.sink(redis, 10_000)?], &prefix));
+        let publisher = Some(Publisher::new(vec![self.sink(&server, load)?], &prefix));
         let run = Run::new(load.scenario, &load.case, kind);
         let sampler = Sampler { started: clock::now(), pids: server.pids.clone(), samples: Vec::new(), last: 0 };
         let below = |limit: u32| (0..load.clients).filter(|&client| lot(client) < limit).count() as u64;
@@ -202,6 +241,22 @@ impl Lab {
         })
     }
 
+    /// Where events of a load go to.
+    fn sink(&mut self, server: &Server, load: &Load) -> Result<Sink> {
+        let redis = if load.needs_redis(server.kind) { Some(self.redis()?.address) } else { None };
+        match (load.publishing, server.kind) {
+            (Publishing::Stream, _) => {
+                let address = redis.context("a stream needs a Redis")?;
+                Ok(Sink::Pipeline(Pipeline::open(address, Verb::Xadd { keep: KEPT })?))
+            }
+            (Publishing::Post { .. }, Kind::Nchan) => Ok(Sink::Posters(Posters::open(server.listen, "/pub/")?)),
+            (Publishing::Post { .. }, kind) if kind.is_node() => {
+                Ok(Sink::Posters(Posters::open(server.listen, "/events/")?))
+            }
+            _ => server.sink(redis, KEPT),
+        }
+    }
+
     /// What Redis has done so far, for kinds that use it.
     pub fn usage(&mut self, kind: Kind) -> Result<Option<Usage>> {
         if kind.reads_redis() { Ok(Some(self.redis()?.usage()?)) } else { Ok(None) }
@@ -216,7 +271,7 @@ fn id_length(plan: &Plan, prefix: &str) -> usize {
             let parts = *shared as usize + 1;
             parts * (prefix.len() + 1 + 1 + POSITION) + 4 + (parts - 1)
         }
-        Plan::One | Plan::Zipf { .. } | Plan::Apart { .. } => POSITION,
+        Plan::One | Plan::Zipf { .. } | Plan::Apart { .. } | Plan::Spread { .. } => POSITION,
     }
 }
 

@@ -43,6 +43,10 @@ pub enum What {
     Slow(Options),
     /// Light load: XADD to socket
     Lag(Options),
+    /// Events to single subscribers, each on a channel of its own, by XADD and by POST: CPU per event
+    Unicast(Options),
+    /// From 1 to 40 nodes that follow the same channels: the CPU of Redis for each further one
+    Nodes(Options),
     /// Many nodes, one Redis, up to a million connections
     Cluster(Options),
     /// A full node with twice the load that it can deliver
@@ -51,7 +55,7 @@ pub enum What {
     Soak(Options),
     /// What the node asks of kernel and Redis per delivery, event and join (needs strace)
     Counts(Options),
-    /// A bounded selection, at most 15 minutes
+    /// A bounded selection, at most 20 minutes
     All(Options),
     /// A minute of everything small: exactness only, no timings judged
     Smoke(Options),
@@ -71,6 +75,7 @@ impl What {
         match self {
             What::Floor(o) | What::Fanout(o) | What::Channels(o) | What::Burst(o) | What::Hold(o) => o.clone(),
             What::Churn(o) | What::Storm(o) | What::Slow(o) | What::Lag(o) | What::Cluster(o) => o.clone(),
+            What::Unicast(o) | What::Nodes(o) => o.clone(),
             What::Overload(o) | What::Follow(o) | What::Compress(o) | What::Ways(o) => o.clone(),
             What::Soak(o) | What::Counts(o) | What::All(o) | What::Smoke(o) | What::Selftest(o) => o.clone(),
             What::Clients | What::ServeFloor(_) | What::ServeHyperBody(_) => Options::default(),
@@ -85,12 +90,26 @@ pub enum Against {
     HyperBody,
 }
 
+/// A way in for events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Way {
+    /// `XADD`.
+    Xadd,
+    /// `POST` to a server with Redis behind it.
+    Post,
+    /// `POST` to a server that keeps events in memory.
+    Memory,
+}
+
 /// Options of all scenarios; each has its own defaults for sizes.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Options {
     /// The node's binary [default: fantail beside this program]
     #[arg(long)]
     pub node: Option<PathBuf>,
+    /// Another build's binary, measured beside the node in the same run
+    #[arg(long, value_name = "BINARY", conflicts_with = "url")]
+    pub before: Option<PathBuf>,
     /// An argument for every node, such as --node-arg=--heartbeat=5s; repeatable
     #[arg(long = "node-arg", allow_hyphen_values = true)]
     pub node_arguments: Vec<String>,
@@ -127,9 +146,15 @@ pub struct Options {
     /// Each subscriber on a channel of its own and three shared ones
     #[arg(long)]
     pub users: bool,
-    /// Nodes (cluster)
+    /// Nodes (cluster; nodes: beside one)
     #[arg(long)]
     pub nodes: Option<u32>,
+    /// Ways in for events [default: all] (unicast)
+    #[arg(long, value_delimiter = ',')]
+    pub by: Vec<Way>,
+    /// Look for the most events per second that a node keeps up with, too, for --seconds [default: 20] each (unicast)
+    #[arg(long)]
+    pub most: bool,
     /// Client processes [default: as many as descriptors demand]
     #[arg(long)]
     pub workers: Option<u32>,

@@ -1,11 +1,9 @@
 //! Child processes that never outlive the run, cores, ports and the descriptor limit.
 
-use anyhow::{Context as _, Result, bail};
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, close};
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -45,7 +43,7 @@ impl Process {
     }
 
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        kill(Pid::from_raw(self.pid() as i32), signal).with_context(|| format!("signalling {}", self.name))
+        kill_process(Pid::from_child(&self.child), signal).with_context(|| format!("signalling {}", self.name))
     }
 
     /// Waits for its end; kills it when the time is over.
@@ -72,14 +70,20 @@ impl Drop for Process {
 
 /// Runs something with this thread bound to one core; a process started by it inherits the binding.
 fn on_core<T>(core: usize, work: impl FnOnce() -> T) -> Result<T> {
-    let this = Pid::from_raw(0);
+    let this = None;
     let before = sched_getaffinity(this)?;
-    let mut one = CpuSet::new();
-    one.set(core)?;
-    sched_setaffinity(this, &one).with_context(|| format!("cannot use core {core}"))?;
+    stay_on(core)?;
     let result = work();
     sched_setaffinity(this, &before)?;
     Ok(result)
+}
+
+/// Binds this thread to one core.
+pub fn stay_on(core: usize) -> Result<()> {
+    ensure!(core < CpuSet::MAX_CPU, "there is no core {core}");
+    let mut one = CpuSet::new();
+    one.set(core);
+    sched_setaffinity(None, &one).with_context(|| format!("cannot use core {core}"))
 }
 
 /// Cores this process may use.
@@ -91,12 +95,11 @@ pub fn cores() -> usize {
 /// large. In a process with threads it waits for a quiet state of all processors whenever that table grows, which
 /// stopped clients for up to ten seconds where a hundred processes shared two cores.
 pub fn raise_descriptor_limit() -> Result<()> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    let last = hard.clamp(1, 64 << 10) as i32 - 1;
-    if let Ok(copy) = fcntl(std::io::stderr(), FcntlArg::F_DUPFD_CLOEXEC(last)) {
-        close(copy)?;
-    }
+    let hard = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard })?;
+    let last = hard.unwrap_or(u64::MAX).clamp(1, 64 << 10) as i32 - 1;
+    // Closed at once; the room stays.
+    drop(fcntl_dupfd_cloexec(std::io::stderr(), last));
     Ok(())
 }
 

@@ -1,14 +1,21 @@
 //! Publishes numbered events at intended times. An event that goes out late still carries the intended time.
 
+pub mod pipeline;
+pub mod posters;
+
 use crate::clock;
 use crate::measure::Distribution;
 use crate::payload::Payload;
 use crate::plan::zipf;
+use crate::process::stay_on;
 use crate::redis::{Connection, encode};
 use anyhow::{Context as _, Result, ensure};
+use pipeline::Pipeline;
+use posters::{Posters, is_accepted};
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,6 +27,10 @@ pub enum Sink {
     Feed(TcpStream),
     /// `POST /pub/<channel>`, one after the other.
     Nchan(TcpStream),
+    /// To Redis without waiting for replies.
+    Pipeline(Pipeline),
+    /// `POST`, many at a time.
+    Posters(Posters),
 }
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -38,7 +49,7 @@ impl Sink {
         Ok(Sink::Nchan(stream(address)?))
     }
 
-    /// Sends events and waits until the other side has confirmed them (a feed does not).
+    /// Sends events and waits until the other side has confirmed them; a feed, a pipeline and posters do not wait.
     fn send(&mut self, prefix: &str, events: &[(u32, Vec<u8>)]) -> Result<()> {
         let mut bytes = Vec::new();
         match self {
@@ -71,6 +82,17 @@ impl Sink {
                 stream.write_all(&bytes)?;
                 accepted(stream)
             }),
+            Sink::Pipeline(pipeline) => pipeline.send(prefix, events),
+            Sink::Posters(posters) => posters.send(prefix, events),
+        }
+    }
+
+    /// Waits for what is not confirmed yet.
+    fn settle(&mut self) -> Result<()> {
+        match self {
+            Sink::Pipeline(pipeline) => pipeline.settle(),
+            Sink::Posters(posters) => posters.settle(),
+            Sink::Redis { .. } | Sink::Feed(_) | Sink::Nchan(_) => Ok(()),
         }
     }
 }
@@ -83,7 +105,7 @@ fn stream(address: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Reads one response with a body of known length; fails unless it is a 2xx.
+/// Reads one response; fails unless it is a 2xx.
 fn accepted(stream: &mut TcpStream) -> Result<()> {
     let mut bytes = Vec::new();
     let mut part = [0; 4096];
@@ -91,14 +113,7 @@ fn accepted(stream: &mut TcpStream) -> Result<()> {
         let read = stream.read(&mut part)?;
         ensure!(read > 0, "the server closed the publishing connection");
         bytes.extend_from_slice(&part[..read]);
-        let mut headers = [httparse::EMPTY_HEADER; 32];
-        let mut response = httparse::Response::new(&mut headers);
-        let httparse::Status::Complete(head) = response.parse(&bytes)? else { continue };
-        let length = response.headers.iter().find(|h| h.name.eq_ignore_ascii_case("content-length"));
-        let length: usize = length.map_or(Ok(0), |h| std::str::from_utf8(h.value).unwrap_or("").parse())?;
-        let code = response.code.unwrap_or(0);
-        ensure!((200..300).contains(&code), "publishing was answered with {code}");
-        if bytes.len() >= head + length {
+        if is_accepted(&bytes)? {
             return Ok(());
         }
     }
@@ -111,6 +126,8 @@ pub enum Choice {
     InTurn(u32),
     /// `0..n`, low numbers more often.
     Zipf(u32),
+    /// `0..n`, each as often.
+    Random(u32),
 }
 
 /// What to publish.
@@ -135,6 +152,7 @@ impl Schedule {
         (0..self.count).map(move |event| match choice {
             Choice::InTurn(n) => (event % u64::from(n)) as u32,
             Choice::Zipf(n) => zipf(&mut random, n),
+            Choice::Random(n) => random.u32(..n),
         })
     }
 
@@ -157,6 +175,8 @@ pub struct Published {
 /// Numbers events and sends them to every sink.
 pub struct Publisher {
     pub sinks: Vec<Sink>,
+    /// Where its thread runs; `None` for any.
+    pub core: Option<usize>,
     prefix: String,
     /// The last number of each channel.
     last: BTreeMap<u32, u64>,
@@ -167,7 +187,7 @@ const MOST_AT_ONCE: usize = 512;
 
 impl Publisher {
     pub fn new(sinks: Vec<Sink>, prefix: &str) -> Publisher {
-        Publisher { sinks, prefix: prefix.to_owned(), last: BTreeMap::new() }
+        Publisher { sinks, core: None, prefix: prefix.to_owned(), last: BTreeMap::new() }
     }
 
     /// The last number of each channel.
@@ -184,7 +204,10 @@ impl Publisher {
         let (mut published, mut late, mut batch) = (Published::default(), Vec::new(), Vec::new());
         let mut event = 0;
         while event < schedule.count {
-            clock::sleep_until(intended(event));
+            match &mut self.sinks[..] {
+                [Sink::Posters(posters)] => posters.attend(intended(event))?,
+                _ => clock::sleep_until(intended(event)),
+            }
             let now = clock::now();
             batch.clear();
             while event < schedule.count && intended(event) <= now && batch.len() < MOST_AT_ONCE {
@@ -197,6 +220,7 @@ impl Publisher {
                 sink.send(&self.prefix, &batch)?;
             }
         }
+        self.sinks.iter_mut().try_for_each(Sink::settle)?;
         published.events = event;
         published.late = Distribution::of(&late);
         Ok(published)
@@ -214,7 +238,8 @@ impl Publisher {
     pub fn start(mut self, schedule: Schedule) -> Publication {
         let thread = std::thread::spawn(move || {
             // Linux wakes sleepers up to 50 µs late otherwise, which would count as the server's.
-            let _ = nix::sys::prctl::set_timerslack(1);
+            let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+            self.core.map_or(Ok(()), stay_on)?;
             let published = self.run(&schedule)?;
             Ok((self, published))
         });

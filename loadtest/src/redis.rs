@@ -55,7 +55,9 @@ impl Redis {
             let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
             Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
         });
-        Ok(Usage { cpu: number("used_cpu_sys:") + number("used_cpu_user:"), calls: calls.collect() })
+        let (cpu, sent) =
+            (number("used_cpu_sys:") + number("used_cpu_user:"), number("total_net_output_bytes:") as u64);
+        Ok(Usage { cpu, sent, calls: calls.collect() })
     }
 }
 
@@ -64,6 +66,8 @@ impl Redis {
 pub struct Usage {
     /// Seconds.
     pub cpu: f64,
+    /// Bytes that it sent, to everybody.
+    pub sent: u64,
     pub calls: Vec<(String, u64)>,
 }
 
@@ -153,7 +157,7 @@ mod tests {
 
     #[test]
     fn calls_between_two_readings() {
-        let usage = |calls: u64| Usage { cpu: 0.0, calls: vec![("xread".into(), calls), ("get".into(), 9)] };
+        let usage = |calls: u64| Usage { cpu: 0.0, sent: 0, calls: vec![("xread".into(), calls), ("get".into(), 9)] };
         assert_eq!(usage(7).calls_since(&usage(3), READS), 4);
     }
 }

@@ -3,7 +3,7 @@
 use crate::checker::Tally;
 use crate::measure::{Distribution, median};
 use crate::options::Limits;
-use crate::servers::Kind;
+use crate::servers::{BEFORE, FLOOR, Kind, NODE};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -71,11 +71,27 @@ pub struct Row {
     pub figures: BTreeMap<&'static str, (f64, f64)>,
     /// Median over the floor's median in the same case.
     pub ratios: BTreeMap<&'static str, f64>,
+    /// Of a node: median over that of the node of `--before` in the same case.
+    pub ratios_before: BTreeMap<&'static str, f64>,
+    /// Medians of the other servers in the same case, by server.
+    #[serde(skip)]
+    pub beside: BTreeMap<String, BTreeMap<&'static str, f64>>,
     pub tally: Tally,
 }
 
+impl Row {
+    /// The median of a figure over another server's in the same case.
+    pub fn ratio_to(&self, server: &str, figure: &str) -> Option<f64> {
+        let ratio = self.figures.get(figure)?.1 / self.beside.get(server)?.get(figure)?;
+        ratio.is_finite().then_some(ratio)
+    }
+}
+
 /// Figures of which the ratio to the floor says something.
-pub const COMPARED: &[&str] = &["cpu_us", "last_ms", "beat_us", "events_per_cpu_s", "connect_s"];
+pub const COMPARED: &[&str] = &["cpu_us", "last_ms", "beat_us", "events_per_cpu_s", "connect_s", "redis_us_per_node"];
+
+/// Figures of which the ratio to another build says something, besides those.
+const COMPARED_BEFORE: &[&str] = &["redis_us", "p99_ms", "most_per_s", "memory_kib", "joins_per_s", "join_us"];
 
 /// The unit and meaning of every figure.
 pub const MEANINGS: &[(&str, &str)] = &[
@@ -97,6 +113,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("caught_up_s", "from the kill until nobody misses anything, s"),
     ("redis_reads_per_client", "reads of Redis history per client that resumed"),
     ("redis_us", "CPU of Redis per event, µs"),
+    ("redis_us_per_node", "what each further node adds to it: the difference to one node over the nodes besides, µs"),
     ("redis_first_us", "the same for the first event of a stream"),
     (
         "memory_per_channel_kib",
@@ -104,6 +121,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ),
     ("redis_us_ratio", "CPU of Redis per event, as a multiple of that with the fewest channels"),
     ("redis_commands", "commands of Redis per event"),
+    ("redis_bytes", "bytes that Redis sends per event, to whom it may be"),
     ("events_per_cpu_s", "deliveries per second of the server's CPU, millions"),
     ("beat_us", "CPU of the server per heartbeat, µs"),
     ("idle_us", "CPU of the server per connection and second, heartbeats included, µs"),
@@ -114,6 +132,10 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("publisher_late_ms", "how late events went out, ms, 99th percentile"),
     ("client_us", "CPU of the clients per delivery, µs"),
     ("stolen_percent", "share of the machine's time that its host gave to other machines, %"),
+    (
+        "most_per_s",
+        "events per second that were kept up with: all arrived, 99 % of them within 100 ms of the intended send time",
+    ),
     ("cpu_share", "share of its core that the server used while events flowed"),
     (
         "turn_p99_ms",
@@ -138,16 +160,24 @@ pub fn rows(runs: &[Run]) -> Vec<Row> {
         }
     }
     let mut rows: Vec<Row> = keys.iter().map(|key| row(*key, runs)).collect();
-    let floors: Vec<Row> = rows.iter().filter(|row| row.server == "floor").cloned().collect();
-    for row in rows.iter_mut().filter(|row| row.server != "floor") {
-        let Some(floor) = floors.iter().find(|f| f.scenario == row.scenario && f.case == row.case) else { continue };
-        for name in COMPARED {
-            if let (Some(own), Some(bare)) = (row.figures.get(name), floor.figures.get(name)) {
-                row.ratios.insert(name, own.1 / bare.1);
-            }
-        }
-    }
+    let all = rows.clone();
+    rows.iter_mut().for_each(|row| compare(row, &all));
     rows
+}
+
+/// Holds a row against the others of its case.
+fn compare(row: &mut Row, all: &[Row]) {
+    let of_case = all.iter().filter(|other| other.scenario == row.scenario && other.case == row.case);
+    let medians = |other: &Row| other.figures.iter().map(|(&name, figure)| (name, figure.1)).collect();
+    let others = of_case.filter(|other| other.server != row.server);
+    row.beside = others.map(|other| (other.server.clone(), medians(other))).collect();
+    let ratios = |server, names: &[&'static str]| -> Vec<_> {
+        names.iter().filter_map(|&name| Some((name, row.ratio_to(server, name)?))).collect()
+    };
+    let to_floor = ratios(FLOOR, COMPARED);
+    let to_before = if row.server == NODE { ratios(BEFORE, &[COMPARED, COMPARED_BEFORE].concat()) } else { Vec::new() };
+    row.ratios.extend(to_floor);
+    row.ratios_before.extend(to_before);
 }
 
 fn row((scenario, case, server): (&'static str, &str, &str), runs: &[Run]) -> Row {
@@ -176,6 +206,8 @@ fn row((scenario, case, server): (&'static str, &str, &str), runs: &[Run]) -> Ro
         set_aside,
         figures,
         ratios: BTreeMap::new(),
+        ratios_before: BTreeMap::new(),
+        beside: BTreeMap::new(),
         tally,
     }
 }
@@ -184,7 +216,7 @@ fn row((scenario, case, server): (&'static str, &str, &str), runs: &[Run]) -> Ro
 pub fn broken(runs: &[Run], rows: &[Row], limits: &Limits) -> Vec<String> {
     let mut broken = Vec::new();
     let mut lost = 0;
-    for run in runs.iter().filter(|run| run.server == "fantail" || run.server == "floor") {
+    for run in runs.iter().filter(|run| run.server == NODE || run.server == FLOOR) {
         let place = format!("{} / {} / {}", run.scenario, run.case, run.server);
         broken.extend(run.faults.iter().map(|fault| format!("{place}: {fault}")));
         lost += run.tally.lost;
@@ -196,7 +228,7 @@ pub fn broken(runs: &[Run], rows: &[Row], limits: &Limits) -> Vec<String> {
     if lost > limits.max_lost {
         broken.push(format!("{lost} events lost silently; {} allowed", limits.max_lost));
     }
-    for row in rows.iter().filter(|row| row.server == "fantail") {
+    for row in rows.iter().filter(|row| row.server == NODE) {
         judge(row, limits, &mut broken);
     }
     broken
@@ -255,6 +287,17 @@ mod tests {
         let limits = |max| Limits { max_ratio: Some(max), ..Limits::default() };
         assert_eq!(broken(&runs, &rows, &limits(1.08)), Vec::<String>::new());
         assert_eq!(broken(&runs, &rows, &limits(1.04)).len(), 1);
+    }
+
+    #[test]
+    fn a_node_is_held_against_every_server_of_its_case() {
+        let mut elsewhere = run(Kind::Before, 100.0, 0);
+        elsewhere.case = "y".into();
+        let rows = rows(&[run(Kind::Node, 6.0, 0), run(Kind::Before, 12.0, 0), run(Kind::Nchan, 8.0, 0), elsewhere]);
+        assert_eq!((rows[0].ratio_to(BEFORE, "cpu_us"), rows[0].ratio_to("nchan", "cpu_us")), (Some(0.5), Some(0.75)));
+        assert_eq!((rows[0].ratio_to(FLOOR, "cpu_us"), rows[0].ratio_to(BEFORE, "p99_ms")), (None, None));
+        assert_eq!((rows[0].ratios.len(), rows[0].ratios_before["cpu_us"]), (0, 0.5));
+        assert!(rows[1].ratios_before.is_empty() && rows[2].ratios_before.is_empty());
     }
 
     #[test]

@@ -17,8 +17,31 @@ pub struct Names {
 /// Longest subject and token id, in bytes: each connection keeps them.
 const MAX_NAME: usize = 256;
 
-/// Makes a grant of a token's claims, or says which claim means nothing.
-pub fn grant(claims: &Map<String, Value>, names: &Names) -> Result<Grant, String> {
+/// A claim that means nothing; each names it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    #[error("claim {0} is longer than {MAX_NAME} bytes")]
+    TooLong(String),
+    #[error("claim {0} is no text")]
+    NoText(String),
+    #[error("claim {0} is neither a list nor a text")]
+    NoList(String),
+    #[error("claim {0} has something in it that is no text")]
+    NotAllText(String),
+    #[error("claim {name}: {why}")]
+    Pattern {
+        name: String,
+        #[source]
+        why: PatternError,
+    },
+    #[error("claim {0} is no object")]
+    NoObject(String),
+    #[error("claim {name}: {member} is no whole number")]
+    NoNumber { name: String, member: &'static str },
+}
+
+/// Makes a grant of a token's claims.
+pub fn grant(claims: &Map<String, Value>, names: &Names) -> Result<Grant, ClaimError> {
     let subject = text(claims, &names.subject)?;
     let token_id = text(claims, "jti")?;
     let patterns = |name: &str| patterns(claims, name, subject.as_deref());
@@ -40,43 +63,43 @@ fn claim<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     Some(value)
 }
 
-fn text(claims: &Map<String, Value>, name: &str) -> Result<Option<Arc<str>>, String> {
+fn text(claims: &Map<String, Value>, name: &str) -> Result<Option<Arc<str>>, ClaimError> {
     match claim(claims, name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if text.len() <= MAX_NAME => Ok(Some(text.as_str().into())),
-        Some(Value::String(_)) => Err(format!("claim {name} is longer than {MAX_NAME} bytes")),
+        Some(Value::String(_)) => Err(ClaimError::TooLong(name.to_owned())),
         // Some issuers number their users.
         Some(Value::Number(number)) if number.is_u64() => Ok(Some(number.to_string().into())),
-        Some(_) => Err(format!("claim {name} is no text")),
+        Some(_) => Err(ClaimError::NoText(name.to_owned())),
     }
 }
 
 /// A list of patterns, or one text of patterns with spaces between them.
-fn patterns(claims: &Map<String, Value>, name: &str, subject: Option<&str>) -> Result<Patterns, String> {
-    let bad = |e: PatternError| format!("claim {name}: {e}");
+fn patterns(claims: &Map<String, Value>, name: &str, subject: Option<&str>) -> Result<Patterns, ClaimError> {
+    let bad = |why| ClaimError::Pattern { name: name.to_owned(), why };
     match claim(claims, name) {
         None | Some(Value::Null) => Ok(Patterns::nothing()),
         Some(Value::String(text)) => Patterns::parse(text.split_ascii_whitespace(), subject).map_err(bad),
         Some(Value::Array(list)) => {
             let texts: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
-            let texts = texts.ok_or_else(|| format!("claim {name} has something in it that is no text"))?;
+            let texts = texts.ok_or_else(|| ClaimError::NotAllText(name.to_owned()))?;
             Patterns::parse(texts, subject).map_err(bad)
         }
-        Some(_) => Err(format!("claim {name} is neither a list nor a text")),
+        Some(_) => Err(ClaimError::NoList(name.to_owned())),
     }
 }
 
-fn quota(claims: &Map<String, Value>, name: &str) -> Result<Quota, String> {
+fn quota(claims: &Map<String, Value>, name: &str) -> Result<Quota, ClaimError> {
     let limits = match claim(claims, name) {
         None | Some(Value::Null) => return Ok(Quota::default()),
         Some(Value::Object(limits)) => limits,
-        Some(_) => return Err(format!("claim {name} is no object")),
+        Some(_) => return Err(ClaimError::NoObject(name.to_owned())),
     };
-    let number = |member: &str| match limits.get(member) {
+    let number = |member: &'static str| match limits.get(member) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_u64().and_then(|n| u32::try_from(n).ok()) {
             Some(n) => Ok(Some(n)),
-            None => Err(format!("claim {name}: {member} is no whole number")),
+            None => Err(ClaimError::NoNumber { name: name.to_owned(), member }),
         },
     };
     Ok(Quota { channels: number("channels")?, connections: number("connections")?, by: None })
@@ -88,7 +111,7 @@ mod tests {
     use crate::channel::Channel;
     use serde_json::json;
 
-    fn read(claims: Value) -> Result<Grant, String> {
+    fn read(claims: Value) -> Result<Grant, ClaimError> {
         let names = Names {
             subject: "sub".into(),
             subscribe: "fantail.subscribe".into(),
@@ -138,7 +161,7 @@ mod tests {
             (json!({"fantail": {"limits": {"channels": -1}}}), "claim fantail.limits: channels"),
             (json!({"fantail": {"limits": 5}}), "claim fantail.limits is no object"),
         ] {
-            let error = read(claims).unwrap_err();
+            let error = read(claims).unwrap_err().to_string();
             assert!(error.starts_with(part), "{error}");
         }
     }

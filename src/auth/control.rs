@@ -10,10 +10,12 @@ use super::revocation::{Disconnect, Revocations};
 use crate::backplane::{Backplane, BackplaneError, Entry};
 use crate::channel::Channel;
 use crate::pace;
-use crate::telemetry::Seldom;
+use crate::planted::{self, Fault};
+use crate::telemetry::LogThrottle;
 use reading::{Page, Reading};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The channel; no client can subscribe to it or publish to it.
 pub const CHANNEL: &str = "~control";
@@ -37,20 +39,27 @@ pub async fn follow(
     let channel = Channel::new(CHANNEL).expect("a good name");
     let bell = backplane.changes().listen(channel.clone());
     let mut reading = Reading::new(backplane.clone(), channel);
-    let executor =
-        Executor { revocations, metrics, disconnect, begun: Instant::now(), seldom: Seldom::new(LOG_PERIOD) };
-    let (mut often, mut now_and_then) = (pace::in_step(EVERY), pace::in_step(SELDOM));
+    let executor = Executor {
+        revocations,
+        metrics,
+        disconnect,
+        begun: Instant::now(),
+        log_throttle: LogThrottle::new(LOG_PERIOD),
+    };
+    let clock = executor.revocations.clock().clone();
+    let (mut often, mut now_and_then) = (pace::in_step(&clock, EVERY), pace::in_step(&clock, SELDOM));
     loop {
         if let Err(error) = executor.round(&mut reading, &*backplane).await {
             executor.revocations.set_blind();
             if let BackplaneError::Refused { text: why, .. } = error
-                && let Some(suppressed) = executor.seldom.turn("control")
+                && let Some(suppressed) = executor.log_throttle.turn("control")
             {
                 tracing::error!(why, suppressed, "the control stream cannot be read: revocations are not known");
             }
         }
         executor.metrics.auth_barred.set(executor.revocations.barred(executor.revocations.now_ms()) as i64);
         tokio::select! {
+            biased;
             () = bell.notified() => {}
             _ = often.tick(), if !reading.told() => {}
             _ = now_and_then.tick(), if reading.told() => {}
@@ -64,7 +73,7 @@ struct Executor<F> {
     metrics: Arc<AuthMetrics>,
     disconnect: F,
     begun: Instant,
-    seldom: Seldom,
+    log_throttle: LogThrottle,
 }
 
 impl<F: Fn(Arc<Disconnect>)> Executor<F> {
@@ -72,7 +81,8 @@ impl<F: Fn(Arc<Disconnect>)> Executor<F> {
     async fn round(&self, reading: &mut Reading, backplane: &dyn Backplane) -> Result<(), BackplaneError> {
         for _ in 0..MAX_PAGES {
             // Known as soon as a connection is, and measured again and again.
-            self.revocations.set_clock(backplane.facts().clock_offset_ms);
+            let offset_ms = if planted::is(Fault::OrdersByNodeClock) { 0 } else { backplane.facts().clock_offset_ms };
+            self.revocations.set_clock(offset_ms);
             match reading.next(self.revocations.now_ms()).await? {
                 Page::Anew(had) => {
                     self.metrics.control_rereads.inc();
@@ -99,7 +109,7 @@ impl<F: Fn(Arc<Disconnect>)> Executor<F> {
             Ok(order) => Arc::new(order),
             Err(why) => {
                 self.metrics.revocations.inc(Order::Unreadable);
-                tracing::warn!(id = %entry.position, why, "an entry of the control stream cannot be read");
+                tracing::warn!(id = %entry.position, why = why.to_string(), "an entry of the control stream cannot be read");
                 return;
             }
         };
@@ -114,7 +124,7 @@ impl<F: Fn(Arc<Disconnect>)> Executor<F> {
                 full
             }
         };
-        if full && let Some(suppressed) = self.seldom.turn("full") {
+        if full && let Some(suppressed) = self.log_throttle.turn("full") {
             tracing::warn!(suppressed, "more is kept out than can be remembered: the first to end is let go");
         }
     }

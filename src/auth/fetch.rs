@@ -21,6 +21,15 @@ const IDLE_CONNECTIONS: usize = 32;
 /// Shorter than what servers and balancers close after, so that none is closed under a request.
 const IDLE_TIME: Duration = Duration::from_secs(15);
 
+/// Why an exchange failed, in one line without the URL.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    #[error("no answer within {0:?}")]
+    Late(Duration),
+    #[error("{}", deepest(&**.0))]
+    Broken(#[source] Box<dyn Error + Send + Sync>),
+}
+
 /// A client of such servers.
 #[derive(Clone)]
 pub struct Fetcher {
@@ -40,16 +49,15 @@ impl Fetcher {
         Ok(Fetcher { client, timeout })
     }
 
-    /// One exchange, connecting included, within the timeout. The error is one line without the URL.
-    pub async fn send(&self, request: Request<Full<Bytes>>, most: usize) -> Result<Response<Bytes>, String> {
+    /// One exchange, connecting included, within the timeout.
+    pub async fn send(&self, request: Request<Full<Bytes>>, most: usize) -> Result<Response<Bytes>, FetchError> {
         let exchange = async {
-            let answer = self.client.request(request).await.map_err(|e| deepest(&e))?;
+            let answer = self.client.request(request).await.map_err(|error| FetchError::Broken(error.into()))?;
             let (head, body) = answer.into_parts();
-            let body = Limited::new(body, most).collect().await.map_err(|e| deepest(&*e))?;
+            let body = Limited::new(body, most).collect().await.map_err(FetchError::Broken)?;
             Ok(Response::from_parts(head, body.to_bytes()))
         };
-        let late = |_| Err(format!("no answer within {:?}", self.timeout));
-        timeout(self.timeout, exchange).await.unwrap_or_else(late)
+        timeout(self.timeout, exchange).await.unwrap_or(Err(FetchError::Late(self.timeout)))
     }
 }
 

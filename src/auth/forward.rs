@@ -7,7 +7,7 @@ mod answer;
 mod breaker;
 mod memory;
 
-use super::fetch::Fetcher;
+use super::fetch::{FetchError, Fetcher};
 use super::grant::{Action, Grant, Question};
 use super::metrics::{Asked, AuthMetrics};
 use super::settings::AuthSettings;
@@ -17,7 +17,8 @@ use crate::config::values::Switch;
 use crate::limits::client_of;
 use crate::metrics::Registry;
 use crate::problem::{Code, Problem};
-use answer::Answer;
+use crate::trust::TrustError;
+use answer::{Answer, AnswerError};
 use breaker::{Breaker, Fault, Turn};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -26,9 +27,9 @@ use hyper::{HeaderMap, Request, Uri};
 use memory::Memory;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The application's answer at most.
 const ANSWER_BYTES: usize = 64 << 10;
@@ -36,14 +37,33 @@ const ANSWER_BYTES: usize = 64 << 10;
 const MAX_CHANNELS: usize = 100;
 const MAX_CHANNEL_BYTES: usize = 6 << 10;
 
+/// Why the application cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    #[error("--auth forward: it needs --forward-url")]
+    NoUrl,
+    #[error("--auth-ca {0}")]
+    Authorities(#[from] TrustError),
+    #[error(transparent)]
+    Request(#[from] hyper::http::Error),
+    #[error(transparent)]
+    Exchange(#[from] FetchError),
+}
+
 /// Why there is no decision.
+#[derive(Debug, thiserror::Error)]
 enum Failure {
+    #[error(transparent)]
+    Request(#[from] hyper::http::Error),
     /// It works, but not for this: a client that makes it say so must not have it left alone.
-    OfThisQuestion(String),
+    #[error(transparent)]
+    OfThisQuestion(AnswerError),
     /// It answers that it fails (5xx), which one client may make it say.
-    Said(String),
+    #[error(transparent)]
+    Said(AnswerError),
     /// It does not answer.
-    Silent(String),
+    #[error(transparent)]
+    Silent(#[from] FetchError),
 }
 
 /// Asks one application.
@@ -62,13 +82,12 @@ pub struct Forward {
 
 impl Forward {
     /// `Err` names the setting that cannot be used.
-    pub fn new(settings: &AuthSettings, metrics: Arc<AuthMetrics>, clock: Clock) -> Result<Forward, String> {
-        let fetcher = Fetcher::new(settings.auth_ca.as_deref(), settings.forward_timeout);
+    pub fn new(settings: &AuthSettings, metrics: Arc<AuthMetrics>, clock: Clock) -> Result<Forward, ForwardError> {
         Ok(Forward {
-            url: settings.forward_url.clone().ok_or("--auth forward: it needs --forward-url")?,
+            url: settings.forward_url.clone().ok_or(ForwardError::NoUrl)?,
             headers: settings.forward_headers.clone(),
             token_query: settings.token_query == Switch::On,
-            fetcher: fetcher.map_err(|e| format!("--auth-ca {e}"))?,
+            fetcher: Fetcher::new(settings.auth_ca.as_deref(), settings.forward_timeout)?,
             patience: settings.forward_timeout,
             places: Semaphore::new(settings.forward_concurrency),
             memory: Memory::new(settings.forward_cache),
@@ -170,31 +189,31 @@ impl Forward {
                 self.count(answer.outcome());
                 Ok(answer)
             }
-            Err(Failure::OfThisQuestion(why)) => {
+            Err(why @ (Failure::Request(_) | Failure::OfThisQuestion(_))) => {
                 self.count(Asked::Failed);
                 turn.worked();
-                tracing::debug!(url = %self.url, why, "the application's answer decides nothing");
+                tracing::debug!(url = %self.url, why = why.to_string(), "the application's answer decides nothing");
                 Err(down(1))
             }
-            Err(Failure::Said(why)) => Err(self.fails(turn, Fault::Said, &why)),
-            Err(Failure::Silent(why)) => Err(self.fails(turn, Fault::Silent, &why)),
+            Err(why @ Failure::Said(_)) => Err(self.fails(turn, Fault::Said, &why)),
+            Err(why @ Failure::Silent(_)) => Err(self.fails(turn, Fault::Silent, &why)),
         }
     }
 
-    fn fails(&self, turn: Turn<'_>, fault: Fault, why: &str) -> Problem {
+    fn fails(&self, turn: Turn<'_>, fault: Fault, why: &Failure) -> Problem {
         self.count(Asked::Failed);
         if let Some(pause) = turn.failed(fault, Instant::now()) {
             self.metrics.auth_forward_paused.set(1);
+            let why = why.to_string();
             tracing::warn!(url = %self.url, why, ?pause, "the application fails to decide: it is left alone");
         }
         down(1)
     }
 
     async fn send(&self, headers: HeaderMap) -> Result<Answer, Failure> {
-        let request = Request::get(&self.url).body(Full::<Bytes>::default());
-        let mut request = request.map_err(|e| Failure::OfThisQuestion(e.to_string()))?;
+        let mut request = Request::get(&self.url).body(Full::<Bytes>::default())?;
         *request.headers_mut() = headers;
-        let answer = self.fetcher.send(request, ANSWER_BYTES).await.map_err(Failure::Silent)?;
+        let answer = self.fetcher.send(request, ANSWER_BYTES).await?;
         Answer::read(&answer).map_err(|why| match answer.status().is_server_error() {
             true => Failure::Said(why),
             false => Failure::OfThisQuestion(why),
@@ -220,11 +239,11 @@ fn down(retry_after: u32) -> Problem {
 }
 
 /// Asks without credentials about a channel, for `fantail check`: the status of the answer.
-pub async fn probe(settings: &AuthSettings) -> Result<u16, String> {
+pub async fn probe(settings: &AuthSettings) -> Result<u16, ForwardError> {
     let forward = Forward::new(settings, Arc::new(AuthMetrics::new(&Registry::default())), Clock::default())?;
-    let mut request = Request::get(&forward.url).body(Full::<Bytes>::default()).map_err(|e| e.to_string())?;
+    let mut request = Request::get(&forward.url).body(Full::<Bytes>::default())?;
     let headers = request.headers_mut();
     headers.insert("x-fantail-action", HeaderValue::from_static("subscribe"));
     headers.insert("x-fantail-channels", HeaderValue::from_static("fantail.check"));
-    forward.fetcher.send(request, ANSWER_BYTES).await.map(|answer| answer.status().as_u16())
+    Ok(forward.fetcher.send(request, ANSWER_BYTES).await?.status().as_u16())
 }

@@ -27,7 +27,7 @@ pub struct Question<'a> {
     pub channels: &'a [Channel],
 }
 
-/// What a request may do. Made once per request; a subscriber keeps only the [`Pass`].
+/// What a request may do. Made once per request; a subscriber keeps only the [`Identity`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// Who it is, where that is known.
@@ -56,7 +56,7 @@ pub struct Quota {
 
 /// What a subscriber keeps of its grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pass {
+pub struct Identity {
     pub subject: Option<Arc<str>>,
     pub token_id: Option<Arc<str>>,
     pub expires_ms: Option<u64>,
@@ -98,11 +98,11 @@ impl Grant {
     }
 
     /// What a subscriber keeps; `None` where there is nothing to keep.
-    pub fn pass(&self) -> Option<Box<Pass>> {
+    pub fn identity(&self) -> Option<Box<Identity>> {
         let Grant { subject, token_id, expires_ms, .. } = self;
         let any = subject.is_some() || token_id.is_some() || expires_ms.is_some();
-        let pass = || Pass { subject: subject.clone(), token_id: token_id.clone(), expires_ms: *expires_ms };
-        any.then(|| Box::new(pass()))
+        let identity = || Identity { subject: subject.clone(), token_id: token_id.clone(), expires_ms: *expires_ms };
+        any.then(|| Box::new(identity()))
     }
 }
 

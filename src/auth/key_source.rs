@@ -2,12 +2,15 @@
 //!
 //! Whatever fails later, the last good set is kept.
 
-use super::fetch::Fetcher;
-use super::keys::{KeySet, MAX_BYTES, Origin};
+use super::fetch::{FetchError, Fetcher};
+use super::keys::{KeyError, KeySet, MAX_BYTES, Origin};
 use super::metrics::{AuthMetrics, KeyRead};
 use super::settings::AuthSettings;
 use crate::file_watch::{FileError, FileWatch};
 use crate::metrics::Registry;
+use crate::random::Random;
+use crate::trust::TrustError;
+use crate::watched as watch;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::ACCEPT;
@@ -16,10 +19,10 @@ use jsonwebtoken::Algorithm;
 use parking_lot::{Mutex, RwLock};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
 
 /// For one answer of the key server.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,12 +37,50 @@ const UNKNOWN_KEY_WAIT: Duration = Duration::from_secs(2);
 /// Skipped keys that are said, of each set that is read.
 const SAID: usize = 5;
 
+/// Why there are no keys; names the setting.
+#[derive(Debug, thiserror::Error)]
+pub enum KeySourceError {
+    #[error("--jwt-key {0}")]
+    File(#[from] FileError),
+    #[error("--jwt-key {path}: {why}", path = path.display())]
+    Keys {
+        path: PathBuf,
+        #[source]
+        why: KeyError,
+    },
+    /// The keys of several files do not go together.
+    #[error("--jwt-key: {0}")]
+    Together(#[source] KeyError),
+    #[error("--auth-ca {0}")]
+    Authorities(#[from] TrustError),
+    #[error("--jwt-jwks-url {url}: {why}")]
+    Server {
+        url: Uri,
+        #[source]
+        why: ServerError,
+    },
+}
+
+/// Why a key server gives no keys.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error(transparent)]
+    Request(#[from] hyper::http::Error),
+    #[error(transparent)]
+    Exchange(#[from] FetchError),
+    #[error("it answers {0}")]
+    Status(u16),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
 /// The node's keys.
 pub struct KeySource {
     keys: RwLock<Option<Arc<KeySet>>>,
     place: Place,
     algorithm: Option<Algorithm>,
     metrics: Arc<AuthMetrics>,
+    random: Random,
     attempt: Mutex<Attempt>,
     wanted: Notify,
     /// Counts fetches that ended.
@@ -62,9 +103,10 @@ impl KeySource {
     pub fn start(
         settings: &AuthSettings,
         metrics: Arc<AuthMetrics>,
+        random: Random,
         runtime: &Handle,
-    ) -> Result<Arc<KeySource>, String> {
-        let source = Arc::new(KeySource::new(settings, metrics)?);
+    ) -> Result<Arc<KeySource>, KeySourceError> {
+        let source = Arc::new(KeySource::new(settings, metrics, random)?);
         match &source.place {
             Place::Files(files) => {
                 let watch = read_files(files)?;
@@ -76,11 +118,11 @@ impl KeySource {
         Ok(source)
     }
 
-    fn new(settings: &AuthSettings, metrics: Arc<AuthMetrics>) -> Result<KeySource, String> {
+    fn new(settings: &AuthSettings, metrics: Arc<AuthMetrics>, random: Random) -> Result<KeySource, KeySourceError> {
         let place = match &settings.jwt_jwks_url {
             Some(url) => {
-                let fetcher = Fetcher::new(settings.auth_ca.as_deref(), FETCH_TIMEOUT);
-                Place::Server(url.clone(), Box::new(fetcher.map_err(|e| format!("--auth-ca {e}"))?))
+                let fetcher = Fetcher::new(settings.auth_ca.as_deref(), FETCH_TIMEOUT)?;
+                Place::Server(url.clone(), Box::new(fetcher))
             }
             None => Place::Files(settings.jwt_key.clone()),
         };
@@ -89,6 +131,7 @@ impl KeySource {
             place,
             algorithm: settings.jwt_algorithm,
             metrics,
+            random,
             attempt: Mutex::new(Attempt { running: true, ended: None }),
             wanted: Notify::new(),
             rounds: watch::Sender::new(0),
@@ -96,8 +139,8 @@ impl KeySource {
     }
 
     /// Reads all once, for `fantail check`.
-    pub async fn once(settings: &AuthSettings) -> Result<Arc<KeySet>, String> {
-        let source = KeySource::new(settings, Arc::new(AuthMetrics::new(&Registry::default())))?;
+    pub async fn once(settings: &AuthSettings) -> Result<Arc<KeySet>, KeySourceError> {
+        let source = KeySource::new(settings, Arc::new(AuthMetrics::new(&Registry::default())), Random::default())?;
         match &source.place {
             Place::Files(files) => {
                 let watch = read_files(files)?;
@@ -105,7 +148,7 @@ impl KeySource {
             }
             Place::Server(url, fetcher) => {
                 let set = fetch(url, fetcher, source.algorithm).await;
-                set.map(Arc::new).map_err(|e| format!("--jwt-jwks-url {url}: {e}"))
+                set.map(Arc::new).map_err(|why| KeySourceError::Server { url: url.clone(), why })
             }
         }
     }
@@ -139,28 +182,26 @@ impl KeySource {
     }
 
     fn take(&self, set: KeySet) {
-        tracing::info!(keys = set.len(), algorithms = set.algorithms(), "keys for tokens");
+        tracing::info!(keys = set.count(), algorithms = set.algorithms(), "keys for tokens");
         for why in set.skipped().iter().take(SAID) {
             tracing::warn!(why, "a key for tokens cannot be used and is skipped");
         }
-        self.metrics.auth_keys.set(set.len() as i64);
+        self.metrics.auth_keys.set(set.count() as i64);
         self.metrics.auth_keys_skipped.set(set.skipped().len() as i64);
         self.metrics.auth_key_reads.inc(KeyRead::Ok);
         *self.keys.write() = Some(Arc::new(set));
     }
 
-    fn failed(&self, error: &str) {
+    fn failed(&self, error: &KeySourceError) {
         self.metrics.auth_key_reads.inc(KeyRead::Failed);
-        tracing::warn!(error, "keys for tokens cannot be read; those from before are kept");
+        tracing::warn!(error = error.to_string(), "keys for tokens cannot be read; those from before are kept");
     }
 
     async fn look(self: Arc<KeySource>, mut watch: FileWatch) {
         loop {
-            match watch.changed().await.map_err(of_file) {
-                Ok(contents) => match parse_files(&watch, &contents, self.algorithm) {
-                    Ok(set) => self.take(set),
-                    Err(error) => self.failed(&error),
-                },
+            let read = watch.changed().await.map_err(KeySourceError::from);
+            match read.and_then(|contents| parse_files(&watch, &contents, self.algorithm)) {
+                Ok(set) => self.take(set),
                 Err(error) => self.failed(&error),
             }
         }
@@ -176,8 +217,8 @@ impl KeySource {
                     pause = FIRST_PAUSE;
                     every
                 }
-                Err(error) => {
-                    self.failed(&format!("--jwt-jwks-url {url}: {error}"));
+                Err(why) => {
+                    self.failed(&KeySourceError::Server { url: url.clone(), why });
                     let wait = pause.min(every);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     wait
@@ -186,7 +227,7 @@ impl KeySource {
             *self.attempt.lock() = Attempt { running: false, ended: Some(Instant::now()) };
             self.rounds.send_modify(|rounds| *rounds += 1);
             // Not all nodes at once.
-            let wait = wait.mul_f64(0.9 + 0.2 * fastrand::f64());
+            let wait = wait.mul_f64(0.9 + 0.2 * self.random.part());
             tokio::select! {
                 () = sleep(wait) => {}
                 () = self.wanted.notified() => {}
@@ -196,28 +237,28 @@ impl KeySource {
     }
 }
 
-fn read_files(files: &[PathBuf]) -> Result<FileWatch, String> {
-    FileWatch::new(files, MAX_BYTES as u64).map_err(of_file)
+fn read_files(files: &[PathBuf]) -> Result<FileWatch, FileError> {
+    FileWatch::new(files, MAX_BYTES as u64)
 }
 
-fn of_file(error: FileError) -> String {
-    format!("--jwt-key {error}")
-}
-
-fn parse_files(watch: &FileWatch, contents: &[Vec<u8>], algorithm: Option<Algorithm>) -> Result<KeySet, String> {
-    let parse = |(file, bytes): (&PathBuf, &Vec<u8>)| {
-        KeySet::from_file(bytes, algorithm).map_err(|e| format!("--jwt-key {}: {e}", file.display()))
+fn parse_files(
+    watch: &FileWatch,
+    contents: &[Vec<u8>],
+    algorithm: Option<Algorithm>,
+) -> Result<KeySet, KeySourceError> {
+    let parse = |(path, bytes): (&PathBuf, &Vec<u8>)| {
+        KeySet::from_file(bytes, algorithm).map_err(|why| KeySourceError::Keys { path: path.clone(), why })
     };
     let sets = watch.files().iter().zip(contents).map(parse).collect::<Result<Vec<_>, _>>()?;
-    KeySet::merge(sets).map_err(|e| format!("--jwt-key: {e}"))
+    KeySet::merge(sets).map_err(KeySourceError::Together)
 }
 
-async fn fetch(url: &Uri, fetcher: &Fetcher, algorithm: Option<Algorithm>) -> Result<KeySet, String> {
+async fn fetch(url: &Uri, fetcher: &Fetcher, algorithm: Option<Algorithm>) -> Result<KeySet, ServerError> {
     let request = Request::get(url).header(ACCEPT, "application/jwk-set+json, application/json");
-    let request = request.body(Full::<Bytes>::default()).map_err(|e| e.to_string())?;
+    let request = request.body(Full::<Bytes>::default())?;
     let answer = fetcher.send(request, MAX_BYTES).await?;
     match answer.status().as_u16() {
-        200 => KeySet::from_jwks(answer.body(), Origin::Server, algorithm),
-        status => Err(format!("it answers {status}")),
+        200 => Ok(KeySet::from_jwks(answer.body(), Origin::Server, algorithm)?),
+        status => Err(ServerError::Status(status)),
     }
 }

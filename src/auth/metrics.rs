@@ -1,31 +1,19 @@
 //! What is counted of decisions, of what they are made by, and of revocations.
 
 use super::revocation::Target;
-use crate::metrics::{COMMAND_SECONDS, Counters, Label, Registry, labels};
-use crate::problem::Code;
+use crate::metrics::{COMMAND_SECONDS, Counters, Label, OrCode, Registry, labels};
 use prometheus::{Histogram, IntCounter, IntGauge};
 
+labels! {
+    /// To whom a request's grant was given, where it was not refused.
+    pub enum Granted {
+        Known = "granted",
+        Anonymous = "anonymous",
+    }
+}
+
 /// How a request was decided on: the label of `fantail_auth_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decided {
-    Granted,
-    Anonymous,
-    Refused(Code),
-}
-
-impl Label for Decided {
-    fn from_start() -> Vec<Decided> {
-        vec![Decided::Granted, Decided::Anonymous]
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Decided::Granted => "granted",
-            Decided::Anonymous => "anonymous",
-            Decided::Refused(code) => code.as_str(),
-        }
-    }
-}
+pub type Decided = OrCode<Granted>;
 
 labels! {
     /// What came of a read of keys: the label of `fantail_auth_key_reads_total`.

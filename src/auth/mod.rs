@@ -1,7 +1,7 @@
 //! Authorization: what a request may do. Owns tokens, keys, the question to the application, and revocations.
 //!
 //! [`Auth::authorize`] is asked once per request, whatever carries it, and answers with a [`Grant`] or a refusal; a
-//! subscriber keeps the grant's [`Pass`]. Nothing here fails open: what cannot be decided is refused.
+//! subscriber keeps the grant's [`Identity`]. Nothing here fails open: what cannot be decided is refused.
 
 mod claims;
 pub mod control;
@@ -18,19 +18,20 @@ pub mod revocation;
 pub mod settings;
 pub mod token;
 
-pub use grant::{Action, Grant, Pass, Question};
-pub use key_source::KeySource;
+pub use grant::{Action, Grant, Identity, Question};
+pub use key_source::{KeySource, KeySourceError};
 
 use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::config::values::Switch;
 use crate::cors::Cors;
+use crate::outside::Outside;
 use crate::problem::{Code, Problem};
-use forward::Forward;
+use forward::{Forward, ForwardError};
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderValue};
 use jwt::Jwt;
-use metrics::{AuthMetrics, Decided};
+use metrics::{AuthMetrics, Decided, Granted};
 use pattern::{Pattern, Patterns};
 use revocation::Revocations;
 use settings::{AuthMode, AuthSettings};
@@ -42,6 +43,15 @@ use tokio::time::timeout;
 
 /// How long a request that is answered at once waits on a new node until that knows who has been revoked.
 const REVOCATIONS_WAIT: Duration = Duration::from_secs(2);
+
+/// Why nobody could decide; names the setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    #[error(transparent)]
+    Keys(#[from] KeySourceError),
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+}
 
 /// Decides for one node.
 pub struct Auth {
@@ -61,21 +71,23 @@ enum Judge {
 }
 
 impl Auth {
-    /// Starts what keeps it able to decide, on `runtime`. `Err` names the setting that cannot be used.
+    /// Starts what keeps it able to decide, on `runtime`.
     pub fn start(
         settings: &AuthSettings,
         cors: Arc<Cors>,
         metrics: Arc<AuthMetrics>,
-        clock: &Clock,
+        outside: &Outside,
         runtime: &Handle,
-    ) -> Result<Arc<Auth>, String> {
+    ) -> Result<Arc<Auth>, AuthError> {
+        let clock = outside.clock.clone();
+        let revocations = Arc::new(Revocations::new(clock.clone()));
         let judge = match settings.mode {
             AuthMode::None => Judge::Nobody,
             AuthMode::Jwt => {
-                let keys = KeySource::start(settings, metrics.clone(), runtime)?;
-                Judge::Jwt(Box::new(Jwt::new(settings, keys, clock.clone())))
+                let keys = KeySource::start(settings, metrics.clone(), outside.random.clone(), runtime)?;
+                Judge::Jwt(Box::new(Jwt::new(settings, keys, clock)))
             }
-            AuthMode::Forward => Judge::Forward(Box::new(Forward::new(settings, metrics.clone(), clock.clone())?)),
+            AuthMode::Forward => Judge::Forward(Box::new(Forward::new(settings, metrics.clone(), clock)?)),
         };
         Ok(Arc::new(Auth {
             judge,
@@ -84,12 +96,12 @@ impl Auth {
             public: settings.public.clone(),
             cors,
             metrics,
-            revocations: Arc::new(Revocations::new(clock.clone())),
+            revocations,
         }))
     }
 
     /// Everybody may do everything: for who reaches the operators' listener, and for tests of other parts.
-    pub fn nobody(metrics: Arc<AuthMetrics>) -> Arc<Auth> {
+    pub fn nobody(metrics: Arc<AuthMetrics>, clock: &Clock) -> Arc<Auth> {
         Arc::new(Auth {
             judge: Judge::Nobody,
             cookie: None,
@@ -97,7 +109,7 @@ impl Auth {
             public: Vec::new(),
             cors: Arc::default(),
             metrics,
-            revocations: Arc::default(),
+            revocations: Arc::new(Revocations::new(clock.clone())),
         })
     }
 
@@ -157,10 +169,10 @@ impl Auth {
     }
 
     fn counted(&self, result: Result<Grant, Problem>) -> Result<Grant, Problem> {
-        let outcome = match &result {
-            Ok(grant) if grant.subject.is_none() && grant.expires_ms.is_none() => Decided::Anonymous,
-            Ok(_) => Decided::Granted,
-            Err(problem) => Decided::Refused(problem.code),
+        let outcome: Decided = match &result {
+            Ok(grant) if grant.subject.is_none() && grant.expires_ms.is_none() => Granted::Anonymous.into(),
+            Ok(_) => Granted::Known.into(),
+            Err(problem) => problem.code.into(),
         };
         if !matches!(self.judge, Judge::Nobody) {
             self.metrics.auth.inc(outcome);
@@ -172,7 +184,7 @@ impl Auth {
     pub fn check(&self, grant: &Grant, action: Action, channels: &[Channel]) -> Result<(), Problem> {
         let result = grant.check(action, channels);
         if let Err(problem) = &result {
-            self.metrics.auth.inc(Decided::Refused(problem.code));
+            self.metrics.auth.inc(problem.code.into());
         }
         result
     }

@@ -4,17 +4,18 @@
 //! seconds: up to then a subject or token is refused. A token is kept out for a day where `until` is not given. All times
 //! are by the backplane's clock, which dates the entries: how far it is from the node's is told by [`Revocations::set_clock`].
 
-use super::grant::Pass;
+use super::grant::Identity;
 use crate::backplane::Entry;
 use crate::channel::Channel;
 use crate::clock::Clock;
-use hashbrown::HashMap;
+use crate::hash::HashMap;
+use crate::watched as watch;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long a token is kept out where the entry does not say: longer than tokens of sessions live.
 pub const TOKEN_MEMORY_MS: u64 = 24 * 3_600_000;
@@ -55,32 +56,47 @@ pub struct Disconnect {
     pub until_ms: Option<u64>,
 }
 
+/// Why an entry of the control stream is no order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    #[error("{0}: no text")]
+    NoText(&'static str),
+    #[error("{0} is given twice")]
+    Twice(&'static str),
+    #[error("it has no field {0}")]
+    Missing(&'static str),
+    #[error("disconnect is neither subject, channel nor token")]
+    UnknownTarget,
+    #[error("name has {0} bytes; 1 to {MAX_NAME} are taken")]
+    NameBytes(usize),
+    #[error("until is no number of seconds")]
+    NoSeconds,
+}
+
 impl Disconnect {
-    /// Reads an entry of the control stream; `Err` says what is wrong with it.
+    /// Reads an entry of the control stream.
     ///
     /// `now_ms` by the backplane's clock: an id that is no time of the last day, as ids by hand may be, counts as now, so
     /// that a token stays out for a day from when it is known.
-    pub fn from_entry(entry: &Entry, now_ms: u64) -> Result<Disconnect, String> {
-        let field = |name: &str| {
+    pub fn from_entry(entry: &Entry, now_ms: u64) -> Result<Disconnect, OrderError> {
+        let field = |name: &'static str| {
             let mut found = entry.fields.iter().filter(|(field, _)| field == name.as_bytes());
             match (found.next(), found.next()) {
-                (Some((_, value)), None) => {
-                    std::str::from_utf8(value).map(Some).map_err(|_| format!("{name}: no text"))
-                }
+                (Some((_, value)), None) => std::str::from_utf8(value).map(Some).map_err(|_| OrderError::NoText(name)),
                 (None, _) => Ok(None),
-                (Some(_), Some(_)) => Err(format!("{name} is given twice")),
+                (Some(_), Some(_)) => Err(OrderError::Twice(name)),
             }
         };
-        let kind = field("disconnect")?.ok_or("it has no field disconnect")?;
+        let kind = field("disconnect")?.ok_or(OrderError::Missing("disconnect"))?;
         let target = Target::ALL.into_iter().find(|target| target.label() == kind);
-        let target = target.ok_or("disconnect is neither subject, channel nor token")?;
-        let name = field("name")?.ok_or("it has no field name")?;
+        let target = target.ok_or(OrderError::UnknownTarget)?;
+        let name = field("name")?.ok_or(OrderError::Missing("name"))?;
         if name.is_empty() || name.len() > MAX_NAME {
-            return Err(format!("name has {} bytes; 1 to {MAX_NAME} are taken", name.len()));
+            return Err(OrderError::NameBytes(name.len()));
         }
         let until_ms = match field("until")? {
             Some(text) => {
-                let seconds: u64 = text.parse().map_err(|_| "until is no number of seconds")?;
+                let seconds: u64 = text.parse().map_err(|_| OrderError::NoSeconds)?;
                 Some(seconds.saturating_mul(1000))
             }
             None if target == Target::Token => Some(time_of(entry, now_ms).saturating_add(TOKEN_MEMORY_MS)),
@@ -89,12 +105,12 @@ impl Disconnect {
         Ok(Disconnect { target, name: name.into(), until_ms: until_ms.filter(|_| target != Target::Channel) })
     }
 
-    /// Whether it concerns a subscriber with this pass and these channels.
-    pub fn concerns(&self, pass: Option<&Pass>, mut channels: impl Iterator<Item = impl AsRef<str>>) -> bool {
+    /// Whether it concerns a subscriber with this identity and these channels.
+    pub fn concerns(&self, identity: Option<&Identity>, mut channels: impl Iterator<Item = impl AsRef<str>>) -> bool {
         let named = |name: Option<&Arc<str>>| name.is_some_and(|name| **name == *self.name);
         match self.target {
-            Target::Subject => named(pass.and_then(|pass| pass.subject.as_ref())),
-            Target::Token => named(pass.and_then(|pass| pass.token_id.as_ref())),
+            Target::Subject => named(identity.and_then(|identity| identity.subject.as_ref())),
+            Target::Token => named(identity.and_then(|identity| identity.token_id.as_ref())),
             Target::Channel => channels.any(|channel| *channel.as_ref() == *self.name),
         }
     }
@@ -130,12 +146,6 @@ struct State {
     /// Who is barred, by the end of the time.
     ends: BTreeSet<(u64, Target, Arc<str>)>,
     recent: VecDeque<Arc<Disconnect>>,
-}
-
-impl Default for Revocations {
-    fn default() -> Revocations {
-        Revocations::new(Clock::default())
-    }
 }
 
 impl Revocations {
@@ -198,7 +208,7 @@ impl Revocations {
 
     /// Whether a subscriber that was admitted when there were `seen` disconnects has been meant by a later one. Where
     /// that cannot be told any more it is assumed: the client comes back and is judged afresh.
-    pub fn missed(&self, seen: u64, pass: Option<&Pass>, channels: &[Channel]) -> Option<Target> {
+    pub fn missed(&self, seen: u64, identity: Option<&Identity>, channels: &[Channel]) -> Option<Target> {
         if self.count() == seen {
             return None;
         }
@@ -208,7 +218,7 @@ impl Revocations {
             return Some(Target::Subject);
         }
         let recent = state.recent.iter().rev().take(later);
-        let concerns = |d: &&Arc<Disconnect>| d.concerns(pass, channels.iter().map(Channel::as_str));
+        let concerns = |d: &&Arc<Disconnect>| d.concerns(identity, channels.iter().map(Channel::as_str));
         recent.into_iter().find(concerns).map(|disconnect| disconnect.target)
     }
 
@@ -226,6 +236,11 @@ impl Revocations {
     /// How long orders have not been known, whether they never were or no longer are; `None`: they are.
     pub fn blind_for(&self) -> Option<Duration> {
         self.blind_since.lock().map(|since| since.elapsed())
+    }
+
+    /// The clock that says when an order is over.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Takes over how far the backplane's clock is ahead of this node's.
@@ -259,9 +274,13 @@ impl State {
         self.forget_until(now_ms);
         if let Some(until) = disconnect.until_ms.filter(|until| *until > now_ms) {
             let key = (disconnect.target, disconnect.name.clone());
-            if let Some(before) = self.barred.insert(key.clone(), until) {
+            let before = self.barred.get(&key).copied();
+            // Of several orders the one that lasts longest counts: who gives one may not know of the others.
+            let until = before.map_or(until, |before| before.max(until));
+            if let Some(before) = before {
                 self.ends.remove(&(before, key.0, key.1.clone()));
             }
+            self.barred.insert(key.clone(), until);
             self.ends.insert((until, key.0, key.1));
         }
         let full = self.barred.len() > MAX_BARRED;

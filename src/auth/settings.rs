@@ -1,8 +1,8 @@
 //! Settings of who may do what: `--auth` and all that belongs to it.
 
-use super::pattern::{Pattern, PatternError};
+use super::pattern::Pattern;
 use crate::config::values::{
-    Contradiction, DAY, ForwardedHeader, HOUR, MINUTE, SECOND, SHORTEST, Switch, duration, number,
+    Contradiction, DAY, ForwardedHeader, HOUR, MINUTE, SECOND, SHORTEST, Switch, ValueError, duration, number,
 };
 use clap::{Args, ValueEnum};
 use hyper::Uri;
@@ -173,39 +173,37 @@ impl AuthSettings {
 }
 
 /// `http://` or `https://`, without credentials: those would stand in logs.
-fn http_url(text: &str) -> Result<Uri, String> {
-    let uri: Uri = text.parse().map_err(|_| "not a URL such as https://app.example.org/auth".to_owned())?;
+fn http_url(text: &str) -> Result<Uri, ValueError> {
+    let no_url = || ValueError::new("not a URL such as https://app.example.org/auth");
+    let uri: Uri = text.parse().map_err(|_| no_url())?;
     match (uri.scheme_str(), uri.authority()) {
         (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => {
-            Err("a URL with a user in it is not taken".into())
+            Err(ValueError::new("a URL with a user in it is not taken"))
         }
         (Some("http" | "https"), Some(_)) => Ok(uri),
-        _ => Err("not a URL such as https://app.example.org/auth".into()),
+        _ => Err(no_url()),
     }
 }
 
-fn algorithm(text: &str) -> Result<Algorithm, String> {
-    text.parse().map_err(|_| {
-        "use one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA".to_owned()
-    })
+fn algorithm(text: &str) -> Result<Algorithm, ValueError> {
+    let known = "use one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA";
+    text.parse().map_err(|_| ValueError::new(known))
 }
 
 /// A token of RFC 9110, section 5.6.2.
-fn cookie_name(text: &str) -> Result<String, String> {
+fn cookie_name(text: &str) -> Result<String, ValueError> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     match !text.is_empty() && text.bytes().all(allowed) {
         true => Ok(text.to_owned()),
-        false => Err("not a cookie's name".into()),
+        false => Err(ValueError::new("not a cookie's name")),
     }
 }
 
-fn public_pattern(text: &str) -> Result<Pattern, String> {
-    match Pattern::parse(text, None).map_err(|e: PatternError| e.to_string())? {
-        Some(pattern) => Ok(pattern),
-        None => Err("{sub} means nothing here: who has no token has no subject".into()),
-    }
+fn public_pattern(text: &str) -> Result<Pattern, ValueError> {
+    let nobody = || ValueError::new("{sub} means nothing here: who has no token has no subject");
+    Pattern::parse(text, None).map_err(|error| ValueError::new(error.to_string()))?.ok_or_else(nobody)
 }
 
-fn header_name(text: &str) -> Result<HeaderName, String> {
-    text.parse().map_err(|_| "not the name of a header".to_owned())
+fn header_name(text: &str) -> Result<HeaderName, ValueError> {
+    text.parse().map_err(|_| ValueError::new("not the name of a header"))
 }

@@ -1,11 +1,14 @@
 //! The gap and reset rule: whether a subscriber, or the node itself, can go on after a position without loss.
 //!
-//! Pure, and the only place where this is decided. It rests on what Redis promises of stream ids: within one life
-//! of a key they only grow; trimming keeps `last-generated-id`; deleting the key loses it; `XDEL` records the
-//! greatest id that it removed, trimming does not.
+//! Pure, and the only place where a position is judged. Not judged, for they are plain: entries that are too large
+//! (`hub/frames`), ids that are no position and holes in the log (`hub/found`), what was not counted on the way into the log
+//! (`hub/catch_up`), and how a stream is read after its reset (`hub/follower/retrace`, `hub/follower/examined`).
+//!
+//! It rests on what Redis promises of stream ids: within one life of a key they only grow; trimming keeps
+//! `last-generated-id`; deleting the key loses it; `XDEL` records the greatest id that it removed, trimming does not.
 
 use super::{Entry, StreamState, may_hold_more};
-use crate::frame::GapReason;
+use crate::control_event::GapReason;
 use crate::position::Position;
 
 /// What has become of the entry that was passed last.

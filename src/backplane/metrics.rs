@@ -1,11 +1,11 @@
 //! What is counted of the backplane: whether it is there, and what its commands took.
 
-use super::redis::refusals::CODES;
+use super::redis::refusals::{CODES, PROBE};
 use crate::metrics::{COMMAND_SECONDS, Registry};
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
 
 /// Names of commands as they are observed: the label of `fantail_backplane_command_seconds`.
-const COMMANDS: [&str; 8] = ["xread", "xinfo", "examine", "xrange", "xadd", "canary", "note", "noted"];
+const COMMANDS: [&str; 8] = ["xread", "xinfo", "examine", "xrange", "xadd", PROBE, "note", "noted"];
 
 /// The backplane's families.
 pub struct BackplaneMetrics {

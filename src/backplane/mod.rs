@@ -14,14 +14,16 @@ pub use self::error::BackplaneError;
 
 use crate::channel::Channel;
 pub use crate::entry::{DIGESTED, Entry, Publication, may_hold_more};
+use crate::hash::HashSet;
 use crate::position::Position;
+use crate::watched as watch;
 use bytes::Bytes;
-use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 /// The default of `--max-entry-bytes`.
 pub const MAX_ENTRY_BYTES: usize = 64 << 20;
@@ -40,6 +42,13 @@ pub struct StreamState {
     pub max_deleted: Option<Position>,
     /// Whether the newest entry it holds is its last given id and [closes](crate::event::closes) the channel.
     pub finished: bool,
+}
+
+impl StreamState {
+    /// The oldest entry it holds, or the first id that it may give where it holds none: what is older is of another stream.
+    pub fn begins(&self) -> Position {
+        self.first.unwrap_or(self.last.after())
+    }
 }
 
 /// Entries of one channel after a position, oldest first.
@@ -227,6 +236,10 @@ pub trait Backplane: Send + Sync + 'static {
 pub struct Changes {
     pending: parking_lot::Mutex<Pending>,
     bell: Notify,
+    /// How many doubts have been stated, those about one stream included.
+    stated: AtomicU32,
+    /// How many had been stated with the last one about all streams.
+    about_all: AtomicU32,
     /// Who hears of one stream beside the follower.
     listener: parking_lot::Mutex<Option<(Channel, Arc<Notify>)>>,
 }
@@ -256,13 +269,31 @@ impl Changes {
         }
     }
 
-    /// Any stream may have changed in any way.
+    /// Any stream may have changed in any way. Stated before anybody can read what it is about, so that no answer of behind it
+    /// meets a log of before it.
     pub fn doubt(&self) {
+        let number = self.stated.fetch_add(1, Ordering::SeqCst) + 1;
+        self.about_all.fetch_max(number, Ordering::SeqCst);
         self.pending.lock().doubt = true;
         self.bell.notify_one();
         if let Some((_, bell)) = &*self.listener.lock() {
             bell.notify_one();
         }
+    }
+
+    /// States a doubt about one stream, which nobody else hears of; its number.
+    pub fn doubt_of_one(&self) -> u32 {
+        self.stated.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// How many doubts have been stated so far: what is read from now on is of behind them all.
+    pub fn stated(&self) -> u32 {
+        self.stated.load(Ordering::SeqCst)
+    }
+
+    /// The number of the last doubt about all streams; 0: there was none.
+    pub fn about_all(&self) -> u32 {
+        self.about_all.load(Ordering::SeqCst)
     }
 
     /// What rings when this stream, which is no subscriber's, has changed or may have. For one stream.

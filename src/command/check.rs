@@ -120,7 +120,7 @@ impl Report {
     fn operators(&mut self, settings: &Serve) {
         match settings.admin_token_file.as_deref().map(AdminToken::new) {
             Some(Ok(_)) => self.good("admin", "console, status and actions need a token"),
-            Some(Err(error)) => self.bad("admin", &error),
+            Some(Err(error)) => self.bad("admin", &error.to_string()),
             None if settings.admin_actions && !settings.admin_listen.ip().is_loopback() => {
                 let finding = format!(
                     "who reaches --admin-listen {} may publish and drain this node; --admin-token-file asks for a token",
@@ -139,7 +139,7 @@ impl Report {
             AuthMode::None => self.open(settings),
             AuthMode::Jwt => match KeySource::once(auth).await {
                 Ok(keys) => {
-                    let finding = format!("jwt: {} keys, for {}", keys.len(), keys.algorithms());
+                    let finding = format!("jwt: {} keys, for {}", keys.count(), keys.algorithms());
                     self.good("auth", &finding);
                     for why in keys.skipped() {
                         self.warn("auth", &format!("tokens of a key that cannot be used are refused: {why}"));
@@ -148,7 +148,7 @@ impl Report {
                         self.warn("auth", "tokens of any issuer are taken that these keys have signed (--jwt-issuer)");
                     }
                 }
-                Err(error) => self.bad("auth", &error),
+                Err(error) => self.bad("auth", &error.to_string()),
             },
             AuthMode::Forward => {
                 let url = auth.forward_url.as_ref().map(ToString::to_string).unwrap_or_default();

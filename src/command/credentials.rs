@@ -1,8 +1,26 @@
 //! The tokens that `publish`, `tail` and `top` show a node. From a file: a flag's value is seen by all who list processes.
 
 use clap::Args;
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderValue, InvalidHeaderValue};
 use std::path::{Path, PathBuf};
+
+/// Why there is no token to show; names the flag and the file.
+#[derive(Debug, thiserror::Error)]
+#[error("{flag} {path}: {why}", path = path.display())]
+pub(super) struct TokenError {
+    flag: &'static str,
+    path: PathBuf,
+    #[source]
+    why: Unfit,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    #[error(transparent)]
+    Unreadable(#[from] std::io::Error),
+    #[error("not a value that a header can carry")]
+    NoHeader(#[from] InvalidHeaderValue),
+}
 
 /// Where the token is.
 #[derive(Args, Clone, Debug)]
@@ -13,8 +31,8 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// The header `Authorization`, where there is a token; `Err` names the file.
-    pub(super) fn authorization(&self) -> Result<Option<HeaderValue>, String> {
+    /// The header `Authorization`, where there is a token.
+    pub(super) fn authorization(&self) -> Result<Option<HeaderValue>, TokenError> {
         self.token_file.as_deref().map(|file| bearer("--token-file", file, str::trim)).transpose()
     }
 }
@@ -28,8 +46,8 @@ pub(super) struct AdminCredentials {
 }
 
 impl AdminCredentials {
-    /// The header `Authorization`, where there is a token; `Err` names the file.
-    pub(super) fn authorization(&self) -> Result<Option<HeaderValue>, String> {
+    /// The header `Authorization`, where there is a token.
+    pub(super) fn authorization(&self) -> Result<Option<HeaderValue>, TokenError> {
         self.admin_token_file.as_deref().map(|file| bearer("--admin-token-file", file, first_line)).transpose()
     }
 }
@@ -38,11 +56,12 @@ fn first_line(text: &str) -> &str {
     text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
-fn bearer(flag: &str, file: &Path, token: impl Fn(&str) -> &str) -> Result<HeaderValue, String> {
-    let bad = |why: &dyn std::fmt::Display| format!("{flag} {}: {why}", file.display());
-    let text = std::fs::read_to_string(file).map_err(|e| bad(&e))?;
-    let value = HeaderValue::from_str(&format!("Bearer {}", token(&text)));
-    let mut value = value.map_err(|_| bad(&"not a value that a header can carry"))?;
-    value.set_sensitive(true);
-    Ok(value)
+fn bearer(flag: &'static str, file: &Path, token: impl Fn(&str) -> &str) -> Result<HeaderValue, TokenError> {
+    let read = || -> Result<HeaderValue, Unfit> {
+        let text = std::fs::read_to_string(file)?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token(&text)))?;
+        value.set_sensitive(true);
+        Ok(value)
+    };
+    read().map_err(|why| TokenError { flag, path: file.to_owned(), why })
 }

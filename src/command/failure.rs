@@ -1,9 +1,23 @@
-//! What a failed exchange with a node is told, in one line. Pure.
+//! What is told of an exchange with a node that failed, in one line. Pure.
 
 use super::printable::printable;
 use crate::trust::in_words;
 use hyper::StatusCode;
 use std::error::Error;
+
+/// Why an exchange with a node brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ExchangeError {
+    /// The connection, or the request on it, failed.
+    #[error("{}", deepest(.0))]
+    Broken(#[from] hyper_util::client::legacy::Error),
+    /// The answer's body did not come, or was too long.
+    #[error(transparent)]
+    Body(Box<dyn Error + Send + Sync>),
+    /// The node refused: its status, and what it says of it.
+    #[error("{0}")]
+    Refused(String),
+}
 
 /// A refusal in one line: its status, and code and detail where they are problem+json (RFC 9457).
 pub(super) fn problem(status: StatusCode, body: &[u8]) -> String {

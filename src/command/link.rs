@@ -1,6 +1,8 @@
 //! How a command reaches a node: the client that speaks `http://` and `https://`, and whom it trusts.
 
+use crate::config::ValueError;
 use crate::https;
+use crate::trust::TrustError;
 use clap::Args;
 use hyper::body::Body;
 use hyper_rustls::HttpsConnector;
@@ -28,8 +30,13 @@ pub(super) struct Link {
     server_name: Option<ServerName<'static>>,
 }
 
-fn server_name(text: &str) -> Result<ServerName<'static>, String> {
-    ServerName::try_from(text.to_owned()).map_err(|_| "neither a host's name nor an address".to_owned())
+/// Why nobody can be trusted; names the flag and the file.
+#[derive(Debug, thiserror::Error)]
+#[error("--ca {0}")]
+pub(super) struct LinkError(#[from] TrustError);
+
+fn server_name(text: &str) -> Result<ServerName<'static>, ValueError> {
+    ServerName::try_from(text.to_owned()).map_err(|_| ValueError::new("neither a host's name nor an address"))
 }
 
 impl Link {
@@ -38,8 +45,8 @@ impl Link {
         Link { server_name: None, ..self.clone() }
     }
 
-    /// A client that keeps no connection of its own accord; `Err` names the file that is wrong.
-    pub(super) fn client<B>(&self) -> Result<NodeClient<B>, String>
+    /// A client that keeps no connection of its own accord.
+    pub(super) fn client<B>(&self) -> Result<NodeClient<B>, LinkError>
     where
         B: Body + Send,
         B::Data: Send,
@@ -47,8 +54,7 @@ impl Link {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = https::connector(http, self.ca.as_deref(), self.server_name.clone())
-            .map_err(|error| format!("--ca {error}"))?;
+        let connector = https::connector(http, self.ca.as_deref(), self.server_name.clone())?;
         Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
     }
 }

@@ -3,10 +3,10 @@
 //! For images without a shell, whose health check has nothing but the binary.
 
 use super::FAILURE;
-use super::failure::deepest;
+use super::failure::ExchangeError;
 use bytes::Bytes;
 use http_body_util::Empty;
-use hyper::Request;
+use hyper::{Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use std::io::Write as _;
@@ -16,6 +16,19 @@ use std::time::Duration;
 
 /// The admin listener answers from a thread of its own, so more means that it hangs.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why the node does not live, as far as it can be told from outside.
+#[derive(Debug, thiserror::Error)]
+enum LiveError {
+    #[error(transparent)]
+    Request(#[from] hyper::http::Error),
+    #[error("answered {0}")]
+    Status(StatusCode),
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    #[error("no answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    Late,
+}
 
 /// Asks the node whose admin listener is `admin`; 0 where it lives, else 1 and a line that says why not.
 pub async fn live(admin: SocketAddr) -> ExitCode {
@@ -32,14 +45,14 @@ pub async fn live(admin: SocketAddr) -> ExitCode {
     }
 }
 
-async fn answer(url: &str) -> Result<(), String> {
-    let request = Request::get(url).body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
+async fn answer(url: &str) -> Result<(), LiveError> {
+    let request = Request::get(url).body(Empty::<Bytes>::new())?;
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     match tokio::time::timeout(ANSWER_TIMEOUT, client.request(request)).await {
         Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
-        Ok(Ok(answer)) => Err(format!("answered {}", answer.status())),
-        Ok(Err(error)) => Err(deepest(&error)),
-        Err(_) => Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())),
+        Ok(Ok(answer)) => Err(LiveError::Status(answer.status())),
+        Ok(Err(error)) => Err(LiveError::Exchange(error.into())),
+        Err(_) => Err(LiveError::Late),
     }
 }
 

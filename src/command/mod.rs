@@ -14,11 +14,12 @@ pub mod top;
 mod usage;
 
 use crate::channel::Channel;
-use crate::config::Serve;
+use crate::config::{Contradiction, Serve, ValueError};
 use crate::telemetry::LogSettings;
-use crate::telemetry::trace::{Plan, TraceSettings};
+use crate::telemetry::trace::{Plan, PlanError, TraceSettings};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -28,7 +29,7 @@ pub const FAILURE: u8 = 1;
 pub const USAGE: u8 = 2;
 
 /// Prints the id of what was appended on stdout, or what went wrong on stderr.
-fn print_id(appended: Result<String, String>) -> ExitCode {
+fn print_id(appended: Result<String, impl Display>) -> ExitCode {
     match appended {
         Ok(id) => {
             let _ = writeln!(std::io::stdout(), "{id}");
@@ -79,14 +80,14 @@ pub struct NodeSettings {
 }
 
 impl NodeSettings {
-    /// Checks what concerns several settings; `Err` names what is wrong.
-    fn verify(&self) -> Result<(), String> {
-        self.serve.verify().map_err(|error| error.to_string())?;
-        self.traces().map(drop)
+    /// Checks what concerns several settings.
+    fn verify(&self) -> Result<(), Contradiction> {
+        self.serve.verify()?;
+        self.traces().map(drop).map_err(|error| Contradiction(error.to_string()))
     }
 
-    /// How traces are collected, by the flags and the environment; `Err` names what is wrong.
-    pub fn traces(&self) -> Result<Option<Plan>, String> {
+    /// How traces are collected, by the flags and the environment.
+    pub fn traces(&self) -> Result<Option<Plan>, PlanError> {
         self.trace.plan(|name| std::env::var(name).ok())
     }
 }
@@ -106,9 +107,13 @@ pub struct Check {
 pub enum Stop {
     /// Help or version, for stdout.
     Told(String),
-    /// What is wrong, in one line that names the flag or variable and its value.
-    Wrong(String),
+    Wrong(UsageError),
 }
+
+/// What is wrong with a command line, in one line that names the flag or variable, and the value where it is no secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(String);
 
 /// Reads a command line, the program's name first, and the environment variables `FANTAIL_…`.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
@@ -141,7 +146,7 @@ pub fn unknown_variables() -> Vec<environment::Unknown> {
 
 /// What clap cannot check by itself.
 fn finish(mut command: Command, matches: &clap::ArgMatches) -> Result<Command, Stop> {
-    let wrong = |text: String| Stop::Wrong(usage::line(&text));
+    let wrong = |wrong: Contradiction| Stop::Wrong(usage::line(&wrong.to_string()));
     match &mut command {
         Command::Serve(node) => node.verify().map_err(wrong)?,
         Command::Check(check) => check.node.verify().map_err(wrong)?,
@@ -154,8 +159,9 @@ fn finish(mut command: Command, matches: &clap::ArgMatches) -> Result<Command, S
     Ok(command)
 }
 
-/// Settings of a node from flags alone, whatever the environment says; `Err` is the one line of a wrong one.
-pub fn settings_of(flags: &[&str]) -> Result<Serve, String> {
+/// Settings of a node from flags alone, whatever the environment says.
+#[cfg(feature = "testing")]
+pub fn settings_of(flags: &[&str]) -> Result<Serve, UsageError> {
     #[derive(Parser)]
     struct Flags {
         #[command(flatten)]
@@ -168,7 +174,8 @@ pub fn settings_of(flags: &[&str]) -> Result<Serve, String> {
         .try_get_matches_from(&arguments)
         .and_then(|matches| Flags::from_arg_matches(&matches))
         .map_err(|error| match usage::explain(&error, &command, &arguments) {
-            Stop::Told(text) | Stop::Wrong(text) => text,
+            Stop::Told(text) => UsageError(text),
+            Stop::Wrong(error) => error,
         })?
         .serve;
     settings.verify().map_err(|e| usage::line(&e.to_string()))?;
@@ -203,10 +210,10 @@ fn overview() -> String {
 }
 
 /// A channel that clients may name.
-fn channel(name: &str) -> Result<Channel, String> {
-    let channel = Channel::new(name).map_err(|e| e.to_string())?;
+fn channel(name: &str) -> Result<Channel, ValueError> {
+    let channel = Channel::new(name).map_err(|error| ValueError::new(error.to_string()))?;
     if channel.is_reserved() {
-        return Err("channels that begin with ~ are the cluster's own".into());
+        return Err(ValueError::new("channels that begin with ~ are the cluster's own"));
     }
     Ok(channel)
 }
@@ -233,7 +240,7 @@ mod tests {
             (&["--heartbeat", "1s", "--heartbeat", "2s"], "fantail: --heartbeat is given more than once"),
         ];
         for (flags, line) in wrong {
-            assert_eq!(settings_of(flags).unwrap_err(), *line);
+            assert_eq!(settings_of(flags).unwrap_err().to_string(), *line);
         }
     }
 }

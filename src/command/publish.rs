@@ -1,13 +1,14 @@
 //! `fantail publish`: one event to a node over HTTP, or straight to Redis.
 
-use super::credentials::Credentials;
-use super::failure::{deepest, problem};
-use super::link::Link;
+use super::credentials::{Credentials, TokenError};
+use super::failure::{ExchangeError, problem};
+use super::link::{Link, LinkError};
 use super::print_id;
-use crate::backplane::Publication;
 use crate::backplane::redis::{Settings, once};
+use crate::backplane::{BackplaneError, Publication};
 use crate::channel::Channel;
-use crate::config;
+use crate::config::{self, Contradiction, ValueError};
+use crate::event::MAX_TYPE_LENGTH;
 use bytes::Bytes;
 use clap::Args;
 use clap::parser::ValueSource;
@@ -61,22 +62,62 @@ pub struct Publish {
     key_prefix: String,
 }
 
-fn event_type(text: &str) -> Result<String, String> {
+/// Why nothing was published, or is not known to be.
+#[derive(Debug, thiserror::Error)]
+enum PublishError {
+    #[error("stdin: {0}")]
+    Stdin(#[source] std::io::Error),
+    #[error("stdin is not UTF-8 from byte {} on", .0.valid_up_to())]
+    NoText(#[from] std::str::Utf8Error),
+    #[error("stdin has more than {DATA_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("{url}: {why}")]
+    Redis {
+        url: config::RedisUrl,
+        #[source]
+        why: BackplaneError,
+    },
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("{url}: {why}")]
+    Request {
+        url: String,
+        #[source]
+        why: hyper::http::Error,
+    },
+    #[error("{url}: {why}")]
+    Exchange {
+        url: String,
+        #[source]
+        why: ExchangeError,
+    },
+    #[error("{url}: the answer has no id; is this a Fantail node?")]
+    NoId { url: String },
+    /// A second try could publish it twice.
+    #[error("{url}: no answer within {} s; it may be published or not", ANSWER_TIMEOUT.as_secs())]
+    Late { url: String },
+}
+
+fn event_type(text: &str) -> Result<String, ValueError> {
     match text.len() {
-        _ if text.starts_with("fantail.") => Err("types that begin with fantail. are the cluster's own".into()),
-        1..=crate::event::MAX_TYPE_LENGTH if !text.contains(['\r', '\n', '\0']) => Ok(text.to_owned()),
-        1..=crate::event::MAX_TYPE_LENGTH => Err("a type has no line break and no NUL".into()),
-        _ => Err(format!("a type has 1 to {} bytes", crate::event::MAX_TYPE_LENGTH)),
+        _ if text.starts_with("fantail.") => {
+            Err(ValueError::new("types that begin with fantail. are the cluster's own"))
+        }
+        1..=MAX_TYPE_LENGTH if !text.contains(['\r', '\n', '\0']) => Ok(text.to_owned()),
+        1..=MAX_TYPE_LENGTH => Err(ValueError::new("a type has no line break and no NUL")),
+        _ => Err(ValueError::new(format!("a type has 1 to {MAX_TYPE_LENGTH} bytes"))),
     }
 }
 
 impl Publish {
     /// A node or Redis: a flag counts more than a variable, and of two variables Redis counts, because a node on
     /// Redis takes nothing over HTTP unless told to.
-    pub(super) fn choose_target(&mut self, given: &clap::ArgMatches) -> Result<(), String> {
+    pub(super) fn choose_target(&mut self, given: &clap::ArgMatches) -> Result<(), Contradiction> {
         let flag = |name| given.value_source(name) == Some(ValueSource::CommandLine);
         match (flag("url"), flag("redis")) {
-            (true, true) => Err("--url and --redis exclude each other".into()),
+            (true, true) => Err(Contradiction("--url and --redis exclude each other".into())),
             (true, false) => {
                 self.redis = None;
                 Ok(())
@@ -102,23 +143,22 @@ pub async fn publish(settings: Publish) -> ExitCode {
 }
 
 /// All of stdin, without one line break at its end: `echo x |` means `x`.
-async fn from_stdin() -> Result<Bytes, String> {
+async fn from_stdin() -> Result<Bytes, PublishError> {
     let mut data = Vec::new();
     let limit = DATA_BYTES_MAX as u64 + 3;
-    tokio::io::stdin().take(limit).read_to_end(&mut data).await.map_err(|e| format!("stdin: {e}"))?;
+    tokio::io::stdin().take(limit).read_to_end(&mut data).await.map_err(PublishError::Stdin)?;
     let end = data.strip_suffix(b"\n").map_or(data.len(), |line| line.strip_suffix(b"\r").unwrap_or(line).len());
     data.truncate(end);
     match data.len() {
         0..=DATA_BYTES_MAX => {
-            let text =
-                std::str::from_utf8(&data).map_err(|e| format!("stdin is not UTF-8 from byte {} on", e.valid_up_to()));
-            text.map(drop).map(|()| data.into())
+            std::str::from_utf8(&data)?;
+            Ok(data.into())
         }
-        _ => Err(format!("stdin has more than {DATA_BYTES_MAX} bytes")),
+        _ => Err(PublishError::TooLong),
     }
 }
 
-async fn to_redis(settings: &Publish, url: &config::RedisUrl, data: Bytes) -> Result<String, String> {
+async fn to_redis(settings: &Publish, url: &config::RedisUrl, data: Bytes) -> Result<String, PublishError> {
     let mut fields = vec![(Bytes::from_static(b"data"), data)];
     if let Some(event) = &settings.event {
         fields.push((Bytes::from_static(b"event"), event.clone().into()));
@@ -132,31 +172,29 @@ async fn to_redis(settings: &Publish, url: &config::RedisUrl, data: Bytes) -> Re
     let publication = Publication { channel: settings.channel.clone(), fields };
     let redis = Settings { key_prefix: settings.key_prefix.clone(), ..settings.redis_access.settings(url) };
     let id = once::append(&redis, publication).await;
-    id.map(|id| id.to_string()).map_err(|e| format!("{url}: {e}"))
+    id.map(|id| id.to_string()).map_err(|why| PublishError::Redis { url: url.clone(), why })
 }
 
-async fn to_node(settings: &Publish, data: Bytes) -> Result<String, String> {
+async fn to_node(settings: &Publish, data: Bytes) -> Result<String, PublishError> {
     let url = target(settings);
     let mut request = Request::post(&url).header(hyper::header::CONTENT_TYPE, "text/plain; charset=utf-8");
     if let Some(token) = settings.credentials.authorization()? {
         request = request.header(hyper::header::AUTHORIZATION, token);
     }
-    let request = request.body(Full::new(data)).map_err(|e| format!("{url}: {e}"))?;
+    let request = request.body(Full::new(data)).map_err(|why| PublishError::Request { url, why })?;
     let client = settings.link.client::<Full<Bytes>>()?;
     let exchange = async {
-        let answer = client.request(request).await.map_err(|e| deepest(&e))?;
+        let answer = client.request(request).await?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|e| e.to_string())?;
-        if status.is_success() { id_of(&body.to_bytes()) } else { Err(problem(status, &body.to_bytes())) }
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(ExchangeError::Body)?;
+        let body = body.to_bytes();
+        if status.is_success() { Ok(body) } else { Err(ExchangeError::Refused(problem(status, &body))) }
     };
+    let url = || settings.url.clone();
     match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
-        Ok(result) => result.map_err(|e| format!("{}: {e}", settings.url)),
-        // Whether it was published is not known, and a second try could publish it twice.
-        Err(_) => Err(format!(
-            "{}: no answer within {} s; it may be published or not",
-            settings.url,
-            ANSWER_TIMEOUT.as_secs()
-        )),
+        Ok(Ok(body)) => id_of(&body).ok_or_else(|| PublishError::NoId { url: url() }),
+        Ok(Err(why)) => Err(PublishError::Exchange { url: url(), why }),
+        Err(_) => Err(PublishError::Late { url: url() }),
     }
 }
 
@@ -178,7 +216,7 @@ fn target(settings: &Publish) -> String {
 }
 
 /// The id in a node's answer, `{"id":"…"}`.
-fn id_of(body: &[u8]) -> Result<String, String> {
+fn id_of(body: &[u8]) -> Option<String> {
     let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    answer["id"].as_str().map(str::to_owned).ok_or_else(|| "the answer has no id; is this a Fantail node?".into())
+    answer["id"].as_str().map(str::to_owned)
 }

@@ -3,11 +3,11 @@
 use super::print_id;
 use crate::auth::control;
 use crate::auth::revocation::Target;
-use crate::backplane::Publication;
 use crate::backplane::redis::{Settings, once};
+use crate::backplane::{BackplaneError, Publication};
 use crate::channel::Channel;
 use crate::clock::Clock;
-use crate::config;
+use crate::config::{self, ValueError};
 use bytes::Bytes;
 use clap::Args;
 use std::process::ExitCode;
@@ -36,10 +36,23 @@ pub struct Revoke {
     key_prefix: String,
 }
 
-fn name(text: &str) -> Result<String, String> {
+/// Why nothing was appended.
+#[derive(Debug, thiserror::Error)]
+enum RevokeError {
+    #[error("--for: a channel's subscribers are disconnected, not kept out")]
+    ForChannel,
+    #[error("{url}: {why}")]
+    Redis {
+        url: config::RedisUrl,
+        #[source]
+        why: BackplaneError,
+    },
+}
+
+fn name(text: &str) -> Result<String, ValueError> {
     match text.len() {
         1..=256 => Ok(text.to_owned()),
-        n => Err(format!("{n} bytes; 1 to 256 are taken")),
+        n => Err(ValueError::new(format!("{n} bytes; 1 to 256 are taken"))),
     }
 }
 
@@ -48,9 +61,9 @@ pub async fn revoke(settings: Revoke) -> ExitCode {
     print_id(append(&settings).await)
 }
 
-async fn append(settings: &Revoke) -> Result<String, String> {
+async fn append(settings: &Revoke) -> Result<String, RevokeError> {
     if settings.kind == Target::Channel.label() && settings.time.is_some() {
-        return Err("--for: a channel's subscribers are disconnected, not kept out".into());
+        return Err(RevokeError::ForChannel);
     }
     let mut fields = vec![
         (Bytes::from_static(b"disconnect"), Bytes::from(settings.kind.clone())),
@@ -64,5 +77,5 @@ async fn append(settings: &Revoke) -> Result<String, String> {
     let url = &settings.redis;
     let redis = Settings { key_prefix: settings.key_prefix.clone(), ..settings.redis_access.settings(url) };
     let id = once::append(&redis, Publication { channel, fields }).await;
-    id.map(|id| id.to_string()).map_err(|e| format!("{url}: {e}"))
+    id.map(|id| id.to_string()).map_err(|why| RevokeError::Redis { url: url.clone(), why })
 }

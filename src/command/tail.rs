@@ -30,7 +30,7 @@ pub async fn tail(settings: Tail) -> ExitCode {
     let follower = match Follower::new(settings) {
         Ok(follower) => follower,
         Err(wrong) => {
-            say(&wrong);
+            say(&wrong.to_string());
             return ExitCode::from(FAILURE);
         }
     };

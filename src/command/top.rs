@@ -1,33 +1,32 @@
 //! `fantail top`: the cluster in the terminal, as a node's console tells it.
 //!
-//! Reads `/api/nodes` and `/api/channels` of one node's operators' listener; [`draw`](self) shows them.
+//! Reads `/api/nodes` and `/api/channels` of one node's operators' listener. `lines` shows them as text, and `screen`, which
+//! the cargo feature `top` brings, again and again.
 
 mod cluster;
-mod draw;
+mod lines;
+#[cfg(feature = "top")]
+mod screen;
 
 use super::FAILURE;
-use super::credentials::AdminCredentials;
-use super::failure::{deepest, problem};
+use super::credentials::{AdminCredentials, TokenError};
+use super::failure::{ExchangeError, problem};
 use super::link::{Link, NodeClient};
 use crate::config::{MINUTE, SECOND, duration};
 use bytes::Bytes;
 use clap::Args;
 use cluster::Cluster;
-use draw::View;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::Request;
 use hyper::header::{AUTHORIZATION, HeaderValue};
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::time::timeout;
 
 /// Records of a large cluster.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How soon a key is answered.
-const KEYS_EVERY: Duration = Duration::from_millis(100);
 /// Rows of the table of channels that are asked for.
 const CHANNELS: usize = 200;
 
@@ -61,7 +60,28 @@ enum Sort {
     Rate,
 }
 
-/// Shows the cluster until a key ends it.
+/// Why the cluster cannot be shown.
+#[derive(Debug, thiserror::Error)]
+enum TopError {
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Request(#[from] hyper::http::Error),
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    #[error("no answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    Late,
+    #[error("the answer is none of a Fantail node's operators' listener")]
+    NoNode,
+    #[cfg(feature = "top")]
+    #[error(transparent)]
+    Screen(#[from] screen::ScreenError),
+    #[cfg(not(feature = "top"))]
+    #[error("top: the screen is not in this build (cargo feature `top`); --once prints one look")]
+    NoScreen,
+}
+
+/// Shows the cluster: once as text, or on the screen until a key ends it.
 pub async fn top(settings: Top) -> ExitCode {
     let client = match settings.link.client() {
         Ok(client) => client,
@@ -72,65 +92,38 @@ pub async fn top(settings: Top) -> ExitCode {
     };
     let shown = match settings.once || !std::io::stdout().is_terminal() {
         true => once(&client, &settings).await,
-        false => {
-            let mut terminal = ratatui::init();
-            let shown = watch(&client, &settings, &mut terminal).await;
-            ratatui::restore();
-            shown
-        }
+        false => on_screen(&client, &settings).await,
     };
-    match shown {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            let _ = writeln!(std::io::stderr(), "fantail: {}: {why}", settings.url);
-            ExitCode::from(FAILURE)
-        }
-    }
+    let line = match shown {
+        Ok(()) => return ExitCode::SUCCESS,
+        #[cfg(not(feature = "top"))]
+        Err(missing @ TopError::NoScreen) => missing.to_string(),
+        Err(why) => format!("{}: {why}", settings.url),
+    };
+    let _ = writeln!(std::io::stderr(), "fantail: {line}");
+    ExitCode::from(FAILURE)
 }
 
-async fn once(client: &NodeClient<Empty<Bytes>>, settings: &Top) -> Result<(), String> {
+/// Prints one look.
+async fn once(client: &NodeClient<Empty<Bytes>>, settings: &Top) -> Result<(), TopError> {
     let cluster = look(client, settings).await?;
-    let _ = write!(std::io::stdout(), "{}", draw::text(&cluster));
+    let _ = write!(std::io::stdout(), "{}", lines::text(&cluster));
     Ok(())
 }
 
-/// A look that fails is told on the screen; the next one follows all the same.
-async fn watch(
-    client: &NodeClient<Empty<Bytes>>,
-    settings: &Top,
-    terminal: &mut ratatui::DefaultTerminal,
-) -> Result<(), String> {
-    let mut view = View::new(&settings.url);
-    let mut due = Instant::now();
-    loop {
-        if Instant::now() >= due {
-            due = Instant::now() + settings.every;
-            view.take(look(client, settings).await);
-        }
-        terminal.draw(|frame| view.draw(frame)).map_err(|error| error.to_string())?;
-        let wait = due.saturating_duration_since(Instant::now()).min(KEYS_EVERY);
-        let pressed = tokio::task::spawn_blocking(move || -> std::io::Result<Option<Event>> {
-            event::poll(wait)?.then(event::read).transpose()
-        });
-        let pressed = pressed.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        if let Some(Event::Key(key)) = pressed
-            && key.kind != KeyEventKind::Release
-        {
-            let interrupt = key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
-            match key.code {
-                KeyCode::Char('q') | KeyCode::Esc => return Ok(()),
-                _ if interrupt => return Ok(()),
-                KeyCode::Down | KeyCode::Char('j') => view.scroll(1),
-                KeyCode::Up | KeyCode::Char('k') => view.scroll(-1),
-                KeyCode::PageDown => view.scroll(10),
-                KeyCode::PageUp => view.scroll(-10),
-                _ => {}
-            }
-        }
-    }
+/// Shows look after look; one that fails is told on the screen.
+#[cfg(feature = "top")]
+async fn on_screen(client: &NodeClient<Empty<Bytes>>, settings: &Top) -> Result<(), TopError> {
+    Ok(screen::watch(&settings.url, settings.every, async || look(client, settings).await).await?)
 }
 
-async fn look(client: &NodeClient<Empty<Bytes>>, settings: &Top) -> Result<Cluster, String> {
+/// Says what is missing.
+#[cfg(not(feature = "top"))]
+async fn on_screen(_: &NodeClient<Empty<Bytes>>, _: &Top) -> Result<(), TopError> {
+    Err(TopError::NoScreen)
+}
+
+async fn look(client: &NodeClient<Empty<Bytes>>, settings: &Top) -> Result<Cluster, TopError> {
     let nodes = format!("{}/api/nodes", settings.url);
     let sort = match settings.sort {
         Sort::Subscribers => "subscribers",
@@ -142,17 +135,18 @@ async fn look(client: &NodeClient<Empty<Bytes>>, settings: &Top) -> Result<Clust
     let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap_or_default();
     let mut all = read(&nodes);
     all["channels"] = read(&channels)["channels"].take();
-    serde_json::from_value(all).map_err(|_| "the answer is none of a Fantail node's operators' listener".into())
+    serde_json::from_value(all).map_err(|_| TopError::NoNode)
 }
 
-async fn get(client: &NodeClient<Empty<Bytes>>, url: &str, shown: Option<HeaderValue>) -> Result<Bytes, String> {
-    let mut request = Request::get(url).body(Empty::new()).map_err(|error| error.to_string())?;
+async fn get(client: &NodeClient<Empty<Bytes>>, url: &str, shown: Option<HeaderValue>) -> Result<Bytes, TopError> {
+    let mut request = Request::get(url).body(Empty::new())?;
     request.headers_mut().extend(shown.map(|token| (AUTHORIZATION, token)));
     let exchange = async {
-        let answer = client.request(request).await.map_err(|error| deepest(&error))?;
+        let answer = client.request(request).await?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|e| e.to_string())?;
-        if status.is_success() { Ok(body.to_bytes()) } else { Err(problem(status, &body.to_bytes())) }
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(ExchangeError::Body)?;
+        let body = body.to_bytes();
+        if status.is_success() { Ok(body) } else { Err(ExchangeError::Refused(problem(status, &body))) }
     };
-    timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or_else(|_| Err("no answer within 5 s".into()))
+    Ok(timeout(ANSWER_TIMEOUT, exchange).await.map_err(|_| TopError::Late)??)
 }

@@ -1,14 +1,14 @@
 //! What a wrong command line is told: clap's error as one line that names the flag or variable, and the value where it
 //! cannot be a secret.
 
-use super::Stop;
+use super::{Stop, UsageError};
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use std::error::Error as _;
 use std::ffi::OsString;
 
 /// A message as the program says it; line breaks in it become spaces.
-pub(super) fn line(message: &str) -> String {
-    format!("fantail: {}", message.split_whitespace().collect::<Vec<_>>().join(" "))
+pub(super) fn line(message: &str) -> UsageError {
+    UsageError(format!("fantail: {}", message.split_whitespace().collect::<Vec<_>>().join(" ")))
 }
 
 /// Says what clap means. `command` and `arguments` are what it worked on.

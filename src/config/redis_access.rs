@@ -1,9 +1,9 @@
 //! How Redis is reached: the flags that every command with `--redis` has, for what its URL leaves out.
 
-use super::values::{MINUTE, SHORTEST, duration};
+use super::values::{Contradiction, MINUTE, SHORTEST, duration};
 use crate::backplane::redis::Settings;
 use crate::backplane::redis::access::{Access, Files};
-use crate::backplane::redis::address::Address;
+use crate::backplane::redis::address::{Address, AddressError};
 use crate::backplane::redis::credential::Credential;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -49,13 +49,13 @@ pub struct RedisAccess {
 
 impl RedisAccess {
     /// Whether it fits this URL; `Err` is the line of what does not.
-    pub fn verify(&self, url: Option<&RedisUrl>) -> Result<(), String> {
+    pub fn verify(&self, url: Option<&RedisUrl>) -> Result<(), Contradiction> {
         match url {
             Some(url) => {
-                Access::verify_variables().map_err(|error| error.to_string())?;
-                self.settings(url).address().map(drop).map_err(|e| format!("--redis {e}"))
+                Access::verify_variables().map_err(|error| Contradiction(error.to_string()))?;
+                self.settings(url).address().map(drop).map_err(|error| Contradiction(format!("--redis {error}")))
             }
-            None => self.first_given().map_or(Ok(()), |flag| Err(format!("{flag}: it needs --redis"))),
+            None => self.first_given().map_or(Ok(()), |flag| Err(Contradiction(format!("{flag}: it needs --redis")))),
         }
     }
 
@@ -102,14 +102,12 @@ impl RedisUrl {
 }
 
 impl FromStr for RedisUrl {
-    type Err = String;
+    type Err = AddressError;
 
     /// The error says which part is wrong, and repeats nothing of the text.
-    fn from_str(text: &str) -> Result<RedisUrl, String> {
-        match Address::parse(text) {
-            Ok(address) => Ok(RedisUrl { whole: text.to_owned(), shown: address.to_string() }),
-            Err(error) => Err(error.to_string()),
-        }
+    fn from_str(text: &str) -> Result<RedisUrl, AddressError> {
+        let address = Address::parse(text)?;
+        Ok(RedisUrl { whole: text.to_owned(), shown: address.to_string() })
     }
 }
 
@@ -125,7 +123,7 @@ impl std::fmt::Debug for RedisUrl {
     }
 }
 
-pub(crate) fn redis_url(text: &str) -> Result<RedisUrl, String> {
+pub(crate) fn redis_url(text: &str) -> Result<RedisUrl, AddressError> {
     text.parse()
 }
 

@@ -3,7 +3,9 @@
 //! A parser's error is the second half of a line that names the setting and the value: `the range ends before it
 //! begins`. What a value means is said in [`super::Serve`].
 
+use crate::random::Random;
 use clap::ValueEnum;
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -66,8 +68,8 @@ pub struct RetryRange {
 
 impl RetryRange {
     /// A delay from the range, in whole milliseconds.
-    pub fn pick_ms(&self) -> u64 {
-        fastrand::u64(self.from.as_millis() as u64..=self.to.as_millis() as u64)
+    pub fn pick_ms(&self, random: &Random) -> u64 {
+        random.within(self.from.as_millis() as u64..=self.to.as_millis() as u64)
     }
 }
 
@@ -80,6 +82,31 @@ pub struct UnreadyAfter(pub Option<Duration>);
 #[error("{0}")]
 pub struct Contradiction(pub(crate) String);
 
+/// Why a value is not taken: the second half of a line that names the setting, and the value where it is no secret.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ValueError {
+    #[error("outside {from} to {to}")]
+    Outside { from: String, to: String },
+    #[error(transparent)]
+    NoDuration(#[from] humantime::DurationError),
+    /// A value would be taken that lies beside the range, too: `0s`.
+    #[error("{why}, or {other}")]
+    NorOther { why: Box<ValueError>, other: &'static str },
+    #[error("{0}")]
+    Unfit(Cow<'static, str>),
+}
+
+impl ValueError {
+    /// An error of this text.
+    pub(crate) fn new(why: impl Into<Cow<'static, str>>) -> ValueError {
+        ValueError::Unfit(why.into())
+    }
+
+    fn or(self, other: &'static str) -> ValueError {
+        ValueError::NorOther { why: Box::new(self), other }
+    }
+}
+
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
@@ -89,9 +116,9 @@ pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 pub(crate) const SHORTEST: Duration = Duration::from_millis(100);
 
 /// A duration with its unit, such as `15s`, `5m` or `1h 30m`.
-pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, String> + Clone {
+pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, ValueError> + Clone {
     move |text| {
-        let value = humantime::parse_duration(text).map_err(|e| e.to_string())?;
+        let value = humantime::parse_duration(text)?;
         if range.contains(&value) {
             return Ok(value);
         }
@@ -101,28 +128,30 @@ pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Resu
 }
 
 /// A duration from the range, or `0s` for never.
-pub(crate) fn duration_or_never(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, String> + Clone {
+pub(crate) fn duration_or_never(
+    range: RangeInclusive<Duration>,
+) -> impl Fn(&str) -> Result<Duration, ValueError> + Clone {
     let within = duration(range);
     move |text| match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Ok(Duration::ZERO),
-        _ => within(text).map_err(|e| format!("{e}, or 0s")),
+        _ => within(text).map_err(|error| error.or("0s")),
     }
 }
 
 /// A whole number.
-pub(crate) fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+pub(crate) fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, ValueError> + Clone
 where
     T: FromStr + PartialOrd + Display + Copy,
 {
     move |text| match text.parse() {
         Ok(value) if range.contains(&value) => Ok(value),
-        _ if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) => Err("not a whole number".into()),
+        _ if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) => Err(ValueError::new("not a whole number")),
         _ => Err(outside(range.start(), range.end())),
     }
 }
 
 /// Bytes, plain or in `KiB`, `MiB` or `GiB`.
-pub(crate) fn bytes(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone {
+pub(crate) fn bytes(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, ValueError> + Clone {
     move |text| {
         let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
         let unit = match &text[digits.len()..] {
@@ -130,7 +159,7 @@ pub(crate) fn bytes(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usi
             "KiB" => 1 << 10,
             "MiB" => 1 << 20,
             "GiB" => 1 << 30,
-            _ => return Err("not a number of bytes, such as 65536, 512KiB, 64MiB or 1GiB".into()),
+            _ => return Err(ValueError::new("not a number of bytes, such as 65536, 512KiB, 64MiB or 1GiB")),
         };
         let count: usize = number(0..=usize::MAX)(digits)?;
         count
@@ -150,34 +179,34 @@ fn size(bytes: usize) -> String {
     bytes.to_string()
 }
 
-fn outside(from: impl Display, to: impl Display) -> String {
-    format!("outside {from} to {to}")
+fn outside(from: impl Display, to: impl Display) -> ValueError {
+    ValueError::Outside { from: from.to_string(), to: to.to_string() }
 }
 
 /// `FROM..TO`, or one duration for both.
-pub(crate) fn retry_range(text: &str) -> Result<RetryRange, String> {
+pub(crate) fn retry_range(text: &str) -> Result<RetryRange, ValueError> {
     let (from, to) = text.split_once("..").unwrap_or((text, text));
     let one = duration(Duration::from_millis(10)..=HOUR);
     let range = RetryRange { from: one(from)?, to: one(to)? };
     if range.from > range.to {
-        return Err("the range ends before it begins".into());
+        return Err(ValueError::new("the range ends before it begins"));
     }
     Ok(range)
 }
 
-pub(crate) fn unready_after(text: &str) -> Result<UnreadyAfter, String> {
+pub(crate) fn unready_after(text: &str) -> Result<UnreadyAfter, ValueError> {
     if text == "never" {
         return Ok(UnreadyAfter(None));
     }
-    duration(SHORTEST..=DAY)(text).map(|d| UnreadyAfter(Some(d))).map_err(|e| format!("{e}, or never"))
+    duration(SHORTEST..=DAY)(text).map(|d| UnreadyAfter(Some(d))).map_err(|error| error.or("never"))
 }
 
 /// The value of a flag that takes none, as an environment variable gives it.
-pub(crate) fn truth(text: &str) -> Result<bool, String> {
+pub(crate) fn truth(text: &str) -> Result<bool, ValueError> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "on" | "yes" => Ok(true),
         "0" | "false" | "off" | "no" => Ok(false),
-        _ => Err("neither on nor off".into()),
+        _ => Err(ValueError::new("neither on nor off")),
     }
 }
 
@@ -185,26 +214,27 @@ pub(crate) fn truth(text: &str) -> Result<bool, String> {
 const KEY_PREFIX_BYTES_MAX: usize = 100;
 
 /// Nothing that needs quoting in a shell, in an ACL pattern or on a log line. Braces are Redis Cluster's hash tag.
-pub(crate) fn key_prefix(text: &str) -> Result<String, String> {
+pub(crate) fn key_prefix(text: &str) -> Result<String, ValueError> {
     if text.len() > KEY_PREFIX_BYTES_MAX {
-        return Err(format!("{} bytes; {KEY_PREFIX_BYTES_MAX} are allowed", text.len()));
+        return Err(ValueError::new(format!("{} bytes; {KEY_PREFIX_BYTES_MAX} are allowed", text.len())));
     }
     if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:~@-/{}".contains(&b)) {
-        return Err("a character outside A-Z a-z 0-9 _ . : ~ @ - / { }".into());
+        return Err(ValueError::new("a character outside A-Z a-z 0-9 _ . : ~ @ - / { }"));
     }
     Ok(text.to_owned())
 }
 
 /// The base URL of a node, without a slash at its end.
-pub(crate) fn node_url(text: &str) -> Result<String, String> {
-    let uri: hyper::Uri = text.parse().map_err(|_| "not a URL such as http://127.0.0.1:8080".to_owned())?;
+pub(crate) fn node_url(text: &str) -> Result<String, ValueError> {
+    let no_url = || ValueError::new("not a URL such as http://127.0.0.1:8080");
+    let uri: hyper::Uri = text.parse().map_err(|_| no_url())?;
     match uri.scheme_str() {
         Some("http" | "https") if uri.authority().is_some_and(|a| a.as_str().contains('@')) => {
-            Err("a URL with a user in it is not taken".into())
+            Err(ValueError::new("a URL with a user in it is not taken"))
         }
-        Some("http" | "https") if uri.query().is_some() => Err("the URL of a node has no query".into()),
+        Some("http" | "https") if uri.query().is_some() => Err(ValueError::new("the URL of a node has no query")),
         Some("http" | "https") => Ok(text.trim_end_matches('/').to_owned()),
-        _ => Err("not a URL such as http://127.0.0.1:8080".into()),
+        _ => Err(no_url()),
     }
 }
 
@@ -212,22 +242,28 @@ pub(crate) fn node_url(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
+    /// What a parser says of a text that it does not take.
+    fn why<T: std::fmt::Debug>(parsed: Result<T, ValueError>) -> String {
+        parsed.unwrap_err().to_string()
+    }
+
     #[test]
     fn durations_keep_to_their_range() {
         let heartbeat = duration(SECOND..=5 * MINUTE);
         assert_eq!(heartbeat("15s"), Ok(15 * SECOND));
-        assert_eq!(heartbeat("999ms"), Err("outside 1s to 5m".into()));
+        assert_eq!(why(heartbeat("999ms")), "outside 1s to 5m");
         assert!(heartbeat("15").is_err(), "a unit is needed");
         let idle = duration_or_never(SECOND..=DAY);
         assert_eq!(idle("0s"), Ok(Duration::ZERO));
-        assert_eq!(idle("2day"), Err("outside 1s to 1day, or 0s".into()));
+        assert_eq!(why(idle("2day")), "outside 1s to 1day, or 0s");
+        assert_eq!(why(unready_after("2day")), "outside 100ms to 1day, or never");
     }
 
     #[test]
     fn ranges_of_delays() {
         assert_eq!(retry_range("1s..5s"), Ok(RetryRange { from: SECOND, to: 5 * SECOND }));
         assert_eq!(retry_range("2s"), Ok(RetryRange { from: 2 * SECOND, to: 2 * SECOND }));
-        assert_eq!(retry_range("5s..1s"), Err("the range ends before it begins".into()));
+        assert_eq!(why(retry_range("5s..1s")), "the range ends before it begins");
         for text in ["", "1s..", "..1s", "1s..2h", "0s..1s", "1s...2s"] {
             assert!(retry_range(text).is_err(), "{text:?}");
         }
@@ -237,13 +273,13 @@ mod tests {
     fn numbers_and_bytes() {
         let channels = number(1..=1000_usize);
         assert_eq!(channels("1000"), Ok(1000));
-        assert_eq!(channels("0"), Err("outside 1 to 1000".into()));
-        assert_eq!(channels("99999999999999999999999"), Err("outside 1 to 1000".into()));
-        assert_eq!(channels("-1"), Err("not a whole number".into()));
+        assert_eq!(why(channels("0")), "outside 1 to 1000");
+        assert_eq!(why(channels("99999999999999999999999")), "outside 1 to 1000");
+        assert_eq!(why(channels("-1")), "not a whole number");
         let tail = bytes(1 << 20..=1 << 40);
         assert_eq!(tail("64MiB"), Ok(64 << 20));
         assert_eq!(tail("1048576"), Ok(1 << 20));
-        assert_eq!(tail("1023KiB"), Err("outside 1MiB to 1024GiB".into()));
+        assert_eq!(why(tail("1023KiB")), "outside 1MiB to 1024GiB");
         for text in ["", "MiB", "1 MiB", "1mb", "1.5MiB", "99999999999999GiB"] {
             assert!(tail(text).is_err(), "{text:?}");
         }

@@ -1,10 +1,12 @@
 //! New frames of one feed, put together once for all its members, and how far the walk over these has come.
 
 use super::leftover::Source;
+use super::memory_file::MemoryFile;
 use super::mirror::Mirror;
-use super::pages::Pages;
 use super::socket::Socket;
 use crate::frame::{Frame, Part, Standing};
+use crate::hub::bell::FeedNumber;
+use crate::hub::offset::Offset;
 use crate::telemetry::trace::Delivery;
 use std::cell::OnceCell;
 use std::io;
@@ -13,21 +15,21 @@ use std::sync::Arc;
 
 /// Frames of one broadcast whose lag is measured one by one.
 const LAGS_PER_BROADCAST: usize = 64;
-/// Bytes from which a socket is given pages instead of a copy: a bare loop over loopback sockets costs as much either
-/// way at 9 KB, 5 % less at 12 KB and a quarter less at 23 KB.
+/// Bytes from which a socket is given the file's pages instead of a copy: a bare loop over loopback sockets costs as much
+/// either way at 9 KB, 5 % less at 12 KB and a quarter less at 23 KB.
 const PAGED_BYTES: usize = 12 << 10;
-/// Members from which pages are made, since making them costs what a few copies do.
+/// Members from which the file is made, since making them costs what a few copies do.
 const PAGED_MEMBERS: usize = 16;
 
 /// A walk over one feed's members, continued over several turns.
 pub struct Broadcast {
-    pub feed: u32,
+    pub feed: FeedNumber,
     /// Offsets of the feed's log that it covers.
-    pub from: u64,
-    pub to: u64,
+    pub from: Offset,
+    pub to: Offset,
     bytes: Bytes,
-    /// The same bytes once more, from when a socket first takes them so; `None` inside where that cannot be.
-    pages: Option<OnceCell<Option<Pages>>>,
+    /// A file in memory with these bytes, from when a socket first takes them so; `None` inside where that cannot be.
+    file: Option<OnceCell<Option<MemoryFile>>>,
     /// How many events that is, and the ids' milliseconds of some of them.
     pub events: u64,
     pub times: Vec<u64>,
@@ -62,7 +64,7 @@ impl Bytes {
 
 impl Broadcast {
     /// Of the frames between two offsets, which are on their way from now on.
-    pub fn new(feed: u32, mirror: &Mirror, offsets: Range<u64>, finale: bool, several: bool) -> Broadcast {
+    pub fn new(feed: FeedNumber, mirror: &Mirror, offsets: Range<Offset>, finale: bool, several: bool) -> Broadcast {
         let frames = mirror.after(offsets.start).take_while(|(offset, _)| *offset < offsets.end);
         let frames: Vec<&Arc<Frame>> = frames.map(|(_, frame)| frame).collect();
         let events = frames.iter().filter(|frame| frame.is_event());
@@ -79,7 +81,7 @@ impl Broadcast {
             from: offsets.start,
             to: offsets.end,
             bytes,
-            pages: paged.then(OnceCell::new),
+            file: paged.then(OnceCell::new),
             events: events.clone().count() as u64,
             times: timed.rev().take(LAGS_PER_BROADCAST).map(|position| position.ms).collect(),
             traced,
@@ -91,13 +93,13 @@ impl Broadcast {
     }
 
     /// Where it stands and what it covers, if it is of this feed.
-    pub fn still_serves(&self, feed: u32) -> Option<(usize, u64, u64)> {
+    pub fn still_serves(&self, feed: FeedNumber) -> Option<(usize, Offset, Offset)> {
         (self.feed == feed).then_some((self.next, self.from, self.to))
     }
 
     /// What follows an offset that it covers.
-    pub fn after(&self, at: u64) -> &[u8] {
-        &self.bytes.as_slice()[(at - self.from) as usize..]
+    pub fn after(&self, at: Offset) -> &[u8] {
+        &self.bytes.as_slice()[at.since(self.from)..]
     }
 
     /// Its bytes, to be shared.
@@ -109,13 +111,13 @@ impl Broadcast {
     }
 
     /// Writes what follows an offset, as far as the socket takes it.
-    pub fn write(&self, socket: &mut Socket, at: u64) -> io::Result<usize> {
+    pub fn write(&self, socket: &mut Socket, at: Offset) -> io::Result<usize> {
         let due = self.after(at);
-        if let Some(pages) = &self.pages
+        if let Some(file) = &self.file
             && due.len() >= PAGED_BYTES
             && let Some(socket) = socket.bare()
-            && let Some(pages) = pages.get_or_init(|| Pages::of(self.bytes.as_slice()))
-            && let Some(result) = pages.send(socket, at - self.from)
+            && let Some(file) = file.get_or_init(|| MemoryFile::of(self.bytes.as_slice()))
+            && let Some(result) = file.send(socket, at.since(self.from) as u64)
         {
             return result;
         }

@@ -4,20 +4,20 @@
 //! left over. Large shared parts are written from where they are.
 
 use super::leftover::{Ledger, SHARED_BYTES, Source};
-use super::post::Framing;
-use super::socket::Socket;
+use super::out::SIZE_LINE;
 use super::subscriber::{Composed, Leg};
+use super::terms::Framing;
 use crate::frame::{END_OF_CHUNK, Frame, Part, Standing};
 use crate::gzip::Gzip;
-use std::io::{self, ErrorKind, Write};
+use crate::hub::offset::Offset;
+use crate::probe::{self, Probe};
+use std::io;
 use std::sync::Arc;
 
 /// From so many bytes on a shared part is not copied. It ends its draft.
 const LARGE_BYTES: usize = 64 << 10;
-/// A chunk size line at most: eight hex digits, CR, LF.
-pub const SIZE_LINE: usize = 10;
 
-/// See the module. Kept by its courier, and used again and again.
+/// Blocks that a subscriber is to be sent next. Kept by its courier, and used again and again.
 #[derive(Default)]
 pub struct Draft {
     bytes: Vec<u8>,
@@ -44,7 +44,7 @@ struct Block {
 #[derive(Clone, Copy)]
 pub struct Before {
     pub leg: usize,
-    at: u64,
+    at: Offset,
     standing: Standing,
     finished: bool,
     skipped: bool,
@@ -52,6 +52,7 @@ pub struct Before {
 }
 
 impl Before {
+    /// How a subscriber stands, as far as a step on that leg may change it.
     pub fn of(composed: &Composed, leg: usize) -> Before {
         let Leg { at, finished, .. } = composed.legs[leg];
         let standing = composed.legs[leg].standing();
@@ -73,6 +74,13 @@ impl Before {
     }
 }
 
+/// A block of a draft that has not ended yet.
+pub struct Begun {
+    /// Where in the draft it begins.
+    start: usize,
+    framing: Framing,
+}
+
 /// What became of a draft.
 pub struct Sent {
     /// What the socket took.
@@ -87,14 +95,26 @@ pub struct Sent {
 }
 
 impl Draft {
+    /// Empties the draft, which keeps its memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.blocks.clear();
         self.large = None;
     }
 
+    /// Whether nothing is to be written.
     pub fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
+        self.bytes.is_empty() && self.large.is_none()
+    }
+
+    /// Whether nothing would be undone where the socket is full; what was passed over would be, though it is not written.
+    pub fn is_clear(&self) -> bool {
+        self.is_empty() && self.blocks.is_empty()
+    }
+
+    /// A frame of a page is passed over. It is put back where what was drafted before it is undone, for it counts.
+    pub fn skip(&mut self, before: Before, page: Option<Popped>) {
+        self.blocks.push(Block { start: self.bytes.len(), before, page, is_event: false, shared: None });
     }
 
     /// Whether it should be written before more is added.
@@ -102,13 +122,13 @@ impl Draft {
         self.bytes.len() >= most || self.large.is_some()
     }
 
-    /// Begins a block; where that is. Its own part is written next.
-    pub fn begin(&mut self, framing: Framing) -> usize {
+    /// Begins a block, whose own part is written next.
+    pub fn begin(&mut self, framing: Framing) -> Begun {
         let start = self.bytes.len();
         if framing == Framing::Chunked {
             self.bytes.resize(start + SIZE_LINE, 0);
         }
-        start
+        Begun { start, framing }
     }
 
     /// For the own part of the block that was begun.
@@ -117,13 +137,8 @@ impl Draft {
     }
 
     /// Ends a block with a part of a frame that others have, too.
-    pub fn end(
-        &mut self,
-        (start, framing): (usize, Framing),
-        (frame, part): (&Arc<Frame>, Part),
-        before: Before,
-        page: Option<Popped>,
-    ) {
+    pub fn end(&mut self, begun: Begun, frame: &Arc<Frame>, part: Part, before: Before, page: Option<Popped>) {
+        let Begun { start, framing } = begun;
         let less = if framing == Framing::Bare { END_OF_CHUNK } else { 0 };
         let bytes = frame.made(part);
         let shared = &bytes[..bytes.len() - less];
@@ -142,11 +157,19 @@ impl Draft {
         self.blocks.push(block);
     }
 
-    /// Writes it; what the socket does not take is left over or undone.
-    pub fn write(&mut self, socket: &mut Socket, composed: &mut Composed, ledger: &Arc<Ledger>) -> io::Result<Sent> {
+    /// Writes the draft by `write`, which says how many bytes the socket takes; what it does not is left over or undone.
+    pub fn write(
+        &mut self,
+        write: impl FnMut(&[u8]) -> io::Result<usize>,
+        composed: &mut Composed,
+        ledger: &Arc<Ledger>,
+    ) -> io::Result<Sent> {
         let all = self.bytes.len() + self.large.as_ref().map_or(0, |large| large.bytes().len());
-        let bytes = self.put(socket)?;
+        let bytes = self.put(write)?;
         let full = bytes < all;
+        if full {
+            probe::reached(Probe::DraftCut);
+        }
         let kept = if full { self.cut(bytes, composed, ledger) } else { all };
         let events = self.blocks.iter().filter(|block| block.is_event).count() as u64;
         // No frame stays in memory for a draft that is written.
@@ -154,16 +177,11 @@ impl Draft {
         Ok(Sent { bytes, kept, events, full })
     }
 
-    /// Bytes that the socket takes.
-    fn put(&self, socket: &mut Socket) -> io::Result<usize> {
-        let would_block = |error: &io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted);
-        let mut put = |bytes: &[u8]| match socket.write(bytes) {
-            Err(error) if would_block(&error) => Ok(0),
-            result => result,
-        };
-        let n = put(&self.bytes)?;
+    /// How many bytes the socket takes.
+    fn put(&self, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<usize> {
+        let n = write(&self.bytes)?;
         match &self.large {
-            Some(large) if n == self.bytes.len() => Ok(n + put(large.bytes())?),
+            Some(large) if n == self.bytes.len() => Ok(n + write(large.bytes())?),
             _ => Ok(n),
         }
     }

@@ -1,100 +1,108 @@
 //! Subscribers come: sockets are registered, legs take their places in feeds.
 
-use super::compose::{begin_blocks, framed};
-use super::leave::Reason;
-use super::mirror::{Member, Mirror};
-use super::post::{LegStart, Newcomer, Opening, Waiting};
-use super::run::{Courier, TICK};
-use super::subscriber::{Behind, Composed, Leg, Rest, Route, Subscriber};
+use super::ending::Reason;
+use super::key::Key;
+use super::mailbox::{FirstLegs, LegBatch, LegStart, NewSubscriber};
+use super::mirror::Member;
+use super::out::{begin_blocks, framed};
+use super::state::Courier;
+use super::subscriber::{Behind, Composed, Connection, Leg, Rest, Route, Subscriber};
+use super::tick::{Tick, ticks};
 use crate::frame::Standing;
+use std::time::Duration;
 
 impl Courier {
-    pub fn join(&mut self, newcomer: Newcomer) {
-        let Newcomer { socket, peer, framing, terms, gzip, start, max_age_ms, stay, seen } = newcomer;
-        self.serial = self.serial.wrapping_add(1);
-        let ticks = max_age_ms.map(|ms| (ms / TICK.as_millis() as u64) as u32);
+    /// Takes a new subscriber in: what it brings is kept, its legs take their places, and it is sent what is due already.
+    pub fn join(&mut self, new: NewSubscriber) {
+        let NewSubscriber { socket, peer, framing, terms, gzip, legs, max_age_ms, admission, seen } = new;
         let mut composed = Composed::new(terms, framing);
         if gzip.is_some() {
             composed.rest().gzip = gzip;
         }
-        let mut subscriber = Subscriber {
-            socket,
-            serial: self.serial,
+        let now = self.now;
+        let max_age = max_age_ms.map(|ms| ticks(Duration::from_millis(ms)));
+        let id = self.subscribers.insert(|id| Subscriber {
+            connection: Connection { socket, wrote: now, event: now },
+            serial: id.serial,
             route: Route::Composed(Box::new(composed)),
-            wrote: self.now,
-            event: self.now,
-            expires: ticks.map_or(u32::MAX, |ticks| self.now.saturating_add(ticks)),
+            expires: max_age.map_or(Tick::NEVER, |ticks| now.plus(ticks)),
             blocked: false,
             peer,
-        };
-        let entry = self.subscribers.vacant_entry();
-        let key = entry.key() as u32;
-        let registered = subscriber.socket.register(self.poll.registry(), &self.post, key, self.serial);
-        entry.insert(subscriber);
-        self.sweep.hasten(key);
-        self.around.metrics.connections.inc();
-        self.around.metrics.connections_opened.inc();
+        });
+        let key = id.key;
+        let registered = self.subscribers[key].connection.socket.register(&self.registry, &self.watcher, id);
+        self.schedule.hasten(key);
+        self.deps.metrics.connections.inc();
+        self.deps.metrics.connections_opened.inc();
         if registered.is_err() {
-            self.dead.push((key, Reason::Client));
+            self.subscribers.end(key, Reason::Client);
         }
-        let admitted = self.admit(key, stay, seen, &start);
-        match start {
-            Waiting::Ready(opening) | Waiting::Held(_, opening) if !admitted => {
-                opening.legs.into_iter().for_each(|leg| self.give_up(&leg.feed));
-            }
-            Waiting::Ready(opening) => {
-                self.seat(key, opening.legs);
-                self.begin(key);
-            }
-            Waiting::Held(ticket, opening) => {
-                self.tickets.insert(ticket.number, key);
-                if let Route::Composed(composed) = &mut self.subscribers[key as usize].route {
-                    composed.rest().ticket = Some(ticket);
-                }
-                if !opening.legs.is_empty() {
-                    self.seat(key, opening.legs);
-                    self.begin(key);
-                }
+        match self.admit(key, admission, seen, &legs) {
+            true => self.start(key, legs),
+            false => {
+                let (FirstLegs::All(batch) | FirstLegs::Part(_, batch)) = legs;
+                batch.legs.into_iter().for_each(|leg| self.give_up(&leg.feed));
             }
         }
     }
 
+    /// Gives a new subscriber the legs that there are, and remembers it where others are to come.
+    fn start(&mut self, key: Key, legs: FirstLegs) {
+        let (batch, waits) = match legs {
+            FirstLegs::All(batch) => (batch, false),
+            FirstLegs::Part(ticket, batch) => {
+                self.tickets.insert(ticket.number, key);
+                if let Some(composed) = self.subscribers.composed_mut(key) {
+                    composed.rest().ticket = Some(ticket);
+                }
+                (batch, true)
+            }
+        };
+        if !waits || !batch.legs.is_empty() {
+            self.seat(key, batch.legs);
+            self.begin(key);
+        }
+    }
+
     /// Legs of a subscriber that had to wait for them. `more`: others will follow.
-    pub fn seat_held(&mut self, ticket: u64, opening: Opening, more: bool) {
+    pub fn seat_held(&mut self, ticket: u64, batch: LegBatch, more: bool) {
         let key = match more {
             true => self.tickets.get(&ticket).copied(),
             false => self.tickets.remove(&ticket),
         };
         let Some(key) = key else {
             // It left meanwhile.
-            return opening.legs.into_iter().for_each(|leg| self.give_up(&leg.feed));
+            return batch.legs.into_iter().for_each(|leg| self.give_up(&leg.feed));
         };
-        if self.is_revoked(key, &opening.legs) {
-            self.dead.push((key, Reason::Revoked));
-            return opening.legs.into_iter().for_each(|leg| self.give_up(&leg.feed));
+        if self.is_revoked(key, &batch.legs) {
+            self.subscribers.end(key, Reason::Revoked);
+            return batch.legs.into_iter().for_each(|leg| self.give_up(&leg.feed));
         }
-        self.seat(key, opening.legs);
-        let Route::Composed(composed) = &mut self.subscribers[key as usize].route else { return };
+        self.seat(key, batch.legs);
+        let Some(composed) = self.subscribers.composed_mut(key) else { return };
         if !more {
             composed.rest().ticket = None;
         }
-        begin_blocks(&mut self.scratch);
-        composed.write_own_id(&mut self.scratch);
+        let blocks = &mut self.buffers.scratch;
+        begin_blocks(blocks);
+        // What was lost is told before the id that lies behind it: who is cut off between the two is told again.
+        composed.write_own(&batch.preamble, blocks);
+        composed.write_own_id(blocks);
         composed.skipped = false;
-        composed.write_own(&[b"\n", &opening.preamble[..]].concat(), &mut self.scratch);
+        composed.write_own(b"\n", blocks);
         // Behind what may be left of a comment or of events: those have moved the id already.
-        let bytes = framed(&mut self.scratch, composed.framing);
-        composed.rest().leftover.push(bytes, &self.around.leftovers);
+        let bytes = framed(blocks, composed.framing);
+        composed.rest().leftover.push(bytes, &self.deps.leftovers);
         self.begin(key);
     }
 
     /// Gives a subscriber legs, behind those that it has.
-    fn seat(&mut self, key: u32, starts: Vec<LegStart>) {
-        let Route::Composed(composed) = &mut self.subscribers[key as usize].route else { return };
+    fn seat(&mut self, key: Key, starts: Vec<LegStart>) {
+        let Some(composed) = self.subscribers.composed_mut(key) else { return };
         let mut rest = composed.rest.take().unwrap_or_default();
         let there = std::mem::take(&mut composed.legs).into_vec();
-        self.around.metrics.subscriptions.add(starts.len() as i64);
-        // Not collected: that would keep the letter's larger allocation, and holes behind what is cut off.
+        self.deps.metrics.subscriptions.add(starts.len() as i64);
+        // Not collected: that would keep the message's larger allocation, and holes behind what is cut off.
         let mut legs = Vec::with_capacity(there.len() + starts.len());
         legs.extend(there);
         for start in starts {
@@ -103,38 +111,31 @@ impl Courier {
             }
             legs.push(self.take_place(key, legs.len(), start, &mut rest));
         }
-        let Route::Composed(composed) = &mut self.subscribers[key as usize].route else { return };
+        let Some(composed) = self.subscribers.composed_mut(key) else { return };
         composed.legs = legs.into_boxed_slice();
         composed.rest = Some(rest);
     }
 
     /// Writes what is due on new legs already.
-    fn begin(&mut self, key: u32) {
-        if let Route::Composed(composed) = &mut self.subscribers[key as usize].route {
+    fn begin(&mut self, key: Key) {
+        if let Some(composed) = self.subscribers.composed_mut(key) {
             composed.tidy();
         }
-        self.settle(key);
-        if !self.subscribers[key as usize].blocked && self.flow(key, None) {
-            self.settle(key);
+        self.make_plain(key);
+        if !self.subscribers[key].blocked && self.flow(key, None) {
+            self.make_plain(key);
         }
     }
 
-    fn take_place(&mut self, key: u32, index: usize, start: LegStart, rest: &mut Rest) -> Leg {
+    /// Makes a leg, with a place among its feed's members.
+    fn take_place(&mut self, key: Key, index: usize, start: LegStart, rest: &mut Rest) -> Leg {
         let LegStart { feed, standing, at, fresh, finished } = start;
-        let number = feed.number as usize;
-        if self.mirrors.len() <= number {
-            self.mirrors.resize_with(number + 1, || None);
-        }
-        let mirror = self.mirrors[number].get_or_insert_with(|| {
-            // First the bit, then the look: what is appended after the look rings.
-            feed.set_members(self.number, true);
-            Box::new(Mirror::new(feed.clone()))
-        });
-        if at.is_some_and(|at| at > mirror.end()) {
+        let end = self.mirrors.open(&feed, self.number).end();
+        if at.is_some_and(|at| at > end) {
             // It begins at frames that this courier has not taken yet; without them it would have no position.
-            self.take_fresh(number as u32);
+            self.take_fresh(feed.number);
         }
-        let mirror = self.mirrors[number].as_mut().expect("just made");
+        let mirror = self.mirrors.open(&feed, self.number);
         if let Some(at) = at {
             mirror.reach_back(at);
         }
@@ -143,14 +144,6 @@ impl Courier {
             rest.behind.push((index as u16, Behind { fresh, ..Behind::default() }));
         }
         let Standing { position, due, entry } = standing;
-        Leg { feed, place, at: at.unwrap_or(0), position, due, entry, finished }
-    }
-
-    /// Watches a socket for hang-ups, and for room where it is full.
-    pub fn watch(&mut self, key: u32, room: bool) {
-        let Some(subscriber) = self.subscribers.get_mut(key as usize) else { return };
-        if subscriber.socket.watch(self.poll.registry(), key, room).is_err() {
-            self.dead.push((key, Reason::Client));
-        }
+        Leg { feed, place, at: at.unwrap_or_default(), position, due, entry, finished }
     }
 }

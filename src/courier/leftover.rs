@@ -1,12 +1,11 @@
 //! Leftovers: what a full socket did not take of a write. A large part stays shared with all who have it; a small one is
 //! copied. What that takes is counted for the whole node, each shared part once.
 
-use super::socket::Socket;
 use crate::frame::{Frame, Part};
-use hashbrown::HashMap;
+use crate::hash::HashMap;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,6 +22,7 @@ pub enum Source {
 }
 
 impl Source {
+    /// The bytes that count.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Source::Frame(frame, part, less) => {
@@ -58,6 +58,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// A ledger of at most `limit` bytes; `gauge` shows how many there are.
     pub fn new(limit: usize, gauge: IntGauge) -> Arc<Ledger> {
         Arc::new(Ledger { limit, used: AtomicUsize::new(0), gauge, shared: Mutex::default() })
     }
@@ -139,11 +140,12 @@ impl Drop for Piece {
     }
 }
 
-/// See the module.
+/// What a full socket did not take of a write, in pieces.
 #[derive(Default)]
 pub struct Leftover(Vec<Piece>);
 
 impl Leftover {
+    /// Whether nothing is left over.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -164,27 +166,17 @@ impl Leftover {
         }
     }
 
-    /// Writes as much as the socket takes; how many bytes that were.
-    pub fn write(&mut self, socket: &mut Socket) -> io::Result<usize> {
-        let mut written = 0;
+    /// Writes piece by piece as much as `write` takes.
+    pub fn write(&mut self, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<()> {
         while let Some(piece) = self.0.first_mut() {
-            let n = match socket.write(piece.rest()) {
-                Ok(n) => n,
-                Err(error) if written == 0 => return Err(error),
-                // What it is shows again at the next write.
-                Err(_) => break,
-            };
-            written += n;
-            piece.at += n;
+            piece.at += write(piece.rest())?;
             if !piece.rest().is_empty() {
-                break;
+                return Ok(());
             }
             self.0.remove(0);
         }
-        if self.0.is_empty() {
-            self.0 = Vec::new();
-        }
-        Ok(written)
+        self.0 = Vec::new();
+        Ok(())
     }
 }
 

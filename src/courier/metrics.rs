@@ -1,7 +1,7 @@
 //! What couriers count: subscribers, what was written to them, and how they ended.
 
-use super::leave::Reason;
-use crate::metrics::{Counters, LAG_SECONDS, Label, Registry, Spread};
+use super::ending::Reason;
+use crate::metrics::{Counters, LAG_SECONDS, Label, Registry, WeightedHistogram};
 use prometheus::{Counter, CounterVec, IntCounter, IntGauge};
 
 /// Buckets of turns, in seconds: dense where one should end, for a join waits for one at most.
@@ -28,9 +28,9 @@ pub struct CourierMetrics {
     pub delivered_bytes: IntCounter,
     pub compressed_plain_bytes: IntCounter,
     pub compressed_bytes: IntCounter,
-    pub delivery_lag: Spread,
-    pub subscriber_lag: Spread,
-    pub courier_turn: Spread,
+    pub delivery_lag: WeightedHistogram,
+    pub subscriber_lag: WeightedHistogram,
+    pub courier_turn: WeightedHistogram,
     pub leftover_bytes: IntGauge,
     courier_busy: CounterVec,
 }
@@ -58,17 +58,17 @@ impl CourierMetrics {
                 "fantail_compressed_bytes_total",
                 "Bytes of events written to compressed streams, after compression.",
             ),
-            delivery_lag: r.spread(
+            delivery_lag: r.weighted_histogram(
                 "fantail_delivery_lag_seconds",
                 "From an entry id's time, by the Redis clock, to the write on the socket.",
                 LAG_SECONDS,
             ),
-            subscriber_lag: r.spread(
+            subscriber_lag: r.weighted_histogram(
                 "fantail_subscriber_lag_events",
                 "How many events a subscriber is behind, sampled by the sweep.",
                 LAG_EVENTS,
             ),
-            courier_turn: r.spread(
+            courier_turn: r.weighted_histogram(
                 "fantail_courier_turn_seconds",
                 "How long a delivery thread worked before it looked at joins and hang-ups again.",
                 TURN_SECONDS,

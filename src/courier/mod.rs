@@ -3,167 +3,199 @@
 //! One thread, one mio poll, a slab of subscribers: no task, no timer, no queue per subscriber. A courier knows
 //! feeds and sockets. It knows nothing of HTTP requests, of Redis, or of who may subscribe to what.
 //!
-//! [`post`] is what others may touch; [`run`](self) is the loop; `deliver` and `compose` write; `sweep` does all
-//! that is due to time; `passes` keeps who has a grant with an end; `leave` ends subscribers.
+//! [`mailbox`] is what others may touch; `run` is the thread, `event_loop` what it does in a turn, `state` what it has.
+//! `deliver` walks over members, `flow` and `compose` write what is due to one; `sweep` does all that is due to time;
+//! `join` and `admission` take subscribers in, `leave` ends them. [`history_queue`] asks the hub for history of legs
+//! behind the tail.
 
+mod admission;
 mod broadcast;
 mod compose;
+mod conversion;
 mod deliver;
+mod deps;
 mod draft;
+mod ending;
+mod event_loop;
+mod expiry;
+mod flow;
+mod history;
+pub mod history_queue;
 mod join;
+mod key;
 mod leave;
 pub mod leftover;
+mod lingering;
+pub mod mailbox;
+mod memory_file;
+#[cfg(feature = "testing")]
+pub mod memory_socket;
 pub mod metrics;
 mod mirror;
-mod pages;
-mod passes;
+mod mirrors;
+mod out;
+mod own_blocks;
 pub mod pipe;
-pub mod post;
 mod run;
+mod schedule;
 mod socket;
+mod state;
 mod subscriber;
+mod subscribers;
 mod sweep;
 mod tally;
+mod terms;
+#[cfg(test)]
+mod tests;
+mod tick;
 
-pub use leave::{Ending, Reason};
+pub use deps::CourierDeps;
+pub use ending::{Ending, Reason};
+#[cfg(feature = "testing")]
+pub use event_loop::{EventLoop, Readiness};
+pub use expiry::Admission;
 pub use leftover::Ledger;
-pub use passes::Stay;
+pub use mailbox::{CatchUp, FirstLegs, LegBatch, LegStart, Mailbox, Message, NewSubscriber};
 pub use pipe::Cutter;
-pub use post::{CatchUp, Framing, LegStart, Letter, Newcomer, Opening, Page, Post, Terms, Waiting};
 pub use socket::{Socket, take_unread};
 pub use subscriber::Ticket;
+pub use terms::{Framing, Terms};
 
-use self::metrics::CourierMetrics;
-use crate::auth::revocation::{Disconnect, Revocations};
-use crate::clock::Clock;
-use crate::config::RetryRange;
-use crate::hub::Idle;
-use crate::limits::Limits;
+use crate::auth::revocation::Disconnect;
+use crate::hub::bell::{Bell, Bells};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::mpsc;
-
-/// What couriers need of the rest of the node.
-#[derive(Clone)]
-pub struct Surroundings {
-    /// Time before the end of a grant at which its subscriber is told; zero: not.
-    pub expiring: Duration,
-    pub revocations: Arc<Revocations>,
-    pub heartbeat: Duration,
-    pub stall_timeout: Duration,
-    /// Zero: never.
-    pub idle_timeout: Duration,
-    pub retry: RetryRange,
-    pub metrics: Arc<CourierMetrics>,
-    pub limits: Arc<Limits>,
-    /// Feeds whose last leg left.
-    pub idle: Arc<Idle>,
-    /// Where legs behind the tail ask for history; at most one request per leg is on its way.
-    pub desk: mpsc::UnboundedSender<CatchUp>,
-    /// What full sockets of all couriers left over.
-    pub leftovers: Arc<Ledger>,
-    /// Says when grants end, and how late an event is.
-    pub clock: Clock,
-}
 
 /// The node's couriers.
 #[derive(Clone)]
 pub struct Couriers {
-    posts: Arc<[Arc<Post>]>,
+    mailboxes: Arc<[Arc<Mailbox>]>,
 }
 
-/// Newcomers who come while it lives wait for each other, so that one wake covers them all. It must not live long.
+/// New subscribers who come while it lives wait for each other, so that one wake covers them all. It must not live long.
 pub struct Gathering(Couriers);
 
 impl Drop for Gathering {
     fn drop(&mut self) {
-        self.0.posts.iter().for_each(|post| post.gathered());
+        self.0.mailboxes.iter().for_each(|mailbox| mailbox.gathered());
     }
 }
 
-/// Couriers whose threads are not running yet: feeds are made with their posts first.
-pub struct Idlers(Vec<run::Prepared>, Couriers);
+/// Couriers whose threads are not running yet: the hub is made with their bells first.
+pub struct CouriersBuilder {
+    prepared: Vec<run::Prepared>,
+    couriers: Couriers,
+}
 
 impl Couriers {
     /// Prepares `count` couriers (1 to [`crate::hub::feed::MAX_COURIERS`]).
-    pub fn prepare(count: usize) -> std::io::Result<Idlers> {
+    pub fn prepare(count: usize) -> std::io::Result<CouriersBuilder> {
         let prepared = (0..count).map(run::Prepared::new).collect::<Result<Vec<_>, _>>()?;
-        let posts = prepared.iter().map(|p| p.post.clone()).collect();
-        Ok(Idlers(prepared, Couriers { posts }))
+        Ok(CouriersBuilder::of(prepared))
     }
 
-    pub fn posts(&self) -> Arc<[Arc<Post>]> {
-        self.posts.clone()
+    /// Prepares `count` couriers that somebody else turns, who is told by `wake`, with the courier's number, when there is
+    /// something to do.
+    #[cfg(feature = "testing")]
+    pub fn prepare_in_steps(
+        count: usize,
+        wake: impl Fn(usize) + Clone + Send + Sync + 'static,
+    ) -> std::io::Result<CouriersBuilder> {
+        let prepare = |number| {
+            let wake = wake.clone();
+            run::Prepared::in_steps(number, move || wake(number))
+        };
+        let prepared = (0..count).map(prepare).collect::<Result<Vec<_>, _>>()?;
+        Ok(CouriersBuilder::of(prepared))
+    }
+
+    /// What feeds ring, by the couriers' numbers.
+    pub fn bells(&self) -> Bells {
+        self.mailboxes.iter().map(|mailbox| mailbox.clone() as Arc<dyn Bell>).collect()
     }
 
     /// Hands a subscriber to the courier with the least to do; returns which.
-    pub fn take(&self, newcomer: Newcomer) -> usize {
-        let (number, post) = self
-            .posts
+    pub fn take(&self, new: NewSubscriber) -> usize {
+        let (number, mailbox) = self
+            .mailboxes
             .iter()
             .enumerate()
-            .min_by_key(|(_, post)| post.load.load(Ordering::Relaxed))
+            .min_by_key(|(_, mailbox)| mailbox.load.load(Ordering::Relaxed))
             .expect("at least one courier");
-        post.send(Letter::Join(Box::new(newcomer)));
+        mailbox.send(Message::Join(Box::new(new)));
         number
     }
 
-    /// For newcomers who came together.
+    /// For new subscribers who came together.
     pub fn gather(&self) -> Gathering {
-        self.posts.iter().for_each(|post| post.gather());
+        self.mailboxes.iter().for_each(|mailbox| mailbox.gather());
         Gathering(self.clone())
     }
 
-    /// Sends a letter to one courier.
-    pub fn send(&self, courier: usize, letter: Letter) {
-        self.posts[courier].send(letter);
+    /// Sends a message to one courier.
+    pub fn send(&self, courier: usize, message: Message) {
+        self.mailboxes[courier].send(message);
     }
 
     /// Has pages of history given back that wait for full sockets.
     pub fn give_pages_back(&self) {
-        for post in self.posts.iter() {
-            post.send(Letter::GivePagesBack);
+        for mailbox in self.mailboxes.iter() {
+            mailbox.send(Message::GivePagesBack);
         }
     }
 
-    /// Ends all whom an order concerns. They must be in [`Revocations`] already, for those on their way here.
+    /// Ends all whom an order concerns. They must be in [`Revocations`](crate::auth::revocation::Revocations) already, for those on their way here.
     pub fn disconnect(&self, order: &Arc<Disconnect>) {
-        for post in self.posts.iter() {
-            post.send(Letter::Disconnect(order.clone()));
+        for mailbox in self.mailboxes.iter() {
+            mailbox.send(Message::Disconnect(order.clone()));
         }
     }
 
     /// Ends all subscribers evenly within the window.
     pub fn drain(&self, window: Duration) {
-        for post in self.posts.iter() {
-            post.send(Letter::Drain { window_ms: window.as_millis() as u64 });
+        for mailbox in self.mailboxes.iter() {
+            mailbox.send(Message::Drain { window_ms: window.as_millis() as u64 });
         }
     }
 
     /// Subscribers on couriers or on their way there.
     pub fn load(&self) -> usize {
-        self.posts.iter().map(|post| post.load.load(Ordering::Relaxed)).sum()
+        self.mailboxes.iter().map(|mailbox| mailbox.load.load(Ordering::Relaxed)).sum()
     }
 
     /// Ends the threads, and with them all sockets they hold.
     pub fn stop(&self) {
-        for post in self.posts.iter() {
-            post.send(Letter::Stop);
+        for mailbox in self.mailboxes.iter() {
+            mailbox.send(Message::Stop);
         }
     }
 }
 
-impl Idlers {
+impl CouriersBuilder {
+    fn of(prepared: Vec<run::Prepared>) -> CouriersBuilder {
+        let mailboxes = prepared.iter().map(|p| p.mailbox.clone()).collect();
+        CouriersBuilder { prepared, couriers: Couriers { mailboxes } }
+    }
+
+    /// The couriers, which take what they are sent once they have started.
     pub fn couriers(&self) -> &Couriers {
-        &self.1
+        &self.couriers
     }
 
     /// Starts the threads.
-    pub fn start(self, surroundings: Surroundings) -> std::io::Result<Couriers> {
-        for prepared in self.0 {
-            prepared.start(surroundings.clone())?;
-        }
-        Ok(self.1)
+    pub fn start(self, deps: CourierDeps) -> std::io::Result<()> {
+        self.prepared.into_iter().try_for_each(|prepared| prepared.start(deps.clone()))
+    }
+
+    /// The couriers' turns, without threads, from `now` on; `stopwatch` shows how long a turn has taken.
+    #[cfg(feature = "testing")]
+    pub fn event_loops(
+        self,
+        deps: &CourierDeps,
+        now: std::time::Instant,
+        stopwatch: fn() -> std::time::Instant,
+    ) -> std::io::Result<Vec<EventLoop>> {
+        self.prepared.into_iter().map(|prepared| prepared.event_loop(deps.clone(), now, stopwatch)).collect()
     }
 }

@@ -3,8 +3,8 @@
 //! It behaves as a socket does: it takes what fits, and tells the courier when there is room again or when nobody
 //! reads any more. It keeps nothing while it is empty.
 
-use super::leave::Ending;
-use super::post::{Letter, Post};
+use super::ending::Ending;
+use super::key::SubscriberId;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::io::{self, ErrorKind};
@@ -36,17 +36,46 @@ struct Pipe {
     /// Where the last bytes of a stream are that is not complete.
     last: Last,
     /// Nobody reads any more.
-    deserted: bool,
+    peer_gone: bool,
     reader: Option<Waker>,
     writer: Option<Notice>,
+}
+
+/// Who writes into pipes, and is told what becomes of them. Must not block: a pipe's reader calls it.
+pub trait PipeWatcher: Send + Sync {
+    /// That subscriber's pipe was full, and has room again.
+    fn writable(&self, id: SubscriberId);
+
+    /// Nobody reads that subscriber's pipe any more.
+    fn peer_gone(&self, id: SubscriberId);
+}
+
+/// The watcher of a courier's pipes. Each pipe keeps one word for it, where a trait object takes two.
+pub struct Watcher(Box<dyn PipeWatcher>);
+
+impl Watcher {
+    pub(super) fn new(watcher: impl PipeWatcher + 'static) -> Arc<Watcher> {
+        Arc::new(Watcher(Box::new(watcher)))
+    }
+
+    /// Tells that a subscriber's connection has room again.
+    #[cfg(feature = "testing")]
+    pub(super) fn writable(&self, id: SubscriberId) {
+        self.0.writable(id);
+    }
+
+    /// Tells that nobody reads a subscriber's connection any more.
+    #[cfg(feature = "testing")]
+    pub(super) fn peer_gone(&self, id: SubscriberId) {
+        self.0.peer_gone(id);
+    }
 }
 
 /// Whom to tell, and how it knows the subscriber.
 #[derive(Clone)]
 struct Notice {
-    post: Arc<Post>,
-    key: u32,
-    serial: u32,
+    watcher: Arc<Watcher>,
+    id: SubscriberId,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -93,16 +122,16 @@ pub fn pipe(first: Vec<u8>, cutter: Cutter) -> (PipeWriter, PipeReader) {
 
 impl PipeWriter {
     /// Says whom to tell of room; whether somebody still reads.
-    pub(super) fn attach(&self, post: Arc<Post>, key: u32, serial: u32) -> bool {
+    pub(super) fn attach(&self, watcher: Arc<Watcher>, id: SubscriberId) -> bool {
         let mut pipe = self.pipe.lock();
-        pipe.writer = Some(Notice { post, key, serial });
-        !pipe.deserted
+        pipe.writer = Some(Notice { watcher, id });
+        !pipe.peer_gone
     }
 
     /// Takes what fits; [`ErrorKind::WouldBlock`] where nothing does, [`ErrorKind::BrokenPipe`] where nobody reads.
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut pipe = self.pipe.lock();
-        if pipe.deserted {
+        if pipe.peer_gone {
             return Err(ErrorKind::BrokenPipe.into());
         }
         let n = bytes.len().min(PIPE_BYTES.saturating_sub(pipe.bytes.len()));
@@ -163,8 +192,8 @@ impl PipeReader {
         let bytes = std::mem::take(&mut pipe.bytes);
         let notice = if std::mem::take(&mut pipe.wanted) { pipe.writer.clone() } else { None };
         drop(pipe);
-        if let Some(Notice { post, key, serial }) = notice {
-            post.send(Letter::Room { key, serial });
+        if let Some(Notice { watcher, id }) = notice {
+            watcher.0.writable(id);
         }
         Poll::Ready(Some(Ok(bytes.into())))
     }
@@ -196,12 +225,12 @@ impl PipeReader {
 impl Drop for PipeReader {
     fn drop(&mut self) {
         let mut pipe = self.0.lock();
-        pipe.deserted = true;
+        pipe.peer_gone = true;
         pipe.bytes = Vec::new();
         let notice = pipe.writer.take();
         drop(pipe);
-        if let Some(Notice { post, key, serial }) = notice {
-            post.send(Letter::Deserted { key, serial });
+        if let Some(Notice { watcher, id }) = notice {
+            watcher.0.peer_gone(id);
         }
     }
 }
@@ -255,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deserted_pipe_is_broken() {
+    fn a_pipe_whose_peer_has_gone_is_broken() {
         let (writer, reader) = pipe(Vec::new(), Cutter::default());
         drop(reader);
         assert_eq!(writer.write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);

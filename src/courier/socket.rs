@@ -1,9 +1,11 @@
 //! What a courier writes to: a bare TCP socket, one under TLS, or a pipe to an HTTP/2 stream. All take what fits and
 //! report a full socket alike, so that delivery knows no difference.
 
-use super::leave::Ending;
-use super::pipe::PipeWriter;
-use super::post::Post;
+use super::ending::Ending;
+use super::key::{Key, SubscriberId};
+#[cfg(feature = "testing")]
+use super::memory_socket::MemorySocket;
+use super::pipe::{PipeWriter, Watcher};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::ServerConnection;
@@ -16,11 +18,15 @@ const RECORD_BYTES: usize = 16 << 10;
 /// Unread bytes that are taken off a socket before it is closed, since they would turn its FIN into a RST.
 const UNREAD_BYTES: usize = 16 << 10;
 
-/// See the module.
+/// The way to one client, which takes what fits and never blocks.
 pub enum Socket {
     Tcp(TcpStream),
     Tls(Box<TlsSocket>),
     Pipe(Box<PipeWriter>),
+    #[cfg(feature = "testing")]
+    Memory(MemorySocket),
+    #[cfg(test)]
+    Scripted(Box<dyn Write + Send>),
 }
 
 /// A TCP socket and the TLS session on it. It is never read: a client has nothing to say after its request, and its
@@ -63,9 +69,9 @@ impl TlsSocket {
 }
 
 /// A connection whose last bytes are still on their way.
-pub struct Farewell(Box<TlsSocket>);
+pub struct LingeringClose(Box<TlsSocket>);
 
-impl Farewell {
+impl LingeringClose {
     /// Whether nothing is left to do.
     pub fn is_over(&mut self) -> bool {
         !matches!(self.0.push(), Ok(false))
@@ -73,6 +79,7 @@ impl Farewell {
 }
 
 impl Socket {
+    /// A socket whose request was read; it must not block.
     pub fn tcp(socket: std::net::TcpStream) -> Socket {
         Socket::Tcp(TcpStream::from_std(socket))
     }
@@ -83,24 +90,35 @@ impl Socket {
     }
 
     /// Begins to watch for the client's end. For TLS, room is always watched: what a full socket left over of a record
-    /// waits for it, even where no more is due. It costs nothing, since only a change is reported.
-    pub(super) fn register(&mut self, registry: &Registry, post: &Arc<Post>, key: u32, serial: u32) -> io::Result<()> {
-        let token = Token(key as usize);
+    /// waits for it, even where no more is due. It costs nothing, since only a change is reported. A pipe tells `watcher`.
+    pub(super) fn register(&mut self, registry: &Registry, watcher: &Arc<Watcher>, id: SubscriberId) -> io::Result<()> {
+        let token = Token(id.key.index());
         match self {
             Socket::Tcp(socket) => registry.register(socket, token, Interest::READABLE),
             Socket::Tls(tls) => registry.register(&mut tls.socket, token, Interest::READABLE | Interest::WRITABLE),
-            Socket::Pipe(pipe) if pipe.attach(post.clone(), key, serial) => Ok(()),
+            Socket::Pipe(pipe) if pipe.attach(watcher.clone(), id) => Ok(()),
             Socket::Pipe(_) => Err(ErrorKind::BrokenPipe.into()),
+            #[cfg(feature = "testing")]
+            Socket::Memory(memory) if memory.attach(watcher.clone(), id) => Ok(()),
+            #[cfg(feature = "testing")]
+            Socket::Memory(_) => Err(ErrorKind::BrokenPipe.into()),
+            #[cfg(test)]
+            Socket::Scripted(_) => Ok(()),
         }
     }
 
     /// Watches for room, too, or no more.
-    pub(super) fn watch(&mut self, registry: &Registry, key: u32, room: bool) -> io::Result<()> {
+    pub(super) fn watch(&mut self, registry: &Registry, key: Key, room: bool) -> io::Result<()> {
+        let token = Token(key.index());
         let interest = if room { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         match self {
-            Socket::Tcp(socket) => registry.reregister(socket, Token(key as usize), interest),
-            Socket::Tls(tls) if room => registry.reregister(&mut tls.socket, Token(key as usize), interest),
+            Socket::Tcp(socket) => registry.reregister(socket, token, interest),
+            Socket::Tls(tls) if room => registry.reregister(&mut tls.socket, token, interest),
             Socket::Tls(_) | Socket::Pipe(_) => Ok(()),
+            #[cfg(feature = "testing")]
+            Socket::Memory(_) => Ok(()),
+            #[cfg(test)]
+            Socket::Scripted(_) => Ok(()),
         }
     }
 
@@ -108,7 +126,7 @@ impl Socket {
     pub(super) fn bare(&self) -> Option<&TcpStream> {
         match self {
             Socket::Tcp(socket) => Some(socket),
-            Socket::Tls(_) | Socket::Pipe(_) => None,
+            _ => None,
         }
     }
 
@@ -116,21 +134,24 @@ impl Socket {
     pub(super) fn push(&mut self) -> io::Result<bool> {
         match self {
             Socket::Tls(tls) => tls.push(),
-            Socket::Tcp(_) | Socket::Pipe(_) => Ok(true),
+            _ => Ok(true),
         }
     }
 
-    /// Writes the last bytes, as far as they fit.
-    pub(super) fn write_last(&mut self, bytes: &[u8], ending: Ending) {
+    /// Writes the last bytes, as far as they fit, and ends what has an end of its own.
+    pub(super) fn write_last(&mut self, bytes: &[u8], ending: Ending) -> io::Result<usize> {
         match self {
-            Socket::Pipe(pipe) => pipe.finish(bytes, ending),
-            Socket::Tcp(_) | Socket::Tls(_) => drop(self.write(bytes)),
+            Socket::Pipe(pipe) => {
+                pipe.finish(bytes, ending);
+                Ok(bytes.len())
+            }
+            _ => self.write(bytes),
         }
     }
 
     /// Closes. `listens`: what is encrypted already may still go out. `notify`: the client of a session is told that no
     /// more comes, so that it knows that nobody cut it off.
-    pub(super) fn close(self, registry: &Registry, listens: bool, notify: bool) -> Option<Farewell> {
+    pub(super) fn close(self, registry: &Registry, listens: bool, notify: bool) -> Option<LingeringClose> {
         match self {
             Socket::Tcp(mut socket) => {
                 let _ = registry.deregister(&mut socket);
@@ -144,10 +165,14 @@ impl Socket {
                 }
                 let all = !matches!(tls.push(), Ok(false));
                 take_unread(&mut tls.socket);
-                (!all && listens).then_some(Farewell(tls))
+                (!all && listens).then_some(LingeringClose(tls))
             }
             // It was finished, or is cut by being dropped.
             Socket::Pipe(_) => None,
+            #[cfg(feature = "testing")]
+            Socket::Memory(_) => None,
+            #[cfg(test)]
+            Socket::Scripted(_) => None,
         }
     }
 }
@@ -158,6 +183,10 @@ impl Write for Socket {
             Socket::Tcp(socket) => socket.write(bytes),
             Socket::Tls(tls) => tls.write(bytes),
             Socket::Pipe(pipe) => pipe.write(bytes),
+            #[cfg(feature = "testing")]
+            Socket::Memory(memory) => memory.write(bytes),
+            #[cfg(test)]
+            Socket::Scripted(script) => script.write(bytes),
         }
     }
 

@@ -1,14 +1,20 @@
 //! What a courier keeps of a subscriber: a few dozen bytes for one channel, a box for several.
 
 use super::leftover::Leftover;
-use super::post::{Framing, Page, Terms};
 use super::socket::Socket;
+use super::terms::{Framing, Terms};
+use super::tick::Tick;
 use crate::channel::Channel;
 use crate::frame::{Frame, Rank, Standing};
 use crate::gzip::Gzip;
+use crate::hub::bell::FeedNumber;
 use crate::hub::feed::Feed;
+use crate::hub::offset::Offset;
+use crate::hub::page::Page;
 use crate::hub::replay::Ration;
+use crate::invariant::{self, Invariant};
 use crate::position::Position;
+use crate::probe::{self, Probe};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,19 +22,24 @@ use tokio::sync::oneshot;
 
 /// One connected client.
 pub struct Subscriber {
-    pub socket: Socket,
+    pub connection: Connection,
     /// Tells it from an earlier one under the same key.
     pub serial: u32,
     pub route: Route,
-    /// Tick of the last write that the socket took.
-    pub wrote: u32,
-    /// Tick of the last event.
-    pub event: u32,
-    /// Tick at which it must end; `u32::MAX`: none.
-    pub expires: u32,
+    /// Tick at which it must end.
+    pub expires: Tick,
     /// The socket is full: wait for writable.
     pub blocked: bool,
     pub peer: IpAddr,
+}
+
+/// Where a subscriber's bytes go, and when it was sent some.
+pub struct Connection {
+    pub socket: Socket,
+    /// Tick of the last write of which the socket took something.
+    pub wrote: Tick,
+    /// Tick of the last event.
+    pub event: Tick,
 }
 
 /// How events reach it.
@@ -47,11 +58,11 @@ impl Route {
 }
 
 pub struct Plain {
-    pub feed: u32,
+    pub feed: FeedNumber,
     /// Its place among the feed's members.
     pub place: u32,
     /// Offset in the feed's log of the next byte to send.
-    pub at: u64,
+    pub at: Offset,
 }
 
 /// Several channels, a filter, an envelope, HTTP/1.0, or a position behind the tail.
@@ -65,7 +76,7 @@ pub struct Composed {
     pub rest: Option<Box<Rest>>,
 }
 
-/// What few have.
+/// What few subscribers have beside their legs.
 #[derive(Default)]
 pub struct Rest {
     /// Its body is a gzip stream.
@@ -84,7 +95,7 @@ pub struct Leg {
     /// Its place among the feed's members.
     pub place: u32,
     /// Offset in the feed's log, at a frame's boundary; meaningless while behind.
-    pub at: u64,
+    pub at: Offset,
     /// The last event that was sent or skipped.
     pub position: Position,
     /// The rank that the next event has.
@@ -113,9 +124,10 @@ pub struct Behind {
     pub given: u32,
 }
 
-/// Names the letters that bring legs, and tells who looks for them that the subscriber is still here.
+/// Names the messages that bring legs, and tells who looks for them that the subscriber is still here.
 pub struct Ticket {
     pub number: u64,
+    #[allow(dead_code, reason = "its end is what tells")]
     pub here: oneshot::Sender<()>,
     /// How many revocations there had been when it was admitted.
     pub seen: u64,
@@ -127,14 +139,16 @@ pub struct Ticket {
 pub struct Arrival {
     pub standing: Standing,
     /// Offset in the feed's log; `None`: there is more history.
-    pub at: Option<u64>,
+    pub at: Option<Offset>,
 }
 
 impl Leg {
+    /// Where the leg stands in its stream.
     pub fn standing(&self) -> Standing {
         Standing { position: self.position, due: self.due, entry: self.entry }
     }
 
+    /// Moves the leg to another place in its stream.
     pub fn stand(&mut self, standing: Standing) {
         Standing { position: self.position, due: self.due, entry: self.entry } = standing;
     }
@@ -143,6 +157,7 @@ impl Leg {
 impl Behind {
     /// Takes a page.
     pub fn take(&mut self, page: Page) {
+        invariant::holds(Invariant::OnePage, || self.page.is_empty() && self.arrived.is_none());
         self.asked = None;
         self.given = self.given.saturating_add(page.frames.len() as u32);
         self.gap = page.frames.iter().any(|frame| !frame.is_event());
@@ -154,6 +169,7 @@ impl Behind {
     /// Gives the rest of a page back, to be read again when it is needed.
     pub fn give_back(&mut self) {
         if !self.gap && !self.page.is_empty() {
+            probe::reached(Probe::PageGivenBack);
             (self.page, self.ration, self.arrived) = (VecDeque::new(), None, None);
         }
     }
@@ -175,10 +191,12 @@ impl Composed {
         self.rest.as_ref().is_some_and(|rest| !rest.leftover.is_empty())
     }
 
+    /// The state of its gzip stream, if its body is one.
     pub fn gzip(&self) -> Option<&Gzip> {
         self.rest.as_ref()?.gzip.as_ref()
     }
 
+    /// Its ticket, while legs are still to come.
     pub fn ticket(&self) -> Option<&Ticket> {
         self.rest.as_ref()?.ticket.as_ref()
     }
@@ -200,7 +218,7 @@ impl Composed {
         self.tidy();
     }
 
-    /// For adding to it.
+    /// What few have, made where there is nothing of it yet.
     pub fn rest(&mut self) -> &mut Rest {
         self.rest.get_or_insert_default()
     }

@@ -1,21 +1,21 @@
 //! Listening sockets, and the way from a connection's first byte to a parsed request.
 //!
 //! A trusted proxy's header and TLS come first, where they are on. HTTP/2 goes to [`http2`]. hyper's
-//! buffers for HTTP/1 (17 KiB) exist for a few connections at a time, because the [`lobby`](super::lobby) lets in a few
-//! at a time: a request that is a subscription leaves hyper before hyper has written anything; all others are answered
-//! by hyper, and give their door back when the answer is written. A connection that may ask for more waits for it in the
-//! lobby, or, under TLS, without hyper.
+//! buffers for HTTP/1 (17 KiB) exist for a few connections at a time, because the [`acceptor`](super::acceptor) lets in
+//! a few at a time: a request that is a subscription leaves hyper before hyper has written anything; all others are answered
+//! by hyper, and give their permit back when the answer is written. A connection that may ask for more waits for it at the
+//! acceptor, or, under TLS, without hyper.
 
 use super::Context;
+use super::acceptor::{Accepted, ConnectionGuard, RequestPermit};
 use super::client_socket::ClientSocket;
 use super::decision::Decision;
 use super::exchange::Exchange;
 use super::http1::{Served, serve};
 use super::http2;
-use super::lobby::{Caller, Door, Guest};
+use super::intake::Intake;
 use super::metrics::Dropped;
 use super::proxy_header;
-use super::reception::Reception;
 use super::subscribe;
 use super::tls::{self, Secure, Tls};
 use super::wire::Wire;
@@ -36,8 +36,8 @@ use tracing::Instrument as _;
 
 /// For a proxy's header, and for the first bytes behind it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a head may stand in a door before it must make do with a side door.
-const DOOR_TIME: Duration = Duration::from_millis(100);
+/// How long a head may be read by a permit before it must make do with a place for slow requests.
+const PERMIT_TIME: Duration = Duration::from_millis(100);
 /// Kernel memory for what a subscriber has not read; Linux doubles it for its own bookkeeping (socket(7)).
 const SEND_BUFFER: usize = 128 << 10;
 const BACKLOG: i32 = 4096;
@@ -76,15 +76,15 @@ enum Arrival {
     TlsHttp2(Secure, IpAddr),
 }
 
-/// Where a connection is, and the door it came by, unless it was slow.
-type Arrived = Option<(Arrival, Option<Door>)>;
+/// Where a connection is, and the permit it came by, unless it was slow.
+type Arrived = Option<(Arrival, Option<RequestPermit>)>;
 
-impl Reception {
+impl Intake {
     /// Receives a connection that has begun to speak. A plain `GET` is answered here and now, as far as it needs to wait
     /// for nobody: waking another thread costs more than that. All else is work of the runtime's.
-    pub fn enter(self: &Arc<Reception>, runtime: &Handle, caller: Caller) {
-        let at_once = caller.gets && self.tls.is_none() && self.context.auth.decides_at_once();
-        let mut receiving = Box::pin(self.clone().receive(caller));
+    pub fn enter(self: &Arc<Intake>, runtime: &Handle, accepted: Accepted) {
+        let at_once = accepted.gets && self.tls.is_none() && self.context.auth.decides_at_once();
+        let mut receiving = Box::pin(self.clone().receive(accepted));
         if at_once {
             let _inside = runtime.enter();
             // Who waits is polled again, and then says where to be found.
@@ -96,65 +96,68 @@ impl Reception {
     }
 
     /// Reads requests of a connection; one that subscribes leaves for a courier.
-    async fn receive(self: Arc<Reception>, caller: Caller) {
-        let Caller { socket, peer, door, guest, gets, known } = caller;
+    async fn receive(self: Arc<Intake>, accepted: Accepted) {
+        let Accepted { socket, peer, permit, guard, gets, known } = accepted;
         // Boxed one after the other, so that the task is as small as can be while its client is waited for.
         let arrived = match &self.tls {
             None => {
                 let exchange = Arc::new(Exchange::default());
-                let arriving = self.arrive(ClientSocket::new(socket), peer, (gets, known), &exchange);
-                Box::pin(self.hurried(arriving, door, peer, &exchange)).await.and_then(whole)
+                let arriving = self.arrive(ClientSocket::new(socket), peer, gets, known, &exchange);
+                Box::pin(self.hurried(arriving, permit, peer, &exchange)).await.and_then(whole)
             }
             Some(tls) => {
                 let Ok(socket) = TcpStream::from_std(socket) else { return };
-                Box::pin(self.arrive_secure(tls, socket, peer, (door, &guest))).await
+                Box::pin(self.arrive_secure(tls, socket, peer, permit, &guard)).await
             }
         };
         match arrived {
             None => {}
-            Some((Arrival::Subscriber(subscriber), door)) => Box::pin(self.begin(*subscriber, door)).await,
-            Some((Arrival::Over(socket, peer), door)) => {
-                drop(door);
+            Some((Arrival::Subscriber(subscriber), permit)) => {
+                let (wire, decided) = *subscriber;
+                Box::pin(self.begin(wire, decided, permit)).await;
+            }
+            Some((Arrival::Over(socket, peer), permit)) => {
+                drop(permit);
                 if let Ok(socket) = socket.into_std() {
-                    guest.wait_for_more(socket, peer);
+                    guard.wait_for_more(socket, peer);
                 }
             }
-            Some((Arrival::Http2(socket, peer), door)) => {
-                drop(door);
-                Box::pin(http2::serve(socket, peer, self, guest)).await;
+            Some((Arrival::Http2(socket, peer), permit)) => {
+                drop(permit);
+                Box::pin(http2::serve(socket, peer, self, guard.closing())).await;
             }
-            Some((Arrival::TlsHttp2(stream, peer), door)) => {
-                drop(door);
-                Box::pin(http2::serve(stream, peer, self, guest)).await;
+            Some((Arrival::TlsHttp2(stream, peer), permit)) => {
+                drop(permit);
+                Box::pin(http2::serve(stream, peer, self, guard.closing())).await;
             }
         }
     }
 
-    /// Does work that has a door for a moment, or until its request is answered, and must make do with a side door after
-    /// it.
+    /// Does work that has a permit for a moment, or until its request is answered, and must make do with one of the places
+    /// for slow requests after it.
     async fn hurried<F: Future>(
         &self,
         work: F,
-        door: Door,
+        permit: RequestPermit,
         peer: IpAddr,
         exchange: &Exchange,
-    ) -> Option<(F::Output, Option<Door>)> {
+    ) -> Option<(F::Output, Option<RequestPermit>)> {
         let mut work = pin!(work);
         let until_answered = poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Ready(done) => Poll::Ready(Some(done)),
             Poll::Pending if exchange.is_answered() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         });
-        let answered = match timeout(DOOR_TIME, until_answered).await {
-            Ok(Some(done)) => return Some((done, Some(door))),
+        let answered = match timeout(PERMIT_TIME, until_answered).await {
+            Ok(Some(done)) => return Some((done, Some(permit))),
             Ok(None) => true,
             Err(_) => false,
         };
-        drop(door);
+        drop(permit);
         if !answered {
             self.context.metrics.slow_requests.inc();
         }
-        let Ok(_side_door) = self.side.try_acquire() else {
+        let Ok(_slow) = self.slow.try_acquire() else {
             // Who has its answer is refused nothing.
             if !answered {
                 self.context.refused(Dropped::SlowHead, peer);
@@ -164,12 +167,12 @@ impl Reception {
         Some((work.await, None))
     }
 
-    /// Most joins are done at once; in a storm their number, too, is bounded by the doors.
-    async fn begin(&self, (wire, decided): (Wire, Decision), door: Option<Door>) {
+    /// Most joins are done at once; in a storm their number, too, is bounded by the permits.
+    async fn begin(&self, wire: Wire, decided: Decision, permit: Option<RequestPermit>) {
         let trace = decided.trace();
         let mut beginning = Box::pin(subscribe::begin(wire, decided, self.context.clone()).instrument(trace));
-        if door.is_none() || timeout(DOOR_TIME, beginning.as_mut()).await.is_err() {
-            drop(door);
+        if permit.is_none() || timeout(PERMIT_TIME, beginning.as_mut()).await.is_err() {
+            drop(permit);
             beginning.await;
         }
     }
@@ -180,7 +183,8 @@ impl Reception {
         &self,
         mut socket: ClientSocket,
         peer: IpAddr,
-        (gets, known): (bool, bool),
+        gets: bool,
+        known: bool,
         exchange: &Arc<Exchange>,
     ) -> Option<Arrival> {
         let peer = if known { peer } else { self.client(&mut socket, peer).await? };
@@ -201,40 +205,42 @@ impl Reception {
         }
     }
 
-    /// Reads the first request under TLS, whose handshake needs a door only while the node works on it.
+    /// Reads the first request under TLS, whose handshake needs a permit only while the node works on it.
     async fn arrive_secure(
         &self,
         tls: &Tls,
         mut socket: TcpStream,
         peer: IpAddr,
-        (door, guest): (Door, &Guest),
+        permit: RequestPermit,
+        guard: &ConnectionGuard,
     ) -> Arrived {
         let exchange = Arc::new(Exchange::default());
-        let (client, door) = Box::pin(self.hurried(self.client(&mut socket, peer), door, peer, &exchange)).await?;
+        let (client, permit) = Box::pin(self.hurried(self.client(&mut socket, peer), permit, peer, &exchange)).await?;
         let peer = client?;
-        let door = match door {
-            Some(door) => door,
-            None => guest.door().await?,
+        let permit = match permit {
+            Some(permit) => permit,
+            None => guard.permit().await?,
         };
-        let mut stream = Box::pin(tls.accept(socket, peer, door, &self.context)).await?;
-        let mut door = guest.door().await?;
+        let mut stream = Box::pin(tls.accept(socket, peer, permit, &self.context)).await?;
+        let mut permit = guard.permit().await?;
         if stream.get_ref().1.alpn_protocol() == Some(tls::H2) {
-            return Some((Arrival::TlsHttp2(stream, peer), Some(door)));
+            return Some((Arrival::TlsHttp2(stream, peer), Some(permit)));
         }
         loop {
             let exchange = Arc::new(Exchange::default());
-            let serving = Box::pin(self.hurried(serve(stream, peer, &self.context, &exchange), door, peer, &exchange));
+            let serving =
+                Box::pin(self.hurried(serve(stream, peer, &self.context, &exchange), permit, peer, &exchange));
             match serving.await? {
                 (Served::Ended, _) => return None,
-                (Served::Subscribes(stream, decided), door) => {
-                    return Some((Arrival::Subscriber(Box::new((Wire::Tls(stream), decided))), door));
+                (Served::Subscribes(stream, decided), permit) => {
+                    return Some((Arrival::Subscriber(Box::new((Wire::Tls(stream), decided))), permit));
                 }
                 (Served::Over(answered), served_by) => {
                     stream = answered;
                     drop(served_by);
-                    let _side_door = self.side.try_acquire().ok()?;
+                    let _slow = self.slow.try_acquire().ok()?;
                     Box::pin(timeout(HEAD_TIMEOUT, tls::readable(&mut stream))).await.ok()?;
-                    door = guest.door().await?;
+                    permit = guard.permit().await?;
                 }
             }
         }
@@ -242,8 +248,7 @@ impl Reception {
 
     /// Who is at the other end: whom a trusted proxy speaks for, or whose socket it is.
     async fn client(&self, socket: &mut (impl AsyncRead + Unpin), peer: IpAddr) -> Option<IpAddr> {
-        let settings = &self.context.settings;
-        if !settings.transport.proxy_protocol || !settings.trusts(peer) {
+        if !self.context.settings.proxy_protocol || !self.context.proxies.trusts(peer) {
             return Some(peer);
         }
         match timeout(HEAD_TIMEOUT, proxy_header::read(socket)).await {
@@ -261,8 +266,8 @@ impl Reception {
     }
 }
 
-fn whole((arrival, door): (Option<Arrival>, Option<Door>)) -> Arrived {
-    Some((arrival?, door))
+fn whole((arrival, permit): (Option<Arrival>, Option<RequestPermit>)) -> Arrived {
+    Some((arrival?, permit))
 }
 
 /// Whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4); no method of HTTP/1 begins like it.

@@ -12,7 +12,6 @@ use super::console::{Body, Console, whole};
 use super::metrics::{AdminRefusal, HttpMetrics};
 use super::well_formed;
 use crate::auth::metrics::AuthMetrics;
-use crate::config::Serve;
 use crate::courier::metrics::CourierMetrics;
 use crate::health::Health;
 use crate::hub::Hub;
@@ -34,8 +33,9 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use token::{AdminToken, Denied};
+use tokio::time::Instant;
 
 /// Operators' connections at once.
 const CONNECTIONS: usize = 64;
@@ -47,9 +47,20 @@ const FOREIGN: &str = "this listener does not answer under this name, since a we
 /// What a browser asks its user by.
 const CHALLENGE: &str = "Basic realm=\"Fantail\", charset=\"UTF-8\"";
 
+/// What operators are served by, and told of the node's settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Names of this listener beside addresses and private names.
+    pub hosts: Vec<String>,
+    pub tail_bytes_limit: usize,
+    pub publish_over_http: bool,
+    /// Who decides what a client may do, as `--auth` has it.
+    pub auth_mode: &'static str,
+}
+
 /// What the admin pages tell about.
 pub struct Admin {
-    pub settings: Serve,
+    pub settings: Settings,
     pub hub: Arc<Hub>,
     pub limits: Arc<Limits>,
     /// All families, for `/metrics`.
@@ -149,7 +160,7 @@ impl Admin {
         if matches!(path, "/livez" | "/readyz") {
             return None;
         }
-        let own = |name: &HeaderValue| name.to_str().is_ok_and(|name| host::is_own(name, &self.settings.admin_host));
+        let own = |name: &HeaderValue| name.to_str().is_ok_and(|name| host::is_own(name, &self.settings.hosts));
         if !request.headers().get_all(HOST).iter().all(own) {
             return Some(refuse(AdminRefusal::ForeignHost, Problem::new(Code::Forbidden, FOREIGN)));
         }
@@ -223,10 +234,10 @@ impl Admin {
             "subscriptions": self.couriers.subscriptions.get(),
             "channels": self.hub.metrics.channels.get(),
             "tail_bytes": self.hub.metrics.tail_bytes.get(),
-            "tail_bytes_limit": self.settings.tail_bytes,
-            "publish_over_http": self.settings.may_publish(),
+            "tail_bytes_limit": self.settings.tail_bytes_limit,
+            "publish_over_http": self.settings.publish_over_http,
             "auth": {
-                "mode": format!("{:?}", self.settings.auth.mode).to_lowercase(),
+                "mode": self.settings.auth_mode,
                 "keys": self.auth.auth_keys.get(),
                 "kept_out": self.auth.auth_barred.get(),
                 "revocations_known": self.health.knows_revocations(),

@@ -1,6 +1,6 @@
 //! A client's socket, of which the runtime learns only when it has to be waited for.
 //!
-//! A request's head is there when the lobby lets it in, and a fresh socket takes the answer: for most subscribers it
+//! A request's head is there when the acceptor lets it in, and a fresh socket takes the answer: for most subscribers it
 //! would be registered only to be taken out again, at the price of two calls and a wake.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};

@@ -1,13 +1,14 @@
 //! Response heads that are written by hand, for connections that have left hyper.
 
 use super::encoding::Coding;
+use crate::clock::Clock;
 use crate::cors::CorsHeaders;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, DATE, HeaderValue};
 use hyper::{HeaderMap, Response, Version};
 use std::io::Write as _;
-use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 
 /// What every event stream's head says.
 const STREAM: [(&str, &str); 4] = [
@@ -48,7 +49,7 @@ impl Marks {
 }
 
 /// The head of an event stream.
-pub fn stream(marks: Marks, coding: Coding, cors: &CorsHeaders) -> Vec<u8> {
+pub fn stream(marks: Marks, coding: Coding, cors: &CorsHeaders, clock: &Clock) -> Vec<u8> {
     let mut head = Vec::with_capacity(512);
     head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     for (name, value) in STREAM {
@@ -56,7 +57,7 @@ pub fn stream(marks: Marks, coding: Coding, cors: &CorsHeaders) -> Vec<u8> {
     }
     coding.write_lines(&mut head);
     cors.write_lines(&mut head);
-    date(&mut head);
+    date(&mut head, clock);
     if marks.chunked {
         head.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
@@ -69,16 +70,16 @@ pub fn stream(marks: Marks, coding: Coding, cors: &CorsHeaders) -> Vec<u8> {
 
 /// 204, which ends an EventSource for good (WHATWG HTML, section 9.2.3), and so must be kept for nobody else: a cache may
 /// keep a 204 without being asked to (RFC 9111, section 4.2.2).
-pub fn finished(cors: &CorsHeaders) -> Vec<u8> {
+pub fn finished(cors: &CorsHeaders, clock: &Clock) -> Vec<u8> {
     let mut head = b"HTTP/1.1 204 No Content\r\ncache-control: no-store\r\n".to_vec();
     cors.write_lines(&mut head);
-    date(&mut head);
+    date(&mut head, clock);
     head.extend_from_slice(b"connection: close\r\n\r\n");
     head
 }
 
 /// A whole answer, after which the connection is closed.
-pub async fn answer(response: Response<Full<Bytes>>, cors: &CorsHeaders) -> Vec<u8> {
+pub async fn answer(response: Response<Full<Bytes>>, cors: &CorsHeaders, clock: &Clock) -> Vec<u8> {
     let (parts, body) = response.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let mut out = Vec::with_capacity(512 + body.len());
@@ -91,12 +92,36 @@ pub async fn answer(response: Response<Full<Bytes>>, cors: &CorsHeaders) -> Vec<
         out.extend_from_slice(b"\r\n");
     }
     cors.write_lines(&mut out);
-    date(&mut out);
+    date(&mut out, clock);
     let _ = write!(out, "content-length: {}\r\nconnection: close\r\n\r\n", body.len());
     out.extend_from_slice(&body);
     out
 }
 
-fn date(into: &mut Vec<u8>) {
-    let _ = write!(into, "date: {}\r\n", httpdate::HttpDate::from(SystemTime::now()));
+fn date(into: &mut Vec<u8>, clock: &Clock) {
+    let _ = write!(into, "date: {}\r\n", now(clock));
+}
+
+fn now(clock: &Clock) -> httpdate::HttpDate {
+    httpdate::HttpDate::from(UNIX_EPOCH + clock.since_epoch())
+}
+
+/// Dates an answer that hyper writes, by the node's clock in place of the system's.
+pub fn set_date(headers: &mut HeaderMap, clock: &Clock) {
+    let date = HeaderValue::try_from(now(clock).to_string()).expect("a date is ASCII");
+    headers.insert(DATE, date);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cors::Cors;
+    use std::time::Duration;
+
+    #[test]
+    fn a_head_has_the_date_of_the_clock_that_is_given() {
+        let clock = Clock::given(|| UNIX_EPOCH + Duration::from_secs(784_111_777));
+        let head = finished(&Cors::default().headers_for(&HeaderMap::new()), &clock);
+        assert!(String::from_utf8_lossy(&head).contains("\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
+    }
 }

@@ -12,7 +12,7 @@ use self::budget::Turn;
 pub use self::page::Page;
 use self::page::shown;
 use self::reading::Reading;
-pub use self::writing::{Answer, Pages, Torn};
+pub use self::writing::{Answer, Pages};
 use crate::backplane::{BackplaneError, Entry};
 use crate::frame::{plain_data, plain_type};
 use crate::hub::Hub;

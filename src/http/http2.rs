@@ -5,14 +5,14 @@
 
 use super::decision::Decision;
 use super::flood::Gate;
-use super::lobby::Guest;
+use super::head::set_date;
+use super::intake::Intake;
 use super::metrics::Dropped;
-use super::reception::Reception;
 use super::resets::Resets;
 use super::route::route;
 use super::stream_body::StreamAnswer;
 use super::subscribe;
-use super::wire::{Reply, Wire};
+use super::wire::{ResponseWriter, Wire};
 use crate::courier::Cutter;
 use crate::problem::{Code, Problem};
 use http_body_util::Either;
@@ -100,25 +100,30 @@ impl Drop for Open {
     }
 }
 
-/// Serves a connection to its end.
-pub async fn serve<I>(io: I, peer: IpAddr, reception: Arc<Reception>, guest: Guest)
+/// Serves a connection to its end. `closing`: no connection is accepted any more.
+pub async fn serve<I>(io: I, peer: IpAddr, intake: Arc<Intake>, closing: impl Future<Output = ()>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let context = reception.context.clone();
+    let context = intake.context.clone();
     let gauge = context.metrics.http2_connections.clone();
     gauge.inc();
     let streams = Streams::default();
-    let (spawner, service_reception) = (streams.clone(), reception.clone());
+    let (spawner, serving) = (streams.clone(), intake.clone());
     let service = service_fn(move |request| {
         let cutter = Cutter::default();
         *spawner.next.lock() = Some(cutter.clone());
-        respond(request, peer, service_reception.clone(), cutter)
+        let serving = serving.clone();
+        async move {
+            let mut answer = respond(request, peer, &serving, cutter).await;
+            set_date(answer.headers_mut(), &serving.context.clock);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut builder = http2::Builder::new(streams.clone());
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(context.settings.transport.http2_streams)
+        .max_concurrent_streams(context.settings.http2_streams)
         .max_send_buf_size(SEND_BYTES)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -131,11 +136,12 @@ where
     let io = Resets::new(Gate::new(io, move || flooded.refused(Dropped::Http2Flood, peer)));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut tick = tokio::time::interval(TICK);
-    let mut closing = pin!(guest.closing());
+    let mut closing = pin!(closing);
     let mut idle_until = Instant::now() + FIRST_REQUEST;
     let mut gone_by = None;
     loop {
         tokio::select! {
+            biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     tracing::debug!(%peer, %error, "HTTP/2 connection ended");
@@ -163,13 +169,8 @@ where
 }
 
 /// Answers one request; a subscription's answer comes when its channels are joined.
-async fn respond(
-    request: Request<Incoming>,
-    peer: IpAddr,
-    reception: Arc<Reception>,
-    cutter: Cutter,
-) -> Result<StreamAnswer, Infallible> {
-    let context = &reception.context;
+async fn respond(request: Request<Incoming>, peer: IpAddr, intake: &Arc<Intake>, cutter: Cutter) -> StreamAnswer {
+    let context = &intake.context;
     let decision: Mutex<Option<Decision>> = Mutex::new(None);
     let decided = {
         let mut routing = pin!(route(request, peer, context, &decision));
@@ -184,32 +185,31 @@ async fn respond(
     };
     let decided = match decided {
         Ok(answer) => {
-            return answer.map(|answer| {
-                answer.map(|body| match body {
-                    Either::Left(whole) => Either::Left(whole),
-                    Either::Right(pages) => Either::Right(Either::Right(pages)),
-                })
+            let Ok(answer) = answer;
+            return answer.map(|body| match body {
+                Either::Left(whole) => Either::Left(whole),
+                Either::Right(pages) => Either::Right(Either::Right(pages)),
             });
         }
         Err(decided) => decided,
     };
     let (answer, waiting) = oneshot::channel();
-    let wire = Wire::Stream(Reply::new(answer, cutter, context.metrics.http2_streams.clone()));
+    let wire = Wire::Stream(ResponseWriter::new(answer, cutter, context.metrics.http2_streams.clone()));
     let trace = decided.trace();
     let beginning = subscribe::begin(wire, decided, context.clone()).instrument(trace);
     // On a task of its own: legs may have to be brought after the head has gone out.
-    tokio::spawn(begin(beginning, reception.clone()));
+    tokio::spawn(begin(beginning, intake.clone()));
     match waiting.await {
-        Ok(answer) => Ok(answer),
+        Ok(answer) => answer,
         // Nobody answers for it any more, which only happens as the node ends.
-        Err(_) => Ok(Problem::new(Code::Draining, "this node is shutting down").into_response().map(Either::Left)),
+        Err(_) => Problem::new(Code::Draining, "this node is shutting down").into_response().map(Either::Left),
     }
 }
 
 /// Joins of all HTTP/2 connections have a bounded number of places; slow ones make room after a moment.
-async fn begin(beginning: impl Future<Output = ()>, reception: Arc<Reception>) {
+async fn begin(beginning: impl Future<Output = ()>, intake: Arc<Intake>) {
     let mut beginning = Box::pin(beginning);
-    let place = reception.joins.acquire().await;
+    let place = intake.joins.acquire().await;
     if timeout(JOIN_TIME, beginning.as_mut()).await.is_err() {
         drop(place);
         beginning.await;

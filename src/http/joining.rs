@@ -4,19 +4,20 @@
 //! for it, and how it is written, is not known here.
 
 use super::Context;
-use crate::auth::Pass;
+use crate::auth::Identity;
 use crate::backplane::{BackplaneError, Link};
 use crate::channel::Channel;
 use crate::cursor::Claim;
 use crate::hub::join::{JoinError, Start, Want};
+use crate::planted::{self, Fault};
 use crate::position::Position;
 use crate::subscription::{Since, Subscription};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-use tokio::time::{sleep, timeout};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
 
 /// Between tries while the backplane is down.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -37,7 +38,7 @@ pub enum Refused {
 /// The joins of one subscription.
 pub struct Joins<F> {
     subscription: Arc<Subscription>,
-    pass: Option<Box<Pass>>,
+    identity: Option<Box<Identity>>,
     /// How many revocations there had been when it was admitted.
     seen: u64,
     context: Arc<Context>,
@@ -53,10 +54,11 @@ pub struct Joins<F> {
 /// A channel's place in its subscription, and where it begins.
 pub type Joined = (usize, Result<Start, JoinError>);
 
-/// Begins to join every channel, as soon as it is awaited. `pass`, `seen`: whom a revocation may mean.
+/// Begins to join every channel, as soon as it is awaited. `identity`, `seen`: whom a revocation may mean.
 pub fn joins(
     subscription: Arc<Subscription>,
-    (pass, seen): (Option<Box<Pass>>, u64),
+    identity: Option<Box<Identity>>,
+    seen: u64,
     context: Arc<Context>,
 ) -> Joins<impl Future<Output = Joined>> {
     let (held, asked) = (Arc::new(AtomicBool::new(false)), Instant::now());
@@ -68,7 +70,7 @@ pub fn joins(
     };
     let late: Vec<usize> = (0..subscription.channels.len()).collect();
     let pending = late.iter().copied().map(one).collect();
-    Joins { subscription, pass, seen, context, pending, late, arrived: Vec::new(), held, refused }
+    Joins { subscription, identity, seen, context, pending, late, arrived: Vec::new(), held, refused }
 }
 
 /// What the join of one channel needs.
@@ -117,7 +119,7 @@ impl Joining {
     /// A client that wants what is new, and has had its head since it asked, is owed what is published from there on: by
     /// the backplane's clock, which may not have been known then, or a little before.
     fn as_held(&self, want: Want) -> Want {
-        if want != Want::End || !self.held.load(Ordering::Relaxed) {
+        if want != Want::End || !self.held.load(Ordering::Relaxed) || planted::is(Fault::HeldBeginsLate) {
             return want;
         }
         let now = self.context.clock.unix_ms() as i64 + self.context.hub.clock_least_ms();
@@ -131,7 +133,7 @@ impl<F: Future<Output = Joined>> Joins<F> {
     /// All channels. Cancel safe: what has been joined is kept.
     pub async fn all(&mut self) -> Result<Vec<Start>, Refused> {
         self.gather().await?;
-        if self.pass.is_some() {
+        if self.identity.is_some() {
             self.context.auth.revocations.known().await;
         }
         self.check()?;
@@ -154,9 +156,9 @@ impl<F: Future<Output = Joined>> Joins<F> {
     /// What was revoked by now is refused.
     fn check(&self) -> Result<(), Refused> {
         let revocations = &self.context.auth.revocations;
-        let pass = self.pass.as_deref();
-        let barred = pass.is_some_and(|p| revocations.bars(p.subject.as_ref(), p.token_id.as_ref()));
-        match barred || revocations.missed(self.seen, pass, &self.subscription.channels).is_some() {
+        let identity = self.identity.as_deref();
+        let barred = identity.is_some_and(|p| revocations.bars(p.subject.as_ref(), p.token_id.as_ref()));
+        match barred || revocations.missed(self.seen, identity, &self.subscription.channels).is_some() {
             true => Err(Refused::Revoked),
             false => Ok(()),
         }
@@ -172,7 +174,7 @@ impl<F: Future<Output = Joined>> Joins<F> {
     /// the others will not be long, or the whole is down.
     pub fn hold(&mut self) -> Vec<Start> {
         self.held.store(true, Ordering::Relaxed);
-        let known = self.pass.is_none() || self.context.auth.revocations.is_known();
+        let known = self.identity.is_none() || self.context.auth.revocations.is_known();
         match self.in_parts() && known && self.check().is_ok() {
             true => self.take(),
             false => Vec::new(),
@@ -203,7 +205,7 @@ impl<F: Future<Output = Joined>> Joins<F> {
                 Err(_) => {}
             }
         }
-        if self.pass.is_some() {
+        if self.identity.is_some() {
             self.context.auth.revocations.known().await;
         }
         self.check()?;

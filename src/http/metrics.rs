@@ -1,6 +1,6 @@
 //! What is counted of connections and requests.
 
-use crate::metrics::{Counters, Label, Registry, labels};
+use crate::metrics::{Counters, OrCode, Registry, labels};
 use crate::problem::Code;
 use prometheus::{IntCounter, IntGauge};
 
@@ -23,38 +23,8 @@ labels! {
     }
 }
 
-/// What was refused: the label of `fantail_connections_refused_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    Connection(Dropped),
-    Request(Code),
-}
-
-impl From<Dropped> for Refusal {
-    fn from(dropped: Dropped) -> Refusal {
-        Refusal::Connection(dropped)
-    }
-}
-
-impl From<Code> for Refusal {
-    fn from(code: Code) -> Refusal {
-        Refusal::Request(code)
-    }
-}
-
-impl Label for Refusal {
-    fn from_start() -> Vec<Refusal> {
-        let connections = Dropped::ALL.iter().copied().map(Refusal::Connection);
-        connections.chain(Code::ALL.into_iter().map(Refusal::Request)).collect()
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Refusal::Connection(dropped) => dropped.label(),
-            Refusal::Request(code) => code.as_str(),
-        }
-    }
-}
+/// A connection or a request that was refused: the label of `fantail_connections_refused_total`.
+pub type Refusal = OrCode<Dropped>;
 
 labels! {
     /// Why the operators' listener refused: the label of `fantail_admin_refused_total`.
@@ -68,23 +38,10 @@ labels! {
     }
 }
 
-/// What became of a request to publish: the label of `fantail_publish_requests_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Published {
-    Ok,
-    Refused(Code),
-}
-
-impl Label for Published {
-    fn from_start() -> Vec<Published> {
-        vec![Published::Ok]
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Published::Ok => "ok",
-            Published::Refused(code) => code.as_str(),
-        }
+labels! {
+    /// That a request to publish was not refused.
+    pub enum Published {
+        Ok = "ok",
     }
 }
 
@@ -115,7 +72,7 @@ pub struct HttpMetrics {
     pub slow_requests: IntCounter,
     pub admin_refused: Counters<AdminRefusal>,
     pub history_bytes: IntGauge,
-    pub publish_requests: Counters<Published>,
+    pub publish_requests: Counters<OrCode<Published>>,
     pub http2_connections: IntGauge,
     pub http2_streams: IntGauge,
     pub tls_handshakes: Counters<Handshake>,
@@ -128,7 +85,7 @@ impl HttpMetrics {
     pub fn new(registry: &Registry) -> HttpMetrics {
         let r = registry;
         HttpMetrics {
-            connections_refused: r.counters("fantail_connections_refused_total", "Connections and subscriptions refused, by reason.", "reason"),
+            connections_refused: r.counters("fantail_connections_refused_total", "Connections and subscriptions refused, by reason.", "reason").with(Code::ALL.map(Refusal::from)),
             waiting: r.gauge("fantail_connections_waiting", "Connections that have not sent a whole request yet."),
             slow_requests: r.counter("fantail_slow_requests_total", "Requests that took longer than a tenth of a second to be read and answered, and gave their place to others."),
             admin_refused: r.counters("fantail_admin_refused_total", "Connections and requests of the operators' listener that were refused, by reason.", "reason"),

@@ -1,10 +1,11 @@
-//! The HTTP side of a node: the only part that knows hyper.
+//! The HTTP side of a node: the only part that serves by hyper.
 //!
-//! [`lobby`] takes connections, [`accept`] reads their requests ([`proxy_header`] and [`tls`] come before, [`http1`]
+//! [`acceptor`] takes connections, [`accept`] reads their requests ([`proxy_header`] and [`tls`] come before, [`http1`]
 //! and [`http2`] are behind it), [`route`] tells requests apart, [`subscribe`] turns a request into a subscriber and hands
 //! its [`wire`] to a courier, [`publish`] takes events, `reject` says no, [`admin`] is for operators.
 
 pub mod accept;
+pub mod acceptor;
 pub mod admin;
 pub mod client_address;
 mod client_socket;
@@ -17,13 +18,14 @@ pub mod head;
 pub mod history;
 pub mod http1;
 pub mod http2;
+pub mod intake;
 mod joining;
-pub mod lobby;
+#[cfg(feature = "testing")]
+pub mod memory_http;
 pub mod metrics;
 mod preflight;
 pub mod proxy_header;
 pub mod publish;
-pub mod reception;
 mod reject;
 mod resets;
 pub mod route;
@@ -36,25 +38,26 @@ pub mod wire;
 
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::config::Serve;
 use crate::cors::Cors;
 use crate::courier::Couriers;
 use crate::courier::metrics::CourierMetrics;
 use crate::hub::Hub;
 use crate::limits::{Limits, Presences, Rate};
 use crate::metrics::Label as _;
-use crate::telemetry::Seldom;
+use crate::random::Random;
+use crate::telemetry::LogThrottle;
 use client_address::Proxies;
 use history::budget::Budget;
 use metrics::{HttpMetrics, Refusal};
 use publish::Publisher;
+use settings::Settings;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// What serving clients needs of the rest of the node.
 pub struct Context {
-    pub settings: Serve,
+    pub settings: Settings,
     pub hub: Arc<Hub>,
     pub couriers: Couriers,
     pub limits: Arc<Limits>,
@@ -74,7 +77,8 @@ pub struct Context {
     /// Set when no new subscribers are taken any more.
     pub closing: AtomicBool,
     pub clock: Clock,
-    pub seldom: Seldom,
+    pub random: Random,
+    pub log_throttle: LogThrottle,
     /// Numbers for subscribers whose legs come later.
     pub tickets: AtomicU64,
 }
@@ -90,7 +94,7 @@ impl Context {
         let refusal = refusal.into();
         self.metrics.connections_refused.inc(refusal);
         let reason = refusal.label();
-        if let Some(suppressed) = self.seldom.turn(reason) {
+        if let Some(suppressed) = self.log_throttle.turn(reason) {
             tracing::warn!(%peer, reason, suppressed, "refused");
         }
     }

@@ -143,13 +143,13 @@ async fn publish(request: Request<Incoming>, peer: IpAddr, context: &Context) ->
             Problem::new(Code::PublishOff, detail).into_response()
         }
     };
-    let outcome = answer.extensions().get::<Code>().map_or(Published::Ok, |code| Published::Refused(*code));
-    context.metrics.publish_requests.inc(outcome);
+    let refused = answer.extensions().get::<Code>();
+    context.metrics.publish_requests.inc(refused.map_or(Published::Ok.into(), |code| (*code).into()));
     answer
 }
 
 fn parse(request: &Request<Incoming>, channel: Option<&str>, context: &Context) -> Result<Subscription, Problem> {
-    let limits = Limits { max_channels: context.settings.max_channels_per_connection, max_tail: MOST_TAIL };
+    let limits = Limits { max_channels: context.settings.max_channels, max_tail: MOST_TAIL };
     // Of several the last one counts, which is the nearest to the client.
     let last_event_id = request.headers().get_all("last-event-id").iter().next_back().map(HeaderValue::as_bytes);
     let query = request.uri().query().unwrap_or_default();
@@ -218,7 +218,7 @@ async fn decide(
         return Err(problem);
     }
     let longest = context.settings.retry.to.as_millis() as u64;
-    let retry_ms = fastrand::u64(longest * 5..=longest * 15);
+    let retry_ms = context.random.within(longest * 5..=longest * 15);
     let cors = context.cors.headers_for(request.headers());
     Ok(Decision::ComeBack { cors, marks: Marks::of(request.version(), request.headers()), retry_ms })
 }

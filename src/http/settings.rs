@@ -1,9 +1,28 @@
-//! Settings of how clients reach a node: TLS, HTTP/2, proxies in front.
+//! Settings of the HTTP side: how clients reach a node (TLS, HTTP/2, proxies in front), and what they are served by.
 
-use crate::config::values::Contradiction;
-use crate::config::values::{node_url, number, truth};
+use crate::config::values::{Compress, Contradiction, RetryRange, WhenFull, node_url, number, truth};
 use clap::Args;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// What clients are served by; what each value means is said where its flag is.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Connections accepted per second; 0: no limit.
+    pub accept_rate: u32,
+    /// Connections from trusted proxies begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// Streams at once on one HTTP/2 connection.
+    pub http2_streams: u32,
+    /// Channels of one subscription.
+    pub max_channels: usize,
+    pub when_full: WhenFull,
+    pub compress: Compress,
+    pub retry: RetryRange,
+    /// Age at which a subscriber is ended; zero: never.
+    pub max_age: Duration,
+    pub stall_timeout: Duration,
+}
 
 /// How clients reach a node.
 #[derive(Args, Clone, Debug)]

@@ -12,12 +12,15 @@ use crate::auth::Grant;
 use crate::backplane::Link;
 use crate::channel::Channel;
 use crate::control_event::ControlEvent;
-use crate::courier::{LegStart, Letter, Newcomer, Opening, Reason, Stay, Terms, Ticket, Waiting};
+use crate::courier::{Admission, FirstLegs, LegBatch, LegStart, Message, NewSubscriber, Reason, Terms, Ticket};
 use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
 use crate::gzip::Gzip;
 use crate::hub::join::{JoinError, Outcome, Start, foreign_gap};
+use crate::planted::{self, Fault};
 use crate::position::Position;
+use crate::probe::{self, Probe};
 use crate::problem::{Code, Problem};
+use crate::random::Random;
 use crate::subscription::{Resume, Subscription};
 use crate::telemetry::trace::spans;
 use std::net::IpAddr;
@@ -37,7 +40,8 @@ pub async fn begin(wire: Wire, decision: Decision, context: Arc<Context>) {
     match decision {
         Decision::Admit(admitted) => admit(wire, admitted, context).await,
         Decision::ComeBack { cors, marks, retry_ms } => {
-            wire.come_back(&cors, marks, format!("retry: {retry_ms}\n\n").into()).await
+            let blocks = format!("retry: {retry_ms}\n\n").into();
+            wire.come_back(&cors, marks, blocks, &context.clock).await
         }
     }
 }
@@ -46,8 +50,8 @@ pub async fn begin(wire: Wire, decision: Decision, context: Arc<Context>) {
 async fn admit(wire: Wire, admitted: Admitted, context: Arc<Context>) {
     let peer = admitted.client;
     let subscription = Arc::new(admitted.subscription.clone());
-    let pass = admitted.access.pass();
-    let mut joins = joins(subscription, (pass, admitted.access.seen), context.clone());
+    let identity = admitted.access.identity();
+    let mut joins = joins(subscription, identity, admitted.access.seen, context.clone());
     let down = *context.hub.backplane.link().borrow() == Link::Down;
     match timeout(if down { HOLD_SOON } else { HOLD_AFTER }, joins.all()).await {
         Ok(Ok(starts)) => {
@@ -61,7 +65,7 @@ async fn admit(wire: Wire, admitted: Admitted, context: Arc<Context>) {
 
 /// What a `HEAD` is told: whether a `GET` would be answered that all channels have ended. Nothing is kept of it.
 pub async fn is_finished(subscription: Subscription, access: &Grant, context: &Arc<Context>) -> Result<bool, Problem> {
-    let mut joins = joins(Arc::new(subscription), (access.pass(), access.seen), context.clone());
+    let mut joins = joins(Arc::new(subscription), access.identity(), access.seen, context.clone());
     let down = *context.hub.backplane.link().borrow() == Link::Down;
     match timeout(if down { HOLD_SOON } else { HOLD_AFTER }, joins.all()).await {
         Ok(Ok(starts)) => Ok(starts.iter().all(|start| start.finished)),
@@ -74,18 +78,22 @@ pub async fn is_finished(subscription: Subscription, access: &Grant, context: &A
 /// Writes the head and hands over.
 async fn start(mut wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, starts: Vec<Start>) {
     if starts.iter().all(|start| start.finished) {
-        wire.finished(&admitted.cors).await;
+        wire.finished(&admitted.cors, &context.clock).await;
         context.courier_metrics.connections_closed.inc(Reason::Final);
         return;
     }
     count_resumes(&admitted.subscription, &starts, context, peer);
     let mut blocks = retry(context);
-    write_id(&mut blocks, &admitted.subscription, &starts, &[]);
+    if planted::is(Fault::IdBeforeGap) {
+        write_id(&mut blocks, &admitted.subscription, &starts, &[]);
+    }
+    // In this order: who is cut off between the two is told again of what was lost.
     write_gaps(&mut blocks, &starts);
-    if let Some(gzip) = wire.open(&admitted, &blocks).await {
+    write_id(&mut blocks, &admitted.subscription, &starts, &[]);
+    if let Some(gzip) = wire.open(&admitted, &blocks, &context.clock).await {
         let legs = legs(starts);
-        let waiting = Waiting::Ready(Opening { legs, preamble: Vec::new() });
-        hand_over(wire, peer, admitted, context, (gzip, waiting));
+        let legs = FirstLegs::All(LegBatch { legs, preamble: Vec::new() });
+        hand_over(wire, peer, admitted, context, Body { gzip, legs });
     }
 }
 
@@ -98,35 +106,37 @@ async fn hold(
     mut joins: Joins<impl Future<Output = Joined>>,
 ) {
     let subscription = admitted.subscription.clone();
+    probe::reached(Probe::JoinHeld);
     let starts = joins.hold();
     count_resumes(&subscription, &starts, context, peer);
     let late: Vec<&Channel> = subscription.channels.iter().filter(|channel| !has(&starts, channel)).collect();
     let owed = |channel: &&Channel| Some(((*channel).clone(), subscription.resume_at(channel)?.position));
     let owed: Vec<(Channel, Position)> = late.iter().filter_map(owed).collect();
     let mut blocks = retry(context);
+    // Who begins with some has its foreign id replaced: what it lost elsewhere is told now or never.
+    let mut foreign = !starts.is_empty() && subscription.is_foreign();
     if !starts.is_empty() {
-        write_id(&mut blocks, &subscription, &starts, &owed);
         write_gaps(&mut blocks, &starts);
+        if foreign {
+            write_foreign(&mut blocks, &late);
+        }
+        write_id(&mut blocks, &subscription, &starts, &owed);
     }
     let mut told = joins.more() && joins.in_parts();
     if told {
         announce(&mut blocks, &ControlEvent::held(&late));
     }
-    // Who begins with some has its foreign id replaced: what it lost elsewhere is told now or never.
-    let mut foreign = !starts.is_empty() && subscription.is_foreign();
-    if foreign {
-        write_foreign(&mut blocks, &late);
-    }
-    let Some(gzip) = wire.open(&admitted, &blocks).await else { return };
+    let Some(gzip) = wire.open(&admitted, &blocks, &context.clock).await else { return };
     let number = context.tickets.fetch_add(1, Ordering::Relaxed);
     let (here, mut gone) = oneshot::channel();
-    let opening = Opening { legs: legs(starts), preamble: Vec::new() };
-    let waiting = Waiting::Held(Ticket { number, here, seen: admitted.access.seen, owed }, opening);
-    let Some(courier) = hand_over(wire, peer, admitted, context, (gzip, waiting)) else { return };
+    let batch = LegBatch { legs: legs(starts), preamble: Vec::new() };
+    let first = FirstLegs::Part(Ticket { number, here, seen: admitted.access.seen, owed }, batch);
+    let Some(courier) = hand_over(wire, peer, admitted, context, Body { gzip, legs: first }) else { return };
     loop {
         let batch = tokio::select! {
-            batch = joins.batch() => batch,
+            biased;
             _ = &mut gone => return,
+            batch = joins.batch() => batch,
         };
         let mut starts = match batch {
             Ok(starts) => starts,
@@ -134,7 +144,7 @@ async fn hold(
                 let code = problem(&error).code;
                 spans::refused(code.as_str());
                 context.refused(code, peer);
-                return context.couriers.send(courier, Letter::Dismiss { ticket: number });
+                return context.couriers.send(courier, Message::Dismiss { ticket: number });
             }
         };
         if foreign {
@@ -153,8 +163,8 @@ async fn hold(
             announce(&mut preamble, &ControlEvent::held(&joins.late()));
             told = true;
         }
-        let start = Opening { legs: legs(starts), preamble };
-        context.couriers.send(courier, Letter::Legs { ticket: number, start, more });
+        let batch = LegBatch { legs: legs(starts), preamble };
+        context.couriers.send(courier, Message::Legs { ticket: number, batch, more });
         if !more {
             return;
         }
@@ -185,9 +195,9 @@ async fn refuse(wire: Wire, peer: IpAddr, admitted: &Admitted, context: &Context
     let barred = context.auth.revocations.bars(access.subject.as_ref(), access.token_id.as_ref());
     if matches!(error, Refused::Revoked) && !barred {
         // Disconnected, not kept out: it may come back and be judged afresh, which an error would forbid.
-        return wire.come_back(&admitted.cors, admitted.marks, retry(context)).await;
+        return wire.come_back(&admitted.cors, admitted.marks, retry(context), &context.clock).await;
     }
-    wire.answer(problem.into_response(), &admitted.cors).await;
+    wire.answer(problem.into_response(), &admitted.cors, &context.clock).await;
 }
 
 fn problem(refused: &Refused) -> Problem {
@@ -199,7 +209,7 @@ fn problem(refused: &Refused) -> Problem {
 }
 
 fn retry(context: &Context) -> Vec<u8> {
-    format!("retry: {}\n\n", context.settings.retry.pick_ms()).into_bytes()
+    format!("retry: {}\n\n", context.settings.retry.pick_ms(&context.random)).into_bytes()
 }
 
 /// The bare `id:` of where it begins; `owed`: and where it stands in channels that are not joined yet.
@@ -238,18 +248,20 @@ fn legs(starts: Vec<Start>) -> Vec<LegStart> {
     starts.into_iter().map(leg).collect()
 }
 
+/// A stream's body behind its head.
+struct Body {
+    /// It is a gzip stream, which the head began.
+    gzip: Option<Gzip>,
+    legs: FirstLegs,
+}
+
 /// Gives the socket to a courier; returns which.
-fn hand_over(
-    wire: Wire,
-    peer: IpAddr,
-    admitted: Admitted,
-    context: &Context,
-    (gzip, start): (Option<Gzip>, Waiting),
-) -> Option<usize> {
+fn hand_over(wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, body: Body) -> Option<usize> {
+    let Body { gzip, legs } = body;
     let framing = wire.framing(admitted.marks.chunked);
     let Some(socket) = wire.into_socket() else {
-        let (Waiting::Ready(opening) | Waiting::Held(_, opening)) = start;
-        opening.legs.iter().for_each(|leg| context.hub.leave(&leg.feed));
+        let (FirstLegs::All(batch) | FirstLegs::Part(_, batch)) = legs;
+        batch.legs.iter().for_each(|leg| context.hub.leave(&leg.feed));
         return None;
     };
     let subscription = admitted.subscription;
@@ -259,23 +271,23 @@ fn hand_over(
         envelope: subscription.envelope,
         ids: several.then(|| Form::of(subscription.channels.iter().map(name_hash))),
     };
-    let max_age_ms = max_age_ms(context.settings.max_age);
-    let (pass, seen) = (admitted.access.pass(), admitted.access.seen);
-    let stay = Stay::new(admitted.seat.keep(), pass);
-    Some(context.couriers.take(Newcomer { socket, peer, framing, terms, gzip, start, max_age_ms, stay, seen }))
+    let max_age_ms = max_age_ms(context.settings.max_age, &context.random);
+    let (identity, seen) = (admitted.access.identity(), admitted.access.seen);
+    let admission = Admission::new(admitted.seat.keep(), identity);
+    Some(context.couriers.take(NewSubscriber { socket, peer, framing, terms, gzip, legs, max_age_ms, admission, seen }))
 }
 
 /// The maximum age, give or take a fifth, so that those who came together do not leave together.
-fn max_age_ms(age: Duration) -> Option<u64> {
+fn max_age_ms(age: Duration, random: &Random) -> Option<u64> {
     let ms = age.as_millis() as u64;
-    (ms > 0).then(|| fastrand::u64(ms - ms / 5..=ms + ms / 5))
+    (ms > 0).then(|| random.within(ms - ms / 5..=ms + ms / 5))
 }
 
 fn count_resumes(subscription: &Subscription, starts: &[Start], context: &Context, peer: IpAddr) {
     for start in starts {
         if let Some(gap) = &start.gap {
             context.hub.metrics.gaps.inc(gap.reason);
-            if let Some(suppressed) = context.seldom.turn("gap") {
+            if let Some(suppressed) = context.log_throttle.turn("gap") {
                 tracing::info!(%peer, channel = %gap.channel, reason = gap.reason.label(), suppressed, "gap announced");
             }
         }

@@ -4,7 +4,7 @@
 pub mod certificate;
 
 use super::Context;
-use super::lobby::Door;
+use super::acceptor::RequestPermit;
 use super::metrics::{Dropped, Handshake};
 use certificate::{Certificate, CertificateError, Files};
 use rustls::crypto::ring::{Ticketer, default_provider};
@@ -76,14 +76,20 @@ impl Tls {
     }
 
     /// Shakes hands and waits for the first byte behind that, or counts why not. The client's messages are answered
-    /// within the door; it is waited for without one.
-    pub async fn accept(&self, socket: TcpStream, peer: IpAddr, door: Door, context: &Context) -> Option<Secure> {
+    /// under the permit; it is waited for without one.
+    pub async fn accept(
+        &self,
+        socket: TcpStream,
+        peer: IpAddr,
+        permit: RequestPermit,
+        context: &Context,
+    ) -> Option<Secure> {
         let _place = self.places.acquire().await.ok()?;
-        let mut door = Some(door);
+        let mut permit = Some(permit);
         let mut shaking = Box::pin(self.shake(socket));
         let shaken = poll_fn(|cx| {
             let polled = shaking.as_mut().poll(cx);
-            door.take();
+            permit.take();
             polled
         });
         let (outcome, stream) = match self.in_time(shaken).await {
@@ -93,7 +99,7 @@ impl Tls {
             },
             Some(Ok(None)) => (Handshake::Plain, None),
             Some(Err(error)) => {
-                if let Some(suppressed) = context.seldom.turn("tls") {
+                if let Some(suppressed) = context.log_throttle.turn("tls") {
                     tracing::info!(%peer, %error, suppressed, "TLS handshake failed");
                 }
                 (Handshake::Failed, None)

@@ -6,7 +6,10 @@ use super::decision::Admitted;
 use super::encoding::Coding;
 use super::head::{self, Marks};
 use super::stream_body::{StreamAnswer, StreamBody};
+use crate::clock::Clock;
 use crate::cors::CorsHeaders;
+#[cfg(feature = "testing")]
+use crate::courier::memory_socket::MemorySocket;
 use crate::courier::pipe::{PipeWriter, pipe};
 use crate::courier::{Cutter, Ending, Framing, Socket, take_unread};
 use crate::gzip::Gzip;
@@ -32,28 +35,31 @@ pub enum Wire {
     /// HTTP/1 under TLS, on a socket that has left hyper.
     Tls(Box<TlsStream<TcpStream>>),
     /// HTTP/2, where hyper writes.
-    Stream(Reply),
+    Stream(ResponseWriter),
+    /// HTTP/1 in memory.
+    #[cfg(feature = "testing")]
+    Memory(MemorySocket),
 }
 
-/// What an HTTP/2 request waits for.
-pub struct Reply {
+/// Writes the response that an HTTP/2 request waits for.
+pub struct ResponseWriter {
     answer: Option<oneshot::Sender<StreamAnswer>>,
     cutter: Cutter,
     streams: IntGauge,
     pipe: Option<PipeWriter>,
 }
 
-impl Reply {
+impl ResponseWriter {
     /// `streams` counts the event streams that are open.
-    pub fn new(answer: oneshot::Sender<StreamAnswer>, cutter: Cutter, streams: IntGauge) -> Reply {
-        Reply { answer: Some(answer), cutter, streams, pipe: None }
+    pub fn new(answer: oneshot::Sender<StreamAnswer>, cutter: Cutter, streams: IntGauge) -> ResponseWriter {
+        ResponseWriter { answer: Some(answer), cutter, streams, pipe: None }
     }
 
     /// Answers with a stream that a courier goes on with; whether somebody still waits.
     fn open(&mut self, first: Vec<u8>, coding: Coding, cors: &CorsHeaders) -> bool {
-        let (writer, reader) = pipe(first, self.cutter.clone());
-        self.pipe = Some(writer);
-        let body = StreamBody::new(reader, self.streams.clone());
+        let (into, from) = pipe(first, self.cutter.clone());
+        self.pipe = Some(into);
+        let body = StreamBody::new(from, self.streams.clone());
         let mut answer = Response::new(Either::Right(Either::Left(body)));
         head::stream_headers(answer.headers_mut());
         coding.apply(answer.headers_mut());
@@ -69,7 +75,7 @@ impl Reply {
 impl Wire {
     /// Writes the head of an event stream and its first blocks; `None` where they were not taken, else the gzip stream
     /// that they began, if it is one.
-    pub async fn open(&mut self, admitted: &Admitted, blocks: &[u8]) -> Option<Option<Gzip>> {
+    pub async fn open(&mut self, admitted: &Admitted, blocks: &[u8], clock: &Clock) -> Option<Option<Gzip>> {
         let Admitted { marks, coding, ref cors, .. } = *admitted;
         let mut first = Vec::new();
         let gzip = coding.gzip.then(|| {
@@ -81,9 +87,9 @@ impl Wire {
             first.extend_from_slice(blocks);
         }
         let taken = match self {
-            Wire::Stream(reply) => reply.open(first, coding, cors),
+            Wire::Stream(writer) => writer.open(first, coding, cors),
             _ => {
-                let mut bytes = head::stream(marks, coding, cors);
+                let mut bytes = head::stream(marks, coding, cors, clock);
                 if marks.chunked {
                     crate::frame::chunked(&mut bytes, &first);
                 } else {
@@ -96,13 +102,13 @@ impl Wire {
     }
 
     /// Writes a stream of these blocks, which is not complete, so that its client comes back; and closes.
-    pub async fn come_back(mut self, cors: &CorsHeaders, marks: Marks, blocks: Vec<u8>) {
-        if let Wire::Stream(reply) = &mut self {
-            reply.open(blocks, Coding::NONE, cors);
-            reply.pipe.iter().for_each(|pipe| pipe.finish(&[], Ending::Incomplete));
+    pub async fn come_back(mut self, cors: &CorsHeaders, marks: Marks, blocks: Vec<u8>, clock: &Clock) {
+        if let Wire::Stream(writer) = &mut self {
+            writer.open(blocks, Coding::NONE, cors);
+            writer.pipe.iter().for_each(|pipe| pipe.finish(&[], Ending::Incomplete));
             return;
         }
-        let mut bytes = head::stream(marks, Coding::NONE, cors);
+        let mut bytes = head::stream(marks, Coding::NONE, cors, clock);
         match marks.chunked {
             true => crate::frame::chunked(&mut bytes, &blocks),
             false => bytes.extend_from_slice(&blocks),
@@ -124,33 +130,35 @@ impl Wire {
                 drop(socket.into_std().map(|mut socket| take_unread(&mut socket)));
             }
             Wire::Stream(_) => {}
+            #[cfg(feature = "testing")]
+            Wire::Memory(socket) => drop(socket),
         }
     }
 
     /// Says that the stream has ended for good, and that is all.
-    pub async fn finished(mut self, cors: &CorsHeaders) {
+    pub async fn finished(mut self, cors: &CorsHeaders, clock: &Clock) {
         match &mut self {
-            Wire::Stream(reply) => {
+            Wire::Stream(writer) => {
                 let mut answer = Response::new(Either::Left(Full::default()));
                 *answer.status_mut() = StatusCode::NO_CONTENT;
                 answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 cors.apply(answer.headers_mut());
-                reply.send(answer);
+                writer.send(answer);
             }
-            _ => drop(self.write(&head::finished(cors)).await),
+            _ => drop(self.write(&head::finished(cors, clock)).await),
         }
         self.close(true).await;
     }
 
     /// Writes a whole answer.
-    pub async fn answer(mut self, mut answer: Response<Full<Bytes>>, cors: &CorsHeaders) {
+    pub async fn answer(mut self, mut answer: Response<Full<Bytes>>, cors: &CorsHeaders, clock: &Clock) {
         match &mut self {
-            Wire::Stream(reply) => {
+            Wire::Stream(writer) => {
                 cors.apply(answer.headers_mut());
-                reply.send(answer.map(Either::Left));
+                writer.send(answer.map(Either::Left));
             }
             _ => {
-                let bytes = head::answer(answer, cors).await;
+                let bytes = head::answer(answer, cors, clock).await;
                 self.write(&bytes).await;
             }
         }
@@ -166,6 +174,8 @@ impl Wire {
                     tls.flush().await
                 }
                 Wire::Stream(_) => Ok(()),
+                #[cfg(feature = "testing")]
+                Wire::Memory(socket) => socket.write_all(bytes).await,
             }
         };
         matches!(timeout(HEAD_TIMEOUT, written).await, Ok(Ok(())))
@@ -174,7 +184,8 @@ impl Wire {
     /// How a courier frames what it writes here.
     pub fn framing(&self, chunked: bool) -> Framing {
         match self {
-            Wire::Tcp(_) | Wire::Tls(_) if chunked => Framing::Chunked,
+            Wire::Stream(_) => Framing::Bare,
+            _ if chunked => Framing::Chunked,
             _ => Framing::Bare,
         }
     }
@@ -187,7 +198,9 @@ impl Wire {
                 let (socket, session) = tls.into_inner();
                 Some(Socket::tls(socket.into_std().ok()?, session))
             }
-            Wire::Stream(reply) => reply.pipe.map(|pipe| Socket::Pipe(Box::new(pipe))),
+            Wire::Stream(writer) => writer.pipe.map(|pipe| Socket::Pipe(Box::new(pipe))),
+            #[cfg(feature = "testing")]
+            Wire::Memory(socket) => Some(Socket::Memory(socket)),
         }
     }
 }

@@ -3,11 +3,12 @@
 use super::feed::Feed;
 use super::found::Found;
 use super::frames::encode;
-use super::log::{Gone, Log};
+use super::log::{Log, NotInLog};
 use super::outcome::Outcome;
 use super::{EXTENSIONS, Hub};
-use crate::backplane::{BackplaneError, Entry, Span, Toward};
+use crate::backplane::{BackplaneError, Entry, Span, StreamState, Toward};
 use crate::channel::Channel;
+use crate::planted::{self, Fault};
 use crate::position::Position;
 use crate::telemetry::trace::spans;
 use std::num::NonZeroU64;
@@ -19,7 +20,7 @@ const PAGE: usize = 1_000;
 const PAGE_BYTES: usize = 512 << 10;
 
 impl Hub {
-    /// The newest events after a position.
+    /// Finds the place before the newest `count` events after a position.
     pub(super) async fn last(
         &self,
         feed: &Arc<Feed>,
@@ -39,15 +40,15 @@ impl Hub {
         let log = &state.log;
         let newest = log.newest(count);
         let at = match log.locate(position) {
-            Ok(first) | Err(Gone::Absent(first)) => newest.max(first),
-            Err(Gone::Ahead) => log.end(),
-            Err(Gone::Older) => newest,
+            Ok(first) | Err(NotInLog::Absent(first)) => newest.max(first),
+            Err(NotInLog::Ahead) => log.end(),
+            Err(NotInLog::Older) => newest,
         };
         Ok(Found { standing: log.standing_at(at), at: Some(at), fresh: false, gap: None, outcome: Outcome::Tail })
     }
 
-    /// The same where the tail has no room for them: looks back in the stream for the entry before them. `None`: the
-    /// tail has all that there is.
+    /// Looks back in the stream for the entry before the newest events after a position, where the tail has no room for all
+    /// of them. `None`: the tail has all that there is.
     async fn newest_behind(
         &self,
         feed: &Arc<Feed>,
@@ -61,8 +62,7 @@ impl Hub {
         };
         let mut begin = None;
         while left > 0 && newest > position {
-            let page = PAGE_BYTES / (feed.lock().mean_bytes as usize).max(1);
-            let page = page.clamp(1, PAGE).min(left);
+            let page = feed.lock().entries_within(PAGE_BYTES, 1..=left.min(PAGE));
             let (channel, oldest) = (feed.channel.clone(), position.after());
             let span = Span { channel, oldest, newest, count: page, toward: Toward::Oldest };
             let entries = self.read_for_join(span).await?;
@@ -84,10 +84,10 @@ impl Hub {
         position: Position,
         count: usize,
     ) -> Result<bool, BackplaneError> {
-        let _one_at_a_time = self.extending[feed.number as usize % EXTENSIONS].lock().await;
+        let _one_at_a_time = self.extending[feed.number.index() % EXTENSIONS].lock().await;
         loop {
             let limit = self.share();
-            let (base, span) = {
+            let (known, base, entry, era, span) = {
                 let state = feed.lock();
                 let log = &state.log;
                 if log.base() <= position || log.events() >= count {
@@ -96,15 +96,34 @@ impl Hub {
                 if !log.extendable() || log.bytes() >= limit {
                     return Ok(false);
                 }
-                let wanted = count.saturating_sub(log.events()).min(PAGE);
-                let page = wanted.min(PAGE_BYTES / (state.mean_bytes as usize).max(1)).max(1);
+                let wanted = count.saturating_sub(log.events());
+                let page = state.entries_within(PAGE_BYTES, 1..=wanted.min(PAGE));
                 let channel = feed.channel.clone();
                 let newest = log.base();
-                (newest, Span { channel, oldest: position, newest, count: page, toward: Toward::Oldest })
+                (
+                    log.position(),
+                    newest,
+                    log.base_is_entry(),
+                    log.era(),
+                    Span { channel, oldest: position, newest, count: page, toward: Toward::Oldest },
+                )
             };
             let page = span.count;
             let (entries, complete) = self.read_back(span, page).await?;
-            let hole = self.deleted(feed).await?;
+            let stream = self.state_of(feed).await?;
+            let begins = entries.last().is_some_and(|entry| entry.position == base);
+            if !begins && !planted::is(Fault::ExtendedBlindly) {
+                // What the tail begins with is not there: what was read may be of another life than the tail is.
+                self.went_back(feed, known, stream.as_ref())?;
+                if entry && !entries.is_empty() {
+                    self.doubt(feed);
+                }
+            }
+            // The greatest id that was deleted of the stream, where the backplane tells it.
+            let hole = stream.and_then(|stream| stream.max_deleted).unwrap_or_default();
+            if !self.stands(feed, era).await? {
+                return Ok(false);
+            }
             let mut state = feed.lock();
             if state.log.base() != base || !state.log.extendable() {
                 // Trimmed or reset meanwhile.
@@ -121,22 +140,21 @@ impl Hub {
             // Of what is deleted between what was read and what is known, only the last is told.
             let hole = hole.min(base).max(state.log.hole());
             state.log.set_hole(hole);
-            prepend(&feed.channel, &mut state.log, entries, (position, complete));
+            prepend(&feed.channel, &mut state.log, entries, position, complete);
             let grown = state.log.bytes() as isize - before as isize;
             drop(state);
             self.account(grown);
         }
     }
 
-    /// The greatest id that was deleted of a stream.
-    async fn deleted(&self, feed: &Feed) -> Result<Position, BackplaneError> {
+    /// What a stream says of itself; `None` where there is none.
+    async fn state_of(&self, feed: &Feed) -> Result<Option<StreamState>, BackplaneError> {
         let _permit = self.readers.acquire().await;
         let mut answers = self.backplane.inspect(vec![feed.channel.clone()]).await?;
-        let state = answers.pop().unwrap_or(Ok(None))?;
-        Ok(state.and_then(|state| state.max_deleted).unwrap_or_default())
+        answers.pop().unwrap_or(Ok(None))
     }
 
-    /// One span of history, with bounded concurrency.
+    /// Reads one span of history; few such reads are on their way at once.
     pub(crate) async fn read_history(&self, span: Span) -> Result<Vec<Entry>, BackplaneError> {
         let extent = span.clone();
         let read = async {
@@ -149,7 +167,7 @@ impl Hub {
 }
 
 /// Puts older entries before a log. `complete`: they are all that there are at and after `position`.
-fn prepend(channel: &Channel, log: &mut Log, mut entries: Vec<Entry>, (position, complete): (Position, bool)) {
+fn prepend(channel: &Channel, log: &mut Log, mut entries: Vec<Entry>, position: Position, complete: bool) {
     let found = entries.first().is_some_and(|entry| entry.position == position);
     if found {
         // That one was received: the log begins right after it.

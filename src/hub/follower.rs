@@ -6,37 +6,47 @@
 //! reports that never came. The queue holds each followed feed at most once.
 
 mod absorb;
+mod append;
 mod batch;
+mod batch_result;
+mod counted;
 mod examined;
 mod followed;
+mod heat;
 mod hot;
 mod reach;
 mod retrace;
+mod sample;
+mod seen;
 
 use super::Hub;
 use super::feed::{Feed, Life};
+use super::follow_request::{Arrival, FollowRequest, Waiting};
 use super::index::Index;
-use super::log::Mark;
-use crate::backplane::{BackplaneError, Entry, Examined, Link, StreamState};
+use crate::backplane::Link;
 use crate::channel::Channel;
 use crate::clock::Clock;
+use crate::hash::{HashMap, HashSet};
+use crate::invariant::{self, Invariant};
 use crate::pace;
-use followed::Followed;
+use crate::planted::{self, Fault};
+use crate::probe::{self, Probe};
+use crate::watched as watch;
+use batch_result::Batch;
+use followed::{Followed, Turn};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use hashbrown::{HashMap, HashSet};
 use hot::Hot;
 use reach::Reaches;
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Batches on their way at once; after one that failed it is one, and with each answer one more.
 const BATCHES: usize = 4;
-/// Reads of streams with large entries at once, beside those.
+/// Reads of streams with large entries at once, beside the batches.
 const APART: usize = 4;
 /// Streams of one batch.
 const BATCH_STREAMS: usize = 1_000;
@@ -44,67 +54,32 @@ const BATCH_STREAMS: usize = 1_000;
 const BATCH_BYTES: usize = 512 << 10;
 /// Entries asked of one stream: at least the known one and a new one.
 const ENTRIES: std::ops::RangeInclusive<usize> = 2..=1_024;
-/// The sweep looks at every stream once in so many seconds,
+/// The sweep looks at every stream once in so many seconds, as far as [`SWEEP_MOST`] lets it.
 const SWEEP_SECONDS: usize = 30;
-/// but at no more than so many a second, so that what it costs Redis does not grow with the number of streams.
+/// The sweep looks at no more streams a second, so that what it costs Redis does not grow with their number.
 const SWEEP_MOST: usize = BATCH_STREAMS;
-/// After a failed batch, before the next one.
+/// Pause after a failed batch, before the next one.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Before streams are asked for again whose part of the backplane is down; its return is told at once.
+/// Pause before streams are asked for again whose part of the backplane is down; its return is told at once.
 const PARKED: Duration = Duration::from_millis(250);
 
-/// What others ask of the follower.
-pub enum Request {
-    /// Make the feed live; the answer comes when its position is known.
-    Attach(Arc<Feed>, Waiting),
-    /// Somebody knows of a newer entry.
-    Refresh(Arc<Feed>),
-    Unfollow(Arc<Feed>),
-}
-
-/// A stream's turn in a queue or a batch: nobody's, if it was followed anew since.
-type Turn = (Channel, u64);
-
-/// A feed is live.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival {
-    /// It has been read since it was asked for, so it is as new as can be.
-    pub anew: bool,
-    /// What its log had by then.
-    pub mark: Mark,
-}
-
-/// Somebody who waits until a feed is up to date.
-type Waiting = oneshot::Sender<Result<Arrival, BackplaneError>>;
-
-/// One batch's answer.
-enum Done {
-    Attached(Vec<Turn>, Result<Vec<Result<Option<StreamState>, BackplaneError>>, BackplaneError>),
-    /// With the streams' states of a moment later, where they are counted with each read.
-    Read(Vec<Turn>, usize, Result<Vec<Result<Vec<Entry>, BackplaneError>>, BackplaneError>, States),
-    Examined(Vec<Turn>, usize, Result<Vec<Result<Examined, BackplaneError>>, BackplaneError>),
-    Sampled(Vec<Channel>, Result<Vec<Result<Option<StreamState>, BackplaneError>>, BackplaneError>),
-}
-
-type States = Vec<Option<StreamState>>;
-
-type Batch = Pin<Box<dyn Future<Output = Done> + Send>>;
-
-/// See the module.
+/// Keeps the feeds that have subscribers up to date: reads what is reported as changed, and the rest now and then.
 pub struct Follower {
     hub: Arc<Hub>,
     followed: Index<Followed>,
-    /// Each with what it will be told: a read that was on its way already may be of before.
-    waiting: HashMap<Channel, Vec<(Waiting, bool)>>,
+    /// Who waits for a feed.
+    waiting: HashMap<Channel, Vec<Waiter>>,
     /// Feeds to attach, to read, to examine.
     fresh: VecDeque<Turn>,
     changed: VecDeque<Turn>,
     doubtful: VecDeque<Turn>,
-    /// Those of them whose streams have large entries.
+    /// Feeds to read or to examine whose streams have large entries.
     large: VecDeque<Turn>,
     serial: u64,
     /// Where the sweep stands.
     sweep: usize,
+    /// Where the round of samples stands.
+    sample: usize,
     /// Streams whose part of the backplane is down, each at most once.
     parked: HashSet<Channel>,
     /// Streams that have changed since their entries were counted, each at most once.
@@ -120,21 +95,31 @@ pub struct Follower {
     clock: Clock,
 }
 
+/// Somebody who waits for a feed.
+struct Waiter {
+    told: Waiting,
+    /// The feed is read anew for that: a read that was on its way already may be of before.
+    anew: bool,
+    /// How many doubts had been stated by then: a read that was asked for before that does not do.
+    doubts: u32,
+}
+
 impl Follower {
-    /// `needed`: how long a client may typically be away, for the warning about short history.
+    /// A follower of the hub's feeds. `needed`: how long a client may typically be away, for the warning about short history.
     pub fn new(hub: Arc<Hub>, clock: Clock, needed: Duration) -> Follower {
         Follower {
             hub,
             followed: Index::default(),
-            waiting: HashMap::new(),
+            waiting: HashMap::default(),
             fresh: VecDeque::new(),
             changed: VecDeque::new(),
             doubtful: VecDeque::new(),
             large: VecDeque::new(),
             serial: 0,
             sweep: 0,
-            parked: HashSet::new(),
-            uncounted: HashSet::new(),
+            sample: 0,
+            parked: HashSet::default(),
+            uncounted: HashSet::default(),
             reaches: Reaches::new(needed),
             batches: FuturesUnordered::new(),
             apart: FuturesUnordered::new(),
@@ -146,11 +131,11 @@ impl Follower {
     }
 
     /// Runs until the hub is dropped.
-    pub async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
+    pub async fn run(mut self, mut requests: mpsc::UnboundedReceiver<FollowRequest>) {
         let changes = self.hub.backplane.changes().clone();
         let mut link = self.hub.backplane.link();
-        let mut second = pace::in_step(Duration::from_secs(1));
-        let mut letters = Vec::new();
+        let mut second = pace::in_step(&self.clock, Duration::from_secs(1));
+        let mut asked = Vec::new();
         let mut retry = tokio::time::interval(PARKED);
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -162,8 +147,8 @@ impl Follower {
             self.start_batches(now);
             tokio::select! {
                 biased;
-                done = self.batches.next(), if !self.batches.is_empty() => {
-                    let answered = done.is_none_or(|done| self.finish(done));
+                result = self.batches.next(), if !self.batches.is_empty() => {
+                    let answered = result.is_none_or(|result| self.finish(result));
                     if answered {
                         self.unanswered = None;
                         self.most_batches = (self.most_batches + 1).min(BATCHES);
@@ -174,18 +159,19 @@ impl Follower {
                     }
                 }
                 Some(waited) = self.hot.next() => self.waited(waited),
-                Some(done) = self.apart.next(), if !self.apart.is_empty() => if self.finish(done) {
+                Some(result) = self.apart.next(), if !self.apart.is_empty() => if self.finish(result) {
                     self.unanswered = None;
                 },
-                count = requests.recv_many(&mut letters, BATCH_STREAMS) => {
+                count = requests.recv_many(&mut asked, BATCH_STREAMS) => {
                     if count == 0 {
                         return;
                     }
-                    letters.drain(..).for_each(|request| self.serve(request));
+                    asked.drain(..).for_each(|request| self.serve(request));
                 }
                 () = changes.wait() => {
                     let pending = changes.take();
-                    if pending.doubt {
+                    if pending.doubt && !planted::is(Fault::DoubtLost) {
+                        probe::reached(Probe::FollowDoubt);
                         self.cool_all();
                         self.unpark();
                         self.mark_all();
@@ -204,18 +190,18 @@ impl Follower {
         }
     }
 
-    fn serve(&mut self, request: Request) {
+    fn serve(&mut self, request: FollowRequest) {
         match request {
-            Request::Attach(feed, waiting) => self.attach(feed, waiting),
-            Request::Refresh(feed) => self.mark(&feed.channel),
-            Request::Unfollow(feed) => {
+            FollowRequest::Attach(feed, waiting) => self.attach(feed, waiting),
+            FollowRequest::Refresh(feed) => self.mark(&feed.channel),
+            FollowRequest::Unfollow(feed) => {
                 // It may have been joined again since.
                 let mut state = feed.lock();
                 if state.legs == 0 || state.life == Life::Dormant {
                     state.life = if state.life == Life::Live { Life::Dormant } else { state.life };
                     drop(state);
                     let unwanted = |f: &Followed| Arc::ptr_eq(&f.feed, &feed);
-                    let waits = self.waiting.get(&feed.channel).is_some_and(|w| w.iter().any(|(w, _)| !w.is_closed()));
+                    let waits = self.waiting.get(&feed.channel).is_some_and(|w| w.iter().any(|w| !w.told.is_closed()));
                     if !waits && self.followed.get(&feed.channel).is_some_and(unwanted) {
                         self.unfollow(&feed.channel);
                     }
@@ -237,7 +223,7 @@ impl Follower {
         let mut left = Vec::new();
         let mut waiting = 0;
         self.waiting.retain(|channel, list| {
-            list.retain(|(waiting, _)| !waiting.is_closed());
+            list.retain(|waiter| !waiter.told.is_closed());
             waiting += list.len();
             if list.is_empty() {
                 left.push(channel.clone());
@@ -263,40 +249,50 @@ impl Follower {
         }
     }
 
-    /// What a turn is for.
+    /// The feed that a turn is for; `None` where it is nobody's any more.
     fn current(&mut self, (channel, serial): &Turn) -> Option<&mut Followed> {
-        self.followed.get_mut(channel).filter(|followed| followed.serial == *serial)
+        let followed = self.followed.get_mut(channel);
+        let followed = followed.filter(|f| f.serial == *serial || planted::is(Fault::StaleAnswerBelieved))?;
+        invariant::holds(Invariant::AnswerIsOfNow, || followed.serial == *serial);
+        Some(followed)
     }
 
     fn attach(&mut self, feed: Arc<Feed>, waiting: Waiting) {
-        let (life, mark) = {
+        let about_all = self.hub.backplane.changes().about_all();
+        let (life, doubts, verified, mark) = {
             let state = feed.lock();
-            (state.life, state.log.mark())
+            let doubts = about_all.max(state.doubted);
+            (state.life, doubts, state.verified >= doubts, state.log.mark())
         };
-        if life == Life::Live {
+        let sleeps = life == Life::Dormant && planted::is(Fault::SleepBelieved);
+        if sleeps {
+            feed.lock().life = Life::Live;
+        }
+        if life == Life::Live && verified || sleeps {
             let _ = waiting.send(Ok(Arrival { anew: false, mark }));
             return;
         }
         let channel = feed.channel.clone();
         let followed = self.followed.get(&channel).is_some_and(|followed| Arc::ptr_eq(&followed.feed, &feed));
-        self.waiting.entry(channel.clone()).or_default().push((waiting, !followed));
+        let waiting_too = self.waiting.entry(channel.clone()).or_default();
+        waiting_too.push(Waiter { told: waiting, anew: !followed, doubts });
         if followed {
-            if life == Life::Dormant {
-                self.mark(&channel);
+            // The first one has put its turn before others.
+            let queued = waiting_too.len() > 1 && self.followed.get(&channel).is_some_and(Followed::is_queued);
+            if life != Life::Unattached && !queued {
+                self.hasten(&channel);
             }
             return;
         }
         self.serial += 1;
         let turn = (channel.clone(), self.serial);
-        let (busy, absent, serial) = (true, true, self.serial);
-        let mut followed = Followed { feed, dirty: false, busy, absent, swept: false, retrace: None, serial };
-        if life == Life::Unattached {
+        let followed = if life == Life::Unattached {
             self.fresh.push_back(turn);
+            Followed::beginning(feed, self.serial)
         } else {
-            // Awake again: whatever came while it slept is found by an examination.
-            followed.dirty = true;
             self.doubtful.push_back(turn);
-        }
+            Followed::awake(feed, self.serial)
+        };
         self.parked.remove(&channel);
         self.followed.insert(&channel, |_| followed);
     }
@@ -304,9 +300,10 @@ impl Follower {
     /// A stream may have something new, or have changed in any other way.
     fn mark(&mut self, channel: &Channel) {
         let Some(followed) = self.followed.get_mut(channel) else { return };
-        followed.dirty = true;
-        if !followed.busy {
-            followed.busy = true;
+        if followed.report() {
+            if !self.waiting.is_empty() && self.waiting.contains_key(channel) {
+                return self.hasten(channel);
+            }
             let queue = match followed.absent {
                 _ if self.hub.backplane.reads_apart(channel) => &mut self.large,
                 true => &mut self.doubtful,
@@ -316,13 +313,23 @@ impl Follower {
         }
     }
 
-    /// A stream has its turn in the sweep. An examination costs Redis several commands, so a stream without its known
-    /// entry (most quiet ones have none at all) is only asked whether anything is new.
+    /// Somebody waits for what a stream has become: it is examined before those nobody waits for. Where its turn waits already,
+    /// that one is passed over when it comes.
+    fn hasten(&mut self, channel: &Channel) {
+        let Some(followed) = self.followed.get_mut(channel) else { return };
+        if followed.hasten() {
+            let apart = self.hub.backplane.reads_apart(channel);
+            let queue = if apart { &mut self.large } else { &mut self.doubtful };
+            queue.push_front((channel.clone(), followed.serial));
+        }
+    }
+
+    /// A stream has its turn in the sweep.
     fn glance(&mut self, channel: &Channel) {
-        let Some(followed) = self.followed.get_mut(channel).filter(|f| !f.busy) else { return };
-        followed.busy = true;
-        followed.swept = followed.absent;
-        self.changed.push_back((channel.clone(), followed.serial));
+        let Some(followed) = self.followed.get_mut(channel) else { return };
+        if followed.sweep() {
+            self.changed.push_back((channel.clone(), followed.serial));
+        }
     }
 
     fn mark_all(&mut self) {
@@ -368,7 +375,7 @@ impl Follower {
     }
 }
 
-/// Never ends where the backplane has gone: then the node ends too.
+/// Waits for a change of the link. Never ends where the backplane has gone: then the node ends too.
 async fn link_changed(link: &mut watch::Receiver<Link>) {
     if link.changed().await.is_err() {
         std::future::pending::<()>().await;

@@ -2,8 +2,9 @@
 
 use crate::backplane::Entry;
 use crate::channel::Channel;
+use crate::control_event::{Gap, GapReason};
 use crate::event::Event;
-use crate::frame::{Frame, Gap, GapReason, Rank};
+use crate::frame::{Frame, Rank};
 use crate::position::Position;
 use std::sync::Arc;
 

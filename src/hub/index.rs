@@ -3,11 +3,12 @@
 
 use super::feed::Feed;
 use crate::channel::Channel;
-use hashbrown::{DefaultHashBuilder, HashTable};
+use crate::hash::State;
+use hashbrown::HashTable;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-/// What knows its channel, which must not change.
+/// An item that knows its channel, which must not change.
 pub trait Named {
     fn channel(&self) -> &Channel;
 }
@@ -18,20 +19,20 @@ impl Named for Arc<Feed> {
     }
 }
 
-/// See the module.
+/// Items by their channel's name, and by a number that each is given; the name is kept in the item alone.
 pub struct Index<T> {
-    /// By number.
+    /// Items by number.
     items: Vec<Option<T>>,
     /// Numbers that are free again.
     free: Vec<u32>,
     /// Numbers, by the hash of the name.
     numbers: HashTable<u32>,
-    hasher: DefaultHashBuilder,
+    hasher: State,
 }
 
 impl<T> Default for Index<T> {
     fn default() -> Index<T> {
-        Index { items: Vec::new(), free: Vec::new(), numbers: HashTable::new(), hasher: DefaultHashBuilder::default() }
+        Index { items: Vec::new(), free: Vec::new(), numbers: HashTable::new(), hasher: State::default() }
     }
 }
 

@@ -5,26 +5,29 @@
 //! history page by page.
 
 use super::feed::{Feed, Life};
-use super::follower::{Arrival, Request};
+use super::follow_request::{Arrival, FollowRequest};
 pub use super::found::foreign_gap;
-use super::found::{Found, deleted, foreign, has, place};
-use super::log::{Gone, Mark};
+use super::found::{Found, deleted, foreign, place};
+use super::log::{Mark, NotInLog};
+use super::offset::Offset;
 pub use super::outcome::Outcome;
 use super::{ChannelFull, Hub, LegGuard};
 use crate::backplane::continuity::{Resume, Verdict, judge, rank_before};
 use crate::backplane::{Ask, BackplaneError, Examined, Span, StreamState, Toward};
 use crate::channel::Channel;
+use crate::control_event::{Gap, GapReason};
 use crate::cursor::Claim;
-use crate::frame::{Gap, GapReason, Standing, due_after};
+use crate::frame::{Standing, due_after};
+use crate::planted::{self, Fault};
 use crate::position::Position;
+use crate::probe::{self, Probe};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// Where somebody wants to begin in a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// At the newest as of when it was attached.
+    /// At the newest as of when the feed was attached.
     End,
     /// At the newest as of a time, for who has waited since then.
     Since { time: Position, now: Position },
@@ -41,8 +44,8 @@ pub struct Start {
     pub leg: LegGuard,
     pub standing: Standing,
     /// Offset in the feed's log; `None`: behind it.
-    pub at: Option<u64>,
-    /// Behind the log: nothing is owed yet, it begins with whatever its first page has.
+    pub at: Option<Offset>,
+    /// The leg is behind the log, and nothing is owed to it yet: it begins with whatever its first page has.
     pub fresh: bool,
     pub gap: Option<Gap>,
     /// The channel has ended, and nothing is left to deliver.
@@ -52,13 +55,21 @@ pub struct Start {
 
 /// A leg in a feed that is live.
 pub struct Attached {
-    /// Until it has begun.
+    /// The leg, until it has begun.
     leg: Option<LegGuard>,
     feed: Arc<Feed>,
-    /// Where the log ended when it asked, if anything was known of the stream.
+    /// Where the log ended when the join began, if anything was known of the stream.
     asked: Option<Mark>,
-    /// The same when the feed was live.
+    /// Where the log ended when the feed was live.
     begun: Arrival,
+}
+
+#[cfg(test)]
+impl Attached {
+    /// The feed that it is a leg of.
+    pub fn feed(&self) -> &Arc<Feed> {
+        &self.feed
+    }
 }
 
 /// Why a channel cannot be joined.
@@ -77,7 +88,8 @@ const AHEAD_TRIES: u32 = 50;
 const AHEAD_PAUSE: Duration = Duration::from_millis(20);
 
 impl Hub {
-    /// The first step of a join: takes a leg, and waits for the backplane while it is down and the feed is not live.
+    /// The first step of a join: takes a leg, and waits for the backplane while the feed is not live, or a doubt was stated that it
+    /// is not verified behind.
     pub async fn attached(self: &Arc<Hub>, channel: &Channel) -> Result<Attached, JoinError> {
         let leg = self.enter(channel).map_err(JoinError::Full)?;
         let feed = leg.feed().clone();
@@ -89,7 +101,7 @@ impl Hub {
         Ok(Attached { leg: Some(leg), feed, asked, begun })
     }
 
-    /// The second: finds where to begin. `newest`: of what `want` gives, only the last so many events. After an error it may
+    /// The second step of a join: finds where to begin. `newest`: of what `want` gives, only the last so many events. After an error it may
     /// be tried again.
     pub async fn join(
         self: &Arc<Hub>,
@@ -97,6 +109,24 @@ impl Hub {
         want: Want,
         newest: Option<usize>,
     ) -> Result<Start, JoinError> {
+        loop {
+            let era = attached.feed.lock().log.era();
+            let start = self.begin(attached, want, newest).await?;
+            if self.stands(&attached.feed, era).await? {
+                let leg = attached.leg.take().ok_or_else(|| BackplaneError::down("it has begun already"))?;
+                let (Found { standing, at, fresh, gap, outcome }, finished) = start;
+                return Ok(Start { leg, standing, at, fresh, gap, finished, outcome });
+            }
+        }
+    }
+
+    /// Where to begin, and whether nothing can come there any more.
+    async fn begin(
+        &self,
+        attached: &mut Attached,
+        want: Want,
+        newest: Option<usize>,
+    ) -> Result<(Found, bool), JoinError> {
         let feed = attached.feed.clone();
         let anew = std::mem::take(&mut attached.begun.anew);
         let mut start = match (want, newest) {
@@ -122,9 +152,7 @@ impl Hub {
             start = self.last_again(&feed, start).await?;
             finished = start.at == Some(feed.lock().log.end());
         }
-        let Found { standing, at, fresh, gap, outcome } = start;
-        let leg = attached.leg.take().ok_or_else(|| BackplaneError::down("it has begun already"))?;
-        Ok(Start { leg, standing, at, fresh, gap, finished, outcome })
+        Ok((start, finished))
     }
 
     /// Whoever is told of a gap at the end of a channel gets its last event again, which carries the id that it will come
@@ -141,21 +169,9 @@ impl Hub {
         let (_, Examined { state, .. }) = self.shared_look(feed, position).await?;
         let finished = state.is_none_or(|state| state.finished && state.last == position);
         if !finished {
-            self.request(Request::Refresh(feed.clone()));
+            self.request(FollowRequest::Refresh(feed.clone()));
         }
         Ok(finished)
-    }
-
-    async fn attach(&self, feed: &Arc<Feed>) -> Result<Arrival, BackplaneError> {
-        {
-            let state = feed.lock();
-            if state.life == Life::Live {
-                return Ok(Arrival { anew: false, mark: state.log.mark() });
-            }
-        }
-        let (told, wait) = oneshot::channel();
-        self.request(Request::Attach(feed.clone(), told));
-        wait.await.unwrap_or_else(|_| Err(BackplaneError::down("the node is ending")))
     }
 
     async fn resume(&self, feed: &Arc<Feed>, claim: Claim) -> Result<Found, BackplaneError> {
@@ -165,12 +181,14 @@ impl Hub {
         loop {
             match feed.locate(position) {
                 Ok(at) => {
+                    let at = late(feed, at);
                     let (live, standing) = {
                         let state = feed.lock();
                         let standing = Standing { position, entry: true, ..state.log.standing_at(at) };
                         (state.log.end() == at, standing)
                     };
                     if position < feed.lock().log.hole() {
+                        probe::reached(Probe::JoinHole);
                         return Ok(deleted(feed, standing, at));
                     }
                     let outcome = match (live, read) {
@@ -180,20 +198,26 @@ impl Hub {
                     };
                     return Ok(Found { standing, at: Some(at), fresh: false, gap: None, outcome });
                 }
-                Err(Gone::Older) => {
+                Err(NotInLog::Older) => {
                     read = true;
+                    probe::reached(Probe::JoinExtended);
                     if !self.extend(feed, position, usize::MAX).await? {
                         return self.behind(feed, position).await;
                     }
                 }
-                Err(Gone::Absent(_)) => return self.judged(feed, position).await,
-                Err(Gone::Ahead) => {
+                Err(NotInLog::Absent(_)) => return self.judged(feed, position).await,
+                Err(NotInLog::Ahead) if planted::is(Fault::AheadBeginsHere) => return Ok(Found::at_end(feed)),
+                Err(NotInLog::Ahead) => {
+                    probe::reached(Probe::JoinAhead);
                     // Another node has read on already, or the stream went back: the stream knows.
                     let examined = self.look(feed, position).await?;
                     let ahead_of_stream = examined.state.as_ref().is_none_or(|s| s.last < position);
                     if ahead_of_stream {
                         match earlier.take() {
-                            Some(earlier) => position = earlier,
+                            Some(earlier) => {
+                                probe::reached(Probe::JoinEarlierPlace);
+                                position = earlier;
+                            }
                             None => return self.judged(feed, claim.position).await,
                         }
                         continue;
@@ -203,18 +227,19 @@ impl Hub {
                         // To begin where this node is would repeat what the client has: it waits instead.
                         return Err(BackplaneError::down("this node lags behind the stream"));
                     }
-                    self.request(Request::Refresh(feed.clone()));
+                    self.request(FollowRequest::Refresh(feed.clone()));
                     tokio::time::sleep(AHEAD_PAUSE).await;
                 }
             }
         }
     }
 
-    /// The position is not in the tail and is no entry that passed by: what the stream says of it counts.
+    /// Judges a position that is not in the tail and is no entry that passed by: what the stream says of it counts.
     async fn judged(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
+        probe::reached(Probe::JoinJudged);
         let (known, examined) = self.shared_look(feed, position).await?;
         self.went_back(feed, known, examined.state.as_ref())?;
-        let present = has(&examined.entries, position);
+        let present = examined.entries.iter().any(|entry| entry.position == position);
         let state = examined.state.as_ref();
         let first_after = |after| examined.entries.iter().map(|entry| entry.position).find(|p| *p > after);
         // From now on what is lost before it is read shows.
@@ -229,9 +254,14 @@ impl Hub {
         match judge(Resume { at: position, rank: None, entry: true, witness: present.into(), behind: None }, state) {
             Verdict::Continuous => Ok(judged_at(position)),
             Verdict::Broken { reason, after, lost } => {
+                if reason == GapReason::Reset {
+                    // To begin where this node is would repeat what the client may have had of the stream.
+                    self.reached(feed, after, false).await?;
+                }
                 let (mut found, mut lost) = (judged_at(after), lost);
-                let covered = matches!(feed.locate(position), Ok(_) | Err(Gone::Absent(_)));
+                let covered = matches!(feed.locate(position), Ok(_) | Err(NotInLog::Absent(_)));
                 if reason == GapReason::Trimmed && covered {
+                    probe::reached(Probe::JoinCoveredTrim);
                     // The tail still has some of what the stream has not; who had nothing has lost what is before it.
                     found = judged_at(position);
                     let before = found.standing.rank().filter(|_| position == Position::ZERO);
@@ -254,27 +284,30 @@ impl Hub {
         }
     }
 
-    /// Refuses for now where the stream's ids lie before what the feed knew already: it has not found out yet that they
-    /// went back, and would mix the stream's two lives.
+    /// Refuses for now where the stream's ids lie before what the feed knew when it was looked at: it has not found out yet that they
+    /// went back, and would mix the stream's two lives. So where the feed has found that out since, which the look has not.
     pub(super) fn went_back(
         &self,
         feed: &Arc<Feed>,
         known: Position,
         state: Option<&StreamState>,
     ) -> Result<(), BackplaneError> {
-        if state.map_or(Position::ZERO, |state| state.last) >= known {
+        let newest = state.map_or(Position::ZERO, |state| state.last).min(feed.lock().log.position());
+        if newest >= known || planted::is(Fault::TwoLivesMixed) {
             return Ok(());
         }
-        self.request(Request::Refresh(feed.clone()));
+        probe::reached(Probe::JoinWentBack);
+        self.request(FollowRequest::Refresh(feed.clone()));
         Err(BackplaneError::down("the stream was made anew, and this node has not read it yet"))
     }
 
-    /// Far behind the tail: its courier asks for history, which is judged there if the entry is not found.
+    /// Begins far behind the tail: the courier asks for history, which is judged there if the entry is not found.
     async fn behind(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
+        probe::reached(Probe::JoinBehind);
         self.judged(feed, position).await
     }
 
-    /// State, and the entries at and after a position.
+    /// Asks for a stream's state, and the entries at and after a position.
     async fn look(&self, feed: &Arc<Feed>, position: Position) -> Result<Examined, BackplaneError> {
         let ask = Ask { channel: feed.channel.clone(), after: position.before(), count: 2 };
         let _permit = self.readers.acquire().await;
@@ -282,7 +315,8 @@ impl Hub {
         answers.pop().unwrap_or_else(|| Ok(Examined::default()))
     }
 
-    /// The same, and before it the feed's own position; a little older at most where many want to know it at once.
+    /// The feed's own position, and then what `look` brings; a little older at most where many want to know it
+    /// at once.
     pub(super) async fn shared_look(
         &self,
         feed: &Arc<Feed>,
@@ -298,7 +332,7 @@ impl Hub {
     /// Waits until a feed has read what its stream holds now, unless a position in time is one that it has passed: what
     /// is not read yet may be of before it. `anew`: the feed has just been read.
     async fn reached(&self, feed: &Arc<Feed>, position: Position, anew: bool) -> Result<(), BackplaneError> {
-        if anew || feed.locate(position) != Err(Gone::Ahead) {
+        if anew || feed.locate(position) != Err(NotInLog::Ahead) {
             return Ok(());
         }
         // Not a shared answer, which may be older than the time that is asked for.
@@ -312,10 +346,10 @@ impl Hub {
         };
         let awaited = |position: Position| held.is_some_and(|held| position < held);
         for _ in 0..AHEAD_TRIES {
-            if !awaited(feed.lock().log.position()) || feed.locate(position) != Err(Gone::Ahead) {
+            if !awaited(feed.lock().log.position()) || feed.locate(position) != Err(NotInLog::Ahead) {
                 return Ok(());
             }
-            self.request(Request::Refresh(feed.clone()));
+            self.request(FollowRequest::Refresh(feed.clone()));
             tokio::time::sleep(AHEAD_PAUSE).await;
         }
         Err(BackplaneError::down("this node lags behind the stream"))
@@ -328,7 +362,7 @@ impl Hub {
         Ok(self.read_history(span).await?.last().map(|entry| entry.position))
     }
 
-    /// What was published since a time, as far as that is known: by the ids, or where those are no times or lie ahead, by
+    /// Finds what was published since a time, as far as that is known: by the ids, or where those are no times or lie ahead, by
     /// what the node had seen when it was asked.
     async fn since(&self, attached: &Attached, time: Position, now: Position) -> Result<Found, BackplaneError> {
         let Attached { feed, asked, begun, .. } = attached;
@@ -347,11 +381,21 @@ impl Hub {
         }
     }
 
-    /// Everything after a position in time that the feed has reached.
+    /// Finds everything after a position in time that the feed has reached.
     async fn after(&self, feed: &Arc<Feed>, position: Position) -> Result<Found, BackplaneError> {
-        if feed.locate(position) == Err(Gone::Older) {
+        if feed.locate(position) == Err(NotInLog::Older) {
             self.extend(feed, position, usize::MAX).await?;
         }
         Ok(place(feed, position))
     }
+}
+
+/// The place that was found; one event later where that fault is planted.
+fn late(feed: &Feed, at: Offset) -> Offset {
+    if !planted::is(Fault::LegStartsLate) {
+        return at;
+    }
+    let state = feed.lock();
+    let next = state.log.event_from(at).and_then(|next| state.log.locate(next).ok());
+    next.unwrap_or(at)
 }

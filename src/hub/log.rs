@@ -4,28 +4,28 @@
 //! number to say where it is, in the middle of a frame too. Offsets begin far from zero, because a log also grows
 //! backwards when somebody needs older history.
 
-use super::stretch::Stretch;
+use super::frame_deque::FrameDeque;
+use super::offset::Offset;
 use crate::frame::{Frame, Rank, Standing, due_after};
+use crate::invariant::{self, Invariant};
+use crate::planted::{self, Fault};
 use crate::position::Position;
 use std::sync::Arc;
 
-/// Room for a terabyte of history before the first frame.
-const ORIGIN: u64 = 1 << 40;
-
 /// What a frame takes beside its wire bytes: its handle here and the frame's own fields.
-const FRAME_OVERHEAD: usize = size_of::<(u64, Arc<Frame>)>() + size_of::<Frame>() + 48;
+const FRAME_OVERHEAD: usize = size_of::<(Offset, Arc<Frame>)>() + size_of::<Frame>() + 48;
 
-/// No count of entries gets that far.
+/// Stands for a count of entries that is not known: no count gets that far.
 const UNKNOWN: u64 = u64::MAX;
 
-/// See the module.
+/// The newest frames of a channel, addressed by byte offset and by position.
 ///
-/// A channel may be quiet for ever, and a node may have hundreds of thousands: without frames it is 88 bytes.
+/// A channel may be quiet for ever, and a node may have hundreds of thousands: without frames a log is 88 bytes.
 pub struct Log {
-    frames: Stretch,
-    end: u64,
+    frames: FrameDeque,
+    end: Offset,
     /// Frames before this offset are only for those who are there already: ids went back behind them.
-    floor: u64,
+    floor: Offset,
     /// Everything after this position, up to `position`, is in the log from `floor` on.
     base: Position,
     position: Position,
@@ -33,6 +33,8 @@ pub struct Log {
     rank: u64,
     /// Frames were trimmed since the log began.
     trimmed: bool,
+    /// Of those from `floor` on, some were trimmed or left out.
+    cut: bool,
     /// Whether `base` is an entry (or the beginning), not just a place between two.
     base_known: bool,
     /// The channel's newest event is its last.
@@ -46,32 +48,33 @@ pub struct Log {
 /// Where a log ended at some moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
-    /// Offset.
-    pub end: u64,
+    /// Its offset.
+    pub end: Offset,
     pub standing: Standing,
 }
 
 /// Why a position has no place in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gone {
-    /// Before what the log covers.
+pub enum NotInLog {
+    /// The position lies before what the log covers.
     Older,
-    /// Within what it covers, but no entry of that id passed by; what follows it begins at the offset.
-    Absent(u64),
-    /// After the newest.
+    /// The position lies within what the log covers, but no entry of that id passed by; what follows begins at the offset.
+    Absent(Offset),
+    /// The position lies after the newest.
     Ahead,
 }
 
 impl Log {
     pub fn new() -> Log {
         Log {
-            frames: Stretch::default(),
-            end: ORIGIN,
-            floor: ORIGIN,
+            frames: FrameDeque::default(),
+            end: Offset::ORIGIN,
+            floor: Offset::ORIGIN,
             base: Position::ZERO,
             position: Position::ZERO,
             rank: UNKNOWN,
             trimmed: false,
+            cut: false,
             base_known: true,
             finished: false,
             hole: Position::ZERO,
@@ -83,19 +86,21 @@ impl Log {
     /// before is before its start.
     pub fn begin_at(&mut self, position: Position, rank: Option<u64>, finished: bool) {
         self.era += 1;
-        self.end += 1;
-        self.frames = Stretch::default();
-        (self.floor, self.trimmed, self.hole) = (self.end, false, Position::ZERO);
+        self.end = self.end.plus(1);
+        self.frames = FrameDeque::default();
+        (self.floor, self.trimmed, self.cut, self.hole) = (self.end, false, false, Position::ZERO);
         (self.base, self.position, self.finished) = (position, position, finished);
         self.set_rank(rank);
         self.base_known = true;
     }
 
     /// The stream is back that was missing: goes on behind an entry that was had of it, as if nothing was known of what lies
-    /// before that.
+    /// before that. Who is here is sent a comment, by which it stands there, too.
     pub fn return_to(&mut self, position: Position, rank: Option<u64>) {
-        self.continue_after(position, rank, None);
+        let comment = Arc::new(Frame::control(position, b":\n\n"));
+        self.continue_after(position, rank, Some(comment).filter(|_| !planted::is(Fault::ReturnNotTold)));
         (self.floor, self.base, self.base_known, self.hole) = (self.end, position, true, Position::ZERO);
+        self.cut = false;
     }
 
     /// Before this position, entries may be missing that were deleted before they were read.
@@ -119,12 +124,13 @@ impl Log {
     /// Appends a frame: an event, or a control event that stands behind the newest event.
     pub fn push(&mut self, frame: Arc<Frame>) {
         if frame.is_entry() {
+            invariant::holds(Invariant::LogGrows, || frame.position > self.position);
             self.position = frame.position;
             self.set_rank(self.rank().map(|rank| rank + 1));
             self.finished = frame.last;
         }
         let offset = self.end;
-        self.end += frame.chunk().len() as u64;
+        self.end = offset.plus(frame.chunk().len());
         self.frames.make().push_back((offset, frame));
     }
 
@@ -137,11 +143,26 @@ impl Log {
             self.push(announcement);
         }
         if position < self.position {
-            (self.floor, self.base, self.base_known, self.hole) = (self.end, position, true, Position::ZERO);
+            // What was there in the life before may be no entry of this one, and who had it must be told; and so must who had
+            // nothing, if something is gone.
+            let known = position == Position::ZERO && rank == Some(0) || planted::is(Fault::BaseBelieved);
+            (self.floor, self.base, self.base_known, self.hole) = (self.end, position, known, Position::ZERO);
+            self.cut = false;
         }
         self.finished &= position == self.position;
         self.position = position;
         self.set_rank(rank);
+    }
+
+    /// Who comes from before an entry finds what lies up to it in the stream, not here: who is here has had it in another place.
+    pub fn begin_behind(&mut self, position: Position) {
+        if position > self.position {
+            self.position = position;
+            self.set_rank(None);
+        }
+        let first = self.frames.partition_point(|(offset, frame)| *offset < self.floor || frame.position <= position);
+        self.floor = self.frames.get(first).map_or(self.end, |(offset, _)| *offset);
+        (self.base, self.base_known, self.cut) = (position, true, true);
     }
 
     /// Corrects the count of entries up to the newest position.
@@ -154,7 +175,7 @@ impl Log {
     pub fn prepend(&mut self, events: Vec<Arc<Frame>>, base: Position, known: bool) {
         debug_assert!(self.extendable());
         for frame in events.into_iter().rev() {
-            let offset = self.start() - frame.chunk().len() as u64;
+            let offset = self.start().minus(frame.chunk().len());
             self.frames.make().push_front((offset, frame));
         }
         self.floor = self.start();
@@ -180,25 +201,25 @@ impl Log {
             }
             let Some((offset, frame)) = self.frames.make().pop_front() else { return };
             self.trimmed = true;
-            let start = offset + frame.chunk().len() as u64;
+            let start = offset.plus(frame.chunk().len());
             if start > self.floor {
-                self.floor = start;
+                (self.floor, self.cut) = (start, true);
                 self.base = after.filter(|_| announces).map_or(frame.position, Position::before);
                 self.base_known = !announces;
             }
         }
     }
 
-    /// Where the frames after `position` begin.
-    pub fn locate(&self, position: Position) -> Result<u64, Gone> {
+    /// The offset at which the frames after `position` begin.
+    pub fn locate(&self, position: Position) -> Result<Offset, NotInLog> {
         if position < self.base {
-            return Err(Gone::Older);
+            return Err(NotInLog::Older);
         }
         if position > self.position {
-            return Err(Gone::Ahead);
+            return Err(NotInLog::Ahead);
         }
         if position == self.base {
-            return if self.base_known { Ok(self.floor) } else { Err(Gone::Absent(self.floor)) };
+            return if self.base_known { Ok(self.floor) } else { Err(NotInLog::Absent(self.floor)) };
         }
         let first = self.frames.partition_point(|(offset, _)| *offset < self.floor);
         // A control event has the position of the event before it, so it comes after that event's place.
@@ -208,18 +229,18 @@ impl Log {
         let place = self.frames.get(after).map_or(self.end, |(offset, _)| *offset);
         let known = position == self.position
             || (after > first && self.frames[after - 1].1.is_entry() && self.frames[after - 1].1.position == position);
-        if known { Ok(place) } else { Err(Gone::Absent(place)) }
+        if known { Ok(place) } else { Err(NotInLog::Absent(place)) }
     }
 
-    /// The place before the newest `count` events, or as many as there are.
-    pub fn newest(&self, count: usize) -> u64 {
+    /// The offset before the newest `count` events, or as many as there are.
+    pub fn newest(&self, count: usize) -> Offset {
         let located = self.frames.iter().rev().take_while(|(offset, _)| *offset >= self.floor);
         let events = located.filter(|(_, frame)| frame.is_event());
         events.take(count).last().map_or(self.end, |(offset, _)| *offset)
     }
 
     /// The first event at or after an offset.
-    pub fn event_from(&self, at: u64) -> Option<Position> {
+    pub fn event_from(&self, at: Offset) -> Option<Position> {
         let first = self.frames.partition_point(|(offset, _)| *offset < at);
         self.frames.range(first..).map(|(_, frame)| frame).find(|frame| frame.is_event()).map(|frame| frame.position)
     }
@@ -230,14 +251,14 @@ impl Log {
     }
 
     /// Copies the frames at and after an offset.
-    pub fn copy_from(&self, from: u64, into: &mut Vec<(u64, Arc<Frame>)>) {
+    pub fn copy_from(&self, from: Offset, into: &mut Vec<(Offset, Arc<Frame>)>) {
         // Nearly always few frames are new: look from the back.
         let fresh = self.frames.iter().rev().take_while(|(offset, _)| *offset >= from).count();
         into.extend(self.frames.iter().skip(self.frames.len() - fresh).cloned());
     }
 
     /// Where somebody stands who has all before the frames at and after an offset.
-    pub fn standing_at(&self, at: u64) -> Standing {
+    pub fn standing_at(&self, at: Offset) -> Standing {
         let newest = Standing { position: self.position, due: due_after(self.rank()), entry: true };
         if at >= self.end {
             return newest;
@@ -254,14 +275,17 @@ impl Log {
         }
     }
 
-    /// Where it ends now.
+    /// Where the log ends now.
     pub fn mark(&self) -> Mark {
         Mark { end: self.end, standing: self.standing_at(self.end) }
     }
 
     /// How many entries the stream ever had before an offset; `None` also where an announcement stands there, which tells what
-    /// is missing.
-    pub fn counted_to(&self, at: u64) -> Option<u64> {
+    /// is missing, and where the log begins behind it.
+    pub fn counted_to(&self, at: Offset) -> Option<u64> {
+        if at < self.start() {
+            return None;
+        }
         let next = self.frames.partition_point(|(offset, _)| *offset < at);
         match self.frames.get(next) {
             Some((_, frame)) => frame.rank.filter(|_| frame.is_entry()).map(|rank| rank.get() - 1),
@@ -274,16 +298,30 @@ impl Log {
         self.standing_at(self.start()).due
     }
 
-    pub fn start(&self) -> u64 {
+    /// Offset of the oldest frame.
+    pub fn start(&self) -> Offset {
         self.frames.front().map_or(self.end, |(offset, _)| *offset)
     }
 
-    pub fn end(&self) -> u64 {
+    /// Where those begin who have nothing of a stream whose ids went back: frames before it are only for those who were there
+    /// already. `None`: the log has trimmed some of what they are owed.
+    pub fn life(&self) -> Option<Offset> {
+        (!self.cut).then_some(self.floor)
+    }
+
+    /// Offset behind the newest frame.
+    pub fn end(&self) -> Offset {
         self.end
     }
 
+    /// Everything after this position can be located.
     pub fn base(&self) -> Position {
         self.base
+    }
+
+    /// Whether what the log begins behind is an entry, which the stream must hold unless that was deleted or trimmed.
+    pub fn base_is_entry(&self) -> bool {
+        self.standing_at(self.start()).entry
     }
 
     /// The newest event's id, or where the stream stood when following began.
@@ -291,22 +329,24 @@ impl Log {
         self.position
     }
 
-    /// What was read of the stream in another era is not to be believed any more.
+    /// The era of the stream: what was read of it in another one is not to be believed any more.
     pub fn era(&self) -> u32 {
         self.era
     }
 
+    /// How many entries the stream ever had up to the newest position, where that is known.
     pub fn rank(&self) -> Option<u64> {
         (self.rank != UNKNOWN).then_some(self.rank)
     }
 
+    /// Whether the channel's newest event is its last.
     pub fn finished(&self) -> bool {
         self.finished
     }
 
     /// Bytes that the kept frames take in memory.
     pub fn bytes(&self) -> usize {
-        (self.end - self.start()) as usize + self.frames.len() * FRAME_OVERHEAD
+        self.end.since(self.start()) + self.frames.len() * FRAME_OVERHEAD
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the hub counts: channels, their logs, what is read for them, and how subscriptions with a position begin.
 
 use super::outcome::Outcome;
-use crate::frame::GapReason;
+use crate::control_event::GapReason;
 use crate::metrics::{Counters, LAG_SECONDS, Label, Registry, labels};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 

@@ -1,47 +1,60 @@
 //! The hub: all feeds of a node, who joins them, and how much memory their tails may take.
 //!
-//! [`feed`] is one channel, [`log`] its tail, [`follower`] keeps feeds up to date, [`join`] (with `found` and `backwards`) finds where a
-//! subscription begins, [`catch_up`] serves legs behind the tail, whose turns [`desk`] gives within what [`replay`] has.
-//! Sockets and HTTP are not its business.
+//! [`feed`] is one channel, [`log`] its tail, [`follower`] keeps feeds up to date, [`join`] (with `attach`, `found` and
+//! `backwards`) finds where a subscription begins, `catch_up` reads a [`page`] for a leg behind the tail, as its [`allowance`] permits
+//! within what [`replay`] has, `overview` tells others of feeds. Who delivers is known by [`bell`]s alone: couriers, sockets
+//! and HTTP are not its business.
 
+pub mod allowance;
+mod attach;
 mod backwards;
-pub mod catch_up;
-pub mod desk;
+pub mod bell;
+mod catch_up;
 pub mod distinct;
 pub mod feed;
+#[cfg(test)]
+mod fixture;
+pub mod follow_request;
 pub mod follower;
 mod found;
+pub mod frame_deque;
 mod frames;
-mod fresh;
 mod index;
 pub mod join;
 pub mod log;
 pub mod metrics;
+pub mod offset;
 mod outcome;
+mod overview;
+pub mod page;
 pub mod replay;
-pub mod stretch;
-mod turns;
+mod single_flight;
 mod unreadable;
+
+pub use overview::Row;
 
 use self::metrics::HubMetrics;
 use crate::backplane::{Backplane, Examined};
 use crate::channel::Channel;
-use crate::courier::Post;
+use crate::hash::HashMap;
 use crate::position::Position;
 use crate::telemetry::trace::Deliveries;
+use bell::{Bells, FeedNumber};
 use distinct::Distinct;
-use feed::{Feed, Life, Reach, State};
-use follower::Request;
-use fresh::{Frames, Fresh};
-use hashbrown::HashMap;
+use feed::{Feed, Life, Reach};
+use follow_request::FollowRequest;
 use index::Index;
+use log::Log;
+use page::SharedPage;
 use parking_lot::Mutex;
 use replay::{Pace, Store};
+use single_flight::SingleFlight;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use unreadable::Unreadable;
 
 /// How long a feed without legs keeps its tail for those who come back.
@@ -61,12 +74,13 @@ impl Idle {
     }
 }
 
-/// See the module.
+/// All feeds of a node, who joins them, and how much memory their tails may take.
 pub struct Hub {
     feeds: Mutex<Feeds>,
-    posts: Arc<[Arc<Post>]>,
+    /// The couriers' bells, by their numbers.
+    bells: Bells,
     pub(crate) backplane: Arc<dyn Backplane>,
-    requests: mpsc::UnboundedSender<Request>,
+    requests: mpsc::UnboundedSender<FollowRequest>,
     pub(crate) metrics: Arc<HubMetrics>,
     idle: Arc<Idle>,
     tail_bytes: usize,
@@ -78,8 +92,8 @@ pub struct Hub {
     /// Where traced events are followed to their subscribers; `None` while nobody collects traces.
     deliveries: Option<Arc<Deliveries>>,
     /// Pages of history, and examinations, that many want at once.
-    pages: Fresh<Frames>,
-    looks: Fresh<(Position, Examined)>,
+    pages: SingleFlight<SharedPage>,
+    looks: SingleFlight<(Position, Examined)>,
     /// Channels that the backplane refuses to read.
     pub(crate) unreadable: Unreadable,
     /// The events that were read in the last seconds.
@@ -95,9 +109,9 @@ pub struct Hub {
 
 #[derive(Default)]
 struct Feeds {
-    /// By channel and by the feed's number.
+    /// Feeds by channel and by number.
     all: Index<Arc<Feed>>,
-    /// Oldest first; a feed that came back is skipped.
+    /// Feeds without legs, oldest first; one that came back is skipped.
     dormant: VecDeque<(Instant, Arc<Feed>)>,
     /// Forgotten channels of which others know a count.
     untold: Vec<Channel>,
@@ -105,15 +119,26 @@ struct Feeds {
 
 /// What a hub is made with.
 pub struct Settings {
+    /// Bytes of all tails at most.
     pub tail_bytes: usize,
-    /// Entries of history a second; 0: any number.
+    /// Entries of history that may be read a second; 0: any number.
     pub replay_rate: u32,
-    /// Bytes of history in memory.
+    /// Bytes of history in memory at most.
     pub replay_bytes: usize,
-    /// 0: no limit.
+    /// Subscribers of a channel on this node at most; 0: any number.
     pub max_channel_subscribers: usize,
-    /// `None` while nobody collects traces.
+    /// Where traced events are followed to their subscribers; `None` while nobody collects traces.
     pub deliveries: Option<Arc<Deliveries>>,
+}
+
+/// Whom a hub tells what happens, and who tells it.
+pub struct Neighbours {
+    /// The couriers', which ring when feeds have new frames.
+    pub bells: Bells,
+    /// What the follower is asked.
+    pub requests: mpsc::UnboundedSender<FollowRequest>,
+    /// Where couriers leave the feeds whose last leg left.
+    pub idle: Arc<Idle>,
 }
 
 /// Reads of history at once: enough to fill a round trip, few enough to leave Redis to others.
@@ -130,16 +155,15 @@ pub struct ChannelFull(pub Channel);
 impl Hub {
     pub fn new(
         settings: Settings,
+        neighbours: Neighbours,
         backplane: Arc<dyn Backplane>,
-        posts: Arc<[Arc<Post>]>,
-        requests: mpsc::UnboundedSender<Request>,
         metrics: Arc<HubMetrics>,
-        idle: Arc<Idle>,
     ) -> Hub {
+        let Neighbours { bells, requests, idle } = neighbours;
         let store = Store::new(settings.replay_bytes, metrics.replay_bytes.clone());
         Hub {
             feeds: Mutex::default(),
-            posts,
+            bells,
             backplane,
             requests,
             metrics,
@@ -150,8 +174,8 @@ impl Hub {
             store,
             max_channel_subscribers: settings.max_channel_subscribers,
             deliveries: settings.deliveries,
-            pages: Fresh::default(),
-            looks: Fresh::default(),
+            pages: SingleFlight::default(),
+            looks: SingleFlight::default(),
             unreadable: Unreadable::default(),
             distinct: Distinct::default(),
             reaches: Mutex::default(),
@@ -160,11 +184,11 @@ impl Hub {
         }
     }
 
-    /// The channel's feed, with one leg more.
+    /// Takes a leg in a channel's feed, which is made where there is none.
     fn enter(self: &Arc<Hub>, channel: &Channel) -> Result<LegGuard, ChannelFull> {
         let mut feeds = self.feeds.lock();
         if !feeds.all.contains(channel) {
-            feeds.all.insert(channel, |number| Arc::new(Feed::new(number, channel.clone())));
+            feeds.all.insert(channel, |number| Arc::new(Feed::new(FeedNumber::new(number), channel.clone())));
             self.metrics.channels.set(feeds.all.len() as i64);
         }
         let feed = feeds.all.get(channel).expect("it is there").clone();
@@ -183,7 +207,7 @@ impl Hub {
         self.backplane.facts().clock_least_ms
     }
 
-    /// One leg less, of one that no courier took.
+    /// Gives back a leg that no courier took.
     pub fn leave(&self, feed: &Arc<Feed>) {
         if feed.leave() {
             self.idle.push(feed.clone());
@@ -200,8 +224,20 @@ impl Hub {
         self.tail_bytes / self.feeds.lock().all.len().max(LARGEST_SHARE)
     }
 
+    /// Bytes of all tails now.
+    #[cfg(feature = "testing")]
+    pub fn kept_bytes(&self) -> usize {
+        self.kept_bytes.load(Ordering::Relaxed).max(0) as usize
+    }
+
+    /// Takes note that tails take so many bytes more, or fewer.
     pub(crate) fn account(&self, grown: isize) {
         self.kept_bytes.fetch_add(grown, Ordering::Relaxed);
+    }
+
+    /// Changes a feed's log within the bytes that it may take, and rings the bells of those who deliver it.
+    fn change(&self, feed: &Feed, change: impl FnOnce(&mut Log)) {
+        self.account(feed.change(self.share(), &self.bells, change));
     }
 
     /// Puts feeds to sleep that have no legs, forgets those that slept long, and keeps tails within their bytes.
@@ -215,7 +251,7 @@ impl Hub {
             if state.legs == 0 && state.life == Life::Live {
                 state.life = Life::Dormant;
                 drop(state);
-                let _ = self.requests.send(Request::Unfollow(feed.clone()));
+                let _ = self.requests.send(FollowRequest::Unfollow(feed.clone()));
                 self.feeds.lock().dormant.push_back((now, feed));
             } else if state.legs == 0 && state.life == Life::Unattached {
                 drop(state);
@@ -230,14 +266,14 @@ impl Hub {
         let mut forgotten = 0;
         for feed in unattached {
             feeds.forget(&feed);
-            self.request(Request::Unfollow(feed));
+            self.request(FollowRequest::Unfollow(feed));
         }
         while let Some((since, _)) = feeds.dormant.front()
             && (feeds.dormant.len() > MAX_DORMANT || now.duration_since(*since) >= DORMANT)
         {
             let (_, feed) = feeds.dormant.pop_front().expect("just seen");
             forgotten += feeds.forget(&feed);
-            self.request(Request::Unfollow(feed));
+            self.request(FollowRequest::Unfollow(feed));
         }
         self.metrics.channels.set(feeds.all.len() as i64);
         drop(feeds);
@@ -265,7 +301,7 @@ impl Hub {
     }
 
     /// Tells the follower something; it ends only with the node.
-    pub(crate) fn request(&self, request: Request) {
+    pub(crate) fn request(&self, request: FollowRequest) {
         let _ = self.requests.send(request);
     }
 
@@ -283,107 +319,6 @@ impl Hub {
             }
         }
     }
-
-    /// Every channel with subscribers here, how many, and its events per second as [`Hub::fastest`] measured them.
-    pub fn audience(&self) -> Vec<(Channel, u32, f32)> {
-        let mut audience = Vec::new();
-        self.walk(|feed| {
-            let state = feed.lock();
-            if state.legs > 0 {
-                audience.push((feed.channel.clone(), state.legs, state.rate));
-            }
-        });
-        audience
-    }
-
-    /// Feeds whose count of legs other nodes do not know, at most `most`, and `new` of which they know none; and channels
-    /// that are forgotten since the last time though others know a count.
-    pub fn recounted(&self, most: usize, mut new: usize) -> (Vec<(Arc<Feed>, u32)>, Vec<Channel>) {
-        let mut changed = Vec::new();
-        self.walk(|feed| {
-            let state = feed.lock();
-            let is_new = state.told == 0;
-            if state.legs != state.told && changed.len() < most && (new > 0 || !is_new) {
-                new -= usize::from(is_new);
-                changed.push((feed.clone(), state.legs));
-            }
-        });
-        (changed, std::mem::take(&mut self.feeds.lock().untold))
-    }
-
-    /// Others know no counts any more.
-    pub fn recount_all(&self) {
-        self.walk(|feed| feed.lock().told = 0);
-    }
-
-    /// Subscribers of a channel here.
-    pub fn legs(&self, channel: &Channel) -> u32 {
-        let feed = self.feeds.lock().all.get(channel).cloned();
-        feed.map_or(0, |feed| feed.lock().legs)
-    }
-
-    /// The most subscribed channels, at most `count`.
-    pub fn overview(&self, count: usize) -> Vec<Row> {
-        self.best(count, |state| Some(u64::from(state.legs)))
-    }
-
-    /// The channels with most events per second among those with subscribers, at most `count`. Measures all feeds'
-    /// rates since the last time, which was `seconds` ago.
-    pub fn fastest(&self, count: usize, seconds: f64) -> Vec<Row> {
-        self.best(count, |state| {
-            let rate = state.measure(seconds);
-            (rate > 0.0 && state.legs > 0).then_some((f64::from(rate) * 1000.0) as u64)
-        })
-    }
-
-    /// The feeds of which `worth` says most, at most `count`; those of which it says nothing are left out.
-    fn best(&self, count: usize, mut worth: impl FnMut(&mut State) -> Option<u64>) -> Vec<Row> {
-        let mut rows: Vec<(u64, Arc<Feed>)> = Vec::new();
-        let mut least = 0;
-        let best = |rows: &mut Vec<(u64, Arc<Feed>)>| {
-            rows.sort_unstable_by(|(a, x), (b, y)| b.cmp(a).then_with(|| x.channel.cmp(&y.channel)));
-            rows.truncate(count);
-        };
-        self.walk(|feed| {
-            let Some(worth) = worth(&mut feed.lock()) else { return };
-            if worth >= least {
-                rows.push((worth, feed.clone()));
-            }
-            if rows.len() >= 4 * count.max(STEPS) {
-                best(&mut rows);
-                least = rows.last().map_or(0, |(worth, _)| *worth);
-            }
-        });
-        best(&mut rows);
-        rows.into_iter().map(|(_, feed)| self.row(&feed)).collect()
-    }
-
-    fn row(&self, feed: &Feed) -> Row {
-        let state = feed.lock();
-        let log = &state.log;
-        Row {
-            channel: feed.channel.clone(),
-            legs: state.legs,
-            rate: state.rate,
-            position: log.position(),
-            events: log.events(),
-            bytes: log.bytes(),
-            reach: self.reaches.lock().get(&feed.channel).copied(),
-        }
-    }
-}
-
-/// A channel on this node, for `/status` and the node's record.
-pub struct Row {
-    pub channel: Channel,
-    pub legs: u32,
-    /// Events per second; see [`Hub::fastest`].
-    pub rate: f32,
-    pub position: Position,
-    /// Events and bytes in memory.
-    pub events: usize,
-    pub bytes: usize,
-    pub reach: Option<Reach>,
 }
 
 impl Feeds {
@@ -418,7 +353,7 @@ impl LegGuard {
         self.feed.as_ref().expect("present until handed over")
     }
 
-    /// The leg is now the receiver's to give back.
+    /// Hands the leg over: it is now the receiver's to give back.
     pub fn hand_over(mut self) -> Arc<Feed> {
         self.feed.take().expect("present until handed over")
     }

@@ -3,13 +3,15 @@
 /// How a subscription with a position began, best first: the label of `fantail_resumes_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// It had missed nothing.
+    /// The subscription had missed nothing.
     Live,
-    /// What it missed was in memory.
+    /// What the subscription had missed was in memory.
     Tail,
-    /// What it missed was read from the backplane.
+    /// What the subscription had missed was read from the backplane.
     History,
+    /// Something of what the subscription had missed is gone, which it was told.
     Gap,
+    /// The stream's ids went back, which the subscription was told.
     Reset,
 }
 

@@ -6,8 +6,9 @@ use prometheus::IntGauge;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// What was not read for so long may be read at once: timers are no more exact than a few milliseconds.
 const CREDIT: Duration = Duration::from_millis(50);
@@ -18,12 +19,12 @@ const JOINS_DEBT: Duration = Duration::from_millis(50);
 pub struct Pace {
     /// Entries a second; `None`: any number.
     rate: Option<NonZeroU32>,
-    /// When what was taken so far is paid off.
+    /// The time at which what was taken so far is paid off.
     free: Mutex<Instant>,
 }
 
 impl Pace {
-    /// `rate`: entries a second; 0: any number.
+    /// A rate of so many entries a second; 0: any number.
     pub fn new(rate: u32, now: Instant) -> Pace {
         Pace { rate: NonZeroU32::new(rate), free: Mutex::new(now) }
     }
@@ -40,13 +41,13 @@ impl Pace {
         *free = now.checked_sub(CREDIT).map_or(*free, |least| free.max(least)) + self.cost(entries);
     }
 
-    /// What was taken and not read.
+    /// Gives back what was taken and not read.
     pub fn give_back(&self, entries: usize) {
         let mut free = self.free.lock();
         *free = free.checked_sub(self.cost(entries)).unwrap_or(*free);
     }
 
-    /// A join has read so many. It was not held up, and what it holds up is bounded.
+    /// Takes note that a join has read so many entries. It was not held up, and what it holds up is bounded.
     pub fn joined(&self, entries: usize, now: Instant) {
         let mut free = self.free.lock();
         *free = (*free).max((*free + self.cost(entries)).min(now + JOINS_DEBT));
@@ -93,7 +94,7 @@ impl Store {
 }
 
 impl Ration {
-    /// It is known now how much was needed.
+    /// Changes the part to so many bytes, once it is known how many are needed.
     pub fn resize(&mut self, bytes: usize) {
         let before = std::mem::replace(&mut self.bytes, bytes);
         let store = &self.store;

@@ -2,9 +2,10 @@
 
 use crate::backplane::BackplaneError;
 use crate::channel::Channel;
+use crate::hash::HashMap;
 use parking_lot::Mutex;
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Channels that are remembered; of more, each is logged.
 const MOST: usize = 1_000;
@@ -41,7 +42,7 @@ impl Unreadable {
         true
     }
 
-    /// It can be read.
+    /// Takes note that a channel can be read.
     pub fn read(&self, channel: &Channel) {
         let mut all = self.0.lock();
         if !all.is_empty() {
@@ -49,7 +50,7 @@ impl Unreadable {
         }
     }
 
-    /// Some of them with the reason, by name.
+    /// Some of the channels that cannot be read, by name, with the reason.
     pub fn list(&self, most: usize) -> Vec<(Channel, String)> {
         let now = Instant::now();
         let all = self.0.lock();

@@ -2,7 +2,7 @@
 //! [`Limits`](super::Limits).
 
 use super::client_of;
-use hashbrown::HashMap;
+use crate::hash::HashMap;
 use parking_lot::Mutex;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,11 +1,14 @@
 //! How fast one client may do something (GCRA: an even rate with a second's worth of burst).
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::HashMapStateStore;
+use governor::{Quota, RateLimiter};
 use parking_lot::Mutex;
 use std::hash::Hash;
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Clients remembered at once; more share one allowance.
 const MAX_CLIENTS: usize = 65_536;
@@ -13,10 +16,22 @@ const MAX_CLIENTS: usize = 65_536;
 /// Allowances per second, each client its own.
 pub struct Rate<K: Hash + Eq + Clone> {
     per_second: NonZeroU32,
-    allowances: DefaultKeyedRateLimiter<Option<K>>,
-    clock: DefaultClock,
+    allowances: RateLimiter<Option<K>, HashMapStateStore<Option<K>>, Since, NoOpMiddleware<Duration>>,
+    clock: Since,
     swept: Mutex<Instant>,
     max_clients: usize,
+}
+
+/// The time that allowances go by: since a moment.
+#[derive(Clone, Copy)]
+struct Since(Instant);
+
+impl Clock for Since {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
 }
 
 /// Why there is no allowance.
@@ -35,9 +50,9 @@ impl<K: Hash + Eq + Clone> Rate<K> {
     }
 
     fn with_room(per_second: NonZeroU32, max_clients: usize) -> Rate<K> {
-        let allowances = RateLimiter::hashmap(Quota::per_second(per_second));
-        let swept = Mutex::new(Instant::now());
-        Rate { per_second, allowances, clock: DefaultClock::default(), swept, max_clients }
+        let clock = Since(Instant::now());
+        let allowances = RateLimiter::hashmap_with_clock(Quota::per_second(per_second), clock);
+        Rate { per_second, allowances, clock, swept: Mutex::new(clock.0), max_clients }
     }
 
     pub fn per_second(&self) -> NonZeroU32 {

@@ -1,11 +1,14 @@
 //! What the parts of a node are given: settings tell it, or a test does.
 
 use super::metrics::Metrics;
+use crate::auth::AuthError;
 use crate::backplane::metrics::BackplaneMetrics;
+use crate::backplane::redis::address::AddressError;
 use crate::backplane::{Backplane, memory, redis};
-use crate::clock::Clock;
 use crate::config::Serve;
+use crate::http::admin::token::AdminTokenError;
 use crate::http::tls::certificate::CertificateError;
+use crate::outside::Outside;
 use crate::telemetry::trace::Deliveries;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,10 +22,11 @@ pub enum StartError {
     #[error("--admin-listen {0}: {1}")]
     AdminListen(SocketAddr, std::io::Error),
     #[error("--redis: {0}")]
-    Redis(String),
-    /// Names the setting.
-    #[error("{0}")]
-    Auth(String),
+    Redis(#[from] AddressError),
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    #[error(transparent)]
+    AdminToken(#[from] AdminTokenError),
     #[error("--tls-cert, --tls-key: {0}")]
     Tls(#[from] CertificateError),
     #[error("the node does not start: {0}")]
@@ -36,7 +40,7 @@ pub struct Given {
     pub runtime: Runtime,
     pub metrics: Metrics,
     pub deliveries: Option<Arc<Deliveries>>,
-    pub clock: Clock,
+    pub outside: Outside,
 }
 
 /// Redis has a thread of its own: an accept storm must not delay what it pushes.
@@ -49,6 +53,7 @@ pub fn backplane(
     settings: &Serve,
     metrics: &Arc<BackplaneMetrics>,
     runtime: &Runtime,
+    outside: &Outside,
 ) -> Result<Arc<dyn Backplane>, StartError> {
     let Some(url) = &settings.redis else {
         let bounds = memory::Settings {
@@ -56,7 +61,7 @@ pub fn backplane(
             max_entry_bytes: settings.max_entry_bytes,
             ..memory::Settings::default()
         };
-        return Ok(memory::Memory::new(bounds));
+        return Ok(memory::Memory::by(bounds, outside.clock.clone()));
     };
     let (metrics, refused) = (metrics.clone(), metrics.backplane_refused.clone());
     let redis = redis::Settings {
@@ -71,8 +76,8 @@ pub fn backplane(
             }
         }),
         refused: Arc::new(move |code| refused.with_label_values(&[code]).inc()),
+        outside: outside.clone(),
         ..settings.redis_access.settings(url)
     };
-    let redis = redis::Redis::start(redis, runtime.handle()).map_err(|error| StartError::Redis(error.to_string()))?;
-    Ok(redis)
+    Ok(redis::Redis::start(redis, runtime.handle())?)
 }

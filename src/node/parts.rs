@@ -8,36 +8,40 @@ use crate::backplane::Backplane;
 use crate::clock::Clock;
 use crate::config::{Serve, Switch};
 use crate::cors::Cors;
-use crate::courier::{CatchUp, Couriers, Ledger, Surroundings};
+use crate::courier::{CatchUp, CourierDeps, Couriers, Ledger, history_queue};
 use crate::health::Health;
-use crate::http::Context;
 use crate::http::accept::bind;
-use crate::http::admin::Admin;
+use crate::http::acceptor::{self, AcceptorHandle};
 use crate::http::admin::token::AdminToken;
+use crate::http::admin::{self, Admin};
 use crate::http::client_address::Proxies;
 use crate::http::console::{Actions, Console};
 use crate::http::history::budget::Budget;
-use crate::http::lobby::{self, Porter};
+use crate::http::intake::Intake;
 use crate::http::publish::{Allowed, Publisher};
-use crate::http::reception::Reception;
 use crate::http::tls::Tls;
-use crate::hub::follower::{Follower, Request};
-use crate::hub::{self, Hub, Idle, desk};
+use crate::http::{self, Context};
+use crate::hub::follow_request::FollowRequest;
+use crate::hub::follower::Follower;
+use crate::hub::{self, Hub, Idle};
 use crate::limits::{
     Caps, Limits, Presences, RESERVED_DESCRIPTORS, Rate, connection_limit, make_room_for_files, raise_descriptor_limit,
     spare_connections,
 };
+use crate::outside::Outside;
 use crate::pace;
 use crate::roster::{Entrance, Roster, Sources};
-use crate::telemetry::Seldom;
+use crate::telemetry::LogThrottle;
 use crate::telemetry::trace::Deliveries;
 use prometheus::IntGauge;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tracing::warn;
 
 const TIDY_EVERY: Duration = Duration::from_secs(1);
@@ -45,9 +49,10 @@ const LOG_PERIOD: Duration = Duration::from_secs(10);
 
 /// What of a started node is needed until its end.
 pub struct Started {
+    pub settings: Serve,
     pub context: Arc<Context>,
     pub health: Arc<Health>,
-    pub porter: Arc<Porter>,
+    pub acceptor: Arc<AcceptorHandle>,
     pub listen: Vec<SocketAddr>,
     pub admin: SocketAddr,
     /// Told when the console wants the node to end.
@@ -58,26 +63,28 @@ pub struct Started {
 }
 
 /// What all other parts stand on.
-struct Ground {
-    settings: Serve,
+pub struct Ground {
+    pub settings: Serve,
     backplane: Arc<dyn Backplane>,
-    metrics: Metrics,
-    clock: Clock,
+    pub metrics: Metrics,
+    pub outside: Outside,
     limits: Arc<Limits>,
-    health: Arc<Health>,
+    pub health: Arc<Health>,
     cors: Arc<Cors>,
     auth: Arc<Auth>,
     started: Instant,
 }
 
 /// The way of events, from the backplane to sockets.
-struct Delivery {
-    hub: Arc<Hub>,
-    couriers: Couriers,
+pub struct Delivery {
+    pub hub: Arc<Hub>,
+    pub couriers: Couriers,
+    /// What couriers are started with.
+    pub deps: CourierDeps,
     /// What the follower is asked.
-    requests: mpsc::UnboundedReceiver<Request>,
-    /// What the desk is asked.
-    at_desk: mpsc::UnboundedReceiver<CatchUp>,
+    requests: mpsc::UnboundedReceiver<FollowRequest>,
+    /// What legs behind the tail ask for.
+    catch_ups: mpsc::UnboundedReceiver<CatchUp>,
 }
 
 /// Starts all parts.
@@ -85,44 +92,59 @@ pub fn start(settings: Serve, given: Given) -> Result<Started, StartError> {
     if settings.replay_limit.is_some() {
         warn!("--replay-limit has no effect any more: history is paced by --replay-rate, and never cut short");
     }
-    let Given { backplane, runtime: backplane_runtime, metrics, deliveries, clock } = given;
+    let Given { backplane, runtime: backplane_runtime, metrics, deliveries, outside } = given;
     let runtime = Builder::new_multi_thread().thread_name("control").enable_all().build()?;
-    let ground = Ground::new(settings, backplane, metrics, clock, runtime.handle())?;
-    let delivery = Delivery::start(&ground, deliveries)?;
-    let roster = Roster::new(ground.sources(&delivery.hub), ground.clock.clone());
+    let ground = Ground::new(settings, backplane, metrics, outside, runtime.handle())?;
+    let couriers = Couriers::prepare(courier_count(ground.settings.couriers))?;
+    let delivery = Delivery::new(&ground, couriers.couriers(), deliveries);
+    couriers.start(delivery.deps.clone())?;
+    let roster = Roster::new(ground.sources(&delivery.hub), &ground.outside);
     let asked = Arc::new(Notify::new());
     let context = ground.context(&delivery, &roster);
 
     let admin_listener = std::net::TcpListener::bind(ground.settings.admin_listen)
         .map_err(|error| StartError::AdminListen(ground.settings.admin_listen, error))?;
     let admin = admin_listener.local_addr()?;
-    let (listen, porter) = listen(&ground.settings, &context, &runtime)?;
+    let (listen, acceptor) = listen(&ground.settings, &context, &runtime)?;
     ground.admin(&delivery.hub, &roster, &asked)?.start(admin_listener)?;
 
     runtime.spawn(roster.run(entrance(&ground.settings, &listen)));
-    ground.run(delivery, &runtime, backplane_runtime)?;
-    let (health, drain_end) = (ground.health, ground.metrics.drain_end);
-    Ok(Started { context, health, porter, listen, admin, asked, drain_end, runtime })
+    let works = ground.works(delivery);
+    works.control.into_iter().for_each(|work| drop(runtime.spawn(work)));
+    let following = works.following;
+    std::thread::Builder::new().name("follower".into()).spawn(move || backplane_runtime.block_on(following))?;
+    let Ground { settings, health, metrics: Metrics { drain_end, .. }, .. } = ground;
+    Ok(Started { settings, context, health, acceptor, listen, admin, asked, drain_end, runtime })
 }
 
+/// What goes on for as long as the node lives.
+pub struct Works {
+    /// Beside the clients.
+    pub control: Vec<Work>,
+    /// Follows the backplane.
+    pub following: Work,
+}
+
+pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 impl Ground {
-    fn new(
+    /// Everything that stands on nothing else. `runtime` watches the files of keys.
+    pub fn new(
         settings: Serve,
         backplane: Arc<dyn Backplane>,
         metrics: Metrics,
-        clock: Clock,
+        outside: Outside,
         runtime: &Handle,
     ) -> Result<Ground, StartError> {
         let limits = Arc::new(limits(&settings, &metrics));
         let health = Health::new(settings.unready_after);
         let cors = Arc::new(Cors::new(&settings.cors_origin));
-        let auth = Auth::start(&settings.auth, cors.clone(), metrics.auth.clone(), &clock, runtime);
-        let auth = auth.map_err(StartError::Auth)?;
+        let auth = Auth::start(&settings.auth, cors.clone(), metrics.auth.clone(), &outside, runtime)?;
         health.depend_on(auth.clone());
-        Ok(Ground { settings, backplane, metrics, clock, limits, health, cors, auth, started: Instant::now() })
+        Ok(Ground { settings, backplane, metrics, outside, limits, health, cors, auth, started: Instant::now() })
     }
 
-    fn sources(&self, hub: &Arc<Hub>) -> Sources {
+    pub fn sources(&self, hub: &Arc<Hub>) -> Sources {
         Sources {
             hub: hub.clone(),
             limits: self.limits.clone(),
@@ -141,8 +163,8 @@ impl Ground {
         Publisher::new(self.backplane.clone(), self.cors.clone(), auth, allowed).with(roster.clone())
     }
 
-    fn context(&self, delivery: &Delivery, roster: &Arc<Roster>) -> Arc<Context> {
-        let settings = self.settings.clone();
+    pub fn context(&self, delivery: &Delivery, roster: &Arc<Roster>) -> Arc<Context> {
+        let settings = &self.settings;
         let (rate, subject_rate) = (settings.publish_rate, settings.auth.publish_rate_per_subject);
         Arc::new(Context {
             hub: delivery.hub.clone(),
@@ -159,18 +181,19 @@ impl Ground {
             publisher: settings.may_publish().then(|| self.publisher(self.auth.clone(), roster, rate, subject_rate)),
             history: Budget::new(self.metrics.http.history_bytes.clone()),
             closing: AtomicBool::new(false),
-            clock: self.clock.clone(),
-            seldom: Seldom::new(LOG_PERIOD),
+            clock: self.outside.clock.clone(),
+            random: self.outside.random.clone(),
+            log_throttle: LogThrottle::new(LOG_PERIOD),
             tickets: AtomicU64::new(1),
-            settings,
+            settings: serving(settings),
         })
     }
 
     /// The operators' listener. Who reaches it may do all that it offers.
     fn admin(&self, hub: &Arc<Hub>, roster: &Arc<Roster>, asked: &Arc<Notify>) -> Result<Admin, StartError> {
-        let settings = self.settings.clone();
+        let settings = &self.settings;
         let actions = settings.admin_actions.then(|| {
-            let publisher = self.publisher(Auth::nobody(self.metrics.auth.clone()), roster, 0, 0);
+            let publisher = self.publisher(Auth::nobody(self.metrics.auth.clone(), &self.outside.clock), roster, 0, 0);
             Actions { publisher, drain: asked.clone() }
         });
         let history = Budget::new(self.metrics.http.history_bytes.clone());
@@ -186,42 +209,47 @@ impl Ground {
             health: self.health.clone(),
             started: self.started,
             console: Console::new(hub.clone(), roster.clone(), contents, actions, history),
-            token: token.map_err(StartError::Auth)?,
-            settings,
+            token: token?,
+            settings: admin::Settings {
+                hosts: settings.admin_host.clone(),
+                tail_bytes_limit: settings.tail_bytes,
+                publish_over_http: settings.may_publish(),
+                auth_mode: settings.auth.mode.name(),
+            },
         })
     }
 
-    /// Starts what follows others for as long as the node lives.
-    fn run(&self, delivery: Delivery, runtime: &Runtime, backplane_runtime: Runtime) -> Result<(), StartError> {
-        let Delivery { hub, couriers, requests, at_desk } = delivery;
+    /// What follows others for as long as the node lives.
+    pub fn works(&self, delivery: Delivery) -> Works {
+        let Delivery { hub, couriers, requests, catch_ups, .. } = delivery;
         let tell = couriers.clone();
         let tell = move |order| tell.disconnect(&order);
         let (backplane, revocations) = (self.backplane.clone(), self.auth.revocations.clone());
-        runtime.spawn(control::follow(backplane.clone(), revocations, self.metrics.auth.clone(), tell));
-        runtime.spawn(desk::run(hub.clone(), couriers, at_desk));
-        runtime.spawn(tidy(hub.clone()));
+        let mut control: Vec<Work> = vec![
+            Box::pin(control::follow(backplane.clone(), revocations, self.metrics.auth.clone(), tell)),
+            Box::pin(history_queue::run(hub.clone(), couriers, catch_ups)),
+            Box::pin(tidy(hub.clone(), self.outside.clock.clone())),
+        ];
         if self.settings.demo {
-            runtime.spawn(demo::run(backplane.clone()));
+            control.push(Box::pin(demo::run(backplane.clone())));
         }
         let away = self.settings.retry.to + self.settings.drain_delay + self.settings.drain;
-        let follower = Follower::new(hub, self.clock.clone(), away);
-        let watching = self.health.clone().watch(backplane, self.metrics.backplane.clone(), self.clock.clone());
-        std::thread::Builder::new().name("follower".into()).spawn(move || {
-            backplane_runtime.block_on(async move {
-                tokio::join!(follower.run(requests), watching);
-            });
-        })?;
-        Ok(())
+        let follower = Follower::new(hub, self.outside.clock.clone(), away);
+        let watching = self.health.clone().watch(backplane, self.metrics.backplane.clone(), self.outside.clock.clone());
+        let following = async move {
+            tokio::join!(follower.run(requests), watching);
+        };
+        Works { control, following: Box::pin(following) }
     }
 }
 
 impl Delivery {
-    fn start(ground: &Ground, deliveries: Option<Arc<Deliveries>>) -> Result<Delivery, StartError> {
+    /// A hub with its couriers, which need not have started.
+    pub fn new(ground: &Ground, couriers: &Couriers, deliveries: Option<Arc<Deliveries>>) -> Delivery {
         let (settings, metrics) = (&ground.settings, &ground.metrics);
         let idle = Arc::new(Idle::default());
-        let idlers = Couriers::prepare(courier_count(settings.couriers))?;
         let (to_follower, requests) = mpsc::unbounded_channel();
-        let (to_desk, at_desk) = mpsc::unbounded_channel();
+        let (to_queue, catch_ups) = mpsc::unbounded_channel();
         let hub = Arc::new(Hub::new(
             hub::Settings {
                 tail_bytes: settings.tail_bytes,
@@ -230,13 +258,11 @@ impl Delivery {
                 max_channel_subscribers: settings.max_channel_subscribers,
                 deliveries,
             },
+            hub::Neighbours { bells: couriers.bells(), requests: to_follower, idle: idle.clone() },
             ground.backplane.clone(),
-            idlers.couriers().posts(),
-            to_follower,
             metrics.hub.clone(),
-            idle.clone(),
         ));
-        let couriers = idlers.start(Surroundings {
+        let deps = CourierDeps {
             expiring: settings.auth.token_expiring,
             revocations: ground.auth.revocations.clone(),
             heartbeat: settings.heartbeat,
@@ -246,11 +272,27 @@ impl Delivery {
             metrics: metrics.couriers.clone(),
             limits: ground.limits.clone(),
             idle,
-            desk: to_desk,
+            catch_ups: to_queue,
             leftovers: Ledger::new(settings.leftover_bytes, metrics.couriers.leftover_bytes.clone()),
-            clock: ground.clock.clone(),
-        })?;
-        Ok(Delivery { hub, couriers, requests, at_desk })
+            clock: ground.outside.clock.clone(),
+            random: ground.outside.random.clone(),
+        };
+        Delivery { hub, couriers: couriers.clone(), deps, requests, catch_ups }
+    }
+}
+
+/// What clients are served by.
+fn serving(settings: &Serve) -> http::settings::Settings {
+    http::settings::Settings {
+        accept_rate: settings.accept_rate,
+        proxy_protocol: settings.transport.proxy_protocol,
+        http2_streams: settings.transport.http2_streams,
+        max_channels: settings.max_channels_per_connection,
+        when_full: settings.when_full,
+        compress: settings.compress,
+        retry: settings.retry,
+        max_age: settings.max_age,
+        stall_timeout: settings.stall_timeout,
     }
 }
 
@@ -282,12 +324,12 @@ fn courier_count(asked: usize) -> usize {
     if asked == 0 { cores.min(hub::feed::MAX_COURIERS) } else { asked }
 }
 
-/// Binds all addresses and opens the lobby.
+/// Binds all addresses and starts the acceptor.
 fn listen(
     settings: &Serve,
     context: &Arc<Context>,
     runtime: &Runtime,
-) -> Result<(Vec<SocketAddr>, Arc<Porter>), StartError> {
+) -> Result<(Vec<SocketAddr>, Arc<AcceptorHandle>), StartError> {
     let mut listeners = Vec::new();
     let mut bound = Vec::new();
     for address in &settings.listen {
@@ -300,14 +342,14 @@ fn listen(
     if let Some(tls) = &tls {
         runtime.spawn(tls.certificate.clone().follow(context.metrics.clone(), context.clock.clone()));
     }
-    let (handle, reception) = (runtime.handle().clone(), Reception::new(context.clone(), tls));
-    let porter = lobby::open(listeners, context.clone(), move |caller| reception.enter(&handle, caller))?;
-    Ok((bound, porter))
+    let (handle, intake) = (runtime.handle().clone(), Intake::new(context.clone(), tls));
+    let acceptor = acceptor::open(listeners, context.clone(), move |accepted| intake.enter(&handle, accepted))?;
+    Ok((bound, acceptor))
 }
 
 /// Keeps the hub's feeds and tails within their bounds.
-async fn tidy(hub: Arc<Hub>) {
-    let mut every = pace::in_step(TIDY_EVERY);
+async fn tidy(hub: Arc<Hub>, clock: Clock) {
+    let mut every = pace::in_step(&clock, TIDY_EVERY);
     loop {
         every.tick().await;
         hub.tidy();

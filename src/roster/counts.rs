@@ -86,9 +86,10 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::bell::FeedNumber;
 
     fn feed(number: u32) -> Arc<Feed> {
-        Arc::new(Feed::new(number, Channel::new(&format!("c{number}")).unwrap()))
+        Arc::new(Feed::new(FeedNumber::new(number), Channel::new(&format!("c{number}")).unwrap()))
     }
 
     #[test]

@@ -22,14 +22,16 @@ pub use sample::{Sources, tenths};
 use crate::backplane::{BackplaneError, Link, Lookup, Note};
 use crate::channel::Channel;
 use crate::clock::Clock;
+use crate::outside::Outside;
 use crate::pace;
 use counts::{Counts, KEEP};
 use parking_lot::Mutex;
 use sample::Sampler;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Between records.
 pub const BEAT: Duration = Duration::from_secs(2);
@@ -83,12 +85,13 @@ pub struct Audience {
 }
 
 impl Roster {
-    pub fn new(sources: Sources, clock: Clock) -> Arc<Roster> {
+    /// A roster of this node alone, whose id is new.
+    pub fn new(sources: Sources, outside: &Outside) -> Arc<Roster> {
         Arc::new(Roster {
-            id: format!("{:016x}", fastrand::u64(..)),
+            id: format!("{:016x}", outside.random.number()),
             name: OnceLock::new(),
             sources,
-            clock,
+            clock: outside.clock.clone(),
             own: watch::Sender::new(Arc::default()),
             others: tokio::sync::Mutex::default(),
             gone: Mutex::default(),
@@ -114,7 +117,7 @@ impl Roster {
         let _ = self.name.set(format!("{host}:{}", entrance.port));
         let mut sampler = Sampler::new(&self.sources);
         let mut counts = Counts::new(&self.id);
-        let mut every = pace::in_step(BEAT);
+        let mut every = pace::in_step(&self.clock, BEAT);
         let mut refused: Option<Instant> = None;
         loop {
             let mut record = sampler.sample(&self.sources);

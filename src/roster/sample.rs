@@ -5,15 +5,16 @@ use super::record::{Busy, Lag, Link, Record};
 use crate::backplane::metrics::BackplaneMetrics;
 use crate::channel::Channel;
 use crate::courier::metrics::CourierMetrics;
+use crate::hash::HashSet;
 use crate::health::Health;
 use crate::hub::{Hub, Row};
 use crate::limits::Limits;
-use crate::metrics::Spread;
+use crate::metrics::WeightedHistogram;
 use prometheus::IntCounterVec;
 use prometheus::core::Collector as _;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// Channels that a record names for their subscribers, and for their rate.
 pub const TOP: usize = 50;
@@ -121,12 +122,12 @@ impl Sampler {
         }
     }
 
-    fn lag(&mut self, spread: &Spread) -> Option<Lag> {
-        let counts = spread.counts();
+    fn lag(&mut self, histogram: &WeightedHistogram) -> Option<Lag> {
+        let counts = histogram.counts();
         let before = std::mem::replace(&mut self.lags, counts.clone());
         let grown: Vec<u64> =
             counts.iter().zip(before.iter().chain(std::iter::repeat(&0))).map(|(a, b)| a - b).collect();
-        Some(Lag { p50: quantile(&grown, spread.bounds(), 0.5)?, p99: quantile(&grown, spread.bounds(), 0.99)? })
+        Some(Lag { p50: quantile(&grown, histogram.bounds(), 0.5)?, p99: quantile(&grown, histogram.bounds(), 0.99)? })
     }
 }
 

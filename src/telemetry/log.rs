@@ -1,5 +1,6 @@
 //! Log lines: where they go and in which form. Not what they say.
 
+use crate::config::values::ValueError;
 use crate::printable::Escaping;
 use clap::{Args, ValueEnum};
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
@@ -120,14 +121,15 @@ impl<F> WithTrace<F> {
 }
 
 /// `LEVEL` or `MODULE=LEVEL`, separated by commas. Stricter than [`EnvFilter`], which takes `inof` for a module.
-fn filter(text: &str) -> Result<String, String> {
+fn filter(text: &str) -> Result<String, ValueError> {
     for part in text.split(',') {
         let level = part.rsplit('=').next().unwrap_or_default();
         if !["off", "error", "warn", "info", "debug", "trace"].iter().any(|known| level.eq_ignore_ascii_case(known)) {
-            return Err(format!("{level:?} is no level: use error, warn, info, debug, trace or off"));
+            let why = format!("{level:?} is no level: use error, warn, info, debug, trace or off");
+            return Err(ValueError::new(why));
         }
     }
-    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| ValueError::new(error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
-//! What the node tells about itself beside metrics: log lines ([`log`], thinned by [`Seldom`]) and traces ([`trace`]).
+//! What the node tells about itself beside metrics: log lines ([`log`], thinned by [`LogThrottle`]) and traces ([`trace`]).
 
 pub mod log;
-mod seldom;
+mod log_throttle;
 pub mod trace;
 
 pub use log::{LogFormat, LogSettings};
-pub use seldom::Seldom;
+pub use log_throttle::LogThrottle;
 
 use std::sync::Arc;
-use trace::{Deliveries, Plan, Spans, Traces};
+use trace::{Deliveries, ExportError, Plan, Spans, Traces};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -30,7 +30,7 @@ impl Telemetry {
 /// Starts log and, where there is a plan for them, traces, for the whole process. `spans` counts the latter.
 ///
 /// Fails only where the plan's collector cannot be talked to at all; one that is down is no failure.
-pub fn start(log: &LogSettings, plan: Option<&Plan>, spans: Spans) -> Result<Telemetry, String> {
+pub fn start(log: &LogSettings, plan: Option<&Plan>, spans: Spans) -> Result<Telemetry, ExportError> {
     let (lines, guard) = log::layer(log);
     let traces = plan.map(|plan| Traces::start(plan, spans)).transpose()?;
     let layer = traces.as_ref().map(Traces::layer);

@@ -122,7 +122,9 @@ fn connections_cut_often() {
 
 #[test]
 fn a_slow_network() {
-    through_proxies(Case::exact("latency of 40 ms and 150 ms each way"), |arena, proxies| {
+    // Clients that all come back at 300 ms there and back wait for about ten ways, connections that are opened among them.
+    let case = Case { bound: 2 * SECOND, ..Case::exact("latency of 40 ms and 150 ms each way") };
+    through_proxies(case, |arena, proxies| {
         for latency in [40, 150] {
             proxies.iter().for_each(|proxy| proxy.set(Network::Slow(Duration::from_millis(latency))));
             std::thread::sleep(2 * SECOND);

@@ -1,6 +1,9 @@
-//! README.md against the binary: every setting with its variable and default, and every metric.
+//! README.md against the binary: every setting with its variable and default, every metric, parameter and event.
 
 use crate::support::program;
+use fantail::auth::token;
+use fantail::control_event::NAMES;
+use fantail::subscription::Parameter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -74,6 +77,38 @@ fn the_settings_table_is_what_the_binary_takes() {
     }
     let unknown: Vec<_> = documented.keys().filter(|flag| !real.contains_key(*flag)).collect();
     assert!(unknown.is_empty(), "README.md names flags that do not exist: {unknown:?}");
+}
+
+/// The rows of the table with this head, as cells.
+fn table(head: &str) -> Vec<Vec<&'static str>> {
+    let mut lines = README.lines();
+    assert!(lines.any(|line| line == head), "README.md has no table {head:?}");
+    lines.skip(1).take_while(|line| line.starts_with('|')).map(cells).collect()
+}
+
+#[test]
+fn the_parameters_table_is_what_a_subscription_takes() {
+    let rows = table("| parameter | meaning |");
+    let documented: BTreeSet<&str> = rows.iter().map(|row| row[0]).collect();
+    let names = Parameter::ALL.map(Parameter::name);
+    assert_eq!(documented, names.into_iter().chain([token::PARAMETER]).collect(), "README.md on the left");
+    for parameter in Parameter::ALL {
+        let row = rows.iter().find(|row| row[0] == parameter.name()).expect("a row");
+        for other in &parameter.names()[1..] {
+            assert!(row[1].contains(&format!("`{other}`")), "README.md, row of {}: {other}", parameter.name());
+        }
+    }
+}
+
+#[test]
+fn the_table_of_events_is_what_nodes_tell() {
+    let documented: Vec<(&str, &str)> =
+        table("| event | sent when | data |").iter().map(|row| (row[0], row[1])).collect();
+    assert_eq!(documented, NAMES, "README.md on the left");
+    let said = README.split("event: fantail.").skip(1);
+    for name in said.map(|rest| rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default()) {
+        assert!(NAMES.iter().any(|(known, _)| known.strip_prefix("fantail.") == Some(name)), "fantail.{name}");
+    }
 }
 
 #[test]

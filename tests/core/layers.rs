@@ -8,54 +8,14 @@ use imports::{Arrows, arrows};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// What is still wrong: arrows that shall go. One that has gone must be taken out of here.
-const STILL: &[(&str, &str)] = &[
-    // The hub knows couriers: wanted is a bell that the feed rings, and pages that the hub owns.
-    ("hub", "courier/post"),
-    ("hub/catch_up", "courier/post"),
-    ("hub/desk", "courier"),
-    ("hub/desk", "courier/post"),
-    ("hub/feed", "courier/post"),
-    // A follower is told what it is by its parts.
-    ("hub", "hub/follower"),
-    ("hub/follower", "hub/follower/hot"),
-    ("hub/follower", "hub/follower/reach"),
-    // A courier is one bag: wanted is one way of writing, and a state below what works on it.
-    ("courier/compose", "courier/deliver"),
-    ("courier/leave", "courier/passes"),
-    ("courier/leave", "courier/run"),
-    ("courier/leave", "courier/subscriber"),
-    ("courier/passes", "courier/compose"),
-    ("courier/passes", "courier/run"),
-    ("courier/post", "courier/passes"),
-    ("courier/post", "courier/socket"),
-    ("courier/post", "courier/subscriber"),
-    ("courier/run", "courier/sweep"),
-    // The bounds of the memory's streams.
-    ("backplane/memory", "backplane/memory/store"),
-    // What clients are served by is all settings of the node.
-    ("http", "config"),
-    ("http/admin", "config"),
-];
-
 #[test]
 fn no_arrow_points_up_and_there_is_no_circle() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let layers = layers(&std::fs::read_to_string(root.join("ARCHITECTURE.md")).expect("the page"));
     let all = arrows(&root.join("src"));
     assert!(all.len() > 200 && all["node/parts"].contains("hub"), "sources are read");
-    let mut good = all.clone();
-    for (from, to) in STILL {
-        let there = good.get_mut(*from).is_some_and(|targets| targets.remove(*to));
-        assert!(there, "STILL: {from} -> {to} is no more: take it out");
-    }
-    let wrong = wrong(&good, &layers);
+    let wrong = wrong(&all, &layers);
     assert!(wrong.is_empty(), "use what lies below, or move it there:\n{}", wrong.join("\n"));
-    for (from, to) in STILL {
-        let mut with = good.clone();
-        with.entry((*from).into()).or_default().insert((*to).into());
-        assert!(!self::wrong(&with, &layers).is_empty(), "STILL: {from} -> {to} is right now: take it out");
-    }
 }
 
 #[test]

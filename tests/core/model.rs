@@ -10,9 +10,9 @@ use client::{Begin, Client, Control, Wish};
 use fantail::backplane::Link;
 use fantail::backplane::memory::{Memory, Settings};
 use fantail::channel::Channel;
-use fantail::clock::Clock;
 use fantail::command::settings_of;
 use fantail::node::Node;
+use fantail::outside::Outside;
 use fastrand::Rng;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -44,7 +44,7 @@ impl Bench {
         // Smaller than flags allow.
         settings.tail_bytes = tail_bytes;
         let memory = Memory::new(Settings { maxlen: 0, ..Settings::default() });
-        let node = Node::start_with(settings, memory.clone(), Clock::default()).expect("a node");
+        let node = Node::start_with(settings, memory.clone(), Outside::default()).expect("a node");
         Bench { node, memory }
     }
 }

@@ -1,120 +1,19 @@
 //! Answers that are late: those that come after a stream was given up and followed anew are not believed, for they are of
-//! before; and while a feed lags behind its stream nobody begins too early.
+//! before; while a feed lags behind its stream nobody begins too early; and a state of another life counts nothing of the first.
+
+mod slow;
 
 use crate::support::client::Connection;
 use crate::support::node::eventually;
 use crate::support::stream::Stream;
-use fantail::backplane::memory::{Memory, Settings};
-use fantail::backplane::{
-    Answer, Ask, Backplane, BackplaneError, Changes, Entry, Examined, Facts, Link, Publication, Span, StreamState,
-};
+use fantail::backplane::memory::Memory;
+use fantail::backplane::{Backplane, Link};
 use fantail::channel::Channel;
-use fantail::clock::Clock;
-use fantail::command::settings_of;
-use fantail::node::Node;
 use fantail::position::Position;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use serde_json::json;
+use slow::started;
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::watch;
-
-/// The backplane in memory, whose first examination is made at once and answered when the test says so; the same for
-/// all reads.
-struct Slow {
-    memory: Arc<Memory>,
-    examinations: AtomicUsize,
-    released: watch::Sender<bool>,
-    answered: AtomicBool,
-    reads: watch::Sender<bool>,
-    /// Inspections are made at once, too, and answered when the test says so.
-    inspections: AtomicUsize,
-    told: watch::Sender<bool>,
-    unfollowed: AtomicUsize,
-}
-
-impl Slow {
-    fn new(memory: Arc<Memory>) -> Arc<Slow> {
-        Arc::new(Slow {
-            memory,
-            examinations: AtomicUsize::new(0),
-            released: watch::Sender::new(false),
-            answered: AtomicBool::new(false),
-            reads: watch::Sender::new(true),
-            inspections: AtomicUsize::new(0),
-            told: watch::Sender::new(true),
-            unfollowed: AtomicUsize::new(0),
-        })
-    }
-}
-
-impl Backplane for Slow {
-    fn read(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>> {
-        Box::pin(async move {
-            let _ = self.reads.subscribe().wait_for(|released| *released).await;
-            self.memory.read(asks).await
-        })
-    }
-
-    fn inspect(&self, channels: Vec<Channel>) -> Answer<'_, Vec<Result<Option<StreamState>, BackplaneError>>> {
-        Box::pin(async move {
-            let answer = self.memory.inspect(channels).await;
-            self.inspections.fetch_add(1, Ordering::SeqCst);
-            let _ = self.told.subscribe().wait_for(|told| *told).await;
-            answer
-        })
-    }
-
-    fn examine(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Examined, BackplaneError>>> {
-        Box::pin(async move {
-            let number = self.examinations.fetch_add(1, Ordering::SeqCst);
-            let answer = self.memory.examine(asks).await;
-            if number == 0 {
-                let _ = self.released.subscribe().wait_for(|released| *released).await;
-                self.answered.store(true, Ordering::SeqCst);
-            }
-            answer
-        })
-    }
-
-    fn history(&self, spans: Vec<Span>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>> {
-        self.memory.history(spans)
-    }
-
-    fn append(&self, publications: Vec<Publication>) -> Answer<'_, Vec<Result<Position, BackplaneError>>> {
-        self.memory.append(publications)
-    }
-
-    fn followed(&self, channel: &Channel, position: Position) {
-        self.memory.followed(channel, position);
-    }
-
-    fn unfollowed(&self, channel: &Channel) {
-        self.memory.unfollowed(channel);
-        self.unfollowed.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn changes(&self) -> &Arc<Changes> {
-        self.memory.changes()
-    }
-
-    fn link(&self) -> watch::Receiver<Link> {
-        self.memory.link()
-    }
-
-    fn facts(&self) -> Facts {
-        self.memory.facts()
-    }
-}
-
-/// A node on a slow backplane.
-fn started() -> (Arc<Memory>, Arc<Slow>, Node) {
-    let flags = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-    let memory = Memory::new(Settings { maxlen: 0, ..Settings::default() });
-    let slow = Slow::new(memory.clone());
-    let settings = settings_of(&flags).expect("good flags");
-    let node = Node::start_with(settings, slow.clone(), Clock::default()).expect("a node");
-    (memory, slow, node)
-}
 
 #[test]
 fn an_answer_of_before_the_channel_was_followed_anew_is_no_reset() {
@@ -248,4 +147,59 @@ fn who_is_held_gets_what_a_node_had_not_seen_when_it_asked() {
     (2..=1_500).for_each(add);
     memory.set_link(Link::Up);
     assert_eq!(held.numbers(1_499), (2..=1_500).collect::<Vec<_>>());
+}
+
+/// A stream's state is asked for behind its entries, and may be of another life: then its counts say nothing of the first.
+#[test]
+fn a_stream_made_anew_between_its_entries_and_its_count_has_lost_nothing() {
+    let (memory, slow, node) = started();
+    slow.released.send_replace(true);
+    let a = Channel::new("a").expect("a name");
+    let append = |memory: &Memory, a: &Channel, seq: u64, n: u64| {
+        memory.append_at(a, Position::new(9, seq), &[("data".into(), n.to_string().into())]).expect("a greater id");
+    };
+    let mut stream = Stream::open(node.listen()[0], "/events/a", &[]).begun();
+    append(&memory, &a, 1, 1);
+    append(&memory, &a, 9, 2);
+    assert_eq!(stream.numbers(2), [1, 2]);
+
+    // The same newest id, and one entry more than were ever added before.
+    let channel = a.clone();
+    slow.behind_read(move |memory| {
+        memory.trim(&channel, 0);
+        memory.set_last_id(&channel, Position::new(9, 1)).expect("an empty stream");
+        append(memory, &channel, 9, 11);
+    });
+    slow.changes().changed([a.clone()]);
+    let told = stream.gap();
+    assert_eq!((&told["reason"], &told["continues_at"]), (&json!("reset"), &json!("9-9")), "{told}");
+    assert_eq!(stream.numbers(1), [11]);
+    append(&memory, &a, 10, 777);
+    assert_eq!(stream.numbers(1), [777], "nothing more, and nothing twice");
+}
+
+/// Found by the simulation, seed 1796037677579343527: its node had come back to Redis and had not read the stream yet.
+#[test]
+fn who_is_ahead_of_a_stream_begins_where_that_ends_though_its_feed_lags() {
+    let (memory, slow, node) = started();
+    slow.released.send_replace(true);
+    let a = Channel::new("a").expect("a name");
+    let add = |n: u64| drop(memory.append_at(&a, Position::new(n, 0), &[("data".into(), n.to_string().into())]));
+    add(10);
+    let mut live = Stream::open(node.listen()[0], "/events/a?since=earliest", &[]);
+    assert_eq!(live.numbers(1), [10]);
+    slow.reads.send_replace(false);
+    [20, 30].into_iter().for_each(add);
+    let looked = slow.examinations.load(Ordering::SeqCst);
+    let mut ahead = Connection::open(node.listen()[0]);
+    ahead.send_request("GET", "/events/a?lastEventId=99-0", &[], b"");
+    // That its id is ahead, what became of it, and what its node has to read first.
+    eventually("it has looked", || slow.examinations.load(Ordering::SeqCst) >= looked + 3);
+    slow.reads.send_replace(true);
+    assert_eq!(live.numbers(2), [20, 30]);
+    let mut ahead = Stream::answered(ahead);
+    let told = ahead.gap();
+    assert_eq!((&told["reason"], &told["continues_at"]), (&json!("reset"), &json!("30-0")), "{told}");
+    add(40);
+    assert_eq!(ahead.numbers(1), [40], "of what it may have had nothing comes again");
 }

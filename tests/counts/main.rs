@@ -4,9 +4,9 @@
 use fantail::backplane::memory::{self, Memory};
 use fantail::backplane::{Backplane, Publication};
 use fantail::channel::Channel;
-use fantail::clock::Clock;
 use fantail::command::settings_of;
 use fantail::node::Node;
+use fantail::outside::Outside;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 use std::alloc::System;
 use std::io::{Read, Write};
@@ -36,7 +36,7 @@ fn deliveries_allocate_nothing_and_idle_subscribers_keep_little() {
     let backplane = Memory::new(memory::Settings::default());
     let settings = settings_of(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--couriers", "1"])
         .expect("good flags");
-    let node = Node::start_with(settings, backplane.clone(), Clock::default()).expect("a node");
+    let node = Node::start_with(settings, backplane.clone(), Outside::default()).expect("a node");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let publish_field = |channel: &str, name: &str, text: String| {
         let fields = vec![(name.to_owned().into(), text.into())];

@@ -86,7 +86,7 @@ test("links to headings lead to them", () => {
 
 // Of cargo, curl, helm, kubectl, loadtest, python3, redis-cli, redis-server and tests/run.
 const OTHERS = `--against --bind --cluster --compressed --connections --from-literal --http2-prior-knowledge --latency
-  --list --logs --port --previous --release --set --timeout --users --wait`.split(/\s+/);
+  --list --logs --no-default-features --port --previous --release --set --timeout --users --wait`.split(/\s+/);
 
 test("flags that pages name exist", () => {
   const flags = (text) => text.match(/(?<![\w-])--[a-z][a-z0-9-]+/g) ?? [];

@@ -400,6 +400,8 @@ def the_dockerfile_lints():
     found = program(TOOLS / "hadolint", "-", input=text + "RUN apt-get update && apt-get install curl\n")
     assert "DL3008" in found.stdout, "hadolint sees nothing"
     last = text[text.rindex("\nFROM ") :]
+    builds = re.findall(r"cargo build [^&\n]*", text)
+    assert len(builds) == 2 and all(" --no-default-features " in each for each in builds), builds
     for line in ("FROM scratch", "USER 65532:65532", "STOPSIGNAL SIGTERM", 'CMD ["/fantail", "check", "--live"]'):
         assert line in last, line
 

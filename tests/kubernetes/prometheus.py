@@ -183,7 +183,7 @@ def every_query_of_every_panel_has_samples():
 WITHOUT_SAMPLES = {
     "FantailAbsent": "it has one only where no node is scraped",
     "FantailShardDown": "this Redis is no Cluster",
-    "FantailFollowerStalled": "it takes a Redis that answers the canary and no reads",
+    "FantailFollowerStalled": "it takes a Redis that answers the probe and no reads",
     "FantailDeliveryLag": "nothing was that slow",
     "FantailHistoryShort": "every followed stream has its history",
     "FantailEvictions": "every reader reads",

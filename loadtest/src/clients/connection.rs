@@ -1,17 +1,14 @@
 //! One client: a socket, a parser, its legs. Knows how to connect and what to ask; the worker's loop drives it.
 
+use super::dialing::Dialer;
 use super::parser::Parser;
 use super::protocol::{Clients, Paths};
 use super::way::Wire;
 use crate::checker::Leg;
 use crate::plan::lot;
 use mio::net::TcpStream;
-use nix::sys::socket::sockopt::{IpBindAddressNoPort, RcvBuf};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::os::fd::AsRawFd;
 
 /// Where a client stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +69,13 @@ impl Client {
     }
 
     /// Opens a socket towards the next target, from one of the source addresses.
-    pub fn connect(&mut self, clients: &Clients, index: u32, now: u64) -> io::Result<&mut TcpStream> {
+    pub fn connect(
+        &mut self,
+        clients: &Clients,
+        dialer: &mut Dialer,
+        index: u32,
+        now: u64,
+    ) -> io::Result<&mut TcpStream> {
         let turn = index.wrapping_add(self.attempts) as usize;
         self.attempts += 1;
         let target = clients.targets[turn % clients.targets.len()];
@@ -81,7 +84,7 @@ impl Client {
         self.wire = Wire::new(clients.way).map_err(io::Error::other)?;
         self.started = now;
         self.phase = Phase::Connecting;
-        let stream = open(target, source, self.manner != Manner::Prompt)?;
+        let stream = dialer.dial(target, source, self.manner != Manner::Prompt)?;
         Ok(self.stream.insert(stream))
     }
 
@@ -125,25 +128,4 @@ impl Client {
         text.push_str("\r\n");
         text
     }
-}
-
-/// Connects without waiting. The port is chosen at connect, per pair of addresses, else one source address collapses.
-fn open(target: SocketAddr, source: Ipv4Addr, small_buffer: bool) -> io::Result<TcpStream> {
-    let SocketAddr::V4(target) = target else {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "only IPv4 targets"));
-    };
-    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
-    if small_buffer {
-        setsockopt(&socket, RcvBuf, &4096)?;
-    }
-    if target.ip().is_loopback() {
-        setsockopt(&socket, IpBindAddressNoPort, &true)?;
-        bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(source, 0)))?;
-    }
-    match connect(socket.as_raw_fd(), &SockaddrIn::from(target)) {
-        Ok(()) | Err(nix::errno::Errno::EINPROGRESS) => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(TcpStream::from_std(std::net::TcpStream::from(socket)))
 }

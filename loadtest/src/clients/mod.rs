@@ -1,7 +1,8 @@
 //! The client side: worker processes with thousands of clients each, and the coordinator's view of them.
 
-mod books;
+pub mod books;
 mod connection;
+mod dialing;
 pub mod parser;
 pub mod protocol;
 pub mod way;

@@ -2,6 +2,7 @@
 
 use super::books::{Books, Reader};
 use super::connection::{Client, Manner, Phase};
+use super::dialing::Dialer;
 use super::parser::Item;
 use super::protocol::{Clients, Command, Report, SLOW_BYTES, Stats};
 use crate::checker::{Checker, Leg};
@@ -53,6 +54,7 @@ struct Worker {
     books: Books,
     setup: Option<Clients>,
     clients: Vec<Client>,
+    dialer: Dialer,
     /// Whose turn to connect is next.
     queue: VecDeque<u32>,
     /// Failed connects and when to try again.
@@ -87,6 +89,7 @@ impl Worker {
             books: Books::new(),
             setup: None,
             clients: Vec::new(),
+            dialer: Dialer::new(),
             queue: VecDeque::new(),
             later: VecDeque::new(),
             under_way: VecDeque::new(),
@@ -394,7 +397,7 @@ impl Worker {
         }
         self.books.stats.opened += 1;
         self.connecting += 1;
-        let registered = client.connect(setup, index, now).and_then(|stream| {
+        let registered = client.connect(setup, &mut self.dialer, index, now).and_then(|stream| {
             let both = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(stream, Token(index as usize), both)
         });

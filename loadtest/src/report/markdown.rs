@@ -20,8 +20,8 @@ pub fn write(path: &Path, rows: &[Row], broken: &[String], machine: &Machine) ->
 fn text(rows: &[Row], broken: &[String], machine: &Machine, plot: &str) -> String {
     let mut out = format!(
         "# Results\n\nWritten by `loadtest`; do not edit. {machine}.\n\nCells are min/median over runs, in brackets the \
-         ratio of medians to the bare send loop (`floor`) of the same case. The server under test has core 0, clients \
-         and Redis share core 1. Latency counts from the intended send time.\n\n![CPU per delivery]({plot})\n\n"
+         ratio of medians to the bare send loop (`floor`) of the same case, and to the node of \
+         `--before`. The server under test has core 0, clients and Redis share core 1. Latency counts from the intended send time.\n\n![CPU per delivery]({plot})\n\n"
     );
     match broken {
         [] => out.push_str("Every subscriber of Fantail received exactly what it had to; no limit was broken.\n\n"),

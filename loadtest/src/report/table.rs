@@ -16,20 +16,23 @@ pub fn cases(rows: &[Row]) -> Vec<Vec<&Row>> {
     cases
 }
 
-/// For a terminal.
+/// For a terminal, in columns that hold the longest cell.
 pub fn text(rows: &[Row]) -> String {
     let mut out = String::new();
     for case in cases(rows) {
         let _ =
             write!(out, "\n{} / {} [{} runs, min/median]\n  {:24}", case[0].scenario, case[0].case, case[0].runs, "");
+        let lines = lines(&case);
+        let longest = lines.iter().flat_map(|(_, cells)| cells).map(|cell| cell.chars().count()).max();
+        let width = longest.unwrap_or_default().max(24) + 2;
         for row in &case {
-            let _ = write!(out, "{:>26}", row.server);
+            let _ = write!(out, "{:>width$}", row.server);
         }
         out.push('\n');
-        for (name, cells) in lines(&case) {
+        for (name, cells) in lines {
             let _ = write!(out, "  {name:24}");
             for cell in cells {
-                let _ = write!(out, "{cell:>26}");
+                let _ = write!(out, "{cell:>width$}");
             }
             for goal in case.iter().flat_map(|row| goals::of(row)).filter(|goal| goal.what == name) {
                 let _ = write!(out, "   goal {}: {}", goal.limit, if goal.reached { "reached" } else { "MISSED" });
@@ -98,10 +101,10 @@ pub fn lines(case: &[&Row]) -> Vec<(&'static str, Vec<String>)> {
 fn cell(row: &Row, name: &str) -> String {
     let Some(&(least, median)) = row.figures.get(name) else { return "-".into() };
     let numbers = if row.runs == 1 { short(median) } else { format!("{}/{}", short(least), short(median)) };
-    match row.ratios.get(name) {
-        Some(ratio) => format!("{numbers} ({ratio:.2}×)"),
-        None => numbers,
-    }
+    let floor = row.ratios.get(name).map(|ratio| format!("{ratio:.2}×"));
+    let before = row.ratios_before.get(name).map(|ratio| format!("{ratio:.2}× before"));
+    let ratios: Vec<String> = floor.into_iter().chain(before).collect();
+    if ratios.is_empty() { numbers } else { format!("{numbers} ({})", ratios.join(", ")) }
 }
 
 /// Three digits or so.

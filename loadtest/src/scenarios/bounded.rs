@@ -1,7 +1,7 @@
-//! Selections: everything within a quarter of an hour, everything small within a minute, and the checker's own test.
+//! Selections: everything within twenty minutes, everything small within a minute, and the checker's own test.
 
 use super::deliver::{self, IN_FLIGHT, alternate};
-use super::{churn, cluster, follow, hold, slow, storm};
+use super::{churn, cluster, follow, hold, nodes, slow, storm, unicast};
 use crate::checker::Tally;
 use crate::lab::{Lab, Load};
 use crate::options::{Against, Options};
@@ -16,17 +16,28 @@ type Step = (Options, fn(&mut Lab) -> Result<()>);
 /// Seconds that disturbed rounds of `all` may take again.
 const SPARE: f64 = 50.0;
 
-/// A selection of every scenario, at most 15 minutes. Options about sizes are ignored.
+/// A selection of every scenario, at most 20 minutes, and twice that beside another build. Options about sizes are ignored.
 pub fn all(lab: &mut Lab) -> Result<()> {
     lab.spare = SPARE;
     let given = lab.options.clone();
-    let base = Options { subscribers: None, rate: None, size: None, seconds: None, burst: None, ..given.clone() };
+    let base = Options {
+        subscribers: None,
+        rate: None,
+        size: None,
+        seconds: None,
+        burst: None,
+        channels: None,
+        nodes: None,
+        by: Vec::new(),
+        most: false,
+        ..given.clone()
+    };
     let all = vec![Against::Nchan, Against::HyperBody];
     let alone = Options { runs: Some(2), against: Vec::new(), ..base.clone() };
     let beside = Options { runs: Some(1), against: all, ..base };
     let thrice = Options { runs: Some(3), ..alone.clone() };
     let once = Options { runs: Some(1), ..alone.clone() };
-    let steps: [Step; 16] = [
+    let steps: [Step; 18] = [
         (Options { subscribers: Some(10_000), ..beside.clone() }, deliver::fanout),
         (Options { subscribers: Some(10_000), ..alone.clone() }, deliver::fanout),
         (Options { subscribers: Some(15_000), ..thrice.clone() }, deliver::fanout),
@@ -36,6 +47,8 @@ pub fn all(lab: &mut Lab) -> Result<()> {
         (thrice.clone(), deliver::burst),
         (once.clone(), slow::run),
         (Options { seconds: Some(4.0), ..thrice.clone() }, follow::run),
+        (Options { seconds: Some(4.0), ..beside.clone() }, unicast::run),
+        (Options { seconds: Some(4.0), ..once.clone() }, nodes::brief),
         (Options { seconds: Some(6.0), ..thrice }, deliver::lag),
         (once.clone(), deliver::compress),
         (once.clone(), deliver::ways),
@@ -63,7 +76,7 @@ pub fn smoke(lab: &mut Lab) -> Result<()> {
     selftest(lab)?;
     let small = Options { runs: Some(1), subscribers: Some(300), seconds: Some(3.0), ..given.clone() };
     let fast = Options { rate: Some(100.0), ..small.clone() };
-    let steps: [Step; 9] = [
+    let steps: [Step; 11] = [
         (fast.clone(), deliver::fanout),
         (Options { rate: Some(300.0), ..small.clone() }, deliver::channels),
         (Options { users: true, ..fast.clone() }, deliver::channels),
@@ -71,6 +84,8 @@ pub fn smoke(lab: &mut Lab) -> Result<()> {
         (Options { rate: Some(100.0), size: Some(6_000), subscribers: Some(200), ..small.clone() }, slow::run),
         (Options { rate: Some(50.0), ..small.clone() }, deliver::compress),
         (Options { rate: Some(50.0), ..small.clone() }, deliver::ways),
+        (Options { rate: Some(300.0), seconds: Some(1.0), ..small.clone() }, unicast::run),
+        (Options { rate: Some(100.0), seconds: Some(1.0), nodes: Some(3), ..small.clone() }, nodes::brief),
         (small.clone(), storm::run),
         (Options { subscribers: Some(2_000), rate: Some(20.0), ..small }, churn::run),
     ];

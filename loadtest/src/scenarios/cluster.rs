@@ -39,22 +39,7 @@ pub fn run(lab: &mut Lab) -> Result<()> {
 fn once(lab: &mut Lab, kind: Kind, load: &Load, nodes: u32) -> Result<()> {
     let machine = measure::machine_used_kib()?;
     let mut stage = lab.stage(kind, load)?;
-    let mut others = Vec::new();
-    for number in 2..=nodes {
-        lab.progress(&format!("cluster / {kind}: starting {number} of {nodes}"));
-        others.push(lab.server(kind, load, None, 15)?);
-    }
-    if kind == Kind::Floor {
-        let sinks = &mut stage.publisher.as_mut().context("a publisher at rest")?.sinks;
-        for floor in &others {
-            sinks.push(floor.sink(None, 0)?);
-        }
-    }
-    let targets: Vec<SocketAddr> = [stage.server.listen].into_iter().chain(others.iter().map(|s| s.listen)).collect();
-    let pids: Vec<u32> = stage.server.pids.iter().chain(others.iter().flat_map(|s| &s.pids)).copied().collect();
-    stage.server.pids.clone_from(&pids);
-    stage.sampler.pids = pids;
-    stage.fleet.target(targets, false)?;
+    let mut others = more(lab, &mut stage, load, nodes)?;
     let empty = stage.memory()?.rss;
     lab.progress(&format!("cluster / {kind}: connecting"));
     let workers = stage.fleet.pids().len();
@@ -69,6 +54,29 @@ fn once(lab: &mut Lab, kind: Kind, load: &Load, nodes: u32) -> Result<()> {
     others.iter_mut().try_for_each(Server::check_alive)?;
     lab.keep(stage.finish()?);
     Ok(())
+}
+
+/// Starts further servers of a stage's kind, up to so many over all. Clients connect to each in turn; the stage's figures
+/// are of all.
+pub fn more(lab: &mut Lab, stage: &mut Stage, load: &Load, nodes: u32) -> Result<Vec<Server>> {
+    let kind = stage.server.kind;
+    let mut others = Vec::new();
+    for number in 2..=nodes {
+        lab.progress(&format!("{} / {kind}: starting {number} of {nodes}", load.scenario));
+        others.push(lab.server(kind, load, lab.core(0), 15)?);
+    }
+    if kind == Kind::Floor {
+        let sinks = &mut stage.publisher.as_mut().context("a publisher at rest")?.sinks;
+        for floor in &others {
+            sinks.push(floor.sink(None, 0)?);
+        }
+    }
+    let targets: Vec<SocketAddr> = [stage.server.listen].into_iter().chain(others.iter().map(|s| s.listen)).collect();
+    let pids: Vec<u32> = stage.server.pids.iter().chain(others.iter().flat_map(|s| &s.pids)).copied().collect();
+    stage.server.pids.clone_from(&pids);
+    stage.sampler.pids = pids;
+    stage.fleet.target(targets, false)?;
+    Ok(others)
 }
 
 fn broadcasts(lab: &mut Lab, kind: Kind, stage: &mut Stage) -> Result<()> {

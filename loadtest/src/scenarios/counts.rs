@@ -1,5 +1,5 @@
 //! What does not depend on the machine: system calls per delivery and per join, Redis commands per event and per join,
-//! wakes of an idle node. Each has a hard limit here.
+//! wakes of an idle node; the same of events that one subscriber each reads. Each has a hard limit here.
 
 use super::deliver::{IN_FLIGHT, thousands};
 use crate::lab::{Lab, Load, Stage};
@@ -9,7 +9,7 @@ use crate::publisher::{Choice, Schedule};
 use crate::redis::Usage;
 use crate::servers::Kind;
 use anyhow::{Context as _, Result, ensure};
-use nix::sys::signal::Signal;
+use rustix::process::Signal;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -24,16 +24,58 @@ const MOST_SYSCALLS: f64 = 1.1;
 /// All system calls per join of many at once: accept, look, read, answer, watch, and three more for a request that comes
 /// later than its connection; wakes are shared.
 const MOST_JOIN_SYSCALLS: f64 = 9.0;
-/// Redis commands per event of a busy stream: the `XADD`, the read that waits and the one that proves, and the canary's
+/// Redis commands per event of a busy stream: the `XADD`, the read that waits and the one that proves, and the probe's
 /// three a second. One less where the stream is not waited for, and then a push, which is no command.
 const MOST_PER_EVENT: f64 = 3.2;
 /// Redis commands per join at the tail of a channel that the node knows.
 const MOST_PER_JOIN: f64 = 0.05;
-/// Times a second that threads of a node without subscribers wake: the couriers' ticks are ten, the lobby's two.
+/// Times a second that threads of a node without subscribers wake: the couriers' ticks are ten, the acceptor's two.
 const MOST_IDLE_WAKES: f64 = 30.0;
+/// Events that come at once, each for the one subscriber of another channel, and limits for each of them: Redis commands
+/// (the `XADD`, reads, and `XINFO STREAM` as their witness), bytes that Redis sends, system calls of the node. What was
+/// seen of a debug build was 3.2, 1,250 and 17, and with twenty at once 1.5, 800 and 1.9.
+const UNICAST: [(u32, [f64; 3]); 2] = [(1, [3.5, 1_400.0, 20.0]), (20, [1.7, 950.0, 2.4])];
 const IDLE: Duration = Duration::from_secs(6);
 
 pub fn run(lab: &mut Lab) -> Result<()> {
+    shared(lab)?;
+    UNICAST.iter().try_for_each(|&(batch, limits)| unicast(lab, batch, limits))
+}
+
+/// Events that one subscriber each reads, so many at once.
+fn unicast(lab: &mut Lab, batch: u32, [commands, bytes, syscalls]: [f64; 3]) -> Result<()> {
+    let channels = 200;
+    let events = if batch == 1 { "one event at a time".to_owned() } else { format!("{batch} events at once") };
+    let case = format!("{channels} subscribers on own channels, {events}");
+    let load = Load::new("counts", case, Plan::Apart { each: 1 }, channels);
+    lab.progress(&format!("counts / {}", load.case));
+    let mut stage = lab.stage(Kind::Node, &load)?;
+    stage.connect(0.0, IN_FLIGHT)?;
+    // Slow enough that a traced node is done with a batch before the next, and no stream is busy.
+    let rate = f64::from(10 * batch).max(100.0);
+    let schedule = |count: u32| Schedule {
+        rate,
+        burst: batch,
+        size: 140,
+        count: u64::from(count),
+        choice: Choice::InTurn(channels),
+    };
+    stage.publish(&Schedule { rate: 1_000.0, ..schedule(channels) })?;
+    let before = lab.redis()?.usage()?;
+    let measured = schedule(50 * batch.max(10));
+    stage.publish(&measured)?;
+    let after = lab.redis()?.usage()?;
+    let events = measured.count as f64;
+    limit(&mut stage, "redis_commands", calls(&before, &after) / events, commands);
+    limit(&mut stage, "redis_bytes", (after.sent - before.sent) as f64 / events, bytes);
+    let (delivery, calls) = traced(&mut stage, |stage| stage.publish(&measured))?;
+    limit(&mut stage, "syscalls", calls.all as f64 / delivery.delivered as f64, syscalls);
+    lab.keep(stage.finish()?);
+    Ok(())
+}
+
+/// One channel that all share.
+fn shared(lab: &mut Lab) -> Result<()> {
     let subscribers = lab.options.subscribers.unwrap_or(1_000);
     let load = Load::new("counts", format!("{} subscribers", thousands(subscribers)), Plan::One, subscribers);
     let mut stage = lab.stage(Kind::Node, &load)?;
@@ -126,7 +168,7 @@ fn traced<T>(stage: &mut Stage, work: impl FnOnce(&mut Stage) -> Result<T>) -> R
     let file = directory.path().join("strace");
     let mut tracer = trace(stage, &file)?;
     let done = work(stage)?;
-    tracer.signal(Signal::SIGINT)?;
+    tracer.signal(Signal::INT)?;
     // strace ends by the same signal, so its status says nothing.
     let _ = tracer.wait(Duration::from_secs(10));
     let calls = totals(&std::fs::read_to_string(&file)?).context("strace wrote no table")?;

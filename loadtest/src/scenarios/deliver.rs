@@ -1,10 +1,11 @@
 //! Scenarios of one shape: connect everybody, publish for a while, look at cost and time.
 
 use crate::lab::{Delivery, Lab, Load, Stage};
-use crate::measure::median;
+use crate::measure::{Distribution, median};
 use crate::plan::Plan;
 use crate::publisher::{Choice, Schedule};
 use crate::redis::Usage;
+use crate::results::Run;
 use crate::rounds::rounds;
 use crate::servers::{Kind, node};
 use anyhow::Result;
@@ -62,7 +63,7 @@ fn channels_of(choice: Choice) -> u64 {
     match choice {
         // A round over very many would take long and warms nothing that matters.
         Choice::InTurn(n) => u64::from(n).min(10),
-        Choice::Zipf(_) => 1,
+        Choice::Zipf(_) | Choice::Random(_) => 1,
     }
 }
 
@@ -80,11 +81,16 @@ pub fn costs(stage: &mut Stage, delivery: &Delivery) {
 
 /// What Redis did for a publication.
 pub fn redis_costs(stage: &mut Stage, delivery: &Delivery, usage: Option<(Usage, Usage)>) {
+    redis_figures(&mut stage.run, delivery.published.events, usage);
+}
+
+/// What Redis did per event between two readings.
+pub fn redis_figures(run: &mut Run, events: u64, usage: Option<(Usage, Usage)>) {
     let Some((before, after)) = usage else { return };
-    let events = delivery.published.events as f64;
-    stage.run.figure("redis_us", (after.cpu - before.cpu) * 1e6 / events);
+    let events = events as f64;
+    run.figure("redis_us", (after.cpu - before.cpu) * 1e6 / events);
     let calls = |usage: &Usage| usage.calls.iter().map(|(_, calls)| *calls).sum::<u64>() as f64;
-    stage.run.figure("redis_commands", (calls(&after) - calls(&before)) / events);
+    run.figure("redis_commands", (calls(&after) - calls(&before)) / events);
 }
 
 /// Latencies, and each event's first and last arrival.
@@ -97,11 +103,16 @@ pub fn times(stage: &mut Stage) -> Result<()> {
     let run = &mut stage.run;
     run.figure("first_ms", median(&first).unwrap_or(f64::NAN));
     run.figure("last_ms", median(&last).unwrap_or(f64::NAN));
-    for (name, share) in [("p50_ms", 0.5), ("p99_ms", 0.99), ("p999_ms", 0.999)] {
-        run.figure(name, measured.latency.percentile(share));
-    }
-    run.latency = measured.latency;
+    latencies(run, measured.latency);
     Ok(())
+}
+
+/// Percentiles of the time from intended send to read.
+pub fn latencies(run: &mut Run, latency: Distribution) {
+    for (name, share) in [("p50_ms", 0.5), ("p99_ms", 0.99), ("p999_ms", 0.999)] {
+        run.figure(name, latency.percentile(share));
+    }
+    run.latency = latency;
 }
 
 /// The bare limit alone.

@@ -7,9 +7,12 @@ mod counts;
 pub mod deliver;
 mod follow;
 mod hold;
+mod nodes;
+mod search;
 mod slow;
 mod soak;
 mod storm;
+mod unicast;
 
 use crate::lab::Lab;
 use crate::options::What;
@@ -29,6 +32,8 @@ pub fn run(what: &What, lab: &mut Lab) -> Result<()> {
         What::Churn(_) => churn::run(lab),
         What::Storm(_) => storm::run(lab),
         What::Slow(_) => slow::run(lab),
+        What::Unicast(_) => unicast::run(lab),
+        What::Nodes(_) => nodes::run(lab),
         What::Lag(_) => deliver::lag(lab),
         What::Cluster(_) => cluster::run(lab),
         What::Overload(_) => cluster::overload(lab),

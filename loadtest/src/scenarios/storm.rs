@@ -27,12 +27,13 @@ pub fn run(lab: &mut Lab) -> Result<()> {
         let kinds = lab.kinds(false);
         rounds(lab, &kinds, runs, |lab, kind| once(lab, kind, &load, size))?;
     }
-    if lab.options.without_node {
+    let nodes: Vec<Kind> = lab.kinds(false).into_iter().filter(|kind| kind.is_node()).collect();
+    if nodes.is_empty() {
         return Ok(());
     }
     let case = format!("own: {} subscribers, one own and 3 shared channels", thousands(subscribers));
     let load = Load { ids: true, ..Load::new("storm", case, Plan::Users { shared: SHARED }, subscribers) };
-    rounds(lab, &[Kind::Node], runs, |lab, kind| once(lab, kind, &load, size))
+    rounds(lab, &nodes, runs, |lab, kind| once(lab, kind, &load, size))
 }
 
 fn once(lab: &mut Lab, kind: Kind, load: &Load, size: usize) -> Result<()> {

@@ -2,14 +2,16 @@
 //!
 //! It reads a request's head, answers with the head of a stream, keeps the socket in epoll for hang-ups, and for each
 //! line of the feed calls `send` once per socket; lines that arrive together go out together. Events may come from Redis
-//! instead.
+//! instead, and may be for the sockets of one channel alone.
 
+use super::addressed::{Addressed, channel_asked};
 use super::fault::Fault;
 use super::redis_feed::RedisFeed;
 use crate::clock;
 use anyhow::Result;
 use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use slab::Slab;
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -43,6 +45,9 @@ pub struct Floor {
     /// Seconds between heartbeats; 0: none.
     #[arg(long, default_value_t = 0)]
     pub heartbeat: u64,
+    /// Each event goes to the sockets of its channel, not to all.
+    #[arg(long)]
+    pub apart: bool,
     /// What to do wrong, for tests of the checker.
     #[arg(long)]
     pub fault: Option<super::fault::Kind>,
@@ -54,6 +59,8 @@ pub struct Floor {
 struct Socket {
     stream: TcpStream,
     asked: bool,
+    /// The number of the channel that it asked for, where that is one.
+    channel: Option<u32>,
     /// What a full socket did not take.
     rest: Vec<u8>,
 }
@@ -61,6 +68,7 @@ struct Socket {
 struct Loop {
     poll: Poll,
     sockets: Slab<Socket>,
+    addressed: Option<Addressed>,
     fault: Option<Fault>,
     id_length: usize,
     sent: u64,
@@ -75,7 +83,9 @@ pub fn run(floor: &Floor) -> Result<()> {
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     poll.registry().register(&mut feed_listener, FEED_LISTENER, Interest::READABLE)?;
     let fault = floor.fault.map(|kind| Fault::new(kind, floor.every));
-    let mut state = Loop { poll, sockets: Slab::new(), fault, id_length: floor.id_length, sent: 0, dead: Vec::new() };
+    let addressed = floor.apart.then(Addressed::default);
+    let id_length = floor.id_length;
+    let mut state = Loop { poll, sockets: Slab::new(), addressed, fault, id_length, sent: 0, dead: Vec::new() };
     let mut feed: Option<(TcpStream, Vec<u8>)> = None;
     let mut redis = floor.redis.map(RedisFeed::open).transpose()?;
     if let Some(redis) = &mut redis {
@@ -100,8 +110,7 @@ pub fn run(floor: &Floor) -> Result<()> {
                 }
                 REDIS => {
                     if let Some(redis) = &mut redis {
-                        let frames: Vec<_> = redis.take()?.iter().map(|data| state.frame(data)).collect();
-                        state.send_together(&frames);
+                        state.publish(redis.take()?.iter().map(Vec::as_slice));
                     }
                 }
                 Token(key) => state.ready(key, event.is_readable(), event.is_writable()),
@@ -115,16 +124,14 @@ pub fn run(floor: &Floor) -> Result<()> {
 
 /// A listener with a long backlog; `TCP_NODELAY` set here is inherited.
 pub fn listen(address: SocketAddr) -> Result<std::net::TcpListener> {
-    use nix::sys::socket as s;
-    use std::os::fd::AsRawFd as _;
-    let SocketAddr::V4(v4) = address else { anyhow::bail!("only IPv4: {address}") };
-    let flags = s::SockFlag::SOCK_NONBLOCK | s::SockFlag::SOCK_CLOEXEC;
-    let fd = s::socket(s::AddressFamily::Inet, s::SockType::Stream, flags, None)?;
-    s::setsockopt(&fd, s::sockopt::ReuseAddr, &true)?;
-    s::setsockopt(&fd, s::sockopt::TcpNoDelay, &true)?;
-    s::bind(fd.as_raw_fd(), &s::SockaddrIn::from(v4))?;
-    s::listen(&fd, s::Backlog::new(4096)?)?;
-    Ok(std::net::TcpListener::from(fd))
+    let SocketAddr::V4(address) = address else { anyhow::bail!("only IPv4: {address}") };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    net::bind(&socket, &address)?;
+    net::listen(&socket, 4096)?;
+    Ok(std::net::TcpListener::from(socket))
 }
 
 impl Loop {
@@ -134,7 +141,7 @@ impl Loop {
                 Ok((mut stream, _)) => {
                     let entry = self.sockets.vacant_entry();
                     self.poll.registry().register(&mut stream, Token(entry.key()), Interest::READABLE)?;
-                    entry.insert(Socket { stream, asked: false, rest: Vec::new() });
+                    entry.insert(Socket { stream, asked: false, channel: None, rest: Vec::new() });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(_) => {}
@@ -163,14 +170,24 @@ impl Loop {
                 Err(error) => return Err(error.into()),
             }
         }
-        let mut frames = Vec::new();
         let end = memchr::memrchr(b'\n', rest).map_or(0, |at| at + 1);
-        for line in rest[..end].split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
-            frames.push(self.frame(line));
-        }
+        self.publish(rest[..end].split(|&b| b == b'\n').filter(|line| !line.is_empty()));
         rest.drain(..end);
-        self.send_together(&frames);
         Ok(())
+    }
+
+    /// Sends events to whom they are for.
+    fn publish<'a>(&mut self, events: impl Iterator<Item = &'a [u8]>) {
+        if self.addressed.is_none() {
+            let frames: Vec<_> = events.map(|data| self.frame(data)).collect();
+            return self.send_together(&frames);
+        }
+        for data in events {
+            let frame = self.frame(data);
+            let sockets = self.addressed.as_ref().map_or_else(Vec::new, |addressed| addressed.of(data));
+            sockets.into_iter().for_each(|key| self.send(key, &frame));
+        }
+        self.bury();
     }
 
     fn send_together(&mut self, frames: &[Vec<u8>]) {
@@ -199,23 +216,25 @@ impl Loop {
                 None => socket.send(bytes),
                 Some(fault) => socket.send(&fault.alter(key, bytes)),
             };
-            match sent {
-                Ok(true) => {}
-                Ok(false) => drop(self.poll.registry().reregister(
-                    &mut socket.stream,
-                    Token(key),
-                    Interest::READABLE | Interest::WRITABLE,
-                )),
-                Err(_) => self.dead.push(key),
+            if !socket.is_usable(sent, key, self.poll.registry()) {
+                self.dead.push(key);
             }
         }
         self.bury();
     }
 
+    fn send(&mut self, key: usize, bytes: &[u8]) {
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        let sent = socket.send(bytes);
+        if !socket.is_usable(sent, key, self.poll.registry()) {
+            self.dead.push(key);
+        }
+    }
+
     fn ready(&mut self, key: usize, readable: bool, writable: bool) {
         let (sent, length) = (self.sent, self.id_length);
         let Some(socket) = self.sockets.get_mut(key) else { return };
-        let mut good = true;
+        let (mut good, had_asked) = (true, !readable || socket.asked);
         if writable && !socket.rest.is_empty() {
             let rest = std::mem::take(&mut socket.rest);
             good = socket.send(&rest).is_ok();
@@ -225,14 +244,17 @@ impl Loop {
         }
         if !good {
             self.dead.push(key);
+        } else if let (Some(addressed), Some(channel), false) = (&mut self.addressed, socket.channel, had_asked) {
+            addressed.add(channel, key);
         }
         self.bury();
     }
 
     fn bury(&mut self) {
         for key in self.dead.drain(..) {
-            if self.sockets.contains(key) {
-                drop(self.sockets.remove(key));
+            let Some(socket) = self.sockets.try_remove(key) else { continue };
+            if let (Some(addressed), Some(channel)) = (&mut self.addressed, socket.channel) {
+                addressed.remove(channel, key);
             }
         }
     }
@@ -254,14 +276,23 @@ impl Socket {
         Ok(sent == bytes.len())
     }
 
+    /// What a send came to: watches a socket that is full. False where it is broken.
+    fn is_usable(&mut self, sent: io::Result<bool>, key: usize, registry: &Registry) -> bool {
+        if let Ok(false) = sent {
+            drop(registry.reregister(&mut self.stream, Token(key), Interest::READABLE | Interest::WRITABLE));
+        }
+        sent.is_ok()
+    }
+
     /// The request, which is taken for granted once something of it is there, or the hang-up.
     fn hear(&mut self, sent: u64, id_length: usize) -> bool {
         let mut part = [0; 4096];
         loop {
             match self.stream.read(&mut part) {
                 Ok(0) => return false,
-                Ok(_) if !self.asked => {
+                Ok(read) if !self.asked => {
                     self.asked = true;
+                    self.channel = channel_asked(&part[..read]);
                     let first = chunk(format!("retry: 2000\nid: {}\n\n", id(sent, id_length)).as_bytes());
                     if self.send(&[HEAD, &first].concat()).is_err() {
                         return false;

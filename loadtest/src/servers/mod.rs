@@ -1,10 +1,12 @@
 //! The servers that are measured: each is a process of its own, asked and fed in its own way.
 
+mod addressed;
 pub mod fault;
 pub mod floor;
 pub mod hyper_body;
 mod nchan;
 pub mod node;
+pub mod pubsub_floor;
 mod redis_feed;
 
 use crate::clients::protocol::Paths;
@@ -12,12 +14,20 @@ use crate::clients::way::Way;
 use crate::process::{Process, free_address, wait_until};
 use crate::publisher::Sink;
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+
+/// Names of servers that results are compared with, as [`Kind`] writes them.
+pub const FLOOR: &str = "floor";
+pub const FLOOR_REDIS: &str = "floor behind Redis";
+pub const NODE: &str = "fantail";
+pub const BEFORE: &str = "fantail before";
+pub const NCHAN: &str = "nchan";
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +36,8 @@ pub enum Kind {
     /// The floor that takes its events from Redis as the node does: a push, then a read.
     FloorRedis,
     Node,
+    /// A node of another build, that of `--before`.
+    Before,
     /// The node, its clients asking for gzip.
     NodeGzip,
     /// The node under TLS.
@@ -42,7 +54,7 @@ pub enum Kind {
 
 impl Kind {
     pub fn is_node(self) -> bool {
-        self == Kind::NodeGzip || self.way() != Way::Plain || self == Kind::Node
+        matches!(self, Kind::Node | Kind::Before | Kind::NodeGzip) || self.way() != Way::Plain
     }
 
     /// Whether its events are published to Redis.
@@ -69,14 +81,15 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Kind::Floor => "floor",
-            Kind::FloorRedis => "floor behind Redis",
-            Kind::Node => "fantail",
+            Kind::Floor => FLOOR,
+            Kind::FloorRedis => FLOOR_REDIS,
+            Kind::Node => NODE,
+            Kind::Before => BEFORE,
             Kind::NodeGzip => "fantail gzip",
             Kind::NodeTls => "fantail TLS",
             Kind::NodeHttp2 => "fantail HTTP/2",
             Kind::NodeTlsHttp2 => "fantail HTTP/2 TLS",
-            Kind::Nchan => "nchan",
+            Kind::Nchan => NCHAN,
             Kind::HyperBody => "hyper-body",
             Kind::HyperBodyGzip => "hyper-body gzip",
         })
@@ -95,6 +108,8 @@ pub struct Start<'a> {
     pub heartbeat: Option<u64>,
     /// Bytes of an id in the floor's frames.
     pub id_length: usize,
+    /// The floor sends an event to its channel's sockets alone.
+    pub apart: bool,
     pub fault: Option<(fault::Kind, u64)>,
 }
 
@@ -150,8 +165,8 @@ impl Server {
     pub fn kill(&mut self) -> Result<()> {
         // nginx's worker first: it would outlive a master that is killed.
         for &pid in &self.pids {
-            let pid = nix::unistd::Pid::from_raw(pid as i32);
-            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)?;
+            let pid = Pid::from_raw(pid as i32).context("no process")?;
+            kill_process(pid, Signal::KILL)?;
         }
         self.process = None;
         self.pids.clear();
@@ -169,7 +184,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let (Some(process), Kind::Nchan) = (&self.process, self.kind) else { return };
         // The master ends its worker only if asked.
-        let _ = process.signal(nix::sys::signal::Signal::SIGTERM);
+        let _ = process.signal(Signal::TERM);
         let _ = self.process.as_mut().map(|p| p.wait(Duration::from_secs(5)));
     }
 }
@@ -192,6 +207,9 @@ fn own(kind: Kind, subcommand: &str, start: &Start<'_>) -> Result<Server> {
     }
     if matches!(kind, Kind::Floor | Kind::FloorRedis) {
         command.arg("--id-length").arg(start.id_length.to_string());
+        if start.apart {
+            command.arg("--apart");
+        }
         if let Some((fault, every)) = start.fault {
             let name = format!("{fault:?}").to_lowercase();
             command.arg("--fault").arg(name).arg("--every").arg(every.to_string());

@@ -4,8 +4,10 @@ use super::{Kind, Server, Start};
 use crate::clients::protocol::Paths;
 use crate::measure;
 use crate::process::{Process, free_address, wait_until};
+use crate::publisher::posters::is_accepted;
 use anyhow::{Context as _, Result, ensure};
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -47,7 +49,8 @@ pub fn start(start: &Start<'_>) -> Result<Server> {
     wait_until("nginx", Duration::from_secs(10), &mut process, || {
         TcpStream::connect_timeout(&listen, Duration::from_secs(1))?;
         ensure!(!measure::children(process_id(&file)?).is_empty(), "no worker yet");
-        Ok(())
+        // Until it has reached Redis, it refuses subscribers.
+        start.redis.map_or(Ok(()), |_| publish(listen))
     })?;
     let pids = measure::children(process.pid());
     Ok(Server {
@@ -61,6 +64,16 @@ pub fn start(start: &Start<'_>) -> Result<Server> {
         process: Some(process),
         directory: Some(directory),
     })
+}
+
+/// Publishes an event to a channel that nobody is subscribed to.
+fn publish(listen: SocketAddr) -> Result<()> {
+    let mut stream = TcpStream::connect_timeout(&listen, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.write_all(b"POST /pub/ready HTTP/1.1\r\nHost: n\r\nConnection: close\r\nContent-Length: 1\r\n\r\n.")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    is_accepted(&answer).map(drop)
 }
 
 /// The master's process id, once it has written it.

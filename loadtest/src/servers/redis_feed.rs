@@ -1,14 +1,27 @@
 //! Feeds the floor from Redis with as little as it takes: a push says that a stream has something new, one `XREAD`
-//! fetches it. Between the floor and the node, it shows how much of an event's way is Redis' and the machine's.
+//! fetches it, and of all streams that changed while the one before it was under way. Between the floor and the node, it shows how much of an event's way is Redis' and the machine's.
 
 use crate::redis::encode;
 use anyhow::{Result, bail, ensure};
 use mio::net::TcpStream;
 use redis_protocol::resp3::decode::complete::decode;
 use redis_protocol::resp3::types::OwnedFrame;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
+
+/// Reads from Redis until nothing is left for now.
+pub fn read_all(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Result<()> {
+    let mut part = [0; 64 * 1024];
+    loop {
+        match stream.read(&mut part) {
+            Ok(0) => bail!("Redis closed the connection"),
+            Ok(read) => unread.extend_from_slice(&part[..read]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
 
 /// A connection that follows all streams of the prefix.
 pub struct RedisFeed {
@@ -16,8 +29,10 @@ pub struct RedisFeed {
     unread: Vec<u8>,
     /// The last id that was read of each stream.
     last: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Streams with something new; the first is being read.
-    changed: VecDeque<Vec<u8>>,
+    /// Streams with something new.
+    changed: BTreeSet<Vec<u8>>,
+    /// Whether streams are being read.
+    asked: bool,
 }
 
 impl RedisFeed {
@@ -30,20 +45,12 @@ impl RedisFeed {
         stream.write_all(&bytes)?;
         stream.set_nonblocking(true)?;
         let stream = TcpStream::from_std(stream);
-        Ok(RedisFeed { stream, unread: Vec::new(), last: BTreeMap::new(), changed: VecDeque::new() })
+        Ok(RedisFeed { stream, unread: Vec::new(), last: BTreeMap::new(), changed: BTreeSet::new(), asked: false })
     }
 
     /// Reads until nothing is left; data of new events, oldest first.
     pub fn take(&mut self) -> Result<Vec<Vec<u8>>> {
-        let mut part = [0; 64 * 1024];
-        loop {
-            match self.stream.read(&mut part) {
-                Ok(0) => bail!("Redis closed the connection"),
-                Ok(read) => self.unread.extend_from_slice(&part[..read]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
+        read_all(&mut self.stream, &mut self.unread)?;
         let mut events = Vec::new();
         let mut used = 0;
         while let Some((frame, length)) = decode(&self.unread[used..])? {
@@ -57,44 +64,48 @@ impl RedisFeed {
     fn understand(&mut self, frame: OwnedFrame, events: &mut Vec<Vec<u8>>) -> Result<()> {
         match frame {
             OwnedFrame::Push { data, .. } => {
-                for key in data.iter().flat_map(list).filter_map(text) {
-                    let waiting = self.changed.iter().skip(1).any(|other| other == key);
-                    if !waiting {
-                        self.changed.push_back(key.to_vec());
-                        if self.changed.len() == 1 {
-                            self.ask()?;
-                        }
-                    }
-                }
+                self.changed.extend(data.iter().flat_map(list).filter_map(text).map(<[u8]>::to_vec));
+                self.ask()?;
             }
             OwnedFrame::SimpleError { data, .. } => bail!("Redis: {data}"),
             // Of XREAD; the others are HELLO's, which comes before anything was asked for.
-            reply if !self.changed.is_empty() => {
-                let key = self.changed.pop_front().unwrap_or_default();
+            reply if self.asked => {
+                self.asked = false;
                 if let OwnedFrame::Map { data, .. } = &reply {
-                    for entry in data.values().flat_map(list) {
-                        let [id, fields] = list(entry) else { bail!("an entry without fields") };
-                        self.last.insert(key.clone(), text(id).unwrap_or_default().to_vec());
-                        events.extend(list(fields).get(1).and_then(text).map(<[u8]>::to_vec));
+                    for (key, entries) in data {
+                        self.take_entries(text(key).unwrap_or_default(), list(entries), events)?;
                     }
                 }
-                if !self.changed.is_empty() {
-                    self.ask()?;
-                }
+                self.ask()?;
             }
             _ => {}
         }
         Ok(())
     }
 
-    /// Reads the first of the changed streams.
+    fn take_entries(&mut self, key: &[u8], entries: &[OwnedFrame], events: &mut Vec<Vec<u8>>) -> Result<()> {
+        for entry in entries {
+            let [id, fields] = list(entry) else { bail!("an entry without fields") };
+            self.last.insert(key.to_vec(), text(id).unwrap_or_default().to_vec());
+            events.extend(list(fields).get(1).and_then(text).map(<[u8]>::to_vec));
+        }
+        Ok(())
+    }
+
+    /// Reads the changed streams, unless some are being read.
     fn ask(&mut self) -> Result<()> {
-        let key = &self.changed[0];
-        let after = self.last.get(key).map_or(&b"0"[..], Vec::as_slice);
+        if self.asked || self.changed.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<Vec<u8>> = std::mem::take(&mut self.changed).into_iter().collect();
+        let after = keys.iter().map(|key| self.last.get(key).map_or(&b"0"[..], Vec::as_slice));
+        let fixed: [&[u8]; 4] = [b"XREAD", b"COUNT", b"1000", b"STREAMS"];
+        let parts: Vec<&[u8]> = fixed.into_iter().chain(keys.iter().map(Vec::as_slice)).chain(after).collect();
         let mut bytes = Vec::new();
-        encode(&mut bytes, &[b"XREAD", b"COUNT", b"1000", b"STREAMS", key, after]);
+        encode(&mut bytes, &parts);
         let sent = self.stream.write(&bytes)?;
         ensure!(sent == bytes.len(), "Redis does not read");
+        self.asked = true;
         Ok(())
     }
 }
@@ -106,7 +117,7 @@ fn list(frame: &OwnedFrame) -> &[OwnedFrame] {
     }
 }
 
-fn text(frame: &OwnedFrame) -> Option<&[u8]> {
+pub fn text(frame: &OwnedFrame) -> Option<&[u8]> {
     match frame {
         OwnedFrame::BlobString { data, .. } => Some(data),
         _ => None,

@@ -7,6 +7,7 @@
 use crate::auth::revocation::{TOKEN_MEMORY_MS, is_time};
 use crate::backplane::{Ask, Backplane, BackplaneError, Entry, Span, Toward};
 use crate::channel::Channel;
+use crate::planted::{self, Fault};
 use crate::position::Position;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -75,6 +76,7 @@ impl Reading {
         }
         let (after, witness) = match self.place {
             Place::After(after) => (after, None),
+            Place::At(at, _) if planted::is(Fault::OrdersGoOn) => (at, None),
             Place::At(at, digest) => (at.before(), Some((at, digest))),
             Place::Unknown => (Position::ZERO, None),
         };
@@ -90,7 +92,7 @@ impl Reading {
         match (entries.last(), witness) {
             (Some(last), _) => self.place = Place::At(last.position, self.digest(last)),
             // The stream may have had entries when its beginning was looked for.
-            (None, None) if after != Position::ZERO => self.place = Place::Unknown,
+            (None, None) if after != Position::ZERO && !planted::is(Fault::OrdersGoOn) => self.place = Place::Unknown,
             (None, _) => {}
         }
         let day_ago = now_ms.saturating_sub(TOKEN_MEMORY_MS);

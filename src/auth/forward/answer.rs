@@ -5,7 +5,7 @@
 
 use crate::auth::grant::{Action, Grant, Question, Quota};
 use crate::auth::metrics::Asked;
-use crate::auth::pattern::Patterns;
+use crate::auth::pattern::{PatternError, Patterns};
 use crate::channel::Channel;
 use crate::problem::{Code, Problem};
 use bytes::Bytes;
@@ -16,6 +16,21 @@ use std::sync::Arc;
 
 /// Longest subject and token id, as of claims.
 const MAX_NAME: usize = 256;
+
+/// Why an answer decides nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    #[error("it answers {0}")]
+    Status(u16),
+    #[error("its JSON is no object")]
+    NoObject,
+    #[error("its JSON means nothing: {0}")]
+    Meaningless(#[from] serde_json::Error),
+    #[error("its subject or token is longer than {MAX_NAME} bytes")]
+    TooLong,
+    #[error("its channels: {0}")]
+    Channels(#[from] PatternError),
+}
 
 /// An answer that means something.
 #[derive(Clone, Debug)]
@@ -47,12 +62,12 @@ struct Limits {
 
 impl Answer {
     /// `Err` where it decides nothing: then nothing is granted.
-    pub fn read(answer: &Response<Bytes>) -> Result<Answer, String> {
+    pub fn read(answer: &Response<Bytes>) -> Result<Answer, AnswerError> {
         match answer.status().as_u16() {
             200..=299 => Ok(Answer::Granted(Arc::new(terms(answer)?))),
             401 => Ok(Answer::Unauthorized),
             403 => Ok(Answer::Forbidden),
-            status => Err(format!("it answers {status}")),
+            status => Err(AnswerError::Status(status)),
         }
     }
 
@@ -106,7 +121,7 @@ impl Answer {
     }
 }
 
-fn terms(answer: &Response<Bytes>) -> Result<Terms, String> {
+fn terms(answer: &Response<Bytes>) -> Result<Terms, AnswerError> {
     let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let is_json = kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json");
     if !is_json || answer.body().is_empty() {
@@ -114,17 +129,17 @@ fn terms(answer: &Response<Bytes>) -> Result<Terms, String> {
     }
     // serde would take a list for an object without members.
     if !answer.body().trim_ascii_start().starts_with(b"{") {
-        return Err("its JSON is no object".into());
+        return Err(AnswerError::NoObject);
     }
     // A member that is not known may be a narrowing that was misspelt, so it is no grant.
-    let terms: Terms = serde_json::from_slice(answer.body()).map_err(|e| format!("its JSON means nothing: {e}"))?;
+    let terms: Terms = serde_json::from_slice(answer.body())?;
     for name in terms.subject.iter().chain(&terms.token) {
         if name.len() > MAX_NAME {
-            return Err(format!("its subject or token is longer than {MAX_NAME} bytes"));
+            return Err(AnswerError::TooLong);
         }
     }
     let patterns = terms.channels.iter().flatten().map(String::as_str);
-    Patterns::parse(patterns, terms.subject.as_deref()).map_err(|e| format!("its channels: {e}"))?;
+    Patterns::parse(patterns, terms.subject.as_deref())?;
     Ok(terms)
 }
 
@@ -133,7 +148,7 @@ mod tests {
     use super::*;
     use hyper::{HeaderMap, Method, Uri};
 
-    fn read(status: u16, kind: &str, body: &'static str) -> Result<Answer, String> {
+    fn read(status: u16, kind: &str, body: &'static str) -> Result<Answer, AnswerError> {
         let answer = Response::builder().status(status).header(CONTENT_TYPE, kind).body(Bytes::from(body));
         Answer::read(&answer.unwrap())
     }

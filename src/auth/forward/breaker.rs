@@ -5,7 +5,8 @@
 
 use parking_lot::Mutex;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Failures in a row after which it is left alone.
 const FAILURES: u32 = 5;

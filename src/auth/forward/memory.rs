@@ -1,11 +1,12 @@
 //! A short memory of the application's answers, by all that it was asked with, credentials included.
 
 use super::answer::Answer;
-use hashbrown::HashMap;
+use crate::hash::HashMap;
 use hyper::HeaderMap;
 use parking_lot::Mutex;
 use ring::digest::{Context, SHA256};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Answers at most; when there is no room, new ones are not remembered.
 const MAX_ANSWERS: usize = 10_000;
@@ -40,7 +41,7 @@ pub fn key(headers: &HeaderMap) -> Key {
 impl Memory {
     /// Remembers for `time`; zero: not at all.
     pub fn new(time: Duration) -> Memory {
-        Memory { time, answers: Mutex::new(Answers { by_key: HashMap::new(), swept: Instant::now() }) }
+        Memory { time, answers: Mutex::new(Answers { by_key: HashMap::default(), swept: Instant::now() }) }
     }
 
     pub fn recall(&self, key: &Key) -> Option<Answer> {

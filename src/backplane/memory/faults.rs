@@ -57,15 +57,17 @@ impl Memory {
     /// Cuts the node off: every call answers [`BackplaneError::Down`], and nothing is reported or watched any more,
     /// as with a lost connection. Brought up again, everything is in doubt.
     pub fn set_link(&self, link: Link) {
-        if self.link.send_replace(link) == link {
+        if *self.link.borrow() == link {
             return;
         }
-        match link {
-            Link::Down => self.store.unwatch_all(),
-            Link::Up => {
-                self.reconnects.fetch_add(1, Ordering::Relaxed);
-                self.store.changes().doubt();
-            }
+        if link == Link::Up {
+            // Before anything can be read.
+            self.reconnects.fetch_add(1, Ordering::Relaxed);
+            self.store.changes().doubt();
+        }
+        self.link.send_replace(link);
+        if link == Link::Down {
+            self.store.unwatch_all();
         }
     }
 }

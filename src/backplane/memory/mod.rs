@@ -1,45 +1,29 @@
 //! The in-process backplane: streams in this process's memory, with the ids, trimming and failures of Redis.
 //!
-//! For a node without Redis, and for tests. What one stream does is in `stream`; the map of all, with its bounds, in
-//! `store`; what tests do to it, as an operator or a failure does to Redis, in `faults`. Nothing here awaits.
+//! For a node without Redis, and for tests. What one stream does is in `stream`; the map of all in `store`, their bounds in
+//! `settings`; what tests do to it, as an operator or a failure does to Redis, in `faults`. Nothing here awaits.
 
+#[cfg(feature = "testing")]
 mod faults;
+mod settings;
 mod store;
 mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use settings::Settings;
+
 use super::{
-    Answer, Ask, Backplane, BackplaneError, Changes, Entry, Examined, Facts, Link, MAX_ENTRY_BYTES, Publication, Span,
-    StreamState,
+    Answer, Ask, Backplane, BackplaneError, Changes, Entry, Examined, Facts, Link, Publication, Span, StreamState,
 };
 use crate::channel::Channel;
+use crate::clock::Clock;
 use crate::frame;
 use crate::position::Position;
+use crate::watched as watch;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use store::Store;
-use tokio::sync::watch;
-
-/// Bounds of the in-process backplane.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Entries that a stream keeps, exactly; 0: all.
-    pub maxlen: u64,
-    /// Memory for all streams, in bytes. At the bound the streams that hold most lose their older halves; an entry
-    /// that could not fit at all is refused.
-    pub max_bytes: usize,
-    /// Channels that have a stream or are followed. At the bound new ones are refused.
-    pub max_streams: usize,
-    /// A larger entry is announced, not delivered, in bytes.
-    pub max_entry_bytes: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings { maxlen: 10_000, max_bytes: 256 << 20, max_streams: 1_000_000, max_entry_bytes: MAX_ENTRY_BYTES }
-    }
-}
 
 /// Streams in this process's memory.
 pub struct Memory {
@@ -50,9 +34,16 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// An empty backplane within these bounds, by the system's time.
+    #[cfg(feature = "testing")]
     pub fn new(settings: Settings) -> Arc<Memory> {
+        Memory::by(settings, Clock::default())
+    }
+
+    /// An empty backplane within these bounds, whose entries `clock` dates.
+    pub fn by(settings: Settings, clock: Clock) -> Arc<Memory> {
         Arc::new(Memory {
-            store: Store::new(settings),
+            store: Store::new(settings, clock),
             max_entry_bytes: settings.max_entry_bytes,
             link: watch::Sender::new(Link::Up),
             reconnects: AtomicU64::new(0),
@@ -60,7 +51,8 @@ impl Memory {
     }
 
     /// Entries removed so far because all streams together reached [`Settings::max_bytes`].
-    pub fn trimmed_for_room(&self) -> u64 {
+    #[cfg(test)]
+    fn trimmed_for_room(&self) -> u64 {
         self.store.trimmed_for_room()
     }
 

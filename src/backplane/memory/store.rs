@@ -3,15 +3,16 @@
 //! Bounds: a new stream beyond [`Settings::max_streams`] is refused; an entry that brings the whole beyond
 //! [`Settings::max_bytes`] first makes room, which costs the streams that hold most their older halves.
 
-use super::Settings;
+use super::settings::Settings;
 use super::stream::{Stream, cost, refused};
 use crate::backplane::{BackplaneError, Changes};
 use crate::channel::Channel;
+use crate::clock::Clock;
+use crate::hash::HashMap;
+use crate::hash::State;
 use crate::position::Position;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -39,8 +40,10 @@ impl Slot {
 
 pub(super) struct Store {
     shards: Box<[Mutex<HashMap<Channel, Slot>>]>,
-    hasher: RandomState,
+    hasher: State,
     settings: Settings,
+    /// Dates the entries that bring no id of their own.
+    clock: Clock,
     slots: AtomicUsize,
     bytes: AtomicUsize,
     /// One at a time makes room: two would remove twice as much.
@@ -50,11 +53,12 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn new(settings: Settings) -> Store {
+    pub(super) fn new(settings: Settings, clock: Clock) -> Store {
         Store {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
+            hasher: State::default(),
             settings,
+            clock,
             slots: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             making_room: Mutex::new(()),
@@ -68,6 +72,7 @@ impl Store {
     }
 
     /// Entries removed so far because all streams together were too big.
+    #[cfg(test)]
     pub(super) fn trimmed_for_room(&self) -> u64 {
         self.trimmed_for_room.load(Ordering::Relaxed)
     }
@@ -99,6 +104,7 @@ impl Store {
         self.change(channel, |slot| slot.watched = false);
     }
 
+    #[cfg(feature = "testing")]
     pub(super) fn unwatch_all(&self) {
         for shard in &self.shards {
             let mut slots = shard.lock();
@@ -124,7 +130,7 @@ impl Store {
             let stream = slot.stream.get_or_insert_default();
             let answer = match at {
                 Some(position) => stream.append_at(position, fields),
-                None => stream.append(now_ms(), fields),
+                None => stream.append(self.clock.unix_ms(), fields),
             };
             if self.settings.maxlen > 0 {
                 stream.trim(self.settings.maxlen);
@@ -140,6 +146,7 @@ impl Store {
     }
 
     /// Changes a stream and reports it where `edit` says that it did. Nothing happens where there is no stream.
+    #[cfg(feature = "testing")]
     pub(super) fn edit<R>(&self, channel: &Channel, edit: impl FnOnce(&mut Slot) -> (R, bool)) -> Option<R> {
         let edited = self.change(channel, |slot| {
             slot.stream.as_ref()?;
@@ -267,8 +274,4 @@ impl Store {
         }
         true
     }
-}
-
-fn now_ms() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }

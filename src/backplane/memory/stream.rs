@@ -116,6 +116,7 @@ impl Stream {
     }
 
     /// `XDEL`. Returns whether the entry was there.
+    #[cfg(feature = "testing")]
     pub(super) fn delete(&mut self, position: Position) -> bool {
         let Ok(at) = self.entries.binary_search_by_key(&position, |e| e.position) else { return false };
         let entry = self.entries.remove(at).expect("just found there");
@@ -125,6 +126,7 @@ impl Stream {
     }
 
     /// `XSETID`: the id after which the stream goes on. Redis lets it fall below ids that were given or deleted.
+    #[cfg(feature = "testing")]
     pub(super) fn set_last(&mut self, last: Position) -> Result<(), BackplaneError> {
         match self.entries.back() {
             Some(newest) if last < newest.position => {

@@ -2,6 +2,7 @@
 
 use super::*;
 use bytes::Bytes;
+use std::time::{Duration, UNIX_EPOCH};
 
 fn channel(name: &str) -> Channel {
     Channel::new(name).unwrap()
@@ -29,6 +30,19 @@ async fn a_stream_keeps_maxlen_entries() {
     let unlimited = Memory::new(Settings { maxlen: 0, ..Settings::default() });
     append(&unlimited, "a", 1).await.unwrap();
     assert_eq!(length(&unlimited, "a").await, 1);
+}
+
+#[tokio::test]
+async fn entries_are_dated_by_the_clock_that_is_given() {
+    let now = Arc::new(AtomicU64::new(5_000));
+    let shown = now.clone();
+    let clock = Clock::given(move || UNIX_EPOCH + Duration::from_millis(shown.load(Ordering::Relaxed)));
+    let memory = Memory::by(Settings::default(), clock);
+    assert_eq!(append(&memory, "a", 1).await.unwrap(), Position::new(5_000, 0));
+    now.store(4_000, Ordering::Relaxed);
+    assert_eq!(append(&memory, "a", 1).await.unwrap(), Position::new(5_000, 1), "ids never go back");
+    now.store(6_000, Ordering::Relaxed);
+    assert_eq!(append(&memory, "a", 1).await.unwrap(), Position::new(6_000, 0));
 }
 
 #[tokio::test]

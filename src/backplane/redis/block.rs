@@ -11,11 +11,11 @@ use super::{decode, pipeline};
 use crate::backplane::error::Refusal;
 use crate::backplane::{BackplaneError, Entry, Link};
 use crate::channel::Channel;
+use crate::hash::HashMap;
 use crate::position::Position;
 use bytes::Bytes;
 use fred::types::Value;
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -235,7 +235,7 @@ async fn follow(group: Arc<Group>, server: Arc<Server>, may_interrupt: Arc<Atomi
             Err(error) => {
                 if !is_refusal(&group, &server, &streams, &error).await {
                     waiter = None;
-                    sleep(backoff.next()).await;
+                    sleep(backoff.next(&server.outside.random)).await;
                 }
             }
         }
@@ -318,6 +318,7 @@ impl Waiter {
         let mut pause = None;
         let reply = loop {
             tokio::select! {
+                biased;
                 reply = &mut read => break reply?,
                 () = group.joined.notified(), if pause.is_none() => pause = Some(INTERRUPT_AGAIN),
                 () = sleep(pause.unwrap_or_default()), if pause.is_some() => pause = pause.map(|pause| (pause * 2).min(BLOCK)),

@@ -15,14 +15,16 @@ use super::slots::Topology;
 use super::supervisor::Supervisor;
 use super::{decode, fault, pipeline};
 use crate::backplane::{BackplaneError, Changes, Facts, Link, Shard};
+use crate::hash::HashMap;
+use crate::watched as watch;
 use fred::types::{RespVersion, Value};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 

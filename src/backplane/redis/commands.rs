@@ -10,16 +10,16 @@ use super::{decode, fault, pipeline};
 use crate::backplane::error::Refusal;
 use crate::backplane::{BackplaneError, Publication};
 use crate::channel::Channel;
+use crate::hash::HashMap;
 use crate::position::Position;
 use fred::clients::Pipeline;
 use fred::prelude::*;
 use fred::types::streams::{XCapKind, XCapTrim};
 use fred::util::redis_keyslot;
 use futures_util::stream::{self, StreamExt};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// Keys of one `XREAD`: some managed servers take at most 3,999 arguments.
 const KEYS_PER_READ: usize = 1000;
@@ -66,7 +66,7 @@ struct Commands<'a> {
 
 impl Commands<'_> {
     async fn arm(&self, channels: &[&Channel]) -> Answered<()> {
-        let mut slots: HashMap<u16, Vec<String>> = HashMap::new();
+        let mut slots: HashMap<u16, Vec<String>> = HashMap::default();
         for channel in channels {
             let key = self.server.key(channel);
             let slot = if self.server.cluster || self.server.split.load(Ordering::Relaxed) {

@@ -10,13 +10,13 @@ use super::pipeline;
 use super::setup::Plan;
 use crate::backplane::BackplaneError;
 use crate::backplane::error::{Outage, Refusal};
+use crate::watched as watch;
 use fred::clients::Pipeline;
 use fred::prelude::*;
 use fred::types::RespVersion;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 

@@ -6,10 +6,10 @@
 use crate::backplane::{Entry, StreamState};
 use crate::channel::Channel;
 use crate::event::closes;
+use crate::hash::HashMap;
 use crate::position::Position;
 use bytes::Bytes;
 pub use fred::types::Value;
-use std::collections::HashMap;
 
 /// The reply has a shape that the command never replies with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,7 @@ fn unexpected<T>(command: &'static str, what: &'static str) -> Decoded<T> {
 /// nil where there is nothing new; RESP3 a map; RESP2 (and some servers in RESP3 too) an array of pairs.
 pub fn streams(reply: Value) -> Decoded<HashMap<Bytes, Decoded<Vec<Entry>>>> {
     match reply {
-        Value::Null => Ok(HashMap::new()),
+        Value::Null => Ok(HashMap::default()),
         Value::Map(map) => Ok(map.inner().into_iter().map(|(key, value)| (key.into_bytes(), after(value))).collect()),
         Value::Array(list) => list
             .into_iter()
@@ -208,7 +208,13 @@ mod tests {
     }
 
     fn m(list: Vec<(&str, Value)>) -> Value {
-        Value::Map(list.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<HashMap<_, _>>().try_into().unwrap())
+        Value::Map(
+            list.into_iter()
+                .map(|(k, v)| (k.to_owned(), v))
+                .collect::<std::collections::HashMap<_, _>>()
+                .try_into()
+                .unwrap(),
+        )
     }
 
     fn one(id: &str, fields: &[&str]) -> Value {
@@ -217,7 +223,7 @@ mod tests {
 
     #[test]
     fn xread_in_every_shape() {
-        assert_eq!(streams(Value::Null), Ok(HashMap::new()));
+        assert_eq!(streams(Value::Null), Ok(HashMap::default()));
         let list = || a([one("1-2", &["a", "x", "a", "y"]), a([s("3-0"), a([s("b"), Value::Bytes("\u{0}z".into())])])]);
         for reply in [m(vec![("k", list())]), a([a([s("k"), list()])])] {
             let streams = streams(reply).unwrap();

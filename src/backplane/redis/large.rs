@@ -2,10 +2,11 @@
 //! large to be read at all. Bounded, and forgotten where it overflows: then it is found out again.
 
 use crate::channel::Channel;
+use crate::hash::HashMap;
 use crate::position::Position;
 use parking_lot::Mutex;
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// An entry that takes so much, in bytes, is not read together with other streams' entries.
 pub const LARGE: usize = 256 << 10;

@@ -4,6 +4,7 @@ use super::connection::{Connection, IDLE, STALE};
 use super::pipeline;
 use super::target::{Backoff, Target};
 use crate::backplane::BackplaneError;
+use crate::random::Random;
 use parking_lot::Mutex;
 use std::future::Future;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct LazyConnection {
     target: Arc<Target>,
     patience: Duration,
+    random: Random,
     state: tokio::sync::Mutex<LazyState>,
     current: Mutex<Current>,
     permits: Semaphore,
@@ -40,11 +42,13 @@ struct LazyState {
 }
 
 impl LazyConnection {
-    /// A connection that is not made yet. `patience`: how long it may bring no answer while one is waited for.
-    pub fn new(target: Arc<Target>, patience: Duration) -> LazyConnection {
+    /// A connection that is not made yet. `patience`: how long it may bring no answer while one is waited for; `random` makes
+    /// delays between attempts differ.
+    pub fn new(target: Arc<Target>, patience: Duration, random: Random) -> LazyConnection {
         LazyConnection {
             target,
             patience,
+            random,
             state: Default::default(),
             current: Mutex::default(),
             permits: Semaphore::new(IN_FLIGHT),
@@ -112,7 +116,7 @@ impl LazyConnection {
             }
             Err(error) => {
                 let error = error.into_down();
-                state.blocked = Some((Instant::now() + state.backoff.next(), error.clone()));
+                state.blocked = Some((Instant::now() + state.backoff.next(&self.random), error.clone()));
                 Err(error)
             }
         }

@@ -37,7 +37,9 @@ mod supervisor;
 mod survey;
 mod target;
 
-pub use self::settings::{Observe, Settings};
+#[cfg(feature = "testing")]
+pub use self::settings::Observe;
+pub use self::settings::Settings;
 pub use self::survey::survey;
 
 use self::address::{AddressError, Place};
@@ -51,9 +53,9 @@ use super::{
 };
 use crate::channel::Channel;
 use crate::position::Position;
+use crate::watched as watch;
 use std::sync::Arc;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 /// The backplane on Redis. Works on reconnecting for as long as it lives.

@@ -9,10 +9,12 @@
 
 use super::connection::Connection;
 use super::identity::Identity;
+use super::refusals::PROBE;
 use super::settings::Observe;
 use super::{decode, fault, pipeline, slots};
 use crate::backplane::BackplaneError;
 use crate::backplane::error::Refusal;
+use crate::clock::Clock;
 use fred::clients::{Client, Pipeline};
 use fred::error::Error;
 use fred::interfaces::{ClientLike, KeysInterface};
@@ -21,7 +23,8 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long the key outlives its node, in milliseconds.
 const LIFETIME_MS: i64 = 30_000;
@@ -50,7 +53,10 @@ pub struct ProbeKey {
     /// `INFO` has the server's time, so that nobody needs to ask.
     told_time: bool,
     may_ask_role: bool,
-    clock: VecDeque<(Duration, i64)>,
+    /// This node's clock.
+    clock: Clock,
+    /// How long the way of each answer was, and by how many milliseconds the server's clock was ahead of this node's.
+    samples: VecDeque<(Duration, i64)>,
 }
 
 /// A command of a check.
@@ -67,9 +73,9 @@ enum Question {
     Time,
 }
 
-/// The moment at which a check was sent, and how long its replies took.
+/// The moment at which a check was sent, since 1970 by this node's clock, and how long its replies took.
 struct Sent {
-    clock: SystemTime,
+    at: Duration,
     way: Duration,
 }
 
@@ -94,8 +100,8 @@ impl HealthCheck {
 }
 
 impl ProbeKey {
-    /// Keys that nothing was asked with. `cluster`: they must lie in a slot of the server.
-    pub fn new(key: String, cluster: bool) -> ProbeKey {
+    /// Keys that nothing was asked with. `cluster`: they must lie in a slot of the server; `clock`: this node's.
+    pub fn new(key: String, cluster: bool, clock: Clock) -> ProbeKey {
         ProbeKey {
             stem: cluster.then(|| key.clone()),
             key: Arc::new(Mutex::new(key)),
@@ -109,7 +115,8 @@ impl ProbeKey {
             may_ask_info: true,
             told_time: false,
             may_ask_role: true,
-            clock: VecDeque::new(),
+            clock,
+            samples: VecDeque::new(),
         }
     }
 
@@ -158,10 +165,10 @@ impl ProbeKey {
         for question in &asked {
             self.queue(&waiting, *question).await.map_err(|e| fault::judge(&e))?;
         }
-        let (begun, clock) = (Instant::now(), SystemTime::now());
+        let (begun, at) = (Instant::now(), self.clock.since_epoch());
         let replies = connection.send(waiting, asked.len()).await;
-        let sent = Sent { clock, way: begun.elapsed() };
-        observe("canary", sent.way, replies.is_ok());
+        let sent = Sent { at, way: begun.elapsed() };
+        observe(PROBE, sent.way, replies.is_ok());
         let (mut check, was_armed) = (HealthCheck::default(), std::mem::take(&mut self.armed));
         for (question, reply) in asked.into_iter().zip(replies?) {
             self.take_in(question, reply, &sent, &mut check)?;
@@ -170,7 +177,7 @@ impl ProbeKey {
         self.may_write &= !check.refusal().is_some_and(Refusal::is_for_good);
         self.expected = was_armed && check.written;
         self.turn = !self.turn;
-        check.clock_offset_ms = self.clock.iter().min_by_key(|(way, _)| *way).map(|(_, offset)| *offset);
+        check.clock_offset_ms = self.samples.iter().min_by_key(|(way, _)| *way).map(|(_, offset)| *offset);
         Ok(check)
     }
 
@@ -250,10 +257,9 @@ impl ProbeKey {
 
     /// Takes in the server's clock, which was read half-way between question and answer.
     fn sample(&mut self, theirs: Option<i64>, sent: &Sent) {
-        let ours = sent.clock.duration_since(UNIX_EPOCH).map(|d| (d + sent.way / 2).as_millis() as i64);
-        if let (Some(theirs), Ok(ours)) = (theirs, ours) {
-            self.clock.truncate(SAMPLES - 1);
-            self.clock.push_front((sent.way, theirs.saturating_sub(ours)));
-        }
+        let Some(theirs) = theirs else { return };
+        let ours = (sent.at + sent.way / 2).as_millis() as i64;
+        self.samples.truncate(SAMPLES - 1);
+        self.samples.push_front((sent.way, theirs.saturating_sub(ours)));
     }
 }

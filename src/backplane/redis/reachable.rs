@@ -33,11 +33,12 @@ pub async fn wait_until_reachable(endpoint: &Endpoint) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             Some(answer) = begun.next() => if answer {
                 return;
             },
-            _ = tick.tick() => begun.push(answers(host.clone(), server.port)),
             () = sleep_until(end) => return,
+            _ = tick.tick() => begun.push(answers(host.clone(), server.port)),
         }
     }
 }

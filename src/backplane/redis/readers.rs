@@ -9,12 +9,13 @@ use super::reader::{Reader, Words};
 use super::target::Target;
 use crate::backplane::error::Refusal;
 use crate::backplane::{BackplaneError, Changes};
+use crate::watched as watch;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// What of a reply that is not wanted is passed over, in bytes, to keep a connection by which streams are reported.

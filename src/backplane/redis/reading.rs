@@ -20,7 +20,7 @@ use crate::backplane::{BackplaneError, Entry};
 use crate::channel::Channel;
 use crate::frame;
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// Commands of one write; in a cluster most reads have one key.
 const PIPELINE: usize = 256;

@@ -13,6 +13,9 @@ pub type Told = Arc<dyn Fn(&'static str) + Send + Sync>;
 /// The codes that are counted by their names; all others are `other`.
 pub const CODES: [&str; 7] = ["MISCONF", "OOM", "NOREPLICAS", "READONLY", "NOPERM", "ERR", "other"];
 
+/// The probe's name as it is observed: a label of metrics, which its keys begin with, too.
+pub const PROBE: &str = "canary";
+
 /// Refused commands, each until it succeeds; there are no more than names of commands.
 pub struct Refusals {
     told: Told,
@@ -85,7 +88,7 @@ pub fn name(observed: &'static str) -> &'static str {
         "xadd" => "XADD",
         "note" => "HSET",
         "noted" => "HGETALL",
-        "canary" => "SET",
+        PROBE => "SET",
         other => other,
     }
 }
@@ -105,7 +108,7 @@ mod tests {
             refusals.take("xadd", &refused(why));
         }
         assert_eq!(*told.lock(), ["MISCONF", "OOM", "other"]);
-        refusals.take("canary", &refused("MISCONF disk"));
+        refusals.take(PROBE, &refused("MISCONF disk"));
         let list = refusals.list();
         assert_eq!(
             list.iter().map(|r| (r.command, r.why.as_str())).collect::<Vec<_>>(),

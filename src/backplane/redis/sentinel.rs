@@ -89,7 +89,7 @@ pub async fn watch(server: Arc<Server>, hosts: Vec<Host>, master: String) {
             let why = follow(&server, &connection, &master).await;
             tracing::debug!(sentinel = %endpoint, why = why.text(), "redis: the sentinel is left");
         }
-        sleep(backoff.next()).await;
+        sleep(backoff.next(&server.outside.random)).await;
     }
 }
 
@@ -113,6 +113,7 @@ async fn follow(server: &Server, connection: &Connection, master: &str) -> Backp
             Err(error) => return error,
         }
         tokio::select! {
+            biased;
             why = connection.lost() => return why,
             // Whatever it says, the next look tells.
             _ = messages.recv() => {}

@@ -8,17 +8,19 @@ use super::connection::{Connection, IDLE};
 use super::large::Large;
 use super::lazy_connection::LazyConnection;
 use super::readers::Readers;
-use super::refusals::Refusals;
+use super::refusals::{PROBE, Refusals};
 use super::settings::{Observe, Settings};
 use super::target::Target;
 use crate::backplane::{BackplaneError, Changes, Facts, Link};
 use crate::channel::Channel;
 use crate::config::Follow;
+use crate::outside::Outside;
+use crate::watched as watch;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
 
 /// Commands of the live connection that may be on their way.
@@ -68,6 +70,8 @@ pub struct Server {
     pub refusals: Refusals,
     /// Told of each batch of commands.
     pub observe: Observe,
+    /// This node's clock and chance.
+    pub outside: Outside,
     /// Tells this node's probe key from those of others.
     node: u64,
     /// Told of streams that changed, and of doubts.
@@ -104,7 +108,7 @@ impl Server {
         let facts = Facts { name: address.to_string(), ..Facts::default() };
         let target = Arc::new(Target::new(endpoint.or_else(|| address.fixed())));
         let readers = |patience, most| Arc::new(Readers::new(target.clone(), changes.clone(), patience, most));
-        let lazy = || LazyConnection::new(target.clone(), SIDE_TIMEOUT);
+        let lazy = || LazyConnection::new(target.clone(), SIDE_TIMEOUT, settings.outside.random.clone());
         Server {
             readers: readers(address.access.timeout, READS),
             apart: readers(address.access.timeout, READS_APART),
@@ -124,7 +128,8 @@ impl Server {
             publish_maxlen: settings.publish_maxlen,
             refusals: Refusals::new(settings.refused.clone()),
             observe: settings.observe.clone(),
-            node: fastrand::u64(..),
+            outside: settings.outside.clone(),
+            node: settings.outside.random.number(),
             changes: changes.clone(),
             link: watch::Sender::new(Link::Down),
             turned,
@@ -137,7 +142,7 @@ impl Server {
 
     /// A new live connection is there. `lives`: how many there were before it.
     ///
-    /// Order matters: who hears of the doubt finds a connection.
+    /// Order matters: who hears of the doubt finds a connection, and who finds the connection is behind the doubt.
     pub fn begin(&self, connection: Arc<Connection>, version: Option<String>, tracking: bool, lives: u64) {
         let shown = version.clone().unwrap_or_else(|| "unknown".into());
         let follow = follow_label(tracking);
@@ -151,11 +156,14 @@ impl Server {
         self.complaints.lock().clear();
         self.refusals.forget();
         self.tracking.store(tracking, Ordering::Release);
-        *self.live.lock() = Some(connection);
         self.target.reserve(false);
+        {
+            let mut live = self.live.lock();
+            *live = Some(connection);
+            self.changes.doubt();
+        }
         self.link.send_replace(Link::Up);
         self.turned.notify_one();
-        self.changes.doubt();
         tracing::info!(redis = %self.shown(), version = shown, follow, "redis: connected");
     }
 
@@ -224,7 +232,7 @@ impl Server {
 
     /// The name of this node's probe key, without a slot's tag.
     pub fn probe_key_name(&self) -> String {
-        format!("{}~canary:{:016x}", self.key_prefix, self.node)
+        format!("{}~{PROBE}:{:016x}", self.key_prefix, self.node)
     }
 
     /// The key of a channel's stream.

@@ -7,6 +7,7 @@ use super::connection::Connection;
 use super::fault::Unopened;
 use super::identity::Identity;
 use super::probe_key::{HealthCheck, ProbeKey};
+use super::refusals;
 use super::server::{Server, follow_label};
 use super::{decode, slots};
 use crate::backplane::error::Refusal;
@@ -88,7 +89,7 @@ impl Session {
 
     /// A session that knows nothing of the server yet; pushes are drained from now on.
     fn new(server: &Server, connection: Arc<Connection>) -> Session {
-        let probe_key = ProbeKey::new(server.probe_key_name(), server.cluster);
+        let probe_key = ProbeKey::new(server.probe_key_name(), server.cluster, server.outside.clock.clone());
         let (checks, asked) = mpsc::unbounded_channel();
         let drain = Drain {
             pushes: connection.client.invalidation_rx(),
@@ -174,13 +175,14 @@ impl Session {
 
     /// Checks until the connection ends, and says why it ended.
     pub async fn live(mut self, server: &Arc<Server>) -> BackplaneError {
-        let mut tick = pace::in_step(PROBE);
+        let mut tick = pace::in_step(&server.outside.clock, PROBE);
         let connection = self.connection.clone();
         take_in(server, &self.first_check, self.clock_least_ms);
         let mut probes: u32 = 0;
         loop {
             probes = probes.wrapping_add(1);
             tokio::select! {
+                biased;
                 why = connection.lost() => return why,
                 _ = tick.tick() => {}
             }
@@ -219,9 +221,9 @@ fn take_in(server: &Server, check: &HealthCheck, clock_least_ms: Option<i64>) {
         server.set_clock(offset, least);
     }
     if let Some(error) = check.refused.as_ref() {
-        server.refusals.take("canary", &Err::<(), _>(error.clone()));
+        server.refusals.take(refusals::PROBE, &Err::<(), _>(error.clone()));
     } else if check.written {
-        server.refusals.take("canary", &Ok(()));
+        server.refusals.take(refusals::PROBE, &Ok(()));
     }
     // Whatever else is refused: again as long as it is.
     for refused in server.refusals.list().iter().filter(|refused| refused.command != "SET") {
@@ -258,12 +260,13 @@ impl Drain {
         loop {
             let mut checked = None;
             tokio::select! {
+                biased;
+                Some(check) = checks.recv() => checked = Some(check),
                 push = self.pushes.recv() => match push {
                     Ok(push) => self.take(push, &mut channels),
                     Err(RecvError::Lagged(_)) => self.lagged(),
                     Err(RecvError::Closed) => return,
                 },
-                Some(check) = checks.recv() => checked = Some(check),
             }
             // A burst is one report.
             loop {

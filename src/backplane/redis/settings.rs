@@ -5,11 +5,12 @@ use super::address::{Address, AddressError};
 use super::refusals::Told;
 use crate::backplane::MAX_ENTRY_BYTES;
 use crate::config::Follow;
+use crate::outside::Outside;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Told of each batch of commands: the command's name (`xread`, `xinfo`, `examine`, `xrange`, `xadd`, `canary`), how
-/// long it took, and whether the server answered.
+/// Told of each batch of commands: the command's name (`xread`, `xinfo`, `examine`, `xrange`, `xadd`, `note`, `noted`, and
+/// `canary`, which is the probe), how long it took, and whether the server answered.
 pub type Observe = Arc<dyn Fn(&'static str, Duration, bool) + Send + Sync>;
 
 /// How a node uses its Redis.
@@ -31,6 +32,8 @@ pub struct Settings {
     pub observe: Observe,
     /// Told of each command that the server refuses, with the code.
     pub refused: Told,
+    /// This node's clock, beside which the server's is held, and its chance.
+    pub outside: Outside,
 }
 
 impl Settings {
@@ -45,6 +48,7 @@ impl Settings {
             max_entry_bytes: MAX_ENTRY_BYTES,
             observe: Arc::new(|_, _, _| {}),
             refused: Arc::new(|_| {}),
+            outside: Outside::default(),
         }
     }
 

@@ -5,10 +5,10 @@
 use super::address::Host;
 use super::{decode, pipeline};
 use crate::backplane::BackplaneError;
+use crate::hash::HashMap;
 use fred::clients::Client;
 use fred::types::Value;
 use fred::util::redis_keyslot;
-use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 /// Slots of a cluster.
@@ -54,7 +54,7 @@ impl Topology {
 
     /// How many slots each owner has.
     pub fn owners(&self) -> HashMap<&Host, usize> {
-        let mut owners = HashMap::new();
+        let mut owners = HashMap::default();
         for host in self.owner.iter().flatten().filter_map(|index| self.hosts.get(usize::from(*index))) {
             *owners.entry(host).or_default() += 1;
         }

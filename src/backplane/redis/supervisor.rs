@@ -73,9 +73,9 @@ impl Supervisor {
             let is_silent = why.outage().is_silence() && !matches!(self.server.address.place, Place::Sentinel(..));
             if let Some(endpoint) = self.server.target.get().filter(|_| is_silent) {
                 wait_until_reachable(&endpoint).await;
-                sleep(Backoff::default().next()).await;
+                sleep(Backoff::default().next(&self.server.outside.random)).await;
             } else {
-                sleep(backoff.next()).await;
+                sleep(backoff.next(&self.server.outside.random)).await;
             }
         }
     }

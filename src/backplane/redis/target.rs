@@ -3,6 +3,7 @@
 use super::address::Endpoint;
 use super::connection::Connection;
 use crate::backplane::BackplaneError;
+use crate::random::Random;
 use fred::types::RespVersion;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,10 +17,10 @@ pub struct Backoff {
 
 impl Backoff {
     /// The delay before the next attempt, longer each time.
-    pub fn next(&mut self) -> Duration {
+    pub fn next(&mut self, random: &Random) -> Duration {
         let delay = (50u64 << self.attempts.min(4)).min(500);
         self.attempts += 1;
-        Duration::from_millis(fastrand::u64(delay * 4 / 5..=delay))
+        Duration::from_millis(random.within(delay * 4 / 5..=delay))
     }
 
     /// Begins again with the shortest delay.

@@ -2,8 +2,9 @@
 
 use super::event_stream::{EventStream, Received};
 use super::follower::{Follower, HEAD_TIMEOUT, say};
-use super::redirect::{Astray, Way};
+use super::redirect::{Astray, UrlError, Way};
 use super::show;
+use crate::command::credentials::TokenError;
 use crate::command::failure::{deepest, problem};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -16,6 +17,17 @@ use tokio::time::timeout;
 
 /// A refusal is read so far at most.
 const PROBLEM_BYTES_MAX: usize = 64 << 10;
+
+/// Why nothing can be asked.
+#[derive(Debug, thiserror::Error)]
+enum RequestError {
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Request(#[from] hyper::http::Error),
+}
 
 /// How one connection ended.
 pub(super) enum End {
@@ -56,9 +68,9 @@ impl Follower {
 
     /// The answer to the request, at the end of its redirects.
     async fn answer(&self) -> Result<Response<Incoming>, End> {
-        let mut way = Way::new(&self.target()).map_err(End::Refused)?;
+        let mut way = Way::new(&self.target()).map_err(|error| End::Refused(error.to_string()))?;
         loop {
-            let request = self.request(&way).map_err(End::Refused)?;
+            let request = self.request(&way).map_err(|error| End::Refused(error.to_string()))?;
             let client = if way.is_abroad() { &self.abroad } else { &self.client };
             let response = match timeout(HEAD_TIMEOUT, client.request(request)).await {
                 Ok(Ok(response)) => response,
@@ -77,23 +89,10 @@ impl Follower {
 
     /// What is asked for.
     fn target(&self) -> String {
-        let settings = &self.settings;
-        let channels: Vec<&str> = settings.channels.iter().map(|channel| channel.as_str()).collect();
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("channels", &channels.join(","));
-        let tail = settings.tail.map(|n| n.to_string());
-        for (name, value) in [("since", &settings.since), ("tail", &tail), ("events", &settings.events)] {
-            if let Some(value) = value {
-                query.append_pair(name, value);
-            }
-        }
-        if settings.envelope {
-            query.append_pair("envelope", "1");
-        }
-        format!("{}/events?{}", self.url(), query.finish())
+        format!("{}/events?{}", self.url(), self.settings.query())
     }
 
-    fn request(&self, way: &Way) -> Result<Request<Empty<Bytes>>, String> {
+    fn request(&self, way: &Way) -> Result<Request<Empty<Bytes>>, RequestError> {
         // Control characters, which another server's id may have, go into the query.
         let id = HeaderValue::from_bytes(self.last_event_id.as_bytes()).ok();
         let uri = way.uri(id.is_none().then_some(&self.last_event_id))?;
@@ -105,7 +104,7 @@ impl Follower {
         if let Some(id) = id.filter(|id| !id.is_empty()) {
             request = request.header("last-event-id", id);
         }
-        request.body(Empty::new()).map_err(|e| e.to_string())
+        Ok(request.body(Empty::new())?)
     }
 
     /// Prints a stream to its end.

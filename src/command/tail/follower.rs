@@ -1,7 +1,7 @@
 //! What of `fantail tail` outlives a connection: where it is, and when it tries again.
 
 use super::settings::Tail;
-use crate::command::link::NodeClient;
+use crate::command::link::{LinkError, NodeClient};
 use crate::command::printable::printable;
 use crate::config::HOUR;
 use bytes::Bytes;
@@ -30,7 +30,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    pub fn new(settings: Tail) -> Result<Follower, String> {
+    pub fn new(settings: Tail) -> Result<Follower, LinkError> {
         Ok(Follower {
             client: settings.link.client()?,
             abroad: settings.link.elsewhere().client()?,

@@ -1,13 +1,15 @@
 //! Where a request of `fantail tail` leads, redirects included: as EventSource follows them (Fetch, section 4.4). Pure.
 
+use crate::subscription::Parameter;
 use hyper::header::{HeaderMap, LOCATION};
+use hyper::http::uri::InvalidUri;
 use hyper::{StatusCode, Uri};
 use url::{Origin, Url};
 
 /// Redirects that one request follows at most.
 const MOST: usize = 20;
 /// How an id goes along that no header can carry.
-const ID: &str = "lastEventId";
+const ID: &str = Parameter::LastEventId.name();
 
 /// Why a redirect is not followed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +23,24 @@ pub(super) enum Astray {
     NoNode,
 }
 
+/// A URL that nothing can be asked of.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UrlError {
+    #[error("{url}: {why}")]
+    Unreadable {
+        url: String,
+        #[source]
+        why: url::ParseError,
+    },
+    /// Shown without its query.
+    #[error("{shown}: {why}")]
+    NoUri {
+        shown: String,
+        #[source]
+        why: InvalidUri,
+    },
+}
+
 /// A request's way from one URL to the next.
 #[derive(Clone, Debug)]
 pub(super) struct Way {
@@ -32,8 +52,8 @@ pub(super) struct Way {
 
 impl Way {
     /// Begins at the URL that was asked for.
-    pub(super) fn new(url: &str) -> Result<Way, String> {
-        let url = Url::parse(url).map_err(|error| format!("{url}: {error}"))?;
+    pub(super) fn new(url: &str) -> Result<Way, UrlError> {
+        let url = Url::parse(url).map_err(|why| UrlError::Unreadable { url: url.to_owned(), why })?;
         Ok(Way { home: url.origin(), url, followed: 0, abroad: false })
     }
 
@@ -69,7 +89,7 @@ impl Way {
     }
 
     /// What to ask for; `id`: a last event id that no header can carry.
-    pub(super) fn uri(&self, id: Option<&str>) -> Result<Uri, String> {
+    pub(super) fn uri(&self, id: Option<&str>) -> Result<Uri, UrlError> {
         let mut url = self.url.clone();
         url.set_fragment(None);
         if let Some(id) = id
@@ -77,7 +97,7 @@ impl Way {
         {
             url.query_pairs_mut().append_pair(ID, id);
         }
-        url.as_str().parse().map_err(|error| format!("{}: {error}", self.shown()))
+        url.as_str().parse().map_err(|why| UrlError::NoUri { shown: self.shown(), why })
     }
 }
 

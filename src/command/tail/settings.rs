@@ -2,7 +2,8 @@
 
 use crate::command::credentials::Credentials;
 use crate::command::link::Link;
-use crate::config::{self, HOUR};
+use crate::config::{self, HOUR, ValueError};
+use crate::subscription::Parameter;
 use clap::Args;
 use hyper::header::HeaderValue;
 use std::time::Duration;
@@ -46,6 +47,28 @@ pub struct Tail {
     pub(super) stall_timeout: Duration,
 }
 
-fn header(text: &str) -> Result<String, String> {
-    HeaderValue::from_str(text).map(|_| text.to_owned()).map_err(|_| "not a value that a header can carry".into())
+impl Tail {
+    /// The query of what is asked for.
+    pub(super) fn query(&self) -> String {
+        let channels: Vec<&str> = self.channels.iter().map(|channel| channel.as_str()).collect();
+        let asked = [
+            (Parameter::Channels, Some(channels.join(","))),
+            (Parameter::Since, self.since.clone()),
+            (Parameter::Tail, self.tail.map(|n| n.to_string())),
+            (Parameter::Events, self.events.clone()),
+            (Parameter::Envelope, self.envelope.then(|| "1".to_owned())),
+        ];
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (parameter, value) in asked {
+            if let Some(value) = value {
+                query.append_pair(parameter.name(), &value);
+            }
+        }
+        query.finish()
+    }
+}
+
+fn header(text: &str) -> Result<String, ValueError> {
+    let unfit = |_| ValueError::new("not a value that a header can carry");
+    HeaderValue::from_str(text).map(|_| text.to_owned()).map_err(unfit)
 }

@@ -5,10 +5,10 @@
 //! request of a page, an EventSource's among them.
 
 use crate::file_watch::{FileError, FileWatch};
+use crate::hash::HashMap;
 use crate::limits::client_of;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hashbrown::HashMap;
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 use parking_lot::{Mutex, RwLock};
@@ -37,6 +37,21 @@ pub struct AdminToken {
     wrong: Mutex<HashMap<IpAddr, (Instant, u32)>>,
 }
 
+/// Why the operators' tokens cannot be read; names the flag, and quotes nothing of a token.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminTokenError {
+    #[error("no random numbers")]
+    NoRandom,
+    #[error("--admin-token-file {0}")]
+    File(#[from] FileError),
+    #[error("--admin-token-file {path}: it is empty", path = path.display())]
+    Empty { path: PathBuf },
+    #[error("--admin-token-file {path}: a token is printable ASCII without spaces, one a line", path = path.display())]
+    Unprintable { path: PathBuf },
+    #[error("--admin-token-file {path}: a token has at least {TOKEN_BYTES} characters", path = path.display())]
+    TooShort { path: PathBuf },
+}
+
 /// Why a request may not see what needs a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
@@ -48,10 +63,10 @@ pub enum Denied {
 }
 
 impl AdminToken {
-    /// Reads the file; `Err` names the flag, the file, and what is wrong with it.
-    pub fn new(file: &Path) -> Result<AdminToken, String> {
-        let key = Key::generate(HMAC_SHA256, &SystemRandom::new()).map_err(|_| "no random numbers".to_owned())?;
-        let watch = FileWatch::new(&[file.into()], FILE_BYTES).map_err(of_file)?;
+    /// Reads the file.
+    pub fn new(file: &Path) -> Result<AdminToken, AdminTokenError> {
+        let key = Key::generate(HMAC_SHA256, &SystemRandom::new()).map_err(|_| AdminTokenError::NoRandom)?;
+        let watch = FileWatch::new(&[file.into()], FILE_BYTES)?;
         let token = AdminToken { file: file.into(), watch, key, tags: RwLock::default(), wrong: Mutex::default() };
         token.take(&token.watch.contents()[0])?;
         Ok(token)
@@ -61,27 +76,27 @@ impl AdminToken {
     pub async fn follow(&self) {
         let mut watch = self.watch.clone();
         loop {
-            let read = watch.changed().await.map_err(of_file);
+            let read = watch.changed().await.map_err(AdminTokenError::from);
             match read.and_then(|contents| self.take(&contents[0])) {
                 Ok(tokens) => tracing::info!(tokens, "the operators' tokens were read again"),
-                Err(error) => tracing::warn!(error, "the operators' tokens stay as they are"),
+                Err(error) => tracing::warn!(error = error.to_string(), "the operators' tokens stay as they are"),
             }
         }
     }
 
     /// How many tokens these are; never says which.
-    fn take(&self, bytes: &[u8]) -> Result<usize, String> {
-        let wrong = |why: &str| Err(format!("--admin-token-file {}: {why}", self.file.display()));
+    fn take(&self, bytes: &[u8]) -> Result<usize, AdminTokenError> {
+        let path = || self.file.clone();
         let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
         let lines: Vec<&[u8]> = lines.collect();
         if lines.is_empty() {
-            return wrong("it is empty");
+            return Err(AdminTokenError::Empty { path: path() });
         }
         if lines.iter().any(|line| !line.iter().all(u8::is_ascii_graphic)) {
-            return wrong("a token is printable ASCII without spaces, one a line");
+            return Err(AdminTokenError::Unprintable { path: path() });
         }
         if lines.iter().any(|line| line.len() < TOKEN_BYTES) {
-            return wrong("a token has at least 16 characters");
+            return Err(AdminTokenError::TooShort { path: path() });
         }
         *self.tags.write() = lines.iter().map(|line| sign(&self.key, line)).collect();
         Ok(lines.len())
@@ -132,10 +147,6 @@ impl AdminToken {
     }
 }
 
-fn of_file(error: FileError) -> String {
-    format!("--admin-token-file {error}")
-}
-
 /// The token of an `Authorization` header (RFC 6750, RFC 7617).
 fn presented(value: &[u8]) -> Option<Vec<u8>> {
     let space = value.iter().position(|byte| *byte == b' ')?;
@@ -156,7 +167,7 @@ mod tests {
     use super::*;
     use hyper::header::HeaderValue;
 
-    fn of(text: &str) -> Result<AdminToken, String> {
+    fn of(text: &str) -> Result<AdminToken, AdminTokenError> {
         let file =
             std::env::temp_dir().join(format!("fantail-admin-token-{}-{}", std::process::id(), fastrand::u64(..)));
         std::fs::write(&file, text).unwrap();
@@ -229,10 +240,10 @@ mod tests {
             ("long-enough-but with a space", "without spaces"),
             ("fine-and-long-enough\nshort", "at least 16"),
         ] {
-            let error = of(text).err().unwrap();
+            let error = of(text).err().unwrap().to_string();
             assert!(error.starts_with("--admin-token-file /") && error.contains(why), "{text:?}: {error}");
             assert!(text.trim().is_empty() || !error.contains(text.trim()), "{error}");
         }
-        assert!(AdminToken::new(Path::new("/nowhere")).err().unwrap().contains("/nowhere"));
+        assert!(AdminToken::new(Path::new("/nowhere")).err().unwrap().to_string().contains("/nowhere"));
     }
 }

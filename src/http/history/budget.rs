@@ -1,8 +1,8 @@
 //! What pages of history may take of a node: memory, reads at once, and how many are written at once.
 
+use crate::hash::HashMap;
 use crate::limits::client_of;
 use crate::problem::{Code, Problem};
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 use std::net::IpAddr;

@@ -2,9 +2,9 @@
 
 use crate::backplane::{Entry, Toward};
 use crate::channel::Channel;
-use crate::control_event;
+use crate::control_event::{self, GapReason};
 use crate::event::Event;
-use crate::frame::{GapReason, plain_data, plain_type};
+use crate::frame::{plain_data, plain_type};
 use crate::position::Position;
 use crate::problem::Problem;
 use crate::subscription::{decode_segment, parse_channel};

@@ -72,11 +72,12 @@ where
 
     async fn more(&mut self) -> Result<(), Problem> {
         let frame = tokio::select! {
+            biased;
+            () = self.place.has_to_give_way() => return Err(no_room(NoRoom::AnyMore)),
             frame = timeout_at(self.until, self.body.frame()) => frame.map_err(|_| {
                 let detail = format!("the body was not complete after {} s", BODY_TIMEOUT.as_secs());
                 Problem::new(Code::BodyTimeout, detail)
             })?,
-            () = self.place.has_to_give_way() => return Err(no_room(NoRoom::AnyMore)),
         };
         let Some(frame) = frame else {
             self.over = true;

@@ -3,7 +3,7 @@
 //! Room is taken as bytes arrive, so that a slow sender holds only what it sent, and is never waited for. Where there is
 //! none left, bodies that hardly come any more give theirs up.
 
-use hashbrown::HashMap;
+use crate::hash::HashMap;
 use parking_lot::Mutex;
 use std::hash::Hash;
 use std::net::IpAddr;

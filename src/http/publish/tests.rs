@@ -3,14 +3,15 @@
 use super::*;
 use crate::auth::metrics::AuthMetrics;
 use crate::backplane::{Answer, Ask, Changes, Entry, Examined, Facts, Link, Span, StreamState};
+use crate::clock::Clock;
 use crate::metrics::Registry;
+use crate::watched as watch;
 use futures_util::{Stream, StreamExt as _, stream};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
-use tokio::sync::watch;
 
 /// Gives the ids `1-0`, `2-0`, …; the channels `refused`, `down` and `silent` do what they are called.
 #[derive(Default)]
@@ -84,7 +85,7 @@ fn node(max_event_bytes: usize, rate: u32) -> Node {
     let publisher = Publisher::new(
         recorder.clone(),
         Arc::default(),
-        Auth::nobody(Arc::new(AuthMetrics::new(&Registry::default()))),
+        Auth::nobody(Arc::new(AuthMetrics::new(&Registry::default())), &Clock::default()),
         Allowed { event_bytes: max_event_bytes, address_rate: rate, subject_rate: 0 },
     );
     Node { recorder, publisher }

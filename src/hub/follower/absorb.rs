@@ -1,78 +1,85 @@
-//! What the follower does with answers: attach, append, judge.
+//! What the follower does with answers: which feeds are live, which are read again, who is told.
 
-use super::{Arrival, Done, Follower};
+use super::Follower;
+use super::batch_result::BatchResult;
+use super::followed::{Followed, Turn};
 use crate::backplane::{BackplaneError, Entry, StreamState};
 use crate::channel::Channel;
-use crate::event::Event;
-use crate::frame::{Frame, Gap};
 use crate::hub::feed::{Feed, Life};
-use crate::hub::frames::too_large;
+use crate::hub::follow_request::Arrival;
 use crate::hub::log::Mark;
+use crate::planted::{self, Fault};
 use crate::position::Position;
-use std::num::NonZeroU64;
+use crate::probe::{self, Probe};
 use std::sync::Arc;
 use tracing::{debug, warn};
 
 impl Follower {
     /// Takes a batch's answer; whether the backplane gave one.
-    pub(super) fn finish(&mut self, done: Done) -> bool {
-        match done {
-            Done::Attached(turns, Ok(states)) => {
+    pub(super) fn finish(&mut self, result: BatchResult) -> bool {
+        match result {
+            BatchResult::Attached(turns, Ok(states)) => {
                 for (turn, state) in turns.into_iter().zip(states) {
-                    self.current(&turn).is_some().then(|| self.attached(turn.0, state));
+                    if self.current(&turn).is_some() {
+                        self.attached(turn.0, state);
+                    }
                 }
                 true
             }
-            Done::Read(turns, count, Ok(answers), states) => {
+            BatchResult::Read(turns, count, Ok(answers), states) => {
                 let states = states.into_iter().chain(std::iter::repeat(None));
                 for ((turn, answer), state) in turns.into_iter().zip(answers).zip(states) {
-                    match answer {
-                        _ if self.current(&turn).is_none() => {}
-                        Ok(entries) => {
-                            let grown = self.read(turn.0.clone(), count, entries, state.as_ref());
-                            self.heat(turn, grown);
-                        }
-                        Err(error) => self.refused(turn.0, error),
-                    }
+                    self.take(turn, answer, |all, channel, entries| all.read(channel, count, entries, state.as_ref()));
                 }
                 true
             }
-            Done::Examined(turns, count, Ok(answers)) => {
+            BatchResult::Examined(turns, count, Ok(answers)) => {
                 for (turn, answer) in turns.into_iter().zip(answers) {
-                    match answer {
-                        _ if self.current(&turn).is_none() => {}
-                        Ok(examined) => {
-                            let grown = self.examined(turn.0.clone(), count, examined);
-                            self.heat(turn, grown);
-                        }
-                        Err(error) => self.refused(turn.0, error),
-                    }
+                    self.take(turn, answer, |all, channel, examined| all.examined(channel, count, examined));
                 }
                 true
             }
-            Done::Sampled(channels, Ok(states)) => {
-                channels
-                    .into_iter()
-                    .zip(states)
-                    .for_each(|(channel, state)| self.sampled(channel, state.ok().flatten()));
+            BatchResult::Sampled(channels, answers) => {
+                // After a failure the next sample comes by itself.
+                for (channel, state) in channels.into_iter().zip(answers.into_iter().flatten()) {
+                    self.sampled(channel, state.ok().flatten());
+                }
                 true
             }
-            // The next sample comes by itself.
-            Done::Sampled(_, Err(_)) => true,
-            Done::Attached(turns, Err(_)) => {
+            BatchResult::Attached(turns, Err(_)) => {
                 self.fresh.extend(turns);
                 false
             }
-            Done::Read(turns, _, Err(_), _) | Done::Examined(turns, _, Err(_)) => {
-                for turn in turns {
-                    if let Some(followed) = self.current(&turn) {
-                        followed.feed.lock().ask_for_less();
-                        followed.busy = false;
-                        self.mark(&turn.0);
-                    }
-                }
+            BatchResult::Read(turns, _, Err(_), _) | BatchResult::Examined(turns, _, Err(_)) => {
+                turns.iter().for_each(|turn| self.failed(turn));
                 false
             }
+        }
+    }
+    /// Takes one stream's answer, unless it is nobody's any more. `absorb` returns how many entries were new.
+    fn take<T>(
+        &mut self,
+        turn: Turn,
+        answer: Result<T, BackplaneError>,
+        absorb: impl FnOnce(&mut Follower, Channel, T) -> usize,
+    ) {
+        match answer {
+            _ if self.current(&turn).is_none() => {}
+            Ok(found) => {
+                let grown = absorb(self, turn.0.clone(), found);
+                self.heat(turn, grown);
+            }
+            Err(error) => self.refused(turn.0, error),
+        }
+    }
+
+    /// A stream's batch failed as a whole: it is asked for again, for less at once.
+    fn failed(&mut self, turn: &Turn) {
+        if let Some(followed) = self.current(turn) {
+            probe::reached(Probe::FollowFailed);
+            followed.feed.lock().ask_for_less();
+            followed.answered();
+            self.mark(&turn.0);
         }
     }
 
@@ -87,6 +94,10 @@ impl Follower {
         if followed.feed.lock().life == Life::Unattached {
             begin(&followed.feed, state.as_ref());
             followed.absent = state.is_none_or(|s| s.length == 0);
+        } else {
+            // Of what is known already, that says nothing.
+            let verified = followed.feed.lock().verified;
+            followed.asked_behind(verified);
         }
         self.settled(&channel, false);
     }
@@ -101,14 +112,15 @@ impl Follower {
     ) -> usize {
         let Some(followed) = self.followed.get_mut(&channel) else { return 0 };
         let position = followed.feed.lock().log.position();
-        if std::mem::take(&mut followed.swept) && entries.is_empty() {
+        if followed.is_glanced_at() && entries.is_empty() {
             self.settled(&channel, false);
             return 0;
         }
         let known = |entry: &Entry| entry.position == position && followed.feed.lock().recognizes(entry);
         if !entries.first().is_some_and(known) {
+            probe::reached(Probe::FollowAbsent);
             followed.absent = true;
-            followed.busy = false;
+            followed.answered();
             self.mark(&channel);
             return 0;
         }
@@ -120,96 +132,36 @@ impl Follower {
             followed.feed.lock().learn(known.size());
         }
         // What came and went between two reads shows in the counts alone.
-        let is_counted = !more && self.count_read(&channel, &entries, state);
-        if !is_counted && !self.uncounted.contains(&channel) {
-            self.uncounted.insert(channel.clone());
+        let miscounted = self.is_miscounted(&channel, &entries, state.filter(|_| !more));
+        if miscounted && !planted::is(Fault::LossNotCounted) && !planted::is(Fault::CountBelieved) {
+            probe::reached(Probe::FollowCountedLoss);
+            return self.look_again(&channel, None);
         }
         self.append(&channel, entries);
         self.settled(&channel, more);
         grown
     }
 
-    /// Encodes entries and appends them to the feed.
-    pub(super) fn append(&mut self, channel: &Channel, entries: Vec<Entry>) {
-        if entries.is_empty() {
-            return;
-        }
-        let Some(followed) = self.followed.get(channel) else { return };
-        let (offset, now) = (self.clock.ahead_ms(), self.clock.backplane_ms() as i64);
-        let mut mean = followed.feed.lock().mean_bytes as usize;
-        self.hub.metrics.events_received.inc_by(entries.len() as u64);
-        self.hub.distinct.add(channel, entries.iter().map(|entry| entry.position), now.max(0) as u64);
-        let (rank, before) = {
-            let state = followed.feed.lock();
-            (state.log.rank(), Some(state.log.position()).filter(|position| *position != Position::ZERO))
-        };
-        let events: Vec<Arc<Frame>> = entries
-            .iter()
-            .enumerate()
-            .map(|(index, entry)| {
-                match entry.position.is_time() {
-                    true => {
-                        let lag = (now - entry.position.ms as i64).max(0) as f64 / 1000.0;
-                        self.hub.metrics.follower_lag.observe(lag);
-                    }
-                    false => self.hub.metrics.untimed_events.inc(),
-                }
-                let rank = rank.and_then(|rank| NonZeroU64::new(rank + 1 + index as u64));
-                if entry.is_too_large() {
-                    let gap = self.too_large(channel, &entries, index, before);
-                    return Arc::new(Frame::too_large(entry.position, &gap).ranked(rank));
-                }
-                let event = Event::from_entry(entry);
-                if event.renamed {
-                    self.hub.metrics.types_renamed.inc();
-                    debug!(channel = %channel, position = %entry.position, "an event of the cluster's own types is renamed");
-                }
-                if event.garbled {
-                    self.hub.metrics.invalid_utf8.inc();
-                    debug!(channel = %channel, position = %entry.position, "an event is not UTF-8");
-                }
-                let delivery = self.hub.deliveries.as_ref().and_then(|all| all.begin(channel, entry, offset));
-                let frame = Frame::new(entry.position, event).ranked(rank).traced(delivery);
-                mean = (mean * 7 + frame.chunk().len()) / 8;
-                Arc::new(frame)
-            })
-            .collect();
-        {
-            let mut state = followed.feed.lock();
-            (state.mean_bytes, state.digest) = (mean as u32, entries.last().map_or(0, Entry::digest));
-        }
-        let grown = followed.feed.append(events, self.hub.share(), &self.hub.posts);
-        self.hub.account(grown);
-    }
-
-    /// An entry that is announced instead of delivered.
-    fn too_large(&self, channel: &Channel, entries: &[Entry], index: usize, before: Option<Position>) -> Gap {
-        let gap = too_large(channel, entries, index, before);
-        warn!(%channel, position = %entries[index].position, "an entry is too large: subscribers are told of a gap");
-        self.hub.metrics.gaps.inc(gap.reason);
-        gap
-    }
-
     /// A read of the stream is over.
     pub(super) fn settled(&mut self, channel: &Channel, more: bool) {
         let Some(followed) = self.followed.get_mut(channel) else { return };
-        followed.busy = false;
-        let (position, mark) = {
+        let verified = followed.verifies().filter(|_| !more);
+        followed.answered();
+        let (position, mark, verified) = {
             let mut state = followed.feed.lock();
             if !more {
                 state.life = Life::Live;
             }
+            state.verified = verified.unwrap_or(state.verified);
             if state.legs == 0 {
                 // Everybody left while it was read: the hub puts it to sleep.
                 self.hub.idle.push(followed.feed.clone());
             }
-            (state.log.position(), state.log.mark())
+            (state.log.position(), state.log.mark(), state.verified)
         };
-        if !more {
-            self.answer(channel, &Ok(mark));
-        }
+        let awaited = !more && self.answer(channel, verified, &Ok(mark));
         self.hub.backplane.followed(channel, position);
-        if more || self.followed.get(channel).is_some_and(|f| f.dirty) {
+        if more || awaited || self.followed.get(channel).is_some_and(Followed::is_owed) {
             self.mark(channel);
         }
     }
@@ -220,9 +172,8 @@ impl Follower {
         if let BackplaneError::Down { text: why, .. } = &error {
             debug!(channel = %channel, %why, "a stream waits for its part of the backplane");
             if let Some(followed) = self.followed.get_mut(&channel) {
-                // What has no position yet must not be read: only `unpark` brings it back.
-                followed.busy = followed.feed.lock().life == Life::Unattached;
-                followed.dirty = true;
+                probe::reached(Probe::FollowParked);
+                followed.park();
                 self.parked.insert(channel);
             }
             return;
@@ -231,26 +182,32 @@ impl Follower {
             warn!(channel = %channel, %error, "a stream cannot be read");
         }
         let Some(followed) = self.followed.get_mut(&channel) else { return };
-        followed.busy = false;
+        followed.answered();
         let unattached = followed.feed.lock().life == Life::Unattached;
         if unattached {
             self.followed.remove(&channel);
         }
-        self.answer(&channel, &Err(error));
+        self.answer(&channel, u32::MAX, &Err(error));
     }
 
-    /// Tells all who wait for a feed.
-    fn answer(&mut self, channel: &Channel, answer: &Result<Mark, BackplaneError>) {
-        for (waiting, anew) in self.waiting.remove(channel).into_iter().flatten() {
-            let _ = waiting.send(answer.clone().map(|mark| Arrival { anew, mark }));
+    /// Tells those who wait for a feed, but whom more doubts were stated before than it is verified behind; whether there are such.
+    fn answer(&mut self, channel: &Channel, verified: u32, answer: &Result<Mark, BackplaneError>) -> bool {
+        let Some(mut waiting) = self.waiting.remove(channel) else { return false };
+        for waiter in waiting.extract_if(.., |waiter| waiter.doubts <= verified) {
+            let _ = waiter.told.send(answer.clone().map(|mark| Arrival { anew: waiter.anew, mark }));
         }
+        let awaited = !waiting.is_empty();
+        if awaited {
+            self.waiting.insert(channel.clone(), waiting);
+        }
+        awaited
     }
 }
 
 /// Begins a feed at the newest entry of its stream.
 pub(super) fn begin(feed: &Arc<Feed>, state: Option<&StreamState>) {
     let mut feed = feed.lock();
-    (feed.digest, feed.first) = (0, state.map_or(Position::ZERO, |state| state.first.unwrap_or(state.last.after())));
+    (feed.digest, feed.first) = (0, state.map_or(Position::ZERO, StreamState::begins));
     match state {
         Some(state) => feed.log.begin_at(state.last, state.added, state.finished),
         None => feed.log.begin_at(Position::ZERO, Some(0), false),

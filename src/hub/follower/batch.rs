@@ -1,7 +1,8 @@
 //! Batches of the follower: which streams are asked for in one go, and how.
 
-use super::followed::Followed;
-use super::{APART, BATCH_BYTES, BATCH_STREAMS, Batch, Done, ENTRIES, Follower, PAUSE, States, Turn};
+use super::batch_result::{Answers, Batch, BatchResult, States};
+use super::followed::{Followed, Look, Turn};
+use super::{APART, BATCH_BYTES, BATCH_STREAMS, ENTRIES, Follower, PAUSE};
 use crate::backplane::{Ask, Backplane, BackplaneError, Entry, Link};
 use crate::hub::index::Index;
 use std::collections::VecDeque;
@@ -19,21 +20,22 @@ impl Follower {
             self.start_apart();
         }
         while link == Link::Up && self.batches.len() < self.most_batches {
+            let doubts = self.stated();
             if !self.fresh.is_empty() {
                 self.start_attach();
             } else if !self.doubtful.is_empty() {
-                let batch = take_batch(&mut self.doubtful, &mut self.followed);
-                self.start(batch, |turns, count, backplane, asks| {
-                    Box::pin(async move { Done::Examined(turns, count, backplane.examine(asks).await) })
+                let (turns, asks) = take_batch(&mut self.doubtful, &mut self.followed, doubts);
+                self.start(turns, asks, |turns, count, backplane, asks| {
+                    Box::pin(async move { BatchResult::Examined(turns, count, backplane.examine(asks).await) })
                 });
             } else if !self.changed.is_empty() {
-                let batch = take_batch(&mut self.changed, &mut self.followed);
-                let counted = self.is_counted(&batch);
-                self.start(batch, |turns, count, backplane, asks| {
+                let (turns, asks) = take_batch(&mut self.changed, &mut self.followed, doubts);
+                let counted = self.is_counted(&turns, &asks);
+                self.start(turns, asks, |turns, count, backplane, asks| {
                     Box::pin(async move {
                         let answers = backplane.read(asks).await;
                         let states = if counted { states_of(&*backplane, &turns, &answers).await } else { Vec::new() };
-                        Done::Read(turns, count, answers, states)
+                        BatchResult::Read(turns, count, answers, states)
                     })
                 });
             } else {
@@ -42,45 +44,54 @@ impl Follower {
         }
     }
 
+    /// How many doubts have been stated by now: what is asked for next is of behind them all.
+    fn stated(&self) -> u32 {
+        self.hub.backplane.changes().stated()
+    }
+
     /// Few streams of small entries are counted with each read, so that what came and went meanwhile is told in its place; of
     /// others that is found out soon after.
-    fn is_counted(&self, (turns, asks): &(Vec<Turn>, Vec<Ask>)) -> bool {
+    fn is_counted(&self, turns: &[Turn], asks: &[Ask]) -> bool {
         let light = asks.first().is_some_and(|ask| ask.count >= LIGHT);
-        let swept = |(channel, _): &Turn| self.followed.get(channel).is_some_and(|followed| followed.swept);
-        turns.len() <= COUNTED && light && !turns.iter().any(swept)
+        let glanced_at = |(channel, _): &Turn| self.followed.get(channel).is_some_and(Followed::is_glanced_at);
+        turns.len() <= COUNTED && light && !turns.iter().any(glanced_at)
     }
 
     /// Reads one stream, however long that takes.
     fn start_apart(&mut self) {
         let Some(turn) = self.large.pop_front() else { return };
         let absent = self.current(&turn).is_some_and(|followed| followed.absent);
-        let (turns, asks) = take_batch(&mut VecDeque::from([turn]), &mut self.followed);
+        let doubts = self.stated();
+        let (turns, asks) = take_batch(&mut VecDeque::from([turn]), &mut self.followed, doubts);
         let Some(count) = asks.first().map(|ask| ask.count) else { return };
         let backplane = self.hub.backplane.clone();
         self.apart.push(Box::pin(async move {
-            let (done, failed) = match absent {
+            let (result, failed) = match absent {
                 true => {
                     let answer = backplane.examine(asks).await;
                     let failed = answer.is_err();
-                    (Done::Examined(turns, count, answer), failed)
+                    (BatchResult::Examined(turns, count, answer), failed)
                 }
                 false => {
                     let answer = backplane.read(asks).await;
                     let failed = answer.is_err();
-                    (Done::Read(turns, count, answer, Vec::new()), failed)
+                    (BatchResult::Read(turns, count, answer, Vec::new()), failed)
                 }
             };
             if failed {
                 tokio::time::sleep(PAUSE).await;
             }
-            done
+            result
         }));
     }
 
     fn start_attach(&mut self) {
         let count = self.fresh.len().min(BATCH_STREAMS);
-        let followed = &self.followed;
-        let current = |turn: &Turn| followed.get(&turn.0).is_some_and(|f| f.serial == turn.1);
+        let (doubts, followed) = (self.stated(), &mut self.followed);
+        let current = |turn: &Turn| {
+            let followed = followed.get_mut(&turn.0).filter(|f| f.serial == turn.1);
+            followed.map(|followed| followed.asked_behind(doubts)).is_some()
+        };
         let turns: Vec<Turn> = self.fresh.drain(..count).filter(current).collect();
         if turns.is_empty() {
             return;
@@ -88,13 +99,14 @@ impl Follower {
         let backplane = self.hub.backplane.clone();
         self.batches.push(Box::pin(async move {
             let answer = backplane.inspect(turns.iter().map(|(channel, _)| channel.clone()).collect()).await;
-            Done::Attached(turns, answer)
+            BatchResult::Attached(turns, answer)
         }));
     }
 
     fn start(
         &mut self,
-        (turns, asks): (Vec<Turn>, Vec<Ask>),
+        turns: Vec<Turn>,
+        asks: Vec<Ask>,
         batch: impl FnOnce(Vec<Turn>, usize, Arc<dyn Backplane>, Vec<Ask>) -> Batch,
     ) {
         let Some(first) = asks.first() else { return };
@@ -104,11 +116,7 @@ impl Follower {
 }
 
 /// What streams tell of themselves just after they were read, unless that would bring a large entry.
-async fn states_of(
-    backplane: &dyn Backplane,
-    turns: &[Turn],
-    answers: &Result<Vec<Result<Vec<Entry>, BackplaneError>>, BackplaneError>,
-) -> States {
+async fn states_of(backplane: &dyn Backplane, turns: &[Turn], answers: &Answers<Vec<Entry>>) -> States {
     let light = |answer: &Result<Vec<Entry>, BackplaneError>| {
         answer
             .as_ref()
@@ -123,16 +131,16 @@ async fn states_of(
 }
 
 /// Takes streams whose answer stays within a batch's bytes.
-fn take_batch(queue: &mut VecDeque<Turn>, followed: &mut Index<Followed>) -> (Vec<Turn>, Vec<Ask>) {
+fn take_batch(queue: &mut VecDeque<Turn>, followed: &mut Index<Followed>, doubts: u32) -> (Vec<Turn>, Vec<Ask>) {
     let (mut turns, mut asks): (Vec<Turn>, Vec<Ask>) = (Vec::new(), Vec::new());
     let mut bytes = 0;
     while asks.len() < BATCH_STREAMS
         && let Some((channel, serial)) = queue.pop_front()
     {
-        // Unfollowed since it was queued.
-        let Some(followed) = followed.get_mut(&channel).filter(|f| f.serial == serial) else { continue };
-        // A report while it waited for a mere glance is worth a real look.
-        followed.swept &= !std::mem::take(&mut followed.dirty);
+        // Unfollowed since it was queued, or asked for since, as somebody waited.
+        let current = followed.get_mut(&channel).filter(|f| f.serial == serial && f.is_queued());
+        let Some(followed) = current else { continue };
+        let look = followed.ask(doubts);
         let (position, mean) = {
             let state = followed.feed.lock();
             (state.log.position(), state.mean_bytes as usize)
@@ -140,7 +148,7 @@ fn take_batch(queue: &mut VecDeque<Turn>, followed: &mut Index<Followed>) -> (Ve
         bytes += mean;
         let after = match followed.retrace.as_deref() {
             Some(retrace) => retrace.after(),
-            None if followed.swept => position,
+            None if look == Look::Glance => position,
             None => position.before(),
         };
         turns.push((channel.clone(), serial));
@@ -149,12 +157,7 @@ fn take_batch(queue: &mut VecDeque<Turn>, followed: &mut Index<Followed>) -> (Ve
             break;
         }
     }
-    let count = entries_of(bytes);
+    let count = (BATCH_BYTES / bytes.max(1)).clamp(*ENTRIES.start(), *ENTRIES.end());
     asks.iter_mut().for_each(|ask| ask.count = count);
     (turns, asks)
-}
-
-/// How many entries to ask for of each stream, where one of each weighs so much.
-pub(super) fn entries_of(bytes: usize) -> usize {
-    (BATCH_BYTES / bytes.max(1)).clamp(*ENTRIES.start(), *ENTRIES.end())
 }

@@ -3,238 +3,250 @@
 use super::Follower;
 use super::absorb::begin;
 use super::followed::{Followed, Retrace};
-use super::retrace::{Back, back};
-use crate::backplane::continuity::{Resume, Verdict, Witness, all_behind, judge, rank_before};
+use super::retrace::{Again, Back, back, had};
+use super::seen::Seen;
+use crate::backplane::continuity::{Resume, Verdict, Witness, judge};
 use crate::backplane::{Entry, Examined, StreamState};
 use crate::channel::Channel;
 use crate::control_event::{Gap, GapReason};
 use crate::frame::Frame;
-use crate::hub::feed::Life;
+use crate::hub::feed::{Feed, Life};
+use crate::planted::{self, Fault};
 use crate::position::Position;
+use crate::probe::{self, Probe};
 use std::sync::Arc;
-use tracing::info;
+use tracing::{debug, info};
 
 /// A feed that slept through more than this is begun anew: reading on would cost more than its tail is worth.
 const WORTH_READING: u64 = 1_000;
+
+/// What an examination says of a feed.
+#[derive(Clone, Copy, Debug)]
+struct Finding {
+    /// Where the feed stood.
+    position: Position,
+    /// What has become of the entry there.
+    witness: Witness,
+    verdict: Verdict,
+}
+
+/// Where a feed goes on.
+struct Place {
+    after: Position,
+    /// How many entries the stream ever had up to there, where that is known.
+    rank: Option<u64>,
+    /// The first entry behind it.
+    first: Option<Position>,
+}
+
+/// What was lost of a stream, as those who are here are told.
+pub(super) struct Loss {
+    pub reason: GapReason,
+    /// How many entries, where that is known.
+    pub lost: Option<u64>,
+    /// The last position before it.
+    pub from: Position,
+    /// Where the log goes on, and how many entries the stream ever had up to there.
+    pub after: Position,
+    pub rank: Option<u64>,
+    /// The first entry behind it.
+    pub continues_at: Position,
+}
 
 impl Follower {
     /// Takes an examination; how many entries were behind the known one.
     pub(super) fn examined(&mut self, channel: Channel, count: usize, examined: Examined) -> usize {
         let Some(followed) = self.followed.get_mut(&channel) else { return 0 };
         let Examined { state, mut entries } = examined;
-        let state = state.as_ref();
-        let more = entries.len() == count;
-        followed.swept = false;
-        if !followed.found_again(state, &entries) {
-            return self.look_again(&channel, None);
+        let seen = Seen { state: state.as_ref(), entries: &entries, count };
+        match followed.found_again(&seen) {
+            Again::Same { position, rank } => self.hub.change(&followed.feed, |log| log.return_to(position, rank)),
+            Again::Another if !planted::is(Fault::ReturnBelieved) => return self.look_again(&channel, None),
+            Again::Another | Again::No => {}
         }
-        let (position, rank, slept) = {
-            let feed = followed.feed.lock();
-            (feed.log.position(), feed.log.rank(), feed.life == Life::Dormant)
-        };
-        if slept && more && missed(rank, state).is_none_or(|missed| missed > WORTH_READING) {
-            let before = followed.feed.lock().log.bytes();
-            begin(&followed.feed, state);
-            self.hub.account(-(before as isize));
-            followed.absent = false;
-            self.settled(&channel, false);
-            return 0;
+        if followed.slept_through_much(&seen) {
+            probe::reached(Probe::FollowSleptThrough);
+            return self.begin_anew(&channel, state.as_ref());
         }
-        let witness = followed.witness(position, &entries);
-        let behind = all_behind(position, &entries, state, count);
-        let verdict = match followed.is_retracing() && state.is_some() {
-            true => Verdict::Broken { reason: GapReason::Reset, after: position, lost: None },
-            false => judge(Resume { at: position, rank, entry: true, witness, behind }, state),
-        };
-        let all = |after: Position| all_behind(after, &entries, state, count);
-        let counted = |after: Position, first: Option<Position>| {
-            let exact =
-                state.and_then(|state| state.added).zip(all(after)).and_then(|(added, all)| added.checked_sub(all));
-            exact.or_else(|| rank_before(first, state))
-        };
-        let after = match (verdict, state) {
-            (Verdict::Continuous, _) if witness == Witness::Present => position,
-            // Nothing is left before its last id.
-            (Verdict::Continuous, Some(state)) if state.length == 0 => state.last,
-            (Verdict::Continuous, _) => position,
-            (Verdict::Broken { reason: GapReason::Reset, .. }, Some(state)) => {
-                let retrace = followed.retrace.take();
-                match back(&followed.feed, state, witness, retrace.as_deref(), &entries, more) {
-                    Back::Ask(retrace) => return self.look_again(&channel, Some(retrace)),
-                    Back::On(after) => after,
-                }
+        let finding = followed.judge(&seen);
+        debug!(%channel, ?finding, state = ?seen.state, "a stream was examined");
+        let after = match followed.goes_on(&finding, &seen) {
+            Back::Ask(retrace) => {
+                probe::reached(Probe::FollowRetraced);
+                return self.look_again(&channel, Some(retrace));
             }
-            (Verdict::Broken { after, .. }, _) => after,
+            Back::On(after) => after,
         };
-        let all_after = entries.iter().filter(|entry| entry.position > after).count();
-        let first = entries.iter().map(|entry| entry.position).find(|p| *p > after);
-        let mut rank = counted(after, first);
-        let is_reset = matches!(verdict, Verdict::Broken { reason: GapReason::Reset, .. });
-        entries.retain(|entry| entry.position > after && !(is_reset && super::retrace::had(&followed.feed, entry)));
-        if entries.len() < all_after {
-            rank = None;
-        }
-        match verdict {
-            Verdict::Broken { reason, lost, .. } => {
-                if reason == GapReason::Missing {
-                    followed.remember(position);
-                }
-                let mut feed = followed.feed.lock();
-                if after != position {
-                    feed.digest = 0;
-                }
-                if let (GapReason::Reset, Some(state)) = (reason, state) {
-                    (feed.first, feed.digest) = (state.first.unwrap_or(state.last.after()), 0);
-                }
-                drop(feed);
-                let at = entries.first().map_or(after, |entry| entry.position);
-                self.announce(&channel, (position, after, rank), (reason, at, lost));
-            }
-            Verdict::Continuous if witness != Witness::Present => {
-                let mut feed = followed.feed.lock();
-                if after != position {
-                    feed.digest = 0;
-                }
-                feed.log.continue_after(after, rank, None);
-            }
-            Verdict::Continuous => {}
-        }
-        if let Some(followed) = self.followed.get_mut(&channel) {
-            followed.absent = entries.is_empty() && witness != Witness::Present;
-        }
+        let (more, rank) = (seen.more(), seen.counted(after));
+        let left_out = finding.leave_out(&followed.feed, after, &mut entries);
+        let first = entries.first().map(|entry| entry.position);
+        followed.absent = first.is_none() && finding.witness != Witness::Present;
+        self.move_on(
+            &channel,
+            finding,
+            state.as_ref(),
+            Place { after, rank: rank.filter(|_| left_out.is_none()), first },
+        );
         let grown = entries.len();
-        self.append(&channel, entries);
-        if !more
-            && self.recount(&channel, state)
-            && let Some(followed) = self.followed.get_mut(&channel)
-            && followed.feed.lock().log.position() == state.map_or(Position::ZERO, |state| state.last)
-        {
-            (followed.absent, followed.dirty) = (true, true);
+        self.append_without(&channel, entries, left_out);
+        if !more {
+            self.recount(&channel, state.as_ref());
         }
         self.settled(&channel, more);
-        if verdict == Verdict::Continuous { grown } else { 0 }
+        if finding.verdict == Verdict::Continuous { grown } else { 0 }
     }
 
     /// Asks for a stream's state and entries once more, from elsewhere.
-    fn look_again(&mut self, channel: &Channel, retrace: Option<Retrace>) -> usize {
+    pub(super) fn look_again(&mut self, channel: &Channel, retrace: Option<Retrace>) -> usize {
         if let Some(followed) = self.followed.get_mut(channel) {
-            (followed.retrace, followed.absent, followed.busy) = (retrace.map(Box::new), true, false);
+            (followed.retrace, followed.absent) = (retrace.map(Box::new), true);
+            followed.answered();
             self.mark(channel);
         }
         0
     }
 
+    /// Begins a feed where its stream is now, without what came meanwhile.
+    fn begin_anew(&mut self, channel: &Channel, state: Option<&StreamState>) -> usize {
+        if let Some(followed) = self.followed.get_mut(channel) {
+            let before = followed.feed.lock().log.bytes();
+            begin(&followed.feed, state);
+            followed.absent = false;
+            if !planted::is(Fault::RetraceKept) {
+                followed.retrace = None;
+            }
+            self.hub.account(-(before as isize));
+            self.settled(channel, false);
+        }
+        0
+    }
+
+    /// Moves a feed's log to where its stream goes on, and tells who is here if that is behind a loss.
+    fn move_on(&mut self, channel: &Channel, finding: Finding, state: Option<&StreamState>, to: Place) {
+        let Some(followed) = self.followed.get_mut(channel) else { return };
+        let Place { after, rank, first } = to;
+        if let Some(state) = state {
+            let mut feed = followed.feed.lock();
+            if feed.first == Position::MAX {
+                feed.first = state.begins();
+            }
+        }
+        match finding.verdict {
+            Verdict::Continuous if finding.witness == Witness::Present => {}
+            Verdict::Continuous => {
+                let mut feed = followed.feed.lock();
+                if after != finding.position {
+                    feed.digest = 0;
+                }
+                // What is not counted here is as it was, where nothing was lost.
+                let known =
+                    feed.log.rank().filter(|_| after == finding.position && !planted::is(Fault::CountForgotten));
+                feed.log.continue_after(after, rank.or(known), None);
+            }
+            Verdict::Broken { reason, lost, .. } => {
+                if reason == GapReason::Missing {
+                    followed.remember(finding.position);
+                }
+                let mut feed = followed.feed.lock();
+                if reason == GapReason::Missing && !planted::is(Fault::FirstRemembered) {
+                    // What comes next is another stream, and its first entry is known when it is there.
+                    feed.first = Position::MAX;
+                }
+                if let (GapReason::Reset, Some(state)) = (reason, state) {
+                    feed.first = state.begins();
+                    feed.digest = 0;
+                } else if after != finding.position {
+                    feed.digest = 0;
+                }
+                drop(feed);
+                let continues_at = first.unwrap_or(after);
+                self.announce(channel, Loss { reason, lost, from: finding.position, after, rank, continues_at });
+            }
+        }
+    }
+
     /// Tells who is here that something was lost.
-    fn announce(
-        &self,
-        channel: &Channel,
-        (from, after, rank): (Position, Position, Option<u64>),
-        (reason, continues_at, lost): (GapReason, Position, Option<u64>),
-    ) {
+    pub(super) fn announce(&self, channel: &Channel, loss: Loss) {
         let Some(followed) = self.followed.get(channel) else { return };
-        let (resume_from, continues) = (Some(from), Some(continues_at));
-        let gap = Gap { channel: channel.to_string(), reason, resume_from, continues_at: continues, lost };
+        let Loss { reason, lost, from, after, rank, continues_at } = loss;
+        let (branch, silent) = match reason {
+            GapReason::Reset => (Probe::FollowReset, planted::is(Fault::ResetNotTold)),
+            GapReason::Deleted => (Probe::FollowDeleted, planted::is(Fault::DeletedNotTold)),
+            GapReason::Missing => (Probe::FollowMissing, false),
+            _ => (Probe::FollowTrimmed, planted::is(Fault::TrimmedNotTold)),
+        };
+        probe::reached(branch);
+        if silent {
+            return self.hub.change(&followed.feed, |log| log.continue_after(after, rank, None));
+        }
         info!(%channel, ?reason, %from, at = %continues_at, lost, "gap: history was lost");
         self.hub.metrics.gaps.inc(reason);
+        let (resume_from, continues_at) = (Some(from), Some(continues_at));
+        let gap = Gap { channel: channel.to_string(), reason, resume_from, continues_at, lost };
         // Behind the event before it, or where ids went back, before those that follow.
         let frame = Arc::new(Frame::control(from.min(after), gap.block().as_bytes()));
-        let grown = followed.feed.announce((after, rank), frame, self.hub.share(), &self.hub.posts);
-        self.hub.account(grown);
-    }
-
-    /// At the stream's newest entry its count says whether all have come: what was added and removed between two reads has
-    /// left no other trace. Whether another examination must tell.
-    fn recount(&mut self, channel: &Channel, state: Option<&StreamState>) -> bool {
-        let (Some(followed), Some(state)) = (self.followed.get(channel), state) else { return false };
-        let (at, rank) = {
-            let feed = followed.feed.lock();
-            (feed.log.position(), feed.log.rank())
-        };
-        if followed.retrace.is_some() || at != state.last {
-            return false;
-        }
-        self.uncounted.remove(channel);
-        if rank.is_some() && rank != state.added {
-            match judge(Resume { at, rank, entry: true, witness: Witness::Absent, behind: Some(0) }, Some(state)) {
-                Verdict::Broken { reason, lost: Some(lost), .. } => {
-                    self.announce(channel, (at, at, state.added), (reason, at, Some(lost)));
-                    return false;
-                }
-                Verdict::Broken { .. } => return true,
-                Verdict::Continuous => {}
-            }
-        }
-        followed.feed.lock().log.set_rank(state.added);
-        false
-    }
-
-    /// What was read behind the known entry, all of it, and the state of a moment later: tells what is missing in its place.
-    /// Whether that could be said.
-    pub(super) fn count_read(&mut self, channel: &Channel, entries: &[Entry], state: Option<&StreamState>) -> bool {
-        let (Some(followed), Some(state)) = (self.followed.get_mut(channel), state) else { return false };
-        let (at, rank) = {
-            let feed = followed.feed.lock();
-            (feed.log.position(), feed.log.rank())
-        };
-        let newest = entries.last().map_or(at, |entry| entry.position);
-        if state.last != newest {
-            // What was added last is deleted already, or more was added since.
-            followed.absent |= entries.is_empty() && rank.is_some() && rank != state.added;
-            followed.dirty |= followed.absent;
-            return false;
-        }
-        let behind = Some(entries.len() as u64);
-        match judge(Resume { at, rank, entry: true, witness: Witness::Present, behind }, Some(state)) {
-            Verdict::Broken { reason, after, lost: Some(lost) } if after == at => {
-                let next = entries.first().map_or(at, |entry| entry.position);
-                let rank = state.added.and_then(|added| added.checked_sub(entries.len() as u64));
-                self.announce(channel, (at, at, rank), (reason, next, Some(lost)));
-                true
-            }
-            Verdict::Broken { .. } if rank.is_some() => {
-                (followed.absent, followed.dirty) = (true, true);
-                false
-            }
-            _ => rank.is_some(),
-        }
-    }
-
-    /// A mere state shows that something is to be found out, but not what.
-    pub(super) fn counted(&mut self, channel: &Channel, state: Option<&StreamState>) {
-        let (Some(followed), Some(state)) = (self.followed.get_mut(channel), state) else { return };
-        let (at, rank) = {
-            let feed = followed.feed.lock();
-            if feed.life != Life::Live {
-                return;
-            }
-            (feed.log.position(), feed.log.rank())
-        };
-        if followed.retrace.is_some() || rank.is_none() || rank == state.added {
-            return;
-        }
-        if at != state.last && followed.busy {
-            // It has gone on, or will have.
-            self.uncounted.insert(channel.clone());
-            return;
-        }
-        followed.absent = true;
-        self.mark(channel);
+        self.hub.change(&followed.feed, |log| log.continue_after(after, rank, Some(frame)));
     }
 }
 
 impl Followed {
+    /// Whether it slept through so much that reading on is not worth it.
+    fn slept_through_much(&self, seen: &Seen) -> bool {
+        let feed = self.feed.lock();
+        let much = || seen.missed(feed.log.rank()).is_none_or(|missed| missed > WORTH_READING);
+        feed.life == Life::Dormant && seen.more() && much()
+    }
+
+    /// Whether anything was lost behind where the feed stands.
+    fn judge(&self, seen: &Seen) -> Finding {
+        let (position, rank) = self.newest();
+        let witness = self.witness(position, seen.entries);
+        let behind = seen.all_behind(position);
+        let verdict = match self.is_retracing() && seen.state.is_some() {
+            true => Verdict::Broken { reason: GapReason::Reset, after: position, lost: None },
+            false => judge(Resume { at: position, rank, entry: true, witness, behind }, seen.state),
+        };
+        Finding { position, witness, verdict }
+    }
+
     fn witness(&self, position: Position, entries: &[Entry]) -> Witness {
         match entries.iter().find(|entry| entry.position == position) {
             Some(entry) if position != Position::ZERO => match self.feed.lock().recognizes(entry) {
                 true => Witness::Present,
-                false => Witness::Replaced,
+                false => {
+                    probe::reached(Probe::FollowReplaced);
+                    Witness::Replaced
+                }
             },
             _ => Witness::Absent,
         }
     }
+
+    /// After what position the stream goes on, or what must be asked to know that.
+    fn goes_on(&mut self, finding: &Finding, seen: &Seen) -> Back {
+        match (finding.verdict, seen.state) {
+            (Verdict::Continuous, _) if finding.witness == Witness::Present => Back::On(finding.position),
+            // Nothing is left before its last id.
+            (Verdict::Continuous, Some(state)) if state.length == 0 => Back::On(state.last),
+            (Verdict::Continuous, _) => Back::On(finding.position),
+            (Verdict::Broken { reason: GapReason::Reset, .. }, Some(state)) => {
+                let retrace = self.retrace.take();
+                back(&self.feed, state, finding.witness, retrace.as_deref(), seen)
+            }
+            (Verdict::Broken { after, .. }, _) => Back::On(after),
+        }
+    }
 }
 
-/// How many entries came since, where counts are known.
-fn missed(rank: Option<u64>, state: Option<&StreamState>) -> Option<u64> {
-    state?.added?.checked_sub(rank?)
+impl Finding {
+    /// Leaves out entries that the log has had; the last of those behind `after`, where what is left cannot be counted.
+    fn leave_out(&self, feed: &Feed, after: Position, entries: &mut Vec<Entry>) -> Option<Position> {
+        let is_reset = matches!(self.verdict, Verdict::Broken { reason: GapReason::Reset, .. });
+        entries.retain(|entry| entry.position > after);
+        let left_out = entries.extract_if(.., |entry| is_reset && had(feed, entry)).last().map(|entry| entry.position);
+        if left_out.is_some() {
+            probe::reached(Probe::FollowLeftOut);
+        }
+        left_out
+    }
 }

@@ -1,18 +1,16 @@
 //! Hot streams: those few that have entries again and again, whose next entry is waited for at the backplane. That saves
-//! the way of a report, and that of the question after it.
-//!
-//! A hot stream is busy, as one with any other read on its way is; a report of it meanwhile says what the read will. It
-//! cools when it was waited for in vain or has a burst, and is then read once more, so that its changes are reported again.
+//! the way of a report, and that of the question after it. When they become so and cool again is `heat`'s business.
 
-use super::batch::entries_of;
-use super::{Follower, Turn};
-use crate::backplane::{Ask, BackplaneError, Entry};
+use super::followed::Turn;
+use crate::backplane::{Ask, Backplane, BackplaneError, Entry};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Streams that are waited for at once, each on a connection of its own; and how many others may have something between
 /// two entries of a stream that becomes one. Where many are busy, asking for all of them in one go costs less.
@@ -25,10 +23,15 @@ const FEW: std::ops::RangeInclusive<usize> = 1..=4;
 /// Mean bytes of an event: each is sent here three times, twice while it is waited for and once as the next one's witness.
 const LIGHT: usize = 4 << 10;
 
-/// What a wait brought: whose, the most entries that it might have, and those.
-pub(super) struct Waited(Turn, usize, Result<Vec<Entry>, BackplaneError>);
+/// What a wait for a stream's next entry brought.
+pub(super) struct Waited {
+    pub turn: Turn,
+    /// The most entries that it might have.
+    pub count: usize,
+    pub answer: Result<Vec<Entry>, BackplaneError>,
+}
 
-/// See the module.
+/// The hot streams, and which may become so next.
 #[derive(Default)]
 pub(super) struct Hot {
     reads: FuturesUnordered<Pin<Box<dyn Future<Output = Waited> + Send>>>,
@@ -43,6 +46,42 @@ impl Hot {
         self.reads.next().await
     }
 
+    /// Takes note that a stream was read, and had so many new entries; whether the next one is worth waiting for.
+    pub fn is_heated(&mut self, serial: u64, grown: usize, now: Instant) -> bool {
+        is_few(grown) && self.again(serial, now)
+    }
+
+    /// Whether no more streams may be waited for.
+    pub fn is_full(&self) -> bool {
+        self.turns.len() == MOST
+    }
+
+    /// How many streams are waited for.
+    pub fn len(&self) -> usize {
+        self.turns.len()
+    }
+
+    /// Waits for a stream's next entry.
+    pub fn wait(&mut self, turn: Turn, ask: Ask, backplane: Arc<dyn Backplane>) {
+        self.turns.push(turn.clone());
+        self.reads.push(Box::pin(async move {
+            let count = ask.count;
+            let answer = backplane.read_next(ask).await;
+            Waited { turn, count, answer }
+        }));
+    }
+
+    /// The wait for a stream is over.
+    pub fn over(&mut self, turn: &Turn) {
+        self.turns.retain(|hot| hot != turn);
+    }
+
+    /// Waits no more; returns the streams that were waited for.
+    pub fn clear(&mut self) -> Vec<Turn> {
+        self.reads.clear();
+        std::mem::take(&mut self.turns)
+    }
+
     /// A stream has had something; whether it had so just before.
     fn again(&mut self, serial: u64, now: Instant) -> bool {
         let before = self.recent.iter().position(|(known, _)| *known == serial);
@@ -55,74 +94,14 @@ impl Hot {
     }
 }
 
-impl Follower {
-    /// A stream was read, and what it had is appended.
-    pub(super) fn heat(&mut self, turn: Turn, grown: usize) {
-        if FEW.contains(&grown) && self.hot.again(turn.1, Instant::now()) {
-            self.wait_for(turn);
-        }
-    }
+/// Whether so many new entries at once are some, and no burst.
+pub(super) fn is_few(grown: usize) -> bool {
+    FEW.contains(&grown)
+}
 
-    /// Waits for a stream's next entry, if it may.
-    fn wait_for(&mut self, turn: Turn) {
-        let backplane = self.hub.backplane.clone();
-        if self.hot.turns.len() == MOST || !backplane.waits() {
-            return;
-        }
-        let Some(followed) = self.current(&turn).filter(|f| !f.busy && !f.absent && f.retrace.is_none()) else {
-            return;
-        };
-        let (after, mean) = {
-            let state = followed.feed.lock();
-            (state.log.position().before(), state.mean_bytes as usize)
-        };
-        if mean > LIGHT {
-            return;
-        }
-        (followed.busy, followed.dirty) = (true, false);
-        self.hot.turns.push(turn.clone());
-        self.tell_hot();
-        let count = entries_of(mean);
-        self.hot.reads.push(Box::pin(async move {
-            let answer = backplane.read_next(Ask { channel: turn.0.clone(), after, count }).await;
-            Waited(turn, count, answer)
-        }));
-    }
-
-    pub(super) fn waited(&mut self, Waited(turn, count, answer): Waited) {
-        self.hot.turns.retain(|hot| *hot != turn);
-        if let Some(followed) = self.current(&turn) {
-            followed.busy = false;
-            let entries = answer.unwrap_or_default();
-            if entries.len() > 1 {
-                // Reported was what is here.
-                followed.dirty = false;
-            }
-            if !entries.is_empty() && FEW.contains(&self.read(turn.0.clone(), count, entries, None)) {
-                self.wait_for(turn.clone());
-            }
-            if self.current(&turn).is_some_and(|followed| !followed.busy) {
-                self.mark(&turn.0);
-            }
-        }
-        self.tell_hot();
-    }
-
-    /// Waits no more: all is read in the usual way, which finds out whatever has become of the backplane.
-    pub(super) fn cool_all(&mut self) {
-        self.hot.reads.clear();
-        for turn in std::mem::take(&mut self.hot.turns) {
-            if let Some(followed) = self.current(&turn) {
-                followed.busy = false;
-                self.mark(&turn.0);
-            }
-        }
-        self.tell_hot();
-    }
-
-    fn tell_hot(&self) {
-        self.hub.metrics.hot_streams.set(self.hot.turns.len() as i64);
-    }
+/// Whether a stream's entries, of that mean size in bytes, are small enough to be waited for.
+pub(super) fn is_light(mean: usize) -> bool {
+    mean <= LIGHT
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! Going back: after a stream's ids went back, or it was replaced, what the log has had of it is told from what is new.
 
 use super::followed::{Followed, Retrace};
+use super::seen::Seen;
 use crate::backplane::continuity::Witness;
 use crate::backplane::{Entry, StreamState};
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::hub::feed::Feed;
+use crate::planted::{self, Fault};
 use crate::position::Position;
+use crate::probe::{self, Probe};
 
 impl Followed {
     pub(super) fn is_retracing(&self) -> bool {
@@ -24,21 +27,30 @@ impl Followed {
         }
     }
 
-    /// A stream that was missing: goes on where it was left, if it is the same. `false`: it is another, whose entries must be
-    /// asked for.
-    pub(super) fn found_again(&mut self, state: Option<&StreamState>, entries: &[Entry]) -> bool {
-        let (Some(&Retrace::Former { position, digest, rank }), Some(_)) = (self.retrace.as_deref(), state) else {
-            return true;
+    /// What a stream is that was missing.
+    pub(super) fn found_again(&mut self, seen: &Seen) -> Again {
+        let (Some(&Retrace::Former { position, digest, rank }), Some(_)) = (self.retrace.as_deref(), seen.state) else {
+            return Again::No;
         };
         self.retrace = None;
-        let same = entries.iter().any(|entry| entry.position == position && entry.digest() == digest);
-        if same {
-            let mut feed = self.feed.lock();
-            feed.log.return_to(position, rank);
-            feed.digest = digest;
+        let same = seen.entries.iter().any(|entry| entry.position == position && entry.digest() == digest);
+        if !same || planted::is(Fault::ReturnUnknown) {
+            return Again::Another;
         }
-        same
+        probe::reached(Probe::FollowFoundAgain);
+        self.feed.lock().digest = digest;
+        Again::Same { position, rank }
     }
+}
+
+/// Whether a stream is there again that was missing.
+pub(super) enum Again {
+    /// It was not missing, or is so still.
+    No,
+    /// It is the same, and goes on behind the entry that was had last.
+    Same { position: Position, rank: Option<u64> },
+    /// It is another one, whose entries must be asked for.
+    Another,
 }
 
 /// What to do after a reset.
@@ -51,25 +63,20 @@ pub(super) enum Back {
 
 /// After a reset: where what is new begins. What the log never covered is known to be new only where the stream is another
 /// one: its newest known entry was replaced, or it holds older ones than it did.
-pub(super) fn back(
-    feed: &Feed,
-    state: &StreamState,
-    witness: Witness,
-    retrace: Option<&Retrace>,
-    entries: &[Entry],
-    more: bool,
-) -> Back {
+pub(super) fn back(feed: &Feed, state: &StreamState, witness: Witness, retrace: Option<&Retrace>, seen: &Seen) -> Back {
     let begin = {
         let feed = feed.lock();
         let renewed = witness == Witness::Replaced || state.first.is_some_and(|first| first < feed.first);
         if renewed { Position::ZERO } else { feed.log.base() }
     };
     let Some(Retrace::After(from)) = retrace else { return Back::Ask(Retrace::After(begin)) };
-    match entries.iter().position(|entry| !had(feed, entry)) {
+    // Where the log has been trimmed since it was asked, what it covered before is not new.
+    let covered = if *from == Position::ZERO { Position::ZERO } else { begin };
+    match seen.entries.iter().position(|entry| entry.position > covered && !had(feed, entry)) {
         Some(0) => Back::On(*from),
-        Some(new) => Back::On(entries[new - 1].position),
-        None => match entries.last() {
-            Some(last) if more => Back::Ask(Retrace::After(last.position)),
+        Some(new) => Back::On(seen.entries[new - 1].position),
+        None => match seen.entries.last() {
+            Some(last) if seen.more() => Back::Ask(Retrace::After(last.position)),
             _ => Back::On(state.last),
         },
     }
@@ -78,9 +85,13 @@ pub(super) fn back(
 /// Whether the log has had an entry, with this content.
 pub(super) fn had(feed: &Feed, entry: &Entry) -> bool {
     let feed = feed.lock();
-    let Some(frame) = feed.log.frame_of(entry.position) else { return false };
+    let frame = feed.log.frame_of(entry.position).filter(|_| !planted::is(Fault::ResetRepeats));
+    let Some(frame) = frame else { return false };
     match entry.is_too_large() || !frame.is_event() {
         true => entry.is_too_large() && !frame.is_event(),
         false => Frame::new(entry.position, Event::from_entry(entry)).chunk() == frame.chunk(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,17 +72,17 @@ impl Bench {
                 _ => match self.passed.iter().position(|frame| *frame == (n, true)) {
                     Some(index) => &self.passed[index + 1..],
                     None => {
-                        assert_eq!(self.log.locate(position(n)), Err(Gone::Ahead), "{n}");
+                        assert_eq!(self.log.locate(position(n)), Err(NotInLog::Ahead), "{n}");
                         continue;
                     }
                 },
             };
             match self.log.locate(position(n)) {
                 Ok(at) => assert_eq!(self.after(at), one_gap_each(expected.to_vec()), "after {n}"),
-                Err(Gone::Older) => assert!(position(n) < self.log.base(), "{n}"),
+                Err(NotInLog::Older) => assert!(position(n) < self.log.base(), "{n}"),
                 // Its event has left, but a gap behind it has not: the stream is asked, and then this is the place.
-                Err(Gone::Absent(at)) => assert_eq!(self.after(at), one_gap_each(expected.to_vec()), "after {n}"),
-                Err(Gone::Ahead) => panic!("{n} has passed by"),
+                Err(NotInLog::Absent(at)) => assert_eq!(self.after(at), one_gap_each(expected.to_vec()), "after {n}"),
+                Err(NotInLog::Ahead) => panic!("{n} has passed by"),
             }
         }
         let count = self.rng.clone().usize(1..20);
@@ -93,13 +93,13 @@ impl Bench {
         assert!(self.after(at).iter().all(|(n, is_event)| !is_event || position(*n) > before));
     }
 
-    fn after(&self, at: u64) -> Vec<(u64, bool)> {
+    fn after(&self, at: Offset) -> Vec<(u64, bool)> {
         let mut frames = Vec::new();
         self.log.copy_from(at, &mut frames);
         if let Some((offset, _)) = frames.first() {
             assert_eq!(*offset, at, "a place is a frame's beginning");
         }
-        let ends = frames.windows(2).all(|two| two[0].0 + two[0].1.chunk().len() as u64 == two[1].0);
+        let ends = frames.windows(2).all(|two| two[0].0.plus(two[0].1.chunk().len()) == two[1].0);
         assert!(ends, "frames follow each other without a hole");
         one_gap_each(frames.iter().map(|(_, frame)| (frame.position.ms, frame.is_event())).collect())
     }
@@ -132,7 +132,7 @@ fn nobody_begins_right_behind_a_gap_that_was_trimmed() {
     assert_eq!(log.locate(position(7)), Ok(log.start()), "a gap alone stays");
     log.push(event(12, 10));
     log.trim(log.bytes() - 1, 1);
-    assert_eq!(log.locate(position(7)), Err(Gone::Older));
+    assert_eq!(log.locate(position(7)), Err(NotInLog::Older));
 }
 
 #[test]
@@ -156,9 +156,25 @@ fn after_ids_went_back_only_the_new_ones_have_places() {
     log.continue_after(position(4), None, Some(gap(4)));
     let floor = log.end();
     log.push(event(5, 10));
-    assert_eq!(log.locate(position(4)), Ok(floor));
+    // Of the life before there may have been another entry: the stream must be asked.
+    assert_eq!(log.locate(position(4)), Err(NotInLog::Absent(floor)));
     assert_eq!(log.locate(position(5)), Ok(log.end()));
-    assert_eq!(log.locate(position(101)), Err(Gone::Ahead));
-    assert_eq!(log.locate(position(3)), Err(Gone::Older));
+    assert_eq!(log.locate(position(101)), Err(NotInLog::Ahead));
+    assert_eq!(log.locate(position(3)), Err(NotInLog::Older));
     assert_eq!((log.events(), log.standing_at(log.start()).position.ms), (1, 100));
+}
+
+#[test]
+fn what_was_trimmed_is_not_counted_to() {
+    let mut log = Log::new();
+    log.begin_at(position(5), Some(5), false);
+    let before = log.end();
+    for n in 6..=8 {
+        let frame = Arc::into_inner(event(n, 10)).expect("nobody else has it");
+        log.push(Arc::new(frame.ranked(std::num::NonZeroU64::new(n))));
+    }
+    assert_eq!(log.counted_to(before), Some(5));
+    log.trim(0, 1);
+    assert_eq!(log.counted_to(before), None, "another frame stands first");
+    assert_eq!(log.counted_to(log.start()), Some(7));
 }

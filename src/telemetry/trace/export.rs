@@ -8,18 +8,21 @@ use super::delivery::Deliveries;
 use super::settings::{Plan, Protocol};
 use super::{Fate, Spans};
 use crate::clock::Clock;
-use crate::telemetry::Seldom;
-use crate::trust;
+use crate::telemetry::LogThrottle;
+use crate::trust::{self, TrustError};
 use hyper_rustls::HttpsConnectorBuilder;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _};
+use opentelemetry_otlp::{
+    ExporterBuildError, SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::resource::{EnvResourceDetector, ResourceDetector as _};
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExporter as _, SpanProcessor};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +40,26 @@ const SETTLE_EVERY: Duration = Duration::from_millis(250);
 const FLUSH: Duration = Duration::from_secs(3);
 const LOG_PERIOD: Duration = Duration::from_secs(30);
 
+/// Why traces cannot be sent to a collector at all; names it.
+#[derive(Debug, thiserror::Error)]
+#[error("traces to {endpoint}: {cause}")]
+pub struct ExportError {
+    endpoint: String,
+    #[source]
+    cause: Cause,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    /// A runtime or a thread does not start.
+    #[error(transparent)]
+    System(#[from] io::Error),
+    #[error("OTEL_EXPORTER_OTLP_CERTIFICATE {0}")]
+    Certificate(#[from] TrustError),
+    #[error(transparent)]
+    Exporter(#[from] ExporterBuildError),
+}
+
 /// Traces of the process; sends what waits, in bounded time, when dropped.
 pub struct Traces {
     tracer: SdkTracer,
@@ -47,13 +70,16 @@ pub struct Traces {
 
 impl Traces {
     /// Starts the thread. The collector need not be there.
-    pub fn start(plan: &Plan, spans: Spans) -> Result<Traces, String> {
-        let wrong = |error: &dyn std::fmt::Display| format!("traces to {}: {error}", plan.endpoint);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| wrong(&e))?;
+    pub fn start(plan: &Plan, spans: Spans) -> Result<Traces, ExportError> {
+        Traces::begin(plan, spans).map_err(|cause| ExportError { endpoint: plan.endpoint.clone(), cause })
+    }
+
+    fn begin(plan: &Plan, spans: Spans) -> Result<Traces, Cause> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let resource = resource();
         let mut exporter = {
             let _within = runtime.enter();
-            exporter(plan).map_err(|error| wrong(&error))?
+            exporter(plan)?
         };
         exporter.set_resource(&resource);
         let (queue, waiting) = mpsc::channel(plan.queue);
@@ -74,15 +100,13 @@ impl Traces {
             _provider: provider,
             plan: plan.clone(),
             spans,
-            seldom: Seldom::new(LOG_PERIOD),
+            log_throttle: LogThrottle::new(LOG_PERIOD),
         };
         let thread = std::thread::Builder::new().name("traces".into());
-        thread
-            .spawn(move || {
-                runtime.block_on(sender.run(stopping));
-                let _ = done.send(());
-            })
-            .map_err(|error| wrong(&error))?;
+        thread.spawn(move || {
+            runtime.block_on(sender.run(stopping));
+            let _ = done.send(());
+        })?;
         tracing::debug!(endpoint = plan.endpoint, protocol = ?plan.protocol, sampler = ?plan.sampler, "traces");
         Ok(Traces { tracer, deliveries, stop: Some(stop), stopped })
     }
@@ -151,7 +175,7 @@ struct Sender {
     _provider: SdkTracerProvider,
     plan: Plan,
     spans: Spans,
-    seldom: Seldom,
+    log_throttle: LogThrottle,
 }
 
 impl Sender {
@@ -200,7 +224,7 @@ impl Sender {
             Err(_) => format!("no answer within {:?}", self.plan.timeout),
         };
         self.spans.count(Fate::Failed, count);
-        if let Some(suppressed) = self.seldom.turn("failed") {
+        if let Some(suppressed) = self.log_throttle.turn("failed") {
             tracing::warn!(endpoint = self.plan.endpoint, spans = count, %error, suppressed, "spans are lost");
         }
     }
@@ -223,9 +247,8 @@ fn resource() -> Resource {
     resource.build()
 }
 
-fn exporter(plan: &Plan) -> Result<SpanExporter, String> {
-    let authorities = trust::authorities_and(plan.certificate.as_deref().map(Path::new));
-    let authorities = authorities.map_err(|error| format!("OTEL_EXPORTER_OTLP_CERTIFICATE {error}"))?;
+fn exporter(plan: &Plan) -> Result<SpanExporter, Cause> {
+    let authorities = trust::authorities_and(plan.certificate.as_deref().map(Path::new))?;
     let built = match plan.protocol {
         Protocol::Grpc => {
             let mut exporter = SpanExporter::builder().with_tonic().with_endpoint(&plan.endpoint);
@@ -244,5 +267,5 @@ fn exporter(plan: &Plan) -> Result<SpanExporter, String> {
             SpanExporter::builder().with_http().with_http_client(client).with_endpoint(&plan.endpoint).build()
         }
     };
-    built.map_err(|error| error.to_string())
+    Ok(built?)
 }

@@ -10,8 +10,8 @@ pub mod settings;
 pub mod spans;
 
 pub use delivery::{Deliveries, Delivery};
-pub use export::Traces;
-pub use settings::{Plan, TraceSettings};
+pub use export::{ExportError, Traces};
+pub use settings::{Plan, PlanError, TraceSettings};
 
 use crate::metrics::{Counters, Registry, labels};
 

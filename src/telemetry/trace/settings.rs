@@ -3,6 +3,7 @@
 //!
 //! What only the exporter needs (headers, timeout, compression) it reads itself.
 
+use crate::config::values::ValueError;
 use clap::{Args, ValueEnum};
 use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
@@ -56,6 +57,33 @@ pub struct Plan {
     pub certificate: Option<String>,
 }
 
+/// Why traces cannot be collected as the variables say; names the variable.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error("{name} {value:?}: use {known}")]
+    Unknown { name: String, value: String, known: &'static str },
+    #[error("{name} {value:?}: {why}")]
+    Value {
+        name: String,
+        value: String,
+        #[source]
+        why: ValueError,
+    },
+    /// Of a variable whose value may be secret.
+    #[error("{name}: {why}")]
+    Secret {
+        name: String,
+        #[source]
+        why: ValueError,
+    },
+}
+
+impl PlanError {
+    fn unknown(name: impl Into<String>, value: impl Into<String>, known: &'static str) -> PlanError {
+        PlanError::Unknown { name: name.into(), value: value.into(), known }
+    }
+}
+
 /// What the specification has as defaults of the batch processor.
 const QUEUE: usize = 2_048;
 const BATCH: usize = 512;
@@ -64,7 +92,7 @@ const TIMEOUT_MS: usize = 30_000;
 
 impl TraceSettings {
     /// The plan by these flags and the variables; `None` where traces are off, `Err` names what is wrong.
-    pub fn plan(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Plan>, String> {
+    pub fn plan(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Plan>, PlanError> {
         // Specification: an empty value counts as unset.
         let variables = Variables(&|name| variable(name).filter(|value| !value.trim().is_empty()));
         if variables.get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
@@ -73,7 +101,7 @@ impl TraceSettings {
         match variables.get("OTEL_TRACES_EXPORTER").as_deref() {
             None | Some("otlp") => {}
             Some("none") => return Ok(None),
-            Some(other) => return Err(format!("OTEL_TRACES_EXPORTER {other:?}: use otlp or none")),
+            Some(other) => return Err(PlanError::unknown("OTEL_TRACES_EXPORTER", other, "otlp or none")),
         }
         let Some((endpoint, whole)) = self.endpoint(&variables)? else { return Ok(None) };
         let protocol = self.protocol(&variables, &endpoint)?;
@@ -96,23 +124,24 @@ impl TraceSettings {
     }
 
     /// The endpoint, and whether it has its path already.
-    fn endpoint(&self, variables: &Variables) -> Result<Option<(String, bool)>, String> {
+    fn endpoint(&self, variables: &Variables) -> Result<Option<(String, bool)>, PlanError> {
         if let Some(given) = &self.otlp_endpoint {
             return Ok(Some((given.clone(), given.ends_with("/v1/traces"))));
         }
         let Some((name, url)) = variables.of_traces("ENDPOINT") else { return Ok(None) };
-        endpoint(&url).map_err(|why| format!("{name}: {why}"))?;
-        Ok(Some((url, name == "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")))
+        let whole = name == "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+        endpoint(&url).map_err(|why| PlanError::Secret { name, why })?;
+        Ok(Some((url, whole)))
     }
 
-    fn protocol(&self, variables: &Variables, endpoint: &str) -> Result<Protocol, String> {
+    fn protocol(&self, variables: &Variables, endpoint: &str) -> Result<Protocol, PlanError> {
         if let Some(given) = self.otlp_protocol {
             return Ok(given);
         }
         match variables.of_traces("PROTOCOL") {
             Some((_, value)) if value == "grpc" => Ok(Protocol::Grpc),
             Some((_, value)) if value == "http/protobuf" => Ok(Protocol::Http),
-            Some((name, value)) => Err(format!("{name} {value:?}: use grpc or http/protobuf")),
+            Some((name, value)) => Err(PlanError::unknown(name, value, "grpc or http/protobuf")),
             None => {
                 let port = endpoint.parse::<Uri>().ok().and_then(|uri| uri.port_u16());
                 Ok(if port == Some(4317) { Protocol::Grpc } else { Protocol::Http })
@@ -120,14 +149,16 @@ impl TraceSettings {
         }
     }
 
-    fn sampler(&self, variables: &Variables) -> Result<Sampler, String> {
+    fn sampler(&self, variables: &Variables) -> Result<Sampler, PlanError> {
         let by_parent = |sampler| Sampler::ParentBased(Box::new(sampler));
         if let Some(ratio) = self.trace_ratio {
             return Ok(by_parent(Sampler::TraceIdRatioBased(ratio)));
         }
         let share = || match variables.get("OTEL_TRACES_SAMPLER_ARG") {
             None => Ok(1.0),
-            Some(text) => ratio(&text).map_err(|why| format!("OTEL_TRACES_SAMPLER_ARG {text:?}: {why}")),
+            Some(value) => {
+                ratio(&value).map_err(|why| PlanError::Value { name: "OTEL_TRACES_SAMPLER_ARG".to_owned(), value, why })
+            }
         };
         match variables.get("OTEL_TRACES_SAMPLER").as_deref() {
             None | Some("parentbased_always_on") => Ok(by_parent(Sampler::AlwaysOn)),
@@ -136,9 +167,10 @@ impl TraceSettings {
             Some("always_on") => Ok(Sampler::AlwaysOn),
             Some("always_off") => Ok(Sampler::AlwaysOff),
             Some("traceidratio") => Ok(Sampler::TraceIdRatioBased(share()?)),
-            Some(other) => Err(format!(
-                "OTEL_TRACES_SAMPLER {other:?}: use always_on, always_off, traceidratio, or one of these behind parentbased_"
-            )),
+            Some(other) => {
+                let known = "always_on, always_off, traceidratio, or one of these behind parentbased_";
+                Err(PlanError::unknown("OTEL_TRACES_SAMPLER", other, known))
+            }
         }
     }
 }
@@ -157,14 +189,14 @@ impl Variables<'_> {
     }
 
     /// What the exporter reads by itself, and would pass over where it means nothing.
-    fn verify_exporter(&self) -> Result<(), String> {
+    fn verify_exporter(&self) -> Result<(), PlanError> {
         if let Some((name, text)) = self.of_traces("HEADERS") {
-            headers(&text).map_err(|why| format!("{name}: {why}"))?;
+            headers(&text).map_err(|why| PlanError::Secret { name, why })?;
         }
         if let Some((name, text)) =
             self.of_traces("COMPRESSION").filter(|(_, text)| !matches!(&text[..], "gzip" | "none"))
         {
-            return Err(format!("{name} {text:?}: use gzip or none"));
+            return Err(PlanError::unknown(name, text, "gzip or none"));
         }
         if let Some((name, _)) = self.of_traces("TIMEOUT") {
             self.number(&name, TIMEOUT_MS)?;
@@ -172,45 +204,50 @@ impl Variables<'_> {
         Ok(())
     }
 
-    fn number(&self, name: &str, default: usize) -> Result<usize, String> {
-        let Some(text) = self.get(name) else { return Ok(default) };
-        match text.trim().parse() {
+    fn number(&self, name: &str, default: usize) -> Result<usize, PlanError> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        match value.trim().parse() {
             Ok(number) if (1..=1_000_000).contains(&number) => Ok(number),
-            _ => Err(format!("{name} {text:?}: not a number from 1 to 1000000")),
+            _ => {
+                let why = ValueError::new("not a number from 1 to 1000000");
+                Err(PlanError::Value { name: name.to_owned(), value, why })
+            }
         }
     }
 }
 
 /// `name=value,…`, values percent-encoded (OpenTelemetry, "Specifying headers via environment variables"). An error never
 /// shows a value, for those are keys.
-fn headers(text: &str) -> Result<(), String> {
+fn headers(text: &str) -> Result<(), ValueError> {
     for (number, member) in (1..).zip(text.split(',').map(str::trim)).filter(|(_, member)| !member.is_empty()) {
         let Some((name, value)) = member.split_once('=') else {
-            return Err(format!("header {number} has no =, it is to be name=value"));
+            return Err(ValueError::new(format!("header {number} has no =, it is to be name=value")));
         };
-        let name: HeaderName =
-            name.trim().parse().map_err(|_| format!("header {number} has a name that headers cannot have"))?;
+        let no_name = |_| ValueError::new(format!("header {number} has a name that headers cannot have"));
+        let name: HeaderName = name.trim().parse().map_err(no_name)?;
         let value: Vec<u8> = percent_encoding::percent_decode_str(value.trim()).collect();
-        HeaderValue::from_bytes(&value).map_err(|_| format!("header {name} has a value that headers cannot have"))?;
+        let no_value = |_| ValueError::new(format!("header {name} has a value that headers cannot have"));
+        HeaderValue::from_bytes(&value).map_err(no_value)?;
     }
     Ok(())
 }
 
-fn endpoint(text: &str) -> Result<(), String> {
-    let uri: Uri = text.parse().map_err(|_| "not a URL such as http://127.0.0.1:4317".to_owned())?;
+fn endpoint(text: &str) -> Result<(), ValueError> {
+    let no_url = || ValueError::new("not a URL such as http://127.0.0.1:4317");
+    let uri: Uri = text.parse().map_err(|_| no_url())?;
     match uri.scheme_str() {
         Some("http" | "https") if uri.authority().is_some_and(|a| a.as_str().contains('@')) => {
-            Err("a URL with a user in it is not taken; OTEL_EXPORTER_OTLP_HEADERS is for that".into())
+            Err(ValueError::new("a URL with a user in it is not taken; OTEL_EXPORTER_OTLP_HEADERS is for that"))
         }
         Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(()),
-        _ => Err("not a URL such as http://127.0.0.1:4317".into()),
+        _ => Err(no_url()),
     }
 }
 
-fn ratio(text: &str) -> Result<f64, String> {
+fn ratio(text: &str) -> Result<f64, ValueError> {
     match text.trim().parse() {
         Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
-        _ => Err("not a number from 0 to 1".into()),
+        _ => Err(ValueError::new("not a number from 0 to 1")),
     }
 }
 
@@ -221,7 +258,9 @@ mod tests {
     const NONE: TraceSettings = TraceSettings { otlp_endpoint: None, otlp_protocol: None, trace_ratio: None };
 
     fn planned(settings: &TraceSettings, variables: &[(&str, &str)]) -> Result<Option<Plan>, String> {
-        settings.plan(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned()))
+        let plan =
+            settings.plan(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned()));
+        plan.map_err(|error| error.to_string())
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn so_do_those_that_were_answered_or_are_slow() {
     node.metric_becomes("fantail_connections_waiting", 16.0);
     assert!(Connection::open(node.listen).is_closed());
     assert_eq!(node.metric(CROWDED), 1.0);
-    // A subscriber counts as one, and no longer as a guest.
+    // A subscriber counts as one, and no longer as a connection that waits.
     let _subscriber = crate::support::stream::Stream::on(answered.remove(0), "/events/a", &[]).begun();
     node.metric_becomes("fantail_connections_waiting", 15.0);
     assert_eq!(Connection::open(node.listen).ask("GET", "/x", &[], b"").head.status, 404);

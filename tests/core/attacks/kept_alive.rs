@@ -31,7 +31,7 @@ fn refusals_that_stay_hold_no_door() {
         assert_eq!(connection.ask("GET", "/x", &[], b"").head.status, 404);
     }
     drop(node.subscribe("/events/a").begun());
-    // Nobody waited for a door that one of them had.
+    // Nobody waited for a permit that one of them had.
     assert_eq!(node.metric(SLOW), 0.0);
     assert_eq!(node.metric(REFUSED_HEADS), 0.0);
     drop(connections);
@@ -56,9 +56,9 @@ fn nor_do_those_with_a_body_or_under_tls() {
                 let body: &[u8] = if method == "POST" { b"a body" } else { b"" };
                 assert_eq!(connection.ask(method, target, &[], body).head.status, status, "{method}");
             }
-            // Each was slow as long as doors were kept; a machine that stands still makes some so.
+            // Each was slow as long as permits were kept; a machine that stands still makes some so.
             let slow = node.metric(SLOW) - before;
-            assert!(slow < MANY as f64 / 2.0, "{method}: {slow} of {MANY} gave their doors back late");
+            assert!(slow < MANY as f64 / 2.0, "{method}: {slow} of {MANY} gave their permits back late");
             assert!(open(&mut connections) > 0, "{method}");
         }
         node.metric_becomes("fantail_connections_waiting", 0.0);

@@ -14,7 +14,7 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 const CONNECTIONS: usize = 300;
-/// Handshakes whose clients are waited for at once, and the doors where one begins: see `http::tls` and `http::lobby`.
+/// Handshakes whose clients are waited for at once, and the permits where one begins: see `http::tls` and `http::acceptor`.
 const ROOM: f64 = 1024.0 + 64.0;
 
 /// Sends one byte at a time to all, until all are closed or the bytes are out.
@@ -183,7 +183,7 @@ fn behind_a_proxys_header() {
             connection
         };
         let connections: Vec<_> = (0..CLIENTS).map(|_| open()).collect();
-        // More than there are doors, and they hold none.
+        // More than there are permits, and they hold none.
         let mut other = match secure {
             true => open().secure(trusting(&authority, &[], &[TLSv1_3])),
             false => open(),

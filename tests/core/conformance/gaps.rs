@@ -3,7 +3,7 @@
 use super::bench::*;
 use fantail::backplane::Toward;
 use fantail::backplane::continuity::{Resume, Verdict, judge};
-use fantail::frame::GapReason::{self, Deleted, Missing, Reset, Trimmed};
+use fantail::control_event::GapReason::{self, Deleted, Missing, Reset, Trimmed};
 use fantail::position::Position;
 
 const CONTINUOUS: Verdict = Verdict::Continuous;

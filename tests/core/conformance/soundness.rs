@@ -3,7 +3,7 @@
 
 use super::bench::*;
 use fantail::backplane::continuity::{Resume, Verdict, judge};
-use fantail::frame::GapReason;
+use fantail::control_event::GapReason;
 use fantail::position::Position;
 use futures_util::FutureExt as _;
 use proptest::prelude::*;

@@ -83,6 +83,27 @@ fn what_came_and_went_at_once_is_told_to_who_is_there() {
 }
 
 #[test]
+fn what_comes_and_goes_is_counted_after_a_burst_behind_an_id_that_is_gone() {
+    let redis = Redis::start();
+    add_at(&redis, "a", "1-0", 1);
+    add_at(&redis, "a", "2-0", 2);
+    redis.command(&["XDEL", "sse:a", "2-0"]);
+    let node = Node::on(&redis, &[]);
+    let mut stream = node.subscribe("/events/a").begun();
+    // More than one read brings.
+    let texts: Vec<(String, String)> = (3..=102).map(|n| (format!("{n}-0"), n.to_string())).collect();
+    let burst: Vec<[&str; 5]> =
+        texts.iter().map(|(id, n)| ["XADD", "sse:a", id.as_str(), "data", n.as_str()]).collect();
+    let mut commands: Vec<&[&str]> = vec![&["MULTI"]];
+    commands.extend(burst.iter().map(|words| &words[..]));
+    commands.push(&["EXEC"]);
+    redis.pipeline(&commands);
+    assert_eq!(stream.numbers(100), (3..=102).collect::<Vec<_>>());
+    redis.pipeline(&[&["MULTI"], &["XADD", "sse:a", "103-0", "data", "103"], &["XDEL", "sse:a", "103-0"], &["EXEC"]]);
+    assert_eq!(stream.gap(), gap("102-0", "102-0", json!(1)));
+}
+
+#[test]
 fn workers_that_delete_what_they_have_done_are_told_of_once_per_resume() {
     let redis = Redis::start();
     redis.command(&["XGROUP", "CREATE", "sse:a", "workers", "$", "MKSTREAM"]);

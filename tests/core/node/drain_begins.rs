@@ -3,9 +3,9 @@
 use crate::support::client::Connection;
 use crate::support::stream::{End, Stream};
 use fantail::backplane::memory::{Memory, Settings};
-use fantail::clock::Clock;
 use fantail::command::settings_of;
 use fantail::node::Node;
+use fantail::outside::Outside;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
@@ -39,7 +39,7 @@ impl Visit for Message {
 
 fn node(flags: &[&str]) -> Node {
     let flags = [&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], flags].concat();
-    Node::start_with(settings_of(&flags).expect("good flags"), Memory::new(Settings::default()), Clock::default())
+    Node::start_with(settings_of(&flags).expect("good flags"), Memory::new(Settings::default()), Outside::default())
         .expect("a node")
 }
 

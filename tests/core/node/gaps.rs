@@ -180,3 +180,20 @@ fn an_entry_that_a_client_had_is_no_loss_when_it_is_deleted() {
     assert_eq!(live.numbers(1), [7]);
     assert_eq!(node.resume("/events/a", "60-0").numbers(1), [7]);
 }
+
+/// Who is cut off right behind a gap has no id yet that lies behind it, and is told again.
+#[test]
+fn what_was_lost_is_told_before_the_id_behind_it() {
+    let redis = Redis::start();
+    let node = Node::on(&redis, &[]);
+    six(&redis, "a");
+    add(&redis, "b", [1]);
+    redis.command(&["XTRIM", "sse:a", "MAXLEN", "2"]);
+    for (target, id) in [("/events/a", "20-0"), ("/events?channels=a,b", "a=20-0")] {
+        let mut stream = node.resume(target, id);
+        let told = stream.next();
+        assert_eq!((&told.event[..], &told.id[..]), ("fantail.gap", ""), "{target}");
+        stream = stream.begun();
+        assert!(stream.last_event_id().contains("0-0"), "{target}");
+    }
+}

@@ -110,3 +110,37 @@ fn a_stream_that_goes_away_and_comes_back_is_not_repeated() {
     add(&redis, "a", [5]);
     streams.iter_mut().for_each(|stream| assert_eq!(stream.numbers(1), [5]));
 }
+
+/// A subscriber that has had 3 to 5 of a stream, of which `sse:older` is a copy with 1 to 4.
+fn behind_an_older_copy() -> (Redis, Node, Stream) {
+    let redis = Redis::start();
+    (1..=4).for_each(|n| add_at(&redis, "a", &format!("{n}-0"), n));
+    redis.command(&["COPY", "sse:a", "sse:older"]);
+    redis.command(&["XTRIM", "sse:a", "MAXLEN", "2"]);
+    let node = Node::on(&redis, &[]);
+    let mut stream = node.subscribe("/events/a?since=earliest");
+    assert_eq!(stream.numbers(2), [3, 4]);
+    add_at(&redis, "a", "5-0", 5);
+    assert_eq!(stream.numbers(1), [5]);
+    (redis, node, stream)
+}
+
+#[test]
+fn an_older_copy_has_no_hole_for_who_comes_later() {
+    let (redis, node, mut stream) = behind_an_older_copy();
+    at_once(&redis, &["RENAME sse:older sse:a", "XADD sse:a 6-0 data 6"]);
+    let told = stream.gap();
+    assert_eq!((&told["reason"], &told["continues_at"]), (&json!("reset"), &json!("1-0")), "{told}");
+    assert_eq!(stream.numbers(3), [1, 2, 6], "what it has had is not repeated");
+    assert_eq!(node.resume("/events/a", "1-0").numbers(4), [2, 3, 4, 6], "nothing is passed over");
+}
+
+#[test]
+fn an_older_copy_is_not_repeated_by_what_follows() {
+    let (redis, _node, mut stream) = behind_an_older_copy();
+    redis.command(&["RENAME", "sse:older", "sse:a"]);
+    assert_eq!(stream.gap()["reason"], "reset");
+    assert_eq!(stream.numbers(2), [1, 2]);
+    add(&redis, "a", [6]);
+    assert_eq!(stream.numbers(1), [6]);
+}

@@ -29,8 +29,8 @@ async fn a_user_who_may_only_read_follows_by_tracking() {
     let server = Server::start();
     let rights = ["+xread", "+xrange", "+xrevrange", "+xinfo", "+client", "+hello", "+ping"];
     server.command(&[&["ACL", "SETUSER", "u", "on", ">p", "%R~sse:*"][..], &rights].concat());
-    let beats = Arc::new(Semaphore::new(0));
-    let count = beats.clone();
+    let probes = Arc::new(Semaphore::new(0));
+    let count = probes.clone();
     let observe: Observe = Arc::new(move |name, _, ok| count.add_permits(usize::from(name == "canary" && ok)));
     let node = observed_node(&format!("redis://u:p@127.0.0.1:{}", server.port()), Follow::Auto, observe);
     linked(&node, Link::Up, PATIENCE).await;
@@ -44,8 +44,8 @@ async fn a_user_who_may_only_read_follows_by_tracking() {
     assert!(
         matches!(&refused.await.unwrap()[0], Err(BackplaneError::Refused { text: why, .. }) if why.starts_with("NOPERM"))
     );
-    // It beats on without the write, and does not fill the server's ACL log with further tries.
-    timeout(PATIENCE, beats.acquire_many(4)).await.expect("beats").unwrap().forget();
+    // It goes on probing without the write, and does not fill the server's ACL log with further tries.
+    timeout(PATIENCE, probes.acquire_many(4)).await.expect("probes").unwrap().forget();
     let tried = server.command(&["ACL", "LOG"]);
     let sets: Vec<_> = tried.list().iter().map(Reply::list).filter(|e| e[7].text() == "set").collect();
     assert_eq!(sets.iter().map(|e| e[1].number()).sum::<i64>(), 1, "{tried:?}");

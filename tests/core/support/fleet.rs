@@ -3,6 +3,7 @@
 //! The client speaks HTTP/1.1 and undoes chunks by itself, so it shares no code with the node; what the bytes mean is
 //! told by [`Parser`].
 
+use super::chunked::Chunk;
 use super::event_stream::{Message, Parser};
 use super::program::without_settings;
 use std::collections::VecDeque;
@@ -117,17 +118,6 @@ pub struct EventStream {
     pub status: u16,
 }
 
-/// Where the chunked coding stands (RFC 9112, section 7.1).
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Chunk {
-    Size,
-    Data(usize),
-    /// The line break behind a chunk's data.
-    Break,
-    /// The last chunk was read: the body is complete.
-    Over,
-}
-
 impl EventStream {
     /// Asks for `/events?<query>`; returns when the head has come. `receive_buffer`: the kernel's, in bytes.
     pub async fn open(
@@ -148,7 +138,7 @@ impl EventStream {
         let opened = async {
             let mut socket = socket.connect(node).await?;
             socket.write_all(request.as_bytes()).await?;
-            let (raw, chunk, parser) = (VecDeque::new(), Chunk::Size, Parser::new());
+            let (raw, chunk, parser) = (VecDeque::new(), Chunk::default(), Parser::new());
             let mut stream = EventStream { socket, raw, chunk, parser, status: 0 };
             stream.status = stream.read_head().await?;
             Ok(stream)
@@ -200,31 +190,9 @@ impl EventStream {
 
     /// Takes one step of the chunked coding.
     fn undo(&mut self, messages: &mut Vec<Message>) -> io::Result<()> {
-        match self.chunk {
-            Chunk::Size => {
-                let Some(end) = self.raw.iter().position(|b| *b == b'\n') else { return Ok(()) };
-                let line: Vec<u8> = self.raw.drain(..=end).collect();
-                let line = String::from_utf8_lossy(&line).into_owned();
-                let Some(size) = line.strip_suffix("\r\n").and_then(|hex| usize::from_str_radix(hex, 16).ok()) else {
-                    return Err(io::Error::other(format!("no chunk size: {line:?}")));
-                };
-                self.chunk = if size == 0 { Chunk::Over } else { Chunk::Data(size) };
-            }
-            Chunk::Data(size) => {
-                let n = size.min(self.raw.len());
-                let bytes: Vec<u8> = self.raw.drain(..n).collect();
-                messages.extend(self.parser.feed(&bytes));
-                self.chunk = if n == size { Chunk::Break } else { Chunk::Data(size - n) };
-            }
-            Chunk::Break if self.raw.len() >= 2 => {
-                let two: Vec<u8> = self.raw.drain(..2).collect();
-                if two != b"\r\n" {
-                    return Err(io::Error::other(format!("no line break behind a chunk: {two:?}")));
-                }
-                self.chunk = Chunk::Size;
-            }
-            Chunk::Break | Chunk::Over => {}
-        }
+        let mut body = Vec::new();
+        self.chunk.undo(&mut self.raw, &mut body).map_err(io::Error::other)?;
+        messages.extend(self.parser.feed(&body));
         Ok(())
     }
 

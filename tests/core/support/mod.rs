@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod authority;
+pub mod chunked;
 pub mod client;
 pub mod collector;
 pub mod event_stream;

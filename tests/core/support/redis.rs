@@ -7,6 +7,7 @@ use super::watchdog::watched;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -211,9 +212,9 @@ impl Redis {
             if child.try_wait().expect("own child").is_some() {
                 return false;
             }
-            match self.try_pipeline(&[&["PING"]]) {
+            match self.ping() {
                 // An error (LOADING, NOAUTH) is an answer too, but only a loaded server is of use.
-                Ok(replies) if !replies[0].is_error_of("LOADING") => {
+                Ok(reply) if !reply.is_error_of("LOADING") => {
                     *self.child.lock().unwrap() = Some(child);
                     return true;
                 }
@@ -223,6 +224,14 @@ impl Redis {
         let _ = child.kill();
         let _ = child.wait();
         false
+    }
+
+    /// By the socket, which nobody else has: the port may be another server's, that began at the same time.
+    fn ping(&self) -> std::io::Result<Reply> {
+        let mut stream = UnixStream::connect(self.socket())?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"PING\r\n")?;
+        Reply::read(&mut BufReader::new(stream))
     }
 
     fn signal(&self, signal: Signal) {
@@ -346,5 +355,18 @@ impl Reply {
             "*" => Reply::List((0..number()?).map(|_| Reply::read(from)).collect::<Result<_, _>>()?),
             _ => return Err(std::io::Error::other(format!("no RESP2: {line}"))),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_on_the_same_port_is_not_taken_for_ones_own() {
+        let (first, mut second) = (Redis::start(), Redis::start());
+        second.stop();
+        second.port = first.port;
+        assert!(!second.try_run());
     }
 }

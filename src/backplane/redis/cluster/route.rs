@@ -6,9 +6,9 @@ use crate::backplane::redis::fault::{self, Redirect};
 use crate::backplane::redis::server::Server;
 use crate::backplane::{Ask, BackplaneError, Lookup, Note, Publication, Span};
 use crate::channel::Channel;
+use crate::hash::HashMap;
 use fred::util::redis_keyslot;
 use futures_util::future::join_all;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -86,7 +86,7 @@ impl Cluster {
     {
         let mut answers: Vec<Option<Answered<T>>> = items.iter().map(|_| None).collect();
         let slots: Vec<u16> = items.iter().map(|item| self.slot(item.channel())).collect();
-        let mut asking: HashMap<usize, Host> = HashMap::new();
+        let mut asking: HashMap<usize, Host> = HashMap::default();
         for round in 0..ROUNDS {
             let groups = self.group(&slots, &mut answers, &mut asking);
             if groups.is_empty() {
@@ -134,7 +134,7 @@ impl Cluster {
         asking: &mut HashMap<usize, Host>,
     ) -> HashMap<Way, Vec<usize>> {
         let map = self.map.lock();
-        let mut groups: HashMap<Way, Vec<usize>> = HashMap::new();
+        let mut groups: HashMap<Way, Vec<usize>> = HashMap::default();
         for (index, answer) in answers.iter_mut().enumerate().filter(|(_, answer)| answer.is_none()) {
             let way = match asking.remove(&index) {
                 Some(host) => Way::Asking(host),

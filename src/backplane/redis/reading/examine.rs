@@ -21,13 +21,13 @@ const EXAMINATIONS: usize = 10;
 /// Runs by itself: whoever gives up waiting must not cost the connection by which others' streams are reported.
 pub async fn inspect(server: Arc<Server>, channels: Vec<Channel>, asking: bool) -> Answers<Option<StreamState>> {
     server.is_up()?;
-    by_itself(async move { Reading::new(&server, Pool::Live, asking).inspect(&channels).await }).await
+    by_itself(server.clone(), async move { Reading::new(&server, Pool::Live, asking).inspect(&channels).await }).await
 }
 
 /// What each stream tells of itself, with its entries after a position. Runs by itself, as [`inspect`] does.
 pub async fn examine(server: Arc<Server>, asks: Vec<Ask>, asking: bool) -> Answers<Examined> {
     server.is_up()?;
-    by_itself(async move {
+    by_itself(server.clone(), async move {
         let apart = || matches!(asks.as_slice(), [ask] if server.large.is_apart(&ask.channel));
         if !apart() {
             let answers = Reading::new(&server, Pool::Live, asking).examine(&asks).await;
@@ -40,12 +40,15 @@ pub async fn examine(server: Arc<Server>, asks: Vec<Ask>, asking: bool) -> Answe
     .await
 }
 
-/// Runs a call to its end, whether or not anybody waits for it any more.
-async fn by_itself<T: Send + 'static>(call: impl Future<Output = Answers<T>> + Send + 'static) -> Answers<T> {
-    match tokio::spawn(call).await {
-        Ok(answers) => answers,
-        Err(_) => Err(BackplaneError::down("the node is ending")),
-    }
+/// Runs a call to its end, whether or not anybody waits for it any more. `Down` where nobody follows the server by then, for it
+/// may be another one.
+async fn by_itself<T: Send + 'static>(
+    server: Arc<Server>,
+    call: impl Future<Output = Answers<T>> + Send + 'static,
+) -> Answers<T> {
+    let Ok(answers) = tokio::spawn(call).await else { return Err(BackplaneError::down("the node is ending")) };
+    server.is_up()?;
+    answers
 }
 
 impl Reading<'_> {

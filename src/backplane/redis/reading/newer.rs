@@ -9,10 +9,10 @@ use crate::backplane::redis::reader::reply::{Cut, Reply, Taken};
 use crate::backplane::redis::server::{Answers, Server};
 use crate::backplane::{Ask, BackplaneError, Entry, Span, Toward};
 use crate::channel::Channel;
+use crate::hash::{HashMap, HashSet};
 use crate::position::Position;
 use fred::types::Value;
 use fred::util::redis_keyslot;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -218,7 +218,7 @@ impl Reading<'_> {
         if !self.server.cluster && !self.server.split.load(Ordering::Relaxed) {
             return batches(asks, of);
         }
-        let mut slots: HashMap<u16, Vec<usize>> = HashMap::new();
+        let mut slots: HashMap<u16, Vec<usize>> = HashMap::default();
         for &index in of {
             slots.entry(redis_keyslot(self.server.key(&asks[index].channel).as_bytes())).or_default().push(index);
         }
@@ -240,7 +240,7 @@ fn halves(mut batch: Vec<usize>) -> Vec<Vec<usize>> {
 /// Indices of asks in batches of equal count, with no stream twice.
 fn batches(asks: &[Ask], of: &[usize]) -> Vec<Vec<usize>> {
     let mut closed = Vec::new();
-    let mut open: HashMap<usize, (Vec<usize>, HashSet<&str>)> = HashMap::new();
+    let mut open: HashMap<usize, (Vec<usize>, HashSet<&str>)> = HashMap::default();
     for &index in of {
         let ask = &asks[index];
         let (batch, names) = open.entry(ask.count).or_default();

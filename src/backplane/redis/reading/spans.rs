@@ -18,9 +18,13 @@ pub(super) struct Excerpt {
     pub more: bool,
 }
 
-/// Entries of each span, oldest first, on connections of their own; not reported when they change.
+/// Entries of each span, oldest first, on connections of their own; not reported when they change. `Down` where nobody follows the
+/// server by then: what it says may be of behind a doubt that is not stated yet.
 pub async fn history(server: Arc<Server>, spans: Vec<Span>, asking: bool) -> Answers<Vec<Entry>> {
-    Reading::new(&server, Pool::History, asking).history(&spans).await
+    server.is_up()?;
+    let answers = Reading::new(&server, Pool::History, asking).history(&spans).await;
+    server.is_up()?;
+    answers
 }
 
 impl Reading<'_> {

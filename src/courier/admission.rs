@@ -1,0 +1,115 @@
+//! Who comes in and stays: grants that end, and orders to disconnect.
+
+use super::ending::Reason;
+use super::expiry::{Admission, Due};
+use super::key::Key;
+use super::mailbox::{FirstLegs, LegStart};
+use super::out::{begin_blocks, framed};
+use super::state::Courier;
+use super::subscriber::Route;
+use super::terms::Framing;
+use super::tick::{TICK, ticks};
+use crate::auth::revocation::Disconnect;
+use crate::channel::Channel;
+use crate::control_event::ControlEvent;
+use std::sync::Arc;
+
+impl Courier {
+    /// Notes what a new subscriber brings. False where a revocation meant it on its way here: it is to get no event.
+    pub fn admit(&mut self, key: Key, admission: Option<Box<Admission>>, seen: u64, legs: &FirstLegs) -> bool {
+        let channels: Vec<Channel> = match legs {
+            FirstLegs::All(batch) | FirstLegs::Part(_, batch) if self.deps.revocations.count() != seen => {
+                batch.legs.iter().map(|leg| leg.feed.channel.clone()).collect()
+            }
+            _ => Vec::new(),
+        };
+        let missed =
+            self.deps.revocations.missed(seen, admission.as_ref().map(|admission| &admission.identity), &channels);
+        if missed.is_some() {
+            self.subscribers.end(key, Reason::Revoked);
+        }
+        if let Some(mut admission) = admission {
+            if let Some(expires_ms) = admission.identity.expires_ms {
+                self.limit(&mut admission, expires_ms);
+            }
+            self.expiry.insert(key, admission);
+        }
+        missed.is_none()
+    }
+
+    /// Finds the ticks at which a grant ends and its subscriber is to be told.
+    fn limit(&self, admission: &mut Admission, expires_ms: u64) {
+        let left_ms = expires_ms.saturating_sub(self.deps.clock.unix_ms());
+        let left = left_ms.div_ceil(TICK.as_millis() as u64).min(u64::from(u32::MAX / 2)) as u32;
+        // The current tick began some time ago: one more, so that nobody goes before its time.
+        let ends = self.now.plus(left).plus(1);
+        let due = match ticks(self.deps.expiring) {
+            0 => ends,
+            warning => ends.minus(warning).max(self.now),
+        };
+        admission.limit(due, ends);
+    }
+
+    /// Whether a revocation meant a subscriber for channels whose legs were on their way here.
+    pub fn is_revoked(&self, key: Key, starts: &[LegStart]) -> bool {
+        let revocations = &self.deps.revocations;
+        let ticket = self.subscribers.composed(key).and_then(|composed| composed.ticket());
+        let Some(ticket) = ticket.filter(|ticket| ticket.seen != revocations.count()) else { return false };
+        let channels: Vec<Channel> = starts.iter().map(|start| start.feed.channel.clone()).collect();
+        revocations.missed(ticket.seen, self.expiry.identity(key), &channels).is_some()
+    }
+
+    /// Ends grants that are over, and tells of those that soon will be.
+    pub fn check_expiry(&mut self) {
+        while let Some(Due { key, ends, expires_ms }) = self.expiry.take_due(self.now) {
+            if ends <= self.now {
+                self.subscribers.end(key, Reason::Expired);
+                continue;
+            }
+            let told = self.interject(key, &ControlEvent::expiring(expires_ms, self.deps.clock.unix_ms()).to_string());
+            self.expiry.look_again(key, if told { ends } else { self.now.plus(1) });
+        }
+        self.reap();
+    }
+
+    /// Ends all whom an order concerns.
+    pub fn disconnect(&mut self, order: &Arc<Disconnect>) {
+        let concerned = self.subscribers.iter().filter(|(key, subscriber)| {
+            let identity = self.expiry.identity(*key);
+            match &subscriber.route {
+                Route::Plain(plain) => {
+                    let mirror = self.mirrors.get(plain.feed);
+                    order.concerns(identity, mirror.iter().map(|mirror| mirror.feed.channel.as_str()))
+                }
+                Route::Composed(composed) => {
+                    order.concerns(identity, composed.legs.iter().map(|leg| leg.feed.channel.as_str()))
+                }
+            }
+        });
+        let concerned: Vec<Key> = concerned.map(|(key, _)| key).collect();
+        concerned.into_iter().for_each(|key| self.subscribers.end(key, Reason::Revoked));
+    }
+
+    /// Writes a control event between two others; false where none can be written there now.
+    fn interject(&mut self, key: Key, block: &str) -> bool {
+        let subscriber = &self.subscribers[key];
+        if subscriber.blocked || !self.is_at_boundary(subscriber) {
+            return false;
+        }
+        let mut blocks = std::mem::take(&mut self.buffers.scratch);
+        begin_blocks(&mut blocks);
+        let framing = match self.subscribers.composed_mut(key) {
+            None => {
+                blocks.extend_from_slice(block.as_bytes());
+                Framing::Chunked
+            }
+            Some(composed) => {
+                composed.write_own(block.as_bytes(), &mut blocks);
+                composed.framing
+            }
+        };
+        self.write_own(key, framed(&mut blocks, framing));
+        self.buffers.scratch = blocks;
+        true
+    }
+}

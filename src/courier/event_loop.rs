@@ -1,0 +1,133 @@
+//! A courier's turns: what came since the last one, and what is due by time.
+//!
+//! The time comes from outside, so that a simulation can turn a courier by a clock of its own.
+
+use super::ending::Reason;
+use super::key::Key;
+use super::mailbox::{Inbox, Message};
+use super::schedule::Drain;
+use super::state::Courier;
+use super::tick::{TICK, Tick};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Messages that are opened before sockets and feeds have their turn again.
+const MESSAGES_PER_TURN: usize = 256;
+
+/// A courier with what came for it.
+pub struct EventLoop {
+    courier: Courier,
+    /// When tick 0 began.
+    epoch: Instant,
+    /// Swapped with what the mailbox holds; empty between turns.
+    inbox: Inbox,
+    /// Messages that were not opened yet.
+    messages: VecDeque<Message>,
+    stopped: bool,
+}
+
+/// What a subscriber's socket tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It has room.
+    Writable,
+    /// Its client hung up, or the connection failed.
+    PeerGone,
+}
+
+impl EventLoop {
+    /// The courier's first tick begins at `now`.
+    pub fn new(courier: Courier, now: Instant) -> EventLoop {
+        EventLoop { courier, epoch: now, inbox: Inbox::default(), messages: VecDeque::new(), stopped: false }
+    }
+
+    /// Whether the courier was told to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// How long to wait for sockets and messages before the next turn: until the next tick, or not at all while there is work.
+    pub fn wait(&self, now: Instant) -> Duration {
+        let courier = &self.courier;
+        if self.messages.is_empty() && !courier.mirrors.any_due() && courier.broadcast.is_none() {
+            let age = now.saturating_duration_since(self.epoch);
+            courier.now.end().saturating_sub(age).min(TICK) + Duration::from_millis(1)
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Does what is to be done at `now`, sockets that are `ready` first.
+    pub fn turn(&mut self, now: Instant, ready: impl Iterator<Item = (Key, Readiness)>) {
+        self.courier.now = Tick::at(now.saturating_duration_since(self.epoch));
+        self.courier.look_at_sockets(ready);
+        self.open_inbox();
+        self.courier.deliver();
+        self.courier.reap();
+        if self.courier.deps.leftovers.is_over() {
+            self.courier.end_slowest();
+        }
+        if self.courier.schedule.is_due(self.courier.now) {
+            self.courier.sweep();
+            self.courier.check_expiry();
+            self.courier.reap();
+            self.courier.tally.publish();
+        }
+    }
+
+    /// Notes how long a turn took.
+    pub fn took(&mut self, turn: Duration) {
+        self.courier.tally.busy += turn;
+        self.courier.deps.metrics.courier_turn.observe(turn.as_secs_f64(), 1);
+    }
+
+    /// Takes what lies in the mailbox, and opens a bounded number of messages.
+    fn open_inbox(&mut self) {
+        if self.courier.mailbox.collect(&mut self.inbox) {
+            self.messages.extend(self.inbox.messages.drain(..));
+            self.courier.advance(self.inbox.advanced.drain(..));
+        }
+        for _ in 0..MESSAGES_PER_TURN.min(self.messages.len()) {
+            match self.messages.pop_front() {
+                Some(Message::Stop) => self.stopped = true,
+                Some(message) => self.courier.open(message),
+                None => break,
+            }
+        }
+        self.courier.reap();
+    }
+}
+
+impl Courier {
+    fn look_at_sockets(&mut self, ready: impl Iterator<Item = (Key, Readiness)>) {
+        for (key, readiness) in ready {
+            match readiness {
+                Readiness::PeerGone => self.subscribers.end(key, Reason::Client),
+                Readiness::Writable => self.writable(key),
+            }
+        }
+        self.reap();
+    }
+
+    fn open(&mut self, message: Message) {
+        match message {
+            Message::Join(new) => self.join(*new),
+            Message::Legs { ticket, batch, more } => self.seat_held(ticket, batch, more),
+            Message::Dismiss { ticket } => {
+                if let Some(key) = self.tickets.get(&ticket) {
+                    self.subscribers.end(*key, Reason::Drain);
+                }
+            }
+            Message::Page { id, leg, page } => self.turn_page(id, leg, page),
+            Message::GivePagesBack => self.give_pages_back(),
+            Message::Disconnect(order) => self.disconnect(&order),
+            Message::Writable(id) if self.subscribers.has(id) => self.writable(id.key),
+            Message::PeerGone(id) if self.subscribers.has(id) => self.subscribers.end(id.key, Reason::Client),
+            Message::Writable(_) | Message::PeerGone(_) | Message::Stop => {}
+            Message::Drain { window_ms } => {
+                let window = Duration::from_millis(window_ms);
+                self.drain = Some(Drain::new(self.now, self.subscribers.len(), window));
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Who may stay, and until when: a table beside the slab, with an entry for those alone who have a grant that ends, can
+//! be revoked, or counts for a subject.
+//!
+//! Ends and warnings stand in one ordered set, so that a tick looks only at what is due.
+
+use super::key::Key;
+use super::tick::Tick;
+use crate::auth::Identity;
+use crate::hash::HashMap;
+use crate::limits::Seat;
+use std::collections::BTreeSet;
+
+/// What is kept for a subscriber while it stays.
+pub struct Admission {
+    pub identity: Identity,
+    /// A place that has more to give back than a connection of its address.
+    seat: Option<Seat>,
+    /// The tick that stands in the set.
+    due: Option<Tick>,
+    /// The tick at which it must go.
+    ends: Option<Tick>,
+}
+
+impl Admission {
+    /// `None` where nothing has to be kept.
+    pub fn new(seat: Option<Seat>, identity: Option<Box<Identity>>) -> Option<Box<Admission>> {
+        let any = seat.is_some() || identity.is_some();
+        any.then(|| {
+            let identity = identity.map_or_else(Identity::default, |identity| *identity);
+            Box::new(Admission { identity, seat, due: None, ends: None })
+        })
+    }
+
+    /// The grant ends at a tick, and its subscriber is looked at from another one on.
+    pub(super) fn limit(&mut self, due: Tick, ends: Tick) {
+        (self.due, self.ends) = (Some(due), Some(ends));
+    }
+}
+
+/// What is kept of subscribers while they stay, and when it is to be looked at.
+#[derive(Default)]
+pub struct ExpiryTable {
+    by_key: HashMap<Key, Box<Admission>>,
+    /// Ticks at which somebody must be told, or go.
+    due: BTreeSet<(Tick, Key)>,
+}
+
+/// A subscriber whose grant is to be looked at.
+pub struct Due {
+    pub key: Key,
+    /// The tick at which it must go.
+    pub ends: Tick,
+    /// When its grant ends, in Unix milliseconds.
+    pub expires_ms: u64,
+}
+
+impl ExpiryTable {
+    /// Keeps what a subscriber brings.
+    pub fn insert(&mut self, key: Key, admission: Box<Admission>) {
+        self.due.extend(admission.due.map(|due| (due, key)));
+        self.by_key.insert(key, admission);
+    }
+
+    /// Who a subscriber is, where that is known.
+    pub fn identity(&self, key: Key) -> Option<&Identity> {
+        self.by_key.get(&key).map(|admission| &admission.identity)
+    }
+
+    /// Forgets a subscriber that goes; whether that gave its place back.
+    pub fn remove(&mut self, key: Key) -> bool {
+        let Some(admission) = self.by_key.remove(&key) else { return false };
+        if let Some(due) = admission.due {
+            self.due.remove(&(due, key));
+        }
+        // A seat gives its place back by being dropped, which it is here.
+        admission.seat.is_some()
+    }
+
+    /// Takes one who is to be looked at out of the set, until [`look_again`](ExpiryTable::look_again).
+    pub fn take_due(&mut self, now: Tick) -> Option<Due> {
+        while let Some((due, key)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
+            self.due.remove(&(due, key));
+            let Some(admission) = self.by_key.get_mut(&key) else { continue };
+            admission.due = None;
+            let (ends, expires_ms) = (admission.ends.unwrap_or(due), admission.identity.expires_ms.unwrap_or_default());
+            return Some(Due { key, ends, expires_ms });
+        }
+        None
+    }
+
+    /// A subscriber is to be looked at, again, at a tick.
+    pub fn look_again(&mut self, key: Key, at: Tick) {
+        if let Some(admission) = self.by_key.get_mut(&key) {
+            admission.due = Some(at);
+            self.due.insert((at, key));
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! A courier whose sockets answer as a script says: full, interrupted, a part taken.
+
+use super::ending::Reason;
+use super::event_loop::{EventLoop, Readiness};
+use super::key::Key;
+use super::mailbox::{FirstLegs, LegBatch, LegStart, Mailbox, Message, NewSubscriber};
+use super::metrics::CourierMetrics;
+use super::socket::Socket;
+use super::state::Courier;
+use super::terms::{Framing, Terms};
+use super::tick::Tick;
+use super::{CourierDeps, Ledger};
+use crate::auth::revocation::Revocations;
+use crate::backplane::Entry;
+use crate::channel::Channel;
+use crate::clock::Clock;
+use crate::config::RetryRange;
+use crate::event::Event;
+use crate::frame::Frame;
+use crate::hub::Idle;
+use crate::hub::bell::{Bell, FeedNumber};
+use crate::hub::feed::Feed;
+use crate::limits::{Caps, Limits};
+use crate::metrics::Registry;
+use crate::position::Position;
+use crate::random::Random;
+use parking_lot::Mutex;
+use prometheus::IntGauge;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+const FEED: FeedNumber = FeedNumber::new(7);
+const KEY: Key = Key::of(0);
+const HEARTBEAT_TICKS: u32 = 100;
+const BEAT: &[u8] = b"3\r\n:\n\n\r\n";
+
+/// What a socket says to a write.
+#[derive(Clone, Copy)]
+enum Says {
+    Interrupted,
+    Full,
+    Takes(usize),
+}
+
+/// A socket that says what its script has next, and takes everything behind it.
+#[derive(Clone, Default)]
+struct Script {
+    next: Arc<Mutex<VecDeque<Says>>>,
+    taken: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Script {
+    fn says(&self, answers: impl IntoIterator<Item = Says>) {
+        self.next.lock().extend(answers);
+    }
+}
+
+impl Write for Script {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = match self.next.lock().pop_front() {
+            Some(Says::Interrupted) => return Err(ErrorKind::Interrupted.into()),
+            Some(Says::Full) => return Err(ErrorKind::WouldBlock.into()),
+            Some(Says::Takes(most)) => most.min(bytes.len()),
+            None => bytes.len(),
+        };
+        self.taken.lock().extend_from_slice(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A courier with one subscriber of one feed.
+struct Stage {
+    courier: Courier,
+    feed: Arc<Feed>,
+    script: Script,
+    events: u64,
+    sent: Vec<u8>,
+}
+
+impl Stage {
+    fn new(terms: Terms) -> Stage {
+        let script = Script::default();
+        let feed = Arc::new(Feed::new(FEED, Channel::new("a").expect("a name")));
+        feed.lock().legs = 1;
+        let poll = mio::Poll::new().expect("a poll");
+        let registry = poll.registry().try_clone().expect("a registry");
+        let mailbox = Arc::new(Mailbox::new(|| {}));
+        let mut courier = Courier::new(0, registry, mailbox, deps(), Instant::now);
+        let at = feed.lock().log.end();
+        let standing = feed.lock().log.standing_at(at);
+        let leg = LegStart { feed: feed.clone(), standing, at: Some(at), fresh: false, finished: false };
+        courier.join(NewSubscriber {
+            socket: Socket::Scripted(Box::new(script.clone())),
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            framing: Framing::Chunked,
+            terms,
+            gzip: None,
+            legs: FirstLegs::All(LegBatch { legs: vec![leg], preamble: Vec::new() }),
+            max_age_ms: None,
+            admission: None,
+            seen: 0,
+        });
+        Stage { courier, feed, script, events: 0, sent: Vec::new() }
+    }
+
+    /// An event with that much data comes and is delivered.
+    fn event(&mut self, bytes: usize) {
+        self.events += 1;
+        let fields = vec![("data".into(), vec![b'a' + (self.events % 26) as u8; bytes].into())];
+        let entry = Entry { position: Position::new(self.events, 0), fields };
+        let frame = Arc::new(Frame::new(entry.position, Event::from_entry(&entry)));
+        self.sent.extend_from_slice(frame.chunk());
+        self.feed.change(usize::MAX, &[self.courier.mailbox.clone() as Arc<dyn Bell>], |log| log.push(frame));
+        self.courier.advance([FEED].into_iter());
+        self.courier.deliver();
+    }
+
+    /// So much time passes that a heartbeat is due.
+    fn heartbeat(&mut self) {
+        self.courier.now = self.courier.now.plus(HEARTBEAT_TICKS);
+        self.courier.sweep();
+    }
+
+    /// The socket has room until all is out.
+    fn drain(&mut self) {
+        while self.courier.subscribers[KEY].blocked {
+            self.courier.writable(KEY);
+        }
+    }
+
+    /// Why the subscriber is to end, if it is.
+    fn ends(&mut self) -> Option<Reason> {
+        self.courier.subscribers.take_dead().map(|(_, reason)| reason)
+    }
+
+    fn taken(&self) -> Vec<u8> {
+        self.script.taken.lock().clone()
+    }
+}
+
+fn deps() -> CourierDeps {
+    let gauge = || IntGauge::new("g", "g").expect("a name");
+    CourierDeps {
+        expiring: Duration::ZERO,
+        revocations: Arc::new(Revocations::new(Clock::default())),
+        heartbeat: Duration::from_secs(10),
+        stall_timeout: Duration::from_secs(1_000_000),
+        idle_timeout: Duration::ZERO,
+        retry: RetryRange { from: Duration::from_secs(1), to: Duration::from_secs(1) },
+        metrics: Arc::new(CourierMetrics::new(&Registry::default())),
+        limits: Arc::new(Limits::new(1, Caps::default(), Caps::default(), &gauge())),
+        idle: Arc::new(Idle::default()),
+        catch_ups: mpsc::unbounded_channel().0,
+        leftovers: Ledger::new(usize::MAX, gauge()),
+        clock: Clock::default(),
+        random: Random::default(),
+    }
+}
+
+/// Terms of which each event has an `id:` line of its own, so that it is drafted.
+fn enveloped() -> Terms {
+    Terms { envelope: true, ..Terms::default() }
+}
+
+#[test]
+fn an_interrupted_write_ends_nobody() {
+    for terms in [Terms::default(), enveloped()] {
+        let mut stage = Stage::new(terms);
+        stage.script.says([Says::Interrupted]);
+        stage.heartbeat();
+        assert_eq!((stage.ends(), stage.taken()), (None, BEAT.to_vec()));
+        stage.script.says([Says::Interrupted, Says::Interrupted, Says::Takes(20), Says::Interrupted]);
+        stage.event(1_000);
+        stage.drain();
+        let events = stage.taken().len() - BEAT.len();
+        assert!(stage.ends().is_none() && events > 1_000, "{events} bytes of an event");
+    }
+}
+
+#[test]
+fn a_full_socket_took_nothing_and_is_asked_when_it_has_room() {
+    let now = Tick::default().plus(5);
+    let mut stage = Stage::new(Terms::default());
+    stage.courier.now = now;
+    stage.script.says([Says::Full]);
+    stage.event(10);
+    let subscriber = &stage.courier.subscribers[KEY];
+    assert!(subscriber.blocked, "full");
+    assert_eq!(subscriber.connection.wrote, Tick::default(), "the time of the stall timeout runs");
+    assert_eq!(stage.courier.tally.bytes, 0);
+    stage.drain();
+    assert_eq!(stage.taken(), stage.sent);
+    assert_eq!(stage.courier.tally.bytes, stage.sent.len() as u64);
+    assert_eq!(stage.courier.subscribers[KEY].connection.wrote, now);
+}
+
+/// However a socket takes what it is given, its client gets the same bytes as one whose socket takes all at once.
+#[test]
+fn no_byte_is_lost_or_sent_twice() {
+    for seed in 0..100 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let terms = if seed % 2 == 0 { Terms::default() } else { enveloped() };
+        let (mut stage, mut reference) = (Stage::new(terms.clone()), Stage::new(terms));
+        for _ in 0..20 {
+            let answers = (0..random.usize(..4)).map(|_| match random.u8(..4) {
+                0 => Says::Interrupted,
+                1 => Says::Full,
+                _ => Says::Takes(random.usize(1..40_000)),
+            });
+            stage.script.says(answers.collect::<Vec<_>>());
+            match random.u8(..4) {
+                0 => stage.heartbeat(),
+                1 => stage.courier.writable(KEY),
+                _ => {
+                    let bytes = if random.u8(..3) > 0 { random.usize(..50) } else { random.usize(..150_000) };
+                    stage.event(bytes);
+                    reference.event(bytes);
+                }
+            }
+        }
+        stage.drain();
+        assert_eq!(stage.ends(), None, "seed {seed}");
+        assert!(without_beats(&stage.taken()) == reference.taken(), "seed {seed}");
+        assert!(!stage.sent.is_empty() && (seed % 2 == 1 || reference.taken() == reference.sent), "seed {seed}");
+        assert_eq!(stage.courier.tally.bytes as usize, stage.taken().len(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_courier_goes_by_the_time_that_it_is_given() {
+    let Stage { courier, script, .. } = Stage::new(Terms::default());
+    let (mailbox, metrics) = (courier.mailbox.clone(), courier.deps.metrics.clone());
+    let begin = Instant::now();
+    let mut turns = EventLoop::new(courier, begin);
+    for second in 0..=60 {
+        turns.turn(begin + Duration::from_secs(second), std::iter::empty());
+    }
+    // Each is early by an eighth of ten seconds, and no turn is at that moment: one every nine.
+    assert_eq!(*script.taken.lock(), BEAT.repeat(6));
+    let end = begin + Duration::from_secs(61);
+    assert_eq!(turns.wait(end), Duration::from_millis(1), "a tick has begun since the last turn");
+    turns.turn(end, [(KEY, Readiness::PeerGone)].into_iter());
+    assert_eq!((metrics.connections.get(), turns.is_stopped()), (0, false));
+    mailbox.send(Message::Stop);
+    assert_eq!(turns.wait(end), Duration::from_millis(101));
+    turns.turn(end, std::iter::empty());
+    assert!(turns.is_stopped());
+}
+
+/// Without the chunks that are a comment.
+fn without_beats(mut chunks: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::new();
+    while !chunks.is_empty() {
+        let line = chunks.windows(2).position(|end| end == b"\r\n").expect("a size line");
+        let size = std::str::from_utf8(&chunks[..line]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
+        let (chunk, rest) = chunks.split_at(line + 2 + size.expect("a size") + 2);
+        if chunk != BEAT {
+            kept.extend_from_slice(chunk);
+        }
+        chunks = rest;
+    }
+    kept
+}

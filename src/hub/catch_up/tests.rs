@@ -1,0 +1,62 @@
+use super::*;
+use crate::backplane::memory::{Memory, Settings};
+use crate::backplane::{Publication, StreamState};
+use crate::channel::Channel;
+use crate::hub::bell::FeedNumber;
+use crate::hub::feed::Feed;
+use crate::hub::fixture;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+fn hub() -> Arc<Hub> {
+    fixture::hub(Memory::new(Settings::default())).0
+}
+
+#[tokio::test]
+async fn a_leg_that_is_owed_nothing_goes_on_at_the_end_of_a_log_that_went_back() {
+    let (hub, feed) = (hub(), Arc::new(Feed::new(FeedNumber::new(0), Channel::new("a").unwrap())));
+    let here = Arc::new(());
+    let standing = Standing { position: Position::new(5, 0), due: None, entry: false };
+    let request = PageRequest { feed: feed.clone(), standing, fresh: true, given: 0, here: Arc::downgrade(&here) };
+    let mut allowance = hub.allowance(&request, Instant::now()).expect("nothing is limited");
+    let page = hub.page(&request, &mut allowance).await.expect("nothing is read");
+    let end = feed.lock().log.end();
+    assert_eq!((page.at, page.frames.len(), page.standing.position), (Some(end), 0, Position::ZERO));
+}
+
+#[tokio::test]
+async fn a_leg_that_is_owed_nothing_has_all_of_a_new_life_though_the_tail_has_lost_its_beginning() {
+    let (hub, channel) = (hub(), Channel::new("a").unwrap());
+    let fields: Vec<(Bytes, Bytes)> = vec![("data".into(), "x".into())];
+    let publication = Publication { channel: channel.clone(), fields: fields.clone() };
+    let appended = hub.backplane.append(vec![publication; 3]).await.expect("it is memory");
+    let positions: Vec<Position> = appended.into_iter().map(|position| position.expect("it is memory")).collect();
+    let feed = Arc::new(Feed::new(FeedNumber::new(0), channel));
+    {
+        let mut state = feed.lock();
+        state.log.begin_at(Position::new(u64::MAX, 0), Some(7), false);
+        state.log.continue_after(Position::ZERO, Some(0), None);
+        let entry = |at: &Position| Entry { position: *at, fields: fields.clone() };
+        let entries: Vec<Entry> = positions.iter().map(entry).collect();
+        encode(&feed.channel, &entries, None, None).into_iter().for_each(|frame| state.log.push(frame));
+        state.log.trim(0, 1);
+    }
+    let here = Arc::new(());
+    let standing = Standing { position: Position::new(u64::MAX, 0).before(), due: None, entry: false };
+    let request = PageRequest { feed: feed.clone(), standing, fresh: true, given: 0, here: Arc::downgrade(&here) };
+    let mut allowance = hub.allowance(&request, Instant::now()).expect("nothing is limited");
+    let page = hub.page(&request, &mut allowance).await.expect("it is read");
+    let read: Vec<Position> = page.frames.iter().map(|frame| frame.position).collect();
+    assert_eq!((read, page.at), (positions[..2].to_vec(), Some(feed.lock().log.start())));
+}
+
+#[tokio::test]
+async fn a_look_of_before_the_stream_went_missing_is_not_believed() {
+    let (hub, feed) = (hub(), Arc::new(Feed::new(FeedNumber::new(0), Channel::new("a").unwrap())));
+    let known = Position::new(9, 0);
+    feed.lock().log.begin_at(known, Some(1), false);
+    let state = StreamState { length: 1, added: Some(1), last: known, ..StreamState::default() };
+    assert!(hub.went_back(&feed, known, Some(&state)).is_ok());
+    feed.lock().log.continue_after(Position::ZERO, None, None);
+    assert!(hub.went_back(&feed, known, Some(&state)).is_err(), "who stood there would be told of nothing");
+}

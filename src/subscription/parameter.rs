@@ -1,0 +1,200 @@
+//! Parameters of a subscription: the one list of them, and what their values mean. Pure.
+
+use crate::event::MAX_TYPE_LENGTH;
+use crate::frame::Kind;
+use crate::position::Position;
+use crate::problem::Problem;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The most event types in one filter.
+pub const MAX_TYPES: usize = 64;
+
+/// A parameter of a subscription. Its token is none: that is for authorization, whatever is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parameter {
+    Channels,
+    Since,
+    Tail,
+    Events,
+    LastEventId,
+    Envelope,
+}
+
+/// What counts where a parameter is given more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeated {
+    /// All that is given, together.
+    Adds,
+    /// The last one.
+    Replaces,
+    /// None: the request is refused.
+    Refused,
+}
+
+impl Parameter {
+    pub const ALL: [Parameter; 6] = [
+        Parameter::Channels,
+        Parameter::Since,
+        Parameter::Tail,
+        Parameter::Events,
+        Parameter::LastEventId,
+        Parameter::Envelope,
+    ];
+
+    /// The names that a parameter goes by, its own first, and what counts of several.
+    const fn row(self) -> (&'static [&'static str], Repeated) {
+        match self {
+            Parameter::Channels => (&["channels"], Repeated::Adds),
+            Parameter::Since => (&["since"], Repeated::Refused),
+            Parameter::Tail => (&["tail"], Repeated::Refused),
+            Parameter::Events => (&["events"], Repeated::Adds),
+            // As clients of other servers name it, too. Some EventSource polyfills append one at each reconnect.
+            Parameter::LastEventId => {
+                (&["lastEventId", "lastEventID", "Last-Event-ID", "last_event_id"], Repeated::Replaces)
+            }
+            Parameter::Envelope => (&["envelope"], Repeated::Refused),
+        }
+    }
+
+    /// The name that the documentation has.
+    pub const fn name(self) -> &'static str {
+        self.names()[0]
+    }
+
+    /// All names that the parameter is known by.
+    pub const fn names(self) -> &'static [&'static str] {
+        self.row().0
+    }
+
+    /// What counts where it is given more than once.
+    pub const fn repeated(self) -> Repeated {
+        self.row().1
+    }
+
+    /// The parameter of this name; others are ignored, since URLs of EventSource carry cache busters and what proxies add.
+    pub fn named(name: &str) -> Option<Parameter> {
+        Parameter::ALL.into_iter().find(|parameter| parameter.names().contains(&name))
+    }
+}
+
+/// Why a parameter's value means nothing: the second half of a line that names both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParameterError {
+    #[error("the path names the channel already")]
+    InPath,
+    #[error("given more than once")]
+    Repeated,
+    #[error("a time too far away")]
+    TooFar,
+    #[error(
+        "neither latest, earliest, an id, Unix seconds or milliseconds, an RFC 3339 time nor a duration such as 5m"
+    )]
+    NoPlace,
+    #[error("not a number from 0 to {most}")]
+    NoTail { most: usize },
+    #[error("neither 1, 0, true nor false")]
+    NoSwitch,
+    #[error("an empty event type")]
+    EmptyType,
+    #[error("an event type longer than {MAX_TYPE_LENGTH} bytes")]
+    LongType,
+    #[error("more than {MAX_TYPES} event types")]
+    ManyTypes,
+}
+
+impl ParameterError {
+    /// The refusal of a parameter that was given by this name.
+    pub fn of(self, name: &str, value: &str) -> Problem {
+        Problem::bad_parameter(name, value, self)
+    }
+}
+
+/// Where a first connect begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// What is published from now on.
+    Latest,
+    /// All that there is.
+    Earliest,
+    /// What follows a position.
+    After(Position),
+    /// What was published at or after a time, in Unix milliseconds by the backplane's clock.
+    From(u64),
+}
+
+/// Numbers that are Unix seconds: of ten digits, until the year 2286. As milliseconds they would be times in 1970.
+const SECONDS: std::ops::Range<u64> = 1_000_000_000..10_000_000_000;
+
+/// `latest`, `earliest`, an id, Unix seconds or milliseconds, an RFC 3339 time, or a duration back from now.
+pub(super) fn parse_since(value: &str, now_ms: u64) -> Result<Since, ParameterError> {
+    match value {
+        "latest" => return Ok(Since::Latest),
+        "earliest" => return Ok(Since::Earliest),
+        _ => {}
+    }
+    if let Ok(position) = value.parse() {
+        return Ok(Since::After(position));
+    }
+    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        let number = value.parse::<u64>().map_err(|_| ParameterError::TooFar)?;
+        return Ok(Since::From(if SECONDS.contains(&number) { number * 1_000 } else { number }));
+    }
+    // In a query a plus sign means a space, and RFC 3339 offsets have a plus sign that is easily left unencoded.
+    if let Ok(time) = OffsetDateTime::parse(&value.replace(' ', "+"), &Rfc3339) {
+        let ms = time.unix_timestamp_nanos().div_euclid(1_000_000);
+        return Ok(Since::From(ms.try_into().unwrap_or(0)));
+    }
+    if let Ok(back) = humantime::parse_duration(value) {
+        let back = u64::try_from(back.as_millis()).unwrap_or(u64::MAX);
+        return Ok(Since::From(now_ms.saturating_sub(back)));
+    }
+    Err(ParameterError::NoPlace)
+}
+
+/// A number of events, up to `most`.
+pub(super) fn parse_tail(value: &str, most: usize) -> Result<usize, ParameterError> {
+    match value.parse() {
+        Ok(tail) if tail <= most && !value.starts_with('+') => Ok(tail),
+        _ => Err(ParameterError::NoTail { most }),
+    }
+}
+
+/// `1`, `0`, `true` or `false`.
+pub fn parse_switch(value: &str) -> Result<bool, ParameterError> {
+    match value {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err(ParameterError::NoSwitch),
+    }
+}
+
+/// Event types, separated by commas, added to those from before.
+pub(super) fn add_types(kinds: &mut Vec<Kind>, value: &str) -> Result<(), ParameterError> {
+    for name in value.split(',') {
+        match name.len() {
+            0 => return Err(ParameterError::EmptyType),
+            n if n > MAX_TYPE_LENGTH => return Err(ParameterError::LongType),
+            _ if kinds.len() == MAX_TYPES => return Err(ParameterError::ManyTypes),
+            _ => kinds.push(Kind::of(name.as_bytes())),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_parameters() {
+        let names: Vec<&str> = Parameter::ALL.into_iter().flat_map(Parameter::names).copied().collect();
+        for name in &names {
+            assert_eq!(names.iter().filter(|other| other == &name).count(), 1, "{name}");
+        }
+        for parameter in Parameter::ALL {
+            assert_eq!(Parameter::named(parameter.name()), Some(parameter));
+        }
+        assert_eq!(Parameter::named("lasteventid"), None);
+    }
+}
