@@ -170,6 +170,11 @@ impl Log {
         self.rank = rank.unwrap_or(UNKNOWN);
     }
 
+    /// Says whether the newest event is the channel's last, where that was not read with it.
+    pub fn set_finished(&mut self, finished: bool) {
+        self.finished = finished;
+    }
+
     /// Puts older events before the first frame: all that lie between `base` and the old base. `known` says whether
     /// there is an entry at `base` itself.
     pub fn prepend(&mut self, events: Vec<Arc<Frame>>, base: Position, known: bool) {

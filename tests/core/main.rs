@@ -27,6 +27,7 @@ mod redis_model;
 mod redis_refusals;
 mod redis_sentinel;
 mod redis_tls;
+mod redis_torn;
 mod redis_unwilling;
 mod redis_versions;
 mod refusals;

@@ -18,6 +18,8 @@ impl Follower {
             return;
         }
         self.uncounted.remove(channel);
+        // What was left out as had may have ended the channel.
+        followed.feed.lock().log.set_finished(state.finished);
         if rank.is_some() && rank != state.added && !planted::is(Fault::LossNotCounted) {
             match judge(Resume { at, rank, entry: true, witness: Witness::Absent, behind: Some(0) }, Some(state)) {
                 Verdict::Broken { reason, lost, .. } if lost.is_some() => {

@@ -65,7 +65,7 @@ impl Reading<'_> {
                 // One of them has an entry that is more than the server lets anybody read.
                 Err(error) if self.was_closed(&error) => {
                     if let [channel] = part {
-                        answers.push(self.state_without_info(channel).await);
+                        answers.push(self.state_again(channel).await);
                     }
                     at_once = (part.len() / 2).max(1);
                 }
@@ -150,7 +150,7 @@ impl Reading<'_> {
         self.arm(&[channel]).await?;
         let command = [self.xinfo(channel)];
         let reply = match self.send("examine", &command, Taken::Skimmed).await {
-            Err(error) if self.was_closed(&error) => return self.state_without_info(channel).await,
+            Err(error) if self.was_closed(&error) => return self.state_again(channel).await,
             replies => replies?.pop(),
         };
         let mut state = reply.map_or_else(|| Err(BackplaneError::down("no reply")), state)?;
@@ -194,7 +194,7 @@ impl Reading<'_> {
     }
 
     /// One `XINFO STREAM`.
-    fn xinfo(&self, channel: &Channel) -> Words {
+    pub(super) fn xinfo(&self, channel: &Channel) -> Words {
         vec!["XINFO".into(), "STREAM".into(), self.server.key(channel)]
     }
 }
@@ -205,7 +205,7 @@ fn lacks_first(state: &StreamState) -> bool {
 }
 
 /// What a reply to `XINFO STREAM` says of a stream; `None` where there is none.
-fn state(reply: Reply) -> Answered<Option<StreamState>> {
+pub(super) fn state(reply: Reply) -> Answered<Option<StreamState>> {
     match reply {
         Reply::Whole(value) | Reply::Cut(value, ..) => {
             decode::state(value).map(Some).map_err(|e| BackplaneError::refused(e.to_string()))

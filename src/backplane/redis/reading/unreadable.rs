@@ -3,11 +3,14 @@
 //! Their ids are found by asking for less and less: a read that begins behind one is answered, one that begins before it
 //! is not.
 
+use super::examine::state;
 use super::{Answered, Pool, Reading, TOO_LARGE};
 use crate::backplane::error::Outage;
+use crate::backplane::redis::reader::reply::Taken;
 use crate::backplane::redis::{decode, pipeline};
 use crate::backplane::{Ask, BackplaneError, Entry, Span, StreamState, Toward};
 use crate::channel::Channel;
+use crate::event::closes;
 use crate::planted::{self, Fault};
 use crate::position::Position;
 
@@ -101,6 +104,9 @@ impl Reading<'_> {
                 Some(None) => {}
                 None => {
                     let position = self.search(&before).await?;
+                    if self.only(&Span { oldest: position, newest: position, ..before }, 1).await?.is_some() {
+                        return Err(BackplaneError::down("connections end, but not by what is read"));
+                    }
                     self.server.large.found_too_large(&span.channel, position);
                     self.tell(&span.channel, position).await;
                     return Ok(Some(marked(position)));
@@ -166,16 +172,33 @@ impl Reading<'_> {
         }
     }
 
+    /// What a stream tells of itself to who asks once more, as the connection was closed instead.
+    pub(super) async fn state_again(&mut self, channel: &Channel) -> Answered<Option<StreamState>> {
+        for _ in 1..TRIES {
+            match self.send("xinfo", &[self.xinfo(channel)], Taken::Skimmed).await {
+                Err(error) if self.was_closed(&error) => {}
+                replies => return state(replies?.pop().ok_or_else(|| BackplaneError::down("no reply"))?),
+            }
+        }
+        self.state_without_info(channel).await
+    }
+
     /// What can be known of a stream whose state cannot be read, as its first or its last entry would come with it.
-    pub(super) async fn state_without_info(&mut self, channel: &Channel) -> Answered<Option<StreamState>> {
+    async fn state_without_info(&mut self, channel: &Channel) -> Answered<Option<StreamState>> {
         let whole = |toward| {
             let (channel, oldest, newest) = (channel.clone(), Position::ZERO, Position::MAX);
             Span { channel, oldest, newest, count: 1, toward }
         };
         let first = self.next_of(&whole(Toward::Newest)).await?.map(|entry| entry.position);
-        let last = self.next_of(&whole(Toward::Oldest)).await?.map(|entry| entry.position);
         // At least one is there.
-        Ok(last.map(|last| StreamState { length: 1, first, last, ..StreamState::default() }))
+        let state = |last: Entry| StreamState {
+            length: 1,
+            first,
+            last: last.position,
+            finished: closes(&last.fields),
+            ..StreamState::default()
+        };
+        Ok(self.next_of(&whole(Toward::Oldest)).await?.map(state))
     }
 
     /// Tells operators of an entry that nobody can read: its channel, and the limit of the server.

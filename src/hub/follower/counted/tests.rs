@@ -32,3 +32,18 @@ fn a_life_of_smaller_ids_is_looked_at_though_the_old_one_is_waited_for() {
         assert_eq!(follower.followed.get(&channel).map(|followed| followed.absent), Some(looked_at), "{last}");
     }
 }
+
+/// The only entry of a stream that was made anew is one that was had before, so it is not read into the log again.
+#[test]
+fn a_channel_whose_last_event_was_left_out_has_ended() {
+    let channel = Channel::new("a").unwrap();
+    let mut follower = follower(&channel);
+    let mut state = StreamState { length: 1, added: Some(1), last: Position::new(9, 0), ..StreamState::default() };
+    let finished = |follower: &Follower| follower.followed.get(&channel).map(|f| f.feed.lock().log.finished());
+    state.finished = true;
+    follower.recount(&channel, Some(&state));
+    assert_eq!(finished(&follower), Some(true));
+    state.finished = false;
+    follower.recount(&channel, Some(&state));
+    assert_eq!(finished(&follower), Some(false), "it goes on");
+}
