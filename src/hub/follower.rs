@@ -84,6 +84,10 @@ pub struct Follower {
     parked: HashSet<Channel>,
     /// Streams that have changed since their entries were counted, each at most once.
     uncounted: HashSet<Channel>,
+    /// Of those, the ones that are counted next.
+    to_count: VecDeque<Channel>,
+    /// Reads of this second that were counted.
+    counted: u32,
     reaches: Reaches,
     batches: FuturesUnordered<Batch>,
     /// Reads of streams with large entries, one each.
@@ -120,6 +124,8 @@ impl Follower {
             sample: 0,
             parked: HashSet::default(),
             uncounted: HashSet::default(),
+            to_count: VecDeque::new(),
+            counted: 0,
             reaches: Reaches::new(needed),
             batches: FuturesUnordered::new(),
             apart: FuturesUnordered::new(),
@@ -182,6 +188,7 @@ impl Follower {
                 _ = retry.tick(), if !self.parked.is_empty() => self.unpark(),
                 _ = second.tick() => {
                     self.prune();
+                    self.counted = 0;
                     self.sweep_some();
                     self.sample_some(*link.borrow());
                     self.tell_stall();

@@ -13,6 +13,8 @@ const COUNTED: usize = 8;
 const LIGHT: usize = 16;
 /// Bytes of one of them at most.
 const LIGHTEST: usize = 64 << 10;
+/// Reads that are counted in a second. More are no rare ones: a further way to Redis and back would cost as much as the read.
+pub(super) const MOST_COUNTED: u32 = 64;
 
 impl Follower {
     pub(super) fn start_batches(&mut self, link: Link) {
@@ -49,12 +51,15 @@ impl Follower {
         self.hub.backplane.changes().stated()
     }
 
-    /// Few streams of small entries are counted with each read, so that what came and went meanwhile is told in its place; of
-    /// others that is found out soon after.
-    fn is_counted(&self, turns: &[Turn], asks: &[Ask]) -> bool {
+    /// Few streams of small entries are counted with each read, as long as reads are not many, so that what came and went
+    /// meanwhile is told in its place; of others that is found out soon after.
+    pub(super) fn is_counted(&mut self, turns: &[Turn], asks: &[Ask]) -> bool {
         let light = asks.first().is_some_and(|ask| ask.count >= LIGHT);
         let glanced_at = |(channel, _): &Turn| self.followed.get(channel).is_some_and(Followed::is_glanced_at);
-        turns.len() <= COUNTED && light && !turns.iter().any(glanced_at)
+        let may_be = turns.len() <= COUNTED && light && !turns.iter().any(glanced_at);
+        let counted = may_be && self.counted < MOST_COUNTED;
+        self.counted += u32::from(counted);
+        counted
     }
 
     /// Reads one stream, however long that takes.

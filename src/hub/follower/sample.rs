@@ -10,25 +10,52 @@ use crate::hub::feed::Life;
 
 /// Streams that are looked at each second, as long as their answers are small.
 const SAMPLE: usize = 64;
-/// What the answers of one second should weigh at most; each carries two entries.
+/// Of those that changed and were not counted, so many each second.
+const UNCOUNTED: usize = 512;
+/// What the answers of one second should weigh at most, of either kind; each carries two entries.
 const SAMPLE_BYTES: usize = 256 << 10;
 
 impl Follower {
     /// Asks some streams what they say of themselves: those that changed first, then as a round over all has them.
     pub(super) fn sample_some(&mut self, link: Link) {
         self.publish_reaches();
-        let (mut channels, mut bytes) = (Vec::new(), 0);
-        let uncounted: Vec<Channel> = self.uncounted.iter().take(SAMPLE).cloned().collect();
-        for channel in uncounted {
-            self.uncounted.remove(&channel);
-            let mean = self.followed.get(&channel).map(|followed| followed.feed.lock().mean_bytes as usize);
-            if let Some(mean) = mean.filter(|_| link == Link::Up && !self.hub.backplane.reads_apart(&channel)) {
+        let mut channels = Vec::new();
+        if link == Link::Up {
+            self.choose_uncounted(&mut channels);
+            self.choose_next(&mut channels);
+        }
+        if !channels.is_empty() {
+            let backplane = self.hub.backplane.clone();
+            self.batches.push(Box::pin(async move {
+                let answer = backplane.inspect(channels.clone()).await;
+                BatchResult::Sampled(channels, answer)
+            }));
+        }
+    }
+
+    /// Chooses streams that changed and were not counted with that: all of them once, before any of them again.
+    fn choose_uncounted(&mut self, channels: &mut Vec<Channel>) {
+        if self.to_count.is_empty() {
+            self.to_count.extend(self.uncounted.drain());
+        }
+        let mut bytes = 0;
+        while channels.len() < UNCOUNTED
+            && bytes < SAMPLE_BYTES
+            && let Some(channel) = self.to_count.pop_front()
+        {
+            let Some(followed) = self.followed.get(&channel) else { continue };
+            let mean = followed.feed.lock().mean_bytes as usize;
+            if !self.hub.backplane.reads_apart(&channel) {
                 bytes += 2 * mean;
                 channels.push(channel);
             }
         }
-        while link == Link::Up
-            && channels.len() < 2 * SAMPLE
+    }
+
+    /// Chooses those whose turn it is as a round over all has them.
+    fn choose_next(&mut self, channels: &mut Vec<Channel>) {
+        let (most, mut bytes) = (channels.len() + SAMPLE, 0);
+        while channels.len() < most
             && bytes < SAMPLE_BYTES
             && let Some(followed) = self.followed.step(&mut self.sample)
         {
@@ -40,13 +67,6 @@ impl Follower {
                 drop(state);
                 channels.push(followed.feed.channel.clone());
             }
-        }
-        if !channels.is_empty() {
-            let backplane = self.hub.backplane.clone();
-            self.batches.push(Box::pin(async move {
-                let answer = backplane.inspect(channels.clone()).await;
-                BatchResult::Sampled(channels, answer)
-            }));
         }
     }
 
@@ -70,5 +90,55 @@ impl Follower {
         let mut found = self.hub.reaches.lock();
         found.retain(|channel, _| followed.contains(channel));
         self.reaches.publish(&found, &self.hub.metrics);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::memory::{Memory, Settings};
+    use crate::clock::Clock;
+    use crate::hash::HashSet;
+    use crate::hub::bell::FeedNumber;
+    use crate::hub::feed::Feed;
+    use crate::hub::fixture;
+    use crate::hub::follower::followed::Followed;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[test]
+    fn of_many_that_changed_each_is_counted_before_any_is_again() {
+        let (hub, _) = fixture::hub(Memory::new(Settings::default()));
+        let mut follower = Follower::new(hub, Clock::default(), Duration::ZERO);
+        let channels: Vec<Channel> = (0..3 * UNCOUNTED).map(|n| Channel::new(&format!("c{n}")).unwrap()).collect();
+        for channel in &channels {
+            let feed = Arc::new(Feed::new(FeedNumber::new(0), channel.clone()));
+            feed.lock().mean_bytes = 100;
+            follower.followed.insert(channel, |_| Followed::awake(feed, 1));
+        }
+        let mut counted = HashSet::default();
+        for round in 1..=3 {
+            follower.uncounted.extend(channels.iter().cloned());
+            let mut chosen = Vec::new();
+            follower.choose_uncounted(&mut chosen);
+            counted.extend(chosen);
+            assert_eq!(counted.len(), round * UNCOUNTED);
+        }
+    }
+
+    #[test]
+    fn large_ones_are_few_at_a_time() {
+        let (hub, _) = fixture::hub(Memory::new(Settings::default()));
+        let mut follower = Follower::new(hub, Clock::default(), Duration::ZERO);
+        for n in 0..100 {
+            let channel = Channel::new(&format!("c{n}")).unwrap();
+            let feed = Arc::new(Feed::new(FeedNumber::new(0), channel.clone()));
+            feed.lock().mean_bytes = 64 << 10;
+            follower.followed.insert(&channel, |_| Followed::awake(feed, 1));
+            follower.uncounted.insert(channel);
+        }
+        let mut chosen = Vec::new();
+        follower.choose_uncounted(&mut chosen);
+        assert_eq!(chosen.len(), SAMPLE_BYTES / (2 * (64 << 10)));
     }
 }

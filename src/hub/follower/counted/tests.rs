@@ -1,9 +1,11 @@
 use super::*;
+use crate::backplane::Ask;
 use crate::backplane::memory::{Memory, Settings};
 use crate::clock::Clock;
 use crate::hub::bell::FeedNumber;
 use crate::hub::feed::Feed;
 use crate::hub::fixture;
+use crate::hub::follower::batch::MOST_COUNTED;
 use crate::hub::follower::followed::Followed;
 use crate::position::Position;
 use std::sync::Arc;
@@ -46,4 +48,13 @@ fn a_channel_whose_last_event_was_left_out_has_ended() {
     state.finished = false;
     follower.recount(&channel, Some(&state));
     assert_eq!(finished(&follower), Some(false), "it goes on");
+}
+
+#[test]
+fn of_the_reads_of_a_second_some_are_counted_at_once() {
+    let channel = Channel::new("a").unwrap();
+    let mut follower = follower(&channel);
+    let (turns, ask) = ([(channel.clone(), 1)], Ask { channel, after: Position::ZERO, count: 32 });
+    let counted = (0..100).filter(|_| follower.is_counted(&turns, std::slice::from_ref(&ask))).count();
+    assert_eq!(counted, MOST_COUNTED as usize);
 }
