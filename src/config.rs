@@ -67,6 +67,11 @@ pub struct Serve {
     /// where the server allows it.
     #[arg(long, env = "FANTAIL_FOLLOW", default_value = "auto", value_enum, ignore_case = true)]
     pub follow: Follow,
+    /// While there is much to read, how long the node lets more come before it looks, up to 20ms: many small reads become few.
+    /// 0s: never.
+    #[arg(long, env = "FANTAIL_COALESCE", default_value = "1ms", value_name = "DURATION")]
+    #[arg(value_parser = duration(Duration::ZERO..=Duration::from_millis(20)))]
+    pub coalesce: Duration,
     /// Delivery threads, up to 64; 0: one per core.
     #[arg(long, env = "FANTAIL_COURIERS", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=64_usize))]

@@ -1,5 +1,6 @@
 //! A node: start, drain and exit code. What its parts need of each other is in `parts`.
 
+mod coalescing;
 mod demo;
 mod drain;
 mod given;
@@ -61,10 +62,15 @@ pub fn run(settings: Serve, metrics: Metrics, deliveries: Option<Arc<Deliveries>
     if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// The backplane and the follower have a thread of their own: an accept storm must not delay what Redis pushes.
+fn backplane_runtime(settings: &Serve, metrics: &Metrics) -> std::io::Result<tokio::runtime::Runtime> {
+    coalescing::runtime(settings.coalesce, metrics.hub.follower_pauses.clone())
+}
+
 impl Node {
     /// Starts all parts. Redis need not be there yet.
     pub fn start(settings: Serve, metrics: Metrics, deliveries: Option<Arc<Deliveries>>) -> Result<Node, StartError> {
-        let (runtime, outside) = (given::backplane_runtime()?, Outside::default());
+        let (runtime, outside) = (backplane_runtime(&settings, &metrics)?, Outside::default());
         let backplane = given::backplane(&settings, &metrics.backplane, &runtime, &outside)?;
         let given = Given { backplane, runtime, metrics, deliveries, outside };
         Node::start_parts(settings, given)
@@ -77,7 +83,8 @@ impl Node {
         backplane: Arc<dyn crate::backplane::Backplane>,
         outside: Outside,
     ) -> Result<Node, StartError> {
-        let (runtime, metrics) = (given::backplane_runtime()?, Metrics::new());
+        let metrics = Metrics::new();
+        let runtime = backplane_runtime(&settings, &metrics)?;
         Node::start_parts(settings, Given { backplane, runtime, metrics, deliveries: None, outside })
     }
 

@@ -24,7 +24,6 @@ probes! {
     JoinBehind,
     JoinJudged,
     JoinAhead,
-    JoinAheadOfAll,
     JoinEarlierPlace,
     JoinWentBack,
     JoinCoveredTrim,

@@ -68,6 +68,12 @@ def redis():
         (metric("fantail_hot_streams"), "{{instance}}"),
     )
     board.graph(
+        "Pauses of the follower",
+        "ops",
+        "Pauses a second (--coalesce), by which many small reads become few. A thousand is the most at 1ms.",
+        (rate("fantail_follower_pauses_total"), "{{instance}}"),
+    )
+    board.graph(
         "Follower lag p99",
         "s",
         "From an entry's time by the Redis clock to the node's read of it.",

@@ -57,6 +57,7 @@ pub struct HubMetrics {
     pub history_short: IntGauge,
     pub follower_stalled: Gauge,
     pub hot_streams: IntGauge,
+    pub follower_pauses: IntCounter,
 }
 
 impl HubMetrics {
@@ -118,6 +119,10 @@ impl HubMetrics {
             hot_streams: r.gauge(
                 "fantail_hot_streams",
                 "Streams whose next entry is waited for at the backplane, as they had several lately.",
+            ),
+            follower_pauses: r.counter(
+                "fantail_follower_pauses_total",
+                "Pauses of the thread that follows the backplane (--coalesce), as it was woken often.",
             ),
         };
         metrics.history_seconds.set(f64::INFINITY);

@@ -12,7 +12,7 @@ use crate::outside::Outside;
 use crate::telemetry::trace::Deliveries;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +41,6 @@ pub struct Given {
     pub metrics: Metrics,
     pub deliveries: Option<Arc<Deliveries>>,
     pub outside: Outside,
-}
-
-/// Redis has a thread of its own: an accept storm must not delay what it pushes.
-pub fn backplane_runtime() -> std::io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
 }
 
 /// The backplane of the settings: Redis, which need not be there yet, or memory.

@@ -111,7 +111,8 @@ pub fn start(settings: Serve, given: Given) -> Result<Started, StartError> {
     runtime.spawn(roster.run(entrance(&ground.settings, &listen)));
     let works = ground.works(delivery);
     works.control.into_iter().for_each(|work| drop(runtime.spawn(work)));
-    let following = works.following;
+    // A task: what is waited for by `block_on` itself costs a look at the sockets each time that a task wakes it.
+    let following = backplane_runtime.spawn(works.following);
     std::thread::Builder::new().name("follower".into()).spawn(move || backplane_runtime.block_on(following))?;
     let Ground { settings, health, metrics: Metrics { drain_end, .. }, .. } = ground;
     Ok(Started { settings, context, health, acceptor, listen, admin, asked, drain_end, runtime })
