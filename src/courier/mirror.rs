@@ -105,7 +105,9 @@ impl Mirror {
             self.stand(base);
             self.frames.make().pop_front();
         }
-        if self.frames.capacity() > 64 && self.frames.len() < self.frames.capacity() / 8 {
+        if self.frames.is_empty() {
+            self.frames = FrameDeque::default();
+        } else if self.frames.capacity() > 64 && self.frames.len() < self.frames.capacity() / 8 {
             self.frames.make().shrink_to_fit();
         }
     }

@@ -58,6 +58,10 @@ pub struct State {
     pub legs: u32,
     /// The count of legs that other nodes can read; see [`Hub::recounted`](super::Hub::recounted).
     pub told: u32,
+    /// Where the log ended when quiet feeds were last looked for, as [`Offset::low`] says it.
+    pub seen: u32,
+    /// Somebody has begun within the log since.
+    pub wanted: bool,
     /// Digest of the entry at the log's position; 0 until it was read.
     pub digest: u64,
     /// The oldest entry that the stream had when following began; what is older is of another stream. The greatest position
@@ -133,6 +137,8 @@ impl Feed {
                 doubted: 0,
                 legs: 0,
                 told: 0,
+                seen: 0,
+                wanted: false,
                 digest: 0,
                 first: Position::ZERO,
                 mean_bytes: UNKNOWN_BYTES,

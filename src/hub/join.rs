@@ -113,6 +113,10 @@ impl Hub {
             let era = attached.feed.lock().log.era();
             let start = self.begin(attached, want, newest).await?;
             if self.stands(&attached.feed, era).await? {
+                {
+                    let mut state = attached.feed.lock();
+                    state.wanted |= start.0.at.is_some_and(|at| at < state.log.end());
+                }
                 let leg = attached.leg.take().ok_or_else(|| BackplaneError::down("it has begun already"))?;
                 let (Found { standing, at, fresh, gap, outcome }, finished) = start;
                 return Ok(Start { leg, standing, at, fresh, gap, finished, outcome });

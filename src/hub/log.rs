@@ -205,6 +205,10 @@ impl Log {
                 return;
             }
             let Some((offset, frame)) = self.frames.make().pop_front() else { return };
+            if self.frames.is_empty() {
+                // Its memory, too.
+                self.frames = FrameDeque::default();
+            }
             self.trimmed = true;
             let start = offset.plus(frame.chunk().len());
             if start > self.floor {

@@ -27,6 +27,7 @@ pub mod offset;
 mod outcome;
 mod overview;
 pub mod page;
+mod quiet;
 pub mod replay;
 mod single_flight;
 mod unreadable;
@@ -113,6 +114,8 @@ struct Feeds {
     all: Index<Arc<Feed>>,
     /// Feeds without legs, oldest first; one that came back is skipped.
     dormant: VecDeque<(Instant, Arc<Feed>)>,
+    /// Counts rounds of [`Hub::release_quiet`].
+    round: usize,
     /// Forgotten channels of which others know a count.
     untold: Vec<Channel>,
 }
@@ -280,6 +283,7 @@ impl Hub {
         self.account(-(forgotten as isize));
         self.pages.tidy();
         self.looks.tidy();
+        self.release_quiet();
         self.trim_all();
         self.metrics.tail_bytes.set(self.kept_bytes.load(Ordering::Relaxed) as i64);
     }

@@ -21,6 +21,11 @@ impl Offset {
         Offset(self.0 - bytes as u64)
     }
 
+    /// Its lower half: enough to tell whether a place has moved.
+    pub const fn low(self) -> u32 {
+        self.0 as u32
+    }
+
     /// How many bytes lie between an earlier place and this one.
     pub const fn since(self, earlier: Offset) -> usize {
         (self.0 - earlier.0) as usize
