@@ -24,6 +24,7 @@ probes! {
     JoinBehind,
     JoinJudged,
     JoinAhead,
+    JoinAheadOfAll,
     JoinEarlierPlace,
     JoinWentBack,
     JoinCoveredTrim,

@@ -134,12 +134,16 @@ impl Hub {
         let PageRequest { feed, standing, .. } = request;
         let at = reached.at;
         let passed = standing.rank().map(|rank| rank + frames.len() as u64);
-        let standing = match frames.last() {
+        let mut standing = match frames.last() {
             Some(frame) => Standing { position: frame.position, due: due_after(passed), entry: true },
             None => at.map_or(*standing, |at| in_log(feed, *standing, at)),
         };
-        if let (Some(at), Some(passed)) = (at, passed) {
-            frames.extend(self.deleted_before(feed, reached.position, at, passed));
+        if let (Some(at), Some(passed)) = (at, passed)
+            && let Some((gap, counted)) = self.deleted_before(feed, reached.position, at, passed)
+        {
+            frames.push(gap);
+            // Told once: who falls behind right here is not told of it again.
+            standing.due = due_after(Some(counted));
         }
         Page { frames, standing, at, ration: None }
     }
@@ -263,8 +267,9 @@ impl Hub {
         }
     }
 
-    /// What was deleted before its page was read, of a leg that comes into the log and has passed so many entries.
-    fn deleted_before(&self, feed: &Feed, reached: Position, at: Offset, passed: u64) -> Option<Arc<Frame>> {
+    /// What was deleted before its page was read, of a leg that comes into the log and has passed so many entries; how many
+    /// there were with that.
+    fn deleted_before(&self, feed: &Feed, reached: Position, at: Offset, passed: u64) -> Option<(Arc<Frame>, u64)> {
         let (counted, next) = {
             let state = feed.lock();
             (state.log.counted_to(at)?, state.log.event_from(at))
@@ -272,7 +277,7 @@ impl Hub {
         let lost = counted.checked_sub(passed).filter(|lost| *lost > 0)?;
         probe::reached(Probe::PageDeletedBefore);
         let continues_at = next.unwrap_or(reached);
-        Some(self.gap(feed, reached, Lost { reason: GapReason::Deleted, continues_at, lost: Some(lost) }))
+        Some((self.gap(feed, reached, Lost { reason: GapReason::Deleted, continues_at, lost: Some(lost) }), counted))
     }
 
     /// The frame that tells a leg what was lost behind a position.

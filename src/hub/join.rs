@@ -226,6 +226,12 @@ impl Hub {
                         }
                         continue;
                     }
+                    if self.holds_no_more(feed, &examined).await? {
+                        probe::reached(Probe::JoinAheadOfAll);
+                        let found = self.judged(feed, position).await?;
+                        let standing = Standing { position: position.max(found.standing.position), ..found.standing };
+                        return Ok(Found { standing, ..found });
+                    }
                     tries += 1;
                     if tries > AHEAD_TRIES {
                         // To begin where this node is would repeat what the client has: it waits instead.
@@ -236,6 +242,19 @@ impl Hub {
                 }
             }
         }
+    }
+
+    /// Whether a stream holds nothing behind what this node has, and all of that is counted: what lies up to a position ahead of the node
+    /// is deleted then, and no wait brings the node there. `examined`: from that position on.
+    async fn holds_no_more(&self, feed: &Arc<Feed>, examined: &Examined) -> Result<bool, BackplaneError> {
+        let added = examined.state.as_ref().and_then(|state| state.added);
+        let rank = feed.lock().log.rank();
+        let counted = rank.zip(added).is_none_or(|(rank, added)| rank == added);
+        if !examined.entries.is_empty() || !counted {
+            return Ok(false);
+        }
+        let held = self.newest_held(feed).await?;
+        Ok(held.is_none_or(|held| held <= feed.lock().log.position()))
     }
 
     /// Judges a position that is not in the tail and is no entry that passed by: what the stream says of it counts.
@@ -403,3 +422,6 @@ fn late(feed: &Feed, at: Offset) -> Offset {
     let next = state.log.event_from(at).and_then(|next| state.log.locate(next).ok());
     next.unwrap_or(at)
 }
+
+#[cfg(test)]
+mod tests;

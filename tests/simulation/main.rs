@@ -70,6 +70,9 @@ const KNOWN: [u64; 11] = [1, 8, 23, 75, 242, 563, 572, 1_025, 200_010, 1_031, 2_
 /// The same, of runs whose Redis speaks RESP.
 const KNOWN_BY_WIRE: [u64; 9] = [4, 12, 91, 700_034, 700_272, 700_382, 700_546, 700_849, 2_000_852];
 
+/// The same, of one kind of trouble; whether their Redis speaks RESP.
+const KNOWN_BY_TEMPER: [(Temper, u64, bool); 1] = [(Temper::Counts, 700_856, true)];
+
 /// How long a run is made smaller.
 const SHRINKING: Duration = Duration::from_secs(120);
 
@@ -209,6 +212,8 @@ fn result(name: &str, good: bool) {
 fn known_seeds() -> impl Iterator<Item = Plan> + Send {
     let (contract, wire) = (KNOWN.iter().map(|seed| (seed, false)), KNOWN_BY_WIRE.iter().map(|seed| (seed, true)));
     let usual = contract.chain(wire).map(|(seed, wire)| Temper::Usual.plan(*seed, Some(wire)));
+    let of_temper = KNOWN_BY_TEMPER.into_iter().map(|(temper, seed, wire)| temper.plan(seed, Some(wire)));
     let others = Temper::ALL.into_iter().filter(|temper| *temper != Temper::Usual);
-    usual.chain(others.map(|temper| temper.plan(1_001, Some(temper == Temper::Tears))))
+    let others = others.map(|temper| temper.plan(1_001, Some(temper == Temper::Tears)));
+    usual.chain(of_temper).chain(others)
 }

@@ -60,3 +60,23 @@ async fn a_look_of_before_the_stream_went_missing_is_not_believed() {
     feed.lock().log.continue_after(Position::ZERO, None, None);
     assert!(hub.went_back(&feed, known, Some(&state)).is_err(), "who stood there would be told of nothing");
 }
+
+#[tokio::test]
+async fn what_was_deleted_before_a_page_is_told_once_and_counts_as_passed() {
+    let (memory, channel) = (Memory::new(Settings::default()), Channel::new("a").unwrap());
+    let hub = fixture::hub(memory.clone()).0;
+    let publication = Publication { channel: channel.clone(), fields: vec![("data".into(), "x".into())] };
+    let appended = hub.backplane.append(vec![publication; 3]).await.expect("it is memory");
+    let positions: Vec<Position> = appended.into_iter().map(|position| position.expect("it is memory")).collect();
+    memory.delete_entry(&channel, positions[1]);
+    let feed = Arc::new(Feed::new(FeedNumber::new(0), channel));
+    feed.lock().log.begin_at(positions[2], Some(3), false);
+    let here = Arc::new(());
+    let standing = Standing { position: positions[0], due: due_after(Some(1)), entry: true };
+    let request = PageRequest { feed, standing, fresh: false, given: 0, here: Arc::downgrade(&here) };
+    let mut allowance = hub.allowance(&request, Instant::now()).expect("nothing is limited");
+    let page = hub.page(&request, &mut allowance).await.expect("it is read");
+    let told: Vec<bool> = page.frames.iter().map(|frame| frame.is_event()).collect();
+    assert_eq!((told, page.standing.position), (vec![true, false], positions[2]), "an event, and a gap behind it");
+    assert_eq!(page.standing.rank(), Some(3), "who falls behind here would be told of it again");
+}

@@ -1,0 +1,31 @@
+use super::*;
+use crate::backplane::memory::{Memory, Settings};
+use crate::clock::Clock;
+use crate::hub::fixture;
+use crate::hub::follower::Follower;
+
+fn at(ms: u64) -> Position {
+    Position::new(ms, 0)
+}
+
+/// Another node has had an entry that was deleted before this one read it, and nothing has come since.
+#[tokio::test]
+async fn who_has_had_what_was_deleted_before_this_node_read_it_begins_behind_it() {
+    let (memory, channel) = (Memory::new(Settings::default()), Channel::new("a").unwrap());
+    let (hub, asked) = fixture::hub(memory.clone());
+    tokio::spawn(Follower::new(hub.clone(), Clock::default(), Duration::ZERO).run(asked));
+    let publish = |ms| assert!(memory.append_at(&channel, at(ms), &[("data".into(), "x".into())]).is_ok());
+    publish(5);
+    let mut attached = hub.attached(&channel).await.unwrap();
+    // The follower has a turn only where a test waits.
+    publish(10);
+    assert!(memory.delete_entry(&channel, at(10)));
+    let claim = Claim { position: at(10), earlier: None };
+    let start = hub.join(&mut attached, Want::Resume(claim), None).await.expect("nothing is there to be waited for");
+    let end = attached.feed().lock().log.end();
+    assert_eq!(
+        (start.gap, start.at, start.standing.position, start.standing.rank()),
+        (None, Some(end), at(10), Some(2))
+    );
+    assert_eq!(attached.feed().lock().log.position(), at(5), "what this node has read");
+}
