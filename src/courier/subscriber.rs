@@ -120,7 +120,7 @@ pub struct Behind {
     pub arrived: Option<Arrival>,
     /// Nothing is owed yet: it begins with its first page.
     pub fresh: bool,
-    /// Events of history it got so far.
+    /// Events of history it got since it fell behind, or gave a page back.
     pub given: u32,
 }
 
@@ -166,11 +166,13 @@ impl Behind {
         self.arrived = Some(Arrival { standing: page.standing, at: page.at });
     }
 
-    /// Gives the rest of a page back, to be read again when it is needed.
+    /// Gives the rest of a page back, to be read again when it is needed: in small pages at first, as its socket takes little, and
+    /// what is read again counts for the rate that all share.
     pub fn give_back(&mut self) {
         if !self.gap && !self.page.is_empty() {
             probe::reached(Probe::PageGivenBack);
             (self.page, self.ration, self.arrived) = (VecDeque::new(), None, None);
+            self.given = 0;
         }
     }
 }
@@ -231,5 +233,28 @@ impl Composed {
         if self.rest.as_deref().is_some_and(empty) {
             self.rest = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::Entry;
+    use crate::event::Event;
+
+    #[test]
+    fn who_gives_a_page_back_begins_with_small_ones_again() {
+        let event = |ms| {
+            let entry = Entry { position: Position::new(ms, 0), fields: vec![("data".into(), "x".into())] };
+            Arc::new(Frame::new(entry.position, Event::from_entry(&entry)))
+        };
+        let standing = Standing { position: Position::new(40, 0), due: None, entry: true };
+        let page = || Page { frames: (1..=40).map(event).collect(), standing, at: None, ration: None };
+        let mut behind = Behind::default();
+        behind.take(page());
+        assert_eq!(behind.given, 40);
+        behind.page.pop_front();
+        behind.give_back();
+        assert_eq!((behind.given, behind.page.len(), behind.arrived.is_none()), (0, 0, true));
     }
 }

@@ -15,7 +15,7 @@ pub struct PageRequest {
     pub standing: Standing,
     /// Nothing is owed to the leg yet: it begins with whatever comes.
     pub fresh: bool,
-    /// Events of history that the leg was given since it fell behind.
+    /// Events of history that the leg was given since it fell behind, or gave a page back.
     pub given: u32,
     /// Dead once nobody waits for the answer any more.
     pub here: Weak<()>,

@@ -71,7 +71,7 @@ const KNOWN: [u64; 11] = [1, 8, 23, 75, 242, 563, 572, 1_025, 200_010, 1_031, 2_
 const KNOWN_BY_WIRE: [u64; 9] = [4, 12, 91, 700_034, 700_272, 700_382, 700_546, 700_849, 2_000_852];
 
 /// The same, of one kind of trouble; whether their Redis speaks RESP.
-const KNOWN_BY_TEMPER: [(Temper, u64, bool); 1] = [(Temper::Counts, 700_856, true)];
+const KNOWN_BY_TEMPER: [(Temper, u64, bool); 2] = [(Temper::Counts, 700_856, true), (Temper::Returns, 3_100_373, true)];
 
 /// How long a run is made smaller.
 const SHRINKING: Duration = Duration::from_secs(120);
