@@ -9,9 +9,9 @@ use tokio::runtime::{Builder, Runtime};
 
 /// So many wakes within that time are many: at less, nothing waits.
 const WAKES: u32 = 8;
-const WITHIN: Duration = Duration::from_millis(6);
+const WITHIN: Duration = Duration::from_millis(4);
 /// A thread that waits for so long after a pause is not woken often any more.
-const CALM: Duration = Duration::from_millis(4);
+const CALM: Duration = Duration::from_millis(2);
 
 /// A runtime of one thread, which lets so much time pass before it looks for more while that is much; zero: never. `pauses` counts.
 pub fn runtime(pause: Duration, pauses: IntCounter) -> std::io::Result<Runtime> {
@@ -85,10 +85,10 @@ mod tests {
         let mut wakes = Wakes::new(now);
         assert!(!are_many(&mut wakes, &mut now, Duration::from_millis(1), 100), "a thousand a second are few");
         assert!(!are_many(&mut wakes, &mut now, Duration::from_micros(100), 3), "so are some at once");
-        assert!(are_many(&mut wakes, &mut now, Duration::from_micros(500), 16));
-        assert!(are_many(&mut wakes, &mut now, Duration::from_millis(3), 1), "after a pause, that is often");
-        assert!(!are_many(&mut wakes, &mut now, Duration::from_millis(5), 1));
-        assert!(!are_many(&mut wakes, &mut now, Duration::from_millis(3), 100), "and without one, it is not");
+        assert!(are_many(&mut wakes, &mut now, Duration::from_micros(400), 16));
+        assert!(are_many(&mut wakes, &mut now, Duration::from_millis(1), 1), "after a pause, that is often");
+        assert!(!are_many(&mut wakes, &mut now, Duration::from_millis(3), 1));
+        assert!(!are_many(&mut wakes, &mut now, Duration::from_millis(1), 100), "and without one, it is not");
     }
 
     /// What a thread is told while it pauses is done then, be it told by another one.
