@@ -112,8 +112,8 @@ impl Hub {
             let (entries, complete) = self.read_back(span, page).await?;
             let stream = self.state_of(feed).await?;
             let begins = entries.last().is_some_and(|entry| entry.position == base);
-            if !begins && !planted::is(Fault::ExtendedBlindly) {
-                // What the tail begins with is not there: what was read may be of another life than the tail is.
+            // What the tail begins with, if it is an entry, tells whether what was read is of the same life.
+            if !(begins && entry) && !planted::is(Fault::ExtendedBlindly) {
                 self.went_back(feed, known, stream.as_ref())?;
                 if entry && !entries.is_empty() {
                     self.doubt(feed);

@@ -93,9 +93,9 @@ impl Hub {
             // Nothing lies between here and what the tail began with when the page was read.
             let reached = frames.last().map_or(shared.newest, |frame| frame.position);
             let mut at = self.enter_log(feed, reached);
-            // Where what the tail begins with was not read, the tail may be of another life than the page.
+            // Where what the tail begins with was not read, or is no entry, the tail may be of another life than the page.
             let last = shared.frames.last().map(|frame| frame.position);
-            if at.is_some() && last.is_some_and(|last| last != shared.newest) {
+            if at.is_some() && last.is_some_and(|last| last != shared.newest || !shared.entry) {
                 probe::reached(Probe::PageOtherLife);
                 let (known, examined) = self.shared_look(feed, reached).await?;
                 self.went_back(feed, known, examined.state.as_ref())?;

@@ -68,7 +68,7 @@ static FAILED: AtomicU32 = AtomicU32::new(0);
 const KNOWN: [u64; 11] = [1, 8, 23, 75, 242, 563, 572, 1_025, 200_010, 1_031, 2_003];
 
 /// The same, of runs whose Redis speaks RESP.
-const KNOWN_BY_WIRE: [u64; 9] = [4, 12, 91, 700_034, 700_272, 700_382, 700_546, 700_849, 2_000_852];
+const KNOWN_BY_WIRE: [u64; 10] = [4, 12, 91, 700_034, 700_272, 700_382, 700_546, 700_849, 2_000_852, 3_100_804];
 
 /// The same, of one kind of trouble; whether their Redis speaks RESP.
 const KNOWN_BY_TEMPER: [(Temper, u64, bool); 2] = [(Temper::Counts, 700_856, true), (Temper::Returns, 3_100_373, true)];

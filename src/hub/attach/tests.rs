@@ -7,7 +7,7 @@ use crate::cursor::Claim;
 use crate::frame::Standing;
 use crate::hub::fixture;
 use crate::hub::follower::Follower;
-use crate::hub::join::{Attached, Want};
+use crate::hub::join::{Attached, JoinError, Want};
 use crate::hub::offset::Offset;
 use crate::hub::page::PageRequest;
 use crate::position::Position;
@@ -102,4 +102,20 @@ async fn a_page_that_was_read_behind_a_doubt_is_given_only_if_the_log_proves_to_
     made_anew(&memory, &[5, 10, 20, 40]);
     let anew = hub.page(&request, &mut allowance).await;
     assert!(matches!(anew, Err(BackplaneError::Down { .. })), "{:?}", anew.map(|page| page.frames.len()));
+}
+
+#[tokio::test]
+async fn a_tail_that_begins_at_no_entry_is_not_extended_by_a_life_that_has_one_there() {
+    let memory = Memory::new(Settings::default());
+    let hub = hub(&memory);
+    publish(&memory, &[40]);
+    let live = follow(&hub).await;
+    let begin = async |ms| hub.join(&mut follow(&hub).await, Want::After(at(ms)), None).await;
+    let start = begin(20).await.expect("it is read");
+    assert_eq!(entries_from(live.feed(), start.at.expect("it is in memory")), [at(40)]);
+    // The node is told, and has not looked yet.
+    memory.delete_stream(&channel());
+    publish(&memory, &[10, 20, 30]);
+    let mixed = begin(5).await.map(|start| entries_from(live.feed(), start.at.expect("it is in memory")));
+    assert!(matches!(mixed, Err(JoinError::Backplane(BackplaneError::Down { .. }))), "{mixed:?}");
 }
