@@ -98,18 +98,22 @@ pub struct Frame {
     pub rank: Rank,
     /// Where its way to subscribers is noted, if it is traced.
     pub delivery: Option<Arc<Delivery>>,
-    /// The rest for subscribers that asked for `envelope=1`, made when the first one needs it.
-    enveloped: OnceLock<Box<[u8]>>,
-    /// What [`gzip::pack`] makes of its parts, each when the first one needs it. All parts end with CR LF.
-    packed: OnceLock<Box<Packed>>,
+    /// Other parts, where somebody needs them.
+    further: OnceLock<Box<Further>>,
 }
 
-/// The parts of a frame that many have in common, compressed.
+/// A node holds as many as its tails have events: what few need is behind a word of its own.
+const _: () = assert!(size_of::<Frame>() <= 104);
+
+/// Parts of a frame that few channels need, each made when the first subscriber needs it. All end with CR LF.
 #[derive(Debug, Default)]
-struct Packed {
-    block: OnceLock<Box<[u8]>>,
-    rest: OnceLock<Box<[u8]>>,
+struct Further {
+    /// The rest for subscribers that asked for `envelope=1`.
     enveloped: OnceLock<Box<[u8]>>,
+    /// What [`gzip::pack`] makes of the parts that many have in common.
+    packed_block: OnceLock<Box<[u8]>>,
+    packed_rest: OnceLock<Box<[u8]>>,
+    packed_envelope: OnceLock<Box<[u8]>>,
 }
 
 impl Frame {
@@ -165,8 +169,7 @@ impl Frame {
             entry: false,
             rank: None,
             delivery: None,
-            enveloped: OnceLock::new(),
-            packed: OnceLock::new(),
+            further: OnceLock::new(),
         }
     }
 
@@ -205,31 +208,31 @@ impl Frame {
     /// A part, with the end of its chunk behind it; made when the first one needs it.
     pub fn part(&self, part: Part, channel: &Channel) -> &[u8] {
         let pack = |plain| ended(gzip::pack(without_end(self.part(plain, channel))));
-        let packed = || self.packed.get_or_init(Box::default);
+        let further = || self.further.get_or_init(Box::default);
         match part {
             Part::Chunk | Part::Block | Part::Rest => self.made(part),
             Part::Envelope if !self.is_event() => self.made(Part::Rest),
-            Part::Envelope => self.enveloped.get_or_init(|| ended(envelope(channel, self.position, self.rest()))),
-            Part::PackedBlock => packed().block.get_or_init(|| pack(Part::Block)),
-            Part::PackedRest => packed().rest.get_or_init(|| pack(Part::Rest)),
-            Part::PackedEnvelope => packed().enveloped.get_or_init(|| pack(Part::Envelope)),
+            Part::Envelope => further().enveloped.get_or_init(|| ended(envelope(channel, self.position, self.rest()))),
+            Part::PackedBlock => further().packed_block.get_or_init(|| pack(Part::Block)),
+            Part::PackedRest => further().packed_rest.get_or_init(|| pack(Part::Rest)),
+            Part::PackedEnvelope => further().packed_envelope.get_or_init(|| pack(Part::Envelope)),
         }
     }
 
     /// The bytes of a part that was made before; empty where it was not.
     pub fn made(&self, part: Part) -> &[u8] {
-        let packed = |of: fn(&Packed) -> &OnceLock<Box<[u8]>>| {
-            self.packed.get().and_then(|packed| of(packed).get()).map_or(&[][..], |bytes| bytes)
+        let further = |of: fn(&Further) -> &OnceLock<Box<[u8]>>| {
+            self.further.get().and_then(|further| of(further).get()).map_or(&[][..], |bytes| bytes)
         };
         match part {
             Part::Chunk => &self.bytes,
             Part::Block => &self.bytes[self.block as usize..],
             Part::Rest => &self.bytes[self.rest as usize..],
             Part::Envelope if !self.is_event() => &self.bytes[self.rest as usize..],
-            Part::Envelope => self.enveloped.get().map_or(&[], |bytes| bytes),
-            Part::PackedBlock => packed(|packed| &packed.block),
-            Part::PackedRest => packed(|packed| &packed.rest),
-            Part::PackedEnvelope => packed(|packed| &packed.enveloped),
+            Part::Envelope => further(|further| &further.enveloped),
+            Part::PackedBlock => further(|further| &further.packed_block),
+            Part::PackedRest => further(|further| &further.packed_rest),
+            Part::PackedEnvelope => further(|further| &further.packed_envelope),
         }
     }
 }
