@@ -113,7 +113,7 @@ impl Hub {
             let stream = self.state_of(feed).await?;
             let begins = entries.last().is_some_and(|entry| entry.position == base);
             // What the tail begins with, if it is an entry, tells whether what was read is of the same life.
-            if !(begins && entry) && !planted::is(Fault::ExtendedBlindly) {
+            if !(begins && entry || planted::is(Fault::ExtendedBlindly)) {
                 self.went_back(feed, known, stream.as_ref())?;
                 if entry && !entries.is_empty() {
                     self.doubt(feed);
