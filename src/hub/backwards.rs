@@ -87,7 +87,7 @@ impl Hub {
         let _one_at_a_time = self.extending[feed.number.index() % EXTENSIONS].lock().await;
         loop {
             let limit = self.share();
-            let (known, base, entry, era, span) = {
+            let (known, base, witness, era, span) = {
                 let state = feed.lock();
                 let log = &state.log;
                 if log.base() <= position || log.events() >= count {
@@ -96,29 +96,32 @@ impl Hub {
                 if !log.extendable() || log.bytes() >= limit {
                     return Ok(false);
                 }
+                // The entry that the tail begins with, or has first.
+                let witness = if log.base_is_entry() { Some(log.base()) } else { log.oldest_entry() };
+                let newest = witness.unwrap_or(log.base());
                 let wanted = count.saturating_sub(log.events());
-                let page = state.entries_within(PAGE_BYTES, 1..=wanted.min(PAGE));
+                let page = state.entries_within(PAGE_BYTES, 1..=wanted.min(PAGE)) + usize::from(newest > log.base());
                 let channel = feed.channel.clone();
-                let newest = log.base();
                 (
                     log.position(),
-                    newest,
-                    log.base_is_entry(),
+                    log.base(),
+                    witness,
                     log.era(),
                     Span { channel, oldest: position, newest, count: page, toward: Toward::Oldest },
                 )
             };
             let page = span.count;
-            let (entries, complete) = self.read_back(span, page).await?;
+            let (mut entries, complete) = self.read_back(span, page).await?;
             let stream = self.state_of(feed).await?;
-            let begins = entries.last().is_some_and(|entry| entry.position == base);
-            // What the tail begins with, if it is an entry, tells whether what was read is of the same life.
-            if !(begins && entry || planted::is(Fault::ExtendedBlindly)) {
+            let begins = witness.is_some() && entries.last().map(|entry| entry.position) == witness;
+            if !begins && !planted::is(Fault::ExtendedBlindly) {
+                // That entry is not there: what was read may be of another life than the tail is.
                 self.went_back(feed, known, stream.as_ref())?;
-                if entry && !entries.is_empty() {
+                if witness.is_some() && !entries.is_empty() {
                     self.doubt(feed);
                 }
             }
+            entries.retain(|entry| entry.position <= base);
             // The greatest id that was deleted of the stream, where the backplane tells it.
             let hole = stream.and_then(|stream| stream.max_deleted).unwrap_or_default();
             if !self.stands(feed, era).await? {

@@ -254,6 +254,12 @@ impl Log {
         self.frames.range(first..).map(|(_, frame)| frame).find(|frame| frame.is_event()).map(|frame| frame.position)
     }
 
+    /// The oldest entry that can be located.
+    pub fn oldest_entry(&self) -> Option<Position> {
+        let first = self.frames.partition_point(|(offset, _)| *offset < self.floor);
+        self.frames.range(first..).map(|(_, frame)| frame).find(|frame| frame.is_entry()).map(|frame| frame.position)
+    }
+
     /// How many events can be located.
     pub fn events(&self) -> usize {
         self.frames.iter().rev().take_while(|(offset, _)| *offset >= self.floor).filter(|(_, f)| f.is_event()).count()

@@ -119,3 +119,18 @@ async fn a_tail_that_begins_at_no_entry_is_not_extended_by_a_life_that_has_one_t
     let mixed = begin(5).await.map(|start| entries_from(live.feed(), start.at.expect("it is in memory")));
     assert!(matches!(mixed, Err(JoinError::Backplane(BackplaneError::Down { .. }))), "{mixed:?}");
 }
+
+#[tokio::test]
+async fn a_tail_that_begins_at_no_entry_is_not_extended_by_a_life_whose_ids_go_on() {
+    let memory = Memory::new(Settings::default());
+    let hub = hub(&memory);
+    publish(&memory, &[40]);
+    let live = follow(&hub).await;
+    let begin = async |ms| hub.join(&mut follow(&hub).await, Want::After(at(ms)), None).await.expect("it is read");
+    begin(20).await;
+    // The node is told, and has not looked yet.
+    memory.delete_stream(&channel());
+    publish(&memory, &[10, 30, 50]);
+    let begun = begin(5).await.at.map(|begins| entries_from(live.feed(), begins));
+    assert!(begun.as_ref().is_none_or(|entries| *entries == [at(10), at(30), at(50)]), "{begun:?}");
+}
