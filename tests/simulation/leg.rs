@@ -202,7 +202,9 @@ impl Leg {
         let had = |how: How| {
             history.records[from.saturating_sub(1)..].iter().any(|r| r.gone.is_some_and(|g| g.how == how) || r.was_gone)
         };
-        let at_gone = self.last.is_some_and(|last| history.records[last].gone.is_some());
+        // Where a filter passes over events, the id that it came with is of none that it has had.
+        let came_with = gap.resume_from.and_then(|from| history.index_of(from));
+        let at_gone = [self.last, came_with].into_iter().flatten().any(|at| history.records[at].gone.is_some());
         let true_reason = match gap.reason.as_str() {
             // Of who comes back with an id that is gone, nobody knows whether more than that is.
             "trimmed" => had(How::Trimmed) || at_gone || !history.breaks.is_empty(),
