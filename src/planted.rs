@@ -55,6 +55,7 @@ faults! {
     FirstRemembered: "A stream that was missing is still held to begin where the one before it began",
     ExtendedBlindly: "A tail is extended by whatever the stream holds now",
     ReturnNotTold: "Who is here when a stream is there again stays at the beginning",
+    LifeBehindUnknown: "Who is behind the tail does not know that its stream is another one by now",
     NewLifeSkipped: "Who has had nothing yet passes over a new life",
     IdBeforeGap: "A position is told before what was lost up to there",
     CountBelieved: "A count of a moment later is believed",

@@ -74,6 +74,15 @@ pub fn judge(resume: Resume, state: Option<&StreamState>) -> Verdict {
     }
 }
 
+/// What is told of a position that is known to be of another stream than the one that is there now, of which the rule says that.
+pub fn of_another(at: Position, verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Continuous => broken(GapReason::Reset, at, None),
+        Verdict::Broken { reason: GapReason::Missing, .. } => verdict,
+        Verdict::Broken { after, .. } => broken(GapReason::Reset, after, None),
+    }
+}
+
 /// The entry is there, so nothing but what was taken out behind it is lost.
 fn present(resume: Resume, state: &StreamState) -> Verdict {
     let Resume { at, rank, .. } = resume;

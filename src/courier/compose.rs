@@ -10,6 +10,7 @@ use super::state::Courier;
 use super::subscriber::{Behind, Composed, Route, Subscriber};
 use crate::frame::{END_OF_CHUNK, Frame, Part, Standing, following};
 use crate::gzip::Gzip;
+use crate::hub::offset::Offset;
 use crate::hub::page::PageRequest;
 use crate::invariant::{self, Invariant};
 use crate::planted::{self, Fault};
@@ -117,12 +118,14 @@ fn draft_leg(composed: &mut Composed, index: usize, mirror: &mut Mirror, draft: 
                 draft_frame(composed, before, &frame, Some((frame.clone(), fresh)), draft);
             }
             Next::Shared(frame) => draft_frame(composed, before, frame, None, draft),
+            // A step of its own: a frame that the socket does not take leads back to behind it.
+            Next::CaughtUp => {}
             Next::Nothing => return Drafted::All,
             Next::Flush => return Drafted::Full,
-            Next::Ask { given, fresh, here } => {
+            Next::Ask { known_to, given, fresh, here } => {
                 let leg = &composed.legs[index];
                 let (feed, standing) = (leg.feed.clone(), leg.standing());
-                return Drafted::Ask(PageRequest { feed, standing, fresh, given, here });
+                return Drafted::Ask(PageRequest { feed, standing, known_to, fresh, given, here });
             }
         }
     }
@@ -134,11 +137,14 @@ enum Next<'a> {
     Frame(Arc<Frame>, bool),
     /// Of the tail.
     Shared(&'a Arc<Frame>),
+    /// Its page ends where it goes on in the tail.
+    CaughtUp,
     Nothing,
     /// What is drafted must be out first, since a page ends that it may have to go back to.
     Flush,
     /// It fell behind the tail, or was there and has written its page.
     Ask {
+        known_to: Offset,
         given: u32,
         fresh: bool,
         here: Weak<()>,
@@ -159,7 +165,7 @@ fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror, clear
             composed.legs[index].at = mirror.start();
         } else if at < mirror.start() {
             probe::reached(Probe::FellBehind);
-            composed.fall_behind(index, Behind::default());
+            composed.fall_behind(index, Behind { known_to: at, ..Behind::default() });
             known_behind = true;
         }
     }
@@ -177,13 +183,13 @@ fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror, clear
             return Next::Flush;
         }
         if let Some(arrival) = behind.arrived.take() {
-            (behind.fresh, behind.ration) = (false, None);
+            (behind.known_to, behind.fresh, behind.ration) = (arrival.known_to, false, None);
             let leg = &mut composed.legs[index];
             leg.stand(arrival.standing);
             if let Some(at) = arrival.at {
                 leg.at = at;
                 composed.caught_up(index);
-                return next(composed, index, mirror, clear);
+                return Next::CaughtUp;
             }
         }
         let Some(behind) = composed.behind(index) else { return Next::Nothing };
@@ -191,7 +197,7 @@ fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror, clear
             return Next::Nothing;
         }
         let here = Arc::downgrade(behind.asked.insert(Arc::default()));
-        return Next::Ask { given: behind.given, fresh: behind.fresh, here };
+        return Next::Ask { known_to: behind.known_to, given: behind.given, fresh: behind.fresh, here };
     }
     let leg = &mut composed.legs[index];
     match mirror.frame(mirror.index(leg.at)) {

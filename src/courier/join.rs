@@ -129,7 +129,7 @@ impl Courier {
 
     /// Makes a leg, with a place among its feed's members.
     fn take_place(&mut self, key: Key, index: usize, start: LegStart, rest: &mut Rest) -> Leg {
-        let LegStart { feed, standing, at, fresh, finished } = start;
+        let LegStart { feed, standing, at, known_to, fresh, finished } = start;
         let end = self.mirrors.open(&feed, self.number).end();
         if at.is_some_and(|at| at > end) {
             // It begins at frames that this courier has not taken yet; without them it would have no position.
@@ -141,7 +141,7 @@ impl Courier {
         }
         let place = mirror.add(Member { key, leg: index as u16 });
         if at.is_none() {
-            rest.behind.push((index as u16, Behind { fresh, ..Behind::default() }));
+            rest.behind.push((index as u16, Behind { fresh, known_to, ..Behind::default() }));
         }
         let Standing { position, due, entry } = standing;
         Leg { feed, place, at: at.unwrap_or_default(), position, due, entry, finished }

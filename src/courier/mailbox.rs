@@ -99,6 +99,8 @@ pub struct LegStart {
     pub standing: Standing,
     /// Offset in the feed's log; `None`: behind it, to be caught up from history.
     pub at: Option<Offset>,
+    /// Where the log ended when that was found.
+    pub known_to: Offset,
     /// Behind the log: nothing is owed yet, it begins with whatever its first page has.
     pub fresh: bool,
     /// Its channel has ended, and nothing of it is left to deliver.

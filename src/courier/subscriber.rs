@@ -118,6 +118,8 @@ pub struct Behind {
     pub gap: bool,
     /// After this page.
     pub arrived: Option<Arrival>,
+    /// Where the feed's log ended when it was known where the leg stands.
+    pub known_to: Offset,
     /// Nothing is owed yet: it begins with its first page.
     pub fresh: bool,
     /// Events of history it got since it fell behind, or gave a page back.
@@ -140,6 +142,8 @@ pub struct Arrival {
     pub standing: Standing,
     /// Offset in the feed's log; `None`: there is more history.
     pub at: Option<Offset>,
+    /// Where the log ended when the page was asked for.
+    pub known_to: Offset,
 }
 
 impl Leg {
@@ -163,7 +167,7 @@ impl Behind {
         self.gap = page.frames.iter().any(|frame| !frame.is_event());
         self.page = page.frames.into();
         self.ration = page.ration;
-        self.arrived = Some(Arrival { standing: page.standing, at: page.at });
+        self.arrived = Some(Arrival { standing: page.standing, at: page.at, known_to: page.known_to });
     }
 
     /// Gives the rest of a page back, to be read again when it is needed: in small pages at first, as its socket takes little, and
@@ -249,7 +253,8 @@ mod tests {
             Arc::new(Frame::new(entry.position, Event::from_entry(&entry)))
         };
         let standing = Standing { position: Position::new(40, 0), due: None, entry: true };
-        let page = || Page { frames: (1..=40).map(event).collect(), standing, at: None, ration: None };
+        let (frames, known_to) = (|| (1..=40).map(event).collect(), Offset::default());
+        let page = || Page { frames: frames(), standing, at: None, known_to, ration: None };
         let mut behind = Behind::default();
         behind.take(page());
         assert_eq!(behind.given, 40);

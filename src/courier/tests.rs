@@ -96,7 +96,7 @@ impl Stage {
         let mut courier = Courier::new(0, registry, mailbox, deps(), Instant::now);
         let at = feed.lock().log.end();
         let standing = feed.lock().log.standing_at(at);
-        let leg = LegStart { feed: feed.clone(), standing, at: Some(at), fresh: false, finished: false };
+        let leg = LegStart { feed: feed.clone(), standing, at: Some(at), known_to: at, fresh: false, finished: false };
         courier.join(NewSubscriber {
             socket: Socket::Scripted(Box::new(script.clone())),
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),

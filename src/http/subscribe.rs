@@ -242,6 +242,7 @@ fn legs(starts: Vec<Start>) -> Vec<LegStart> {
         feed: start.leg.hand_over(),
         standing: start.standing,
         at: start.at,
+        known_to: start.known_to,
         fresh: start.fresh,
         finished: start.finished,
     };

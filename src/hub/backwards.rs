@@ -103,7 +103,7 @@ impl Hub {
                 let page = state.entries_within(PAGE_BYTES, 1..=wanted.min(PAGE)) + usize::from(newest > log.base());
                 let channel = feed.channel.clone();
                 (
-                    log.position(),
+                    log.mark().standing,
                     log.base(),
                     witness,
                     log.era(),

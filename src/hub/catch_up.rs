@@ -5,10 +5,10 @@ use super::Hub;
 use super::allowance::Allowance;
 use super::feed::Feed;
 use super::frames::encode;
-use super::log::NotInLog;
+use super::log::{NotInLog, Renewed};
 use super::offset::Offset;
 use super::page::{Page, PageRequest, SharedPage};
-use crate::backplane::continuity::{Resume, Verdict, all_behind, judge, rank_before};
+use crate::backplane::continuity::{Resume, Verdict, all_behind, judge, of_another, rank_before};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, Toward, may_hold_more};
 use crate::control_event::{Gap, GapReason};
 use crate::frame::{Frame, Standing, due_after};
@@ -38,41 +38,36 @@ struct Lost {
 impl Hub {
     /// Reads the next page after a leg's position.
     pub(crate) async fn page(&self, request: &PageRequest, allowance: &mut Allowance) -> Result<Page, BackplaneError> {
-        let era = request.feed.lock().log.era();
+        let (era, known_to) = {
+            let state = request.feed.lock();
+            (state.log.era(), state.log.end())
+        };
         let page = self.page_by_log(request, allowance).await?;
-        match self.stands(&request.feed, era).await? {
-            true => Ok(page),
+        match self.stands(&request.feed, era).await? && request.feed.lock().log.renewed_since(known_to) == Renewed::No {
+            true => Ok(Page { known_to, ..page }),
             false => Err(BackplaneError::down("the stream was made anew, and this page may be of before")),
         }
     }
 
     /// The next page, by a log that nobody may have verified.
     async fn page_by_log(&self, request: &PageRequest, allowance: &mut Allowance) -> Result<Page, BackplaneError> {
-        let PageRequest { feed, standing, fresh, .. } = request;
+        let PageRequest { feed, standing, known_to, fresh, .. } = request;
         let (position, owed) = (standing.position, !fresh);
-        let here = |at| {
-            let standing = in_log(feed, *standing, at);
-            Ok(Page { frames: vec![], standing, at: Some(at), ration: None })
-        };
+        let here = |at| Ok(here(request, at));
+        let renewed = feed.lock().log.renewed_since(*known_to);
         match feed.locate(position) {
+            _ if renewed == Renewed::Yes && !owed => return self.all_of_a_new_life(request, allowance).await,
+            // An entry that is there tells that it is the same stream's, a place does not.
+            _ if renewed == Renewed::Yes || renewed == Renewed::Perhaps && !standing.entry => {
+                return self.judge_missing(request, allowance).await;
+            }
             Ok(at) => return here(at),
             // Only what is not there can be passed over; the rule decides whether that is a loss.
             Err(NotInLog::Absent(_)) if owed && standing.entry => return self.judge_missing(request, allowance).await,
             Err(NotInLog::Absent(at)) => return here(at),
             Err(NotInLog::Ahead) if owed => return self.judge_missing(request, allowance).await,
-            Err(NotInLog::Ahead) => {
-                // Ids went back, and this leg has had nothing: it has all of the new life. The place is taken apart from its use,
-                // which takes the lock again.
-                let (life, end) = {
-                    let state = feed.lock();
-                    (state.log.life(), state.log.end())
-                };
-                return match life {
-                    _ if planted::is(Fault::NewLifeSkipped) => here(end),
-                    Some(floor) => here(floor),
-                    None => Box::pin(self.page(&request.at_the_beginning(), allowance)).await,
-                };
-            }
+            // Ids went back.
+            Err(NotInLog::Ahead) => return self.all_of_a_new_life(request, allowance).await,
             Err(NotInLog::Older) => {}
         }
         let witnessed = owed && standing.entry;
@@ -129,6 +124,24 @@ impl Hub {
         }
     }
 
+    /// The first page of a new life of the stream, for a leg that has had nothing of the one before: it has all of this one.
+    async fn all_of_a_new_life(
+        &self,
+        request: &PageRequest,
+        allowance: &mut Allowance,
+    ) -> Result<Page, BackplaneError> {
+        // The place is taken apart from its use, which takes the lock again.
+        let (life, end) = {
+            let state = request.feed.lock();
+            (state.log.life(), state.log.end())
+        };
+        match life {
+            _ if planted::is(Fault::NewLifeSkipped) => Ok(here(request, end)),
+            Some(floor) => Ok(here(request, floor)),
+            None => Box::pin(self.page(&request.at_the_beginning(), allowance)).await,
+        }
+    }
+
     /// What a leg gets of a page that was read, and where it then stands.
     fn page_of(&self, request: &PageRequest, mut frames: Vec<Arc<Frame>>, reached: Reached) -> Page {
         let PageRequest { feed, standing, .. } = request;
@@ -145,7 +158,7 @@ impl Hub {
             // Told once: who falls behind right here is not told of it again.
             standing.due = due_after(Some(counted));
         }
-        Page { frames, standing, at, ration: None }
+        Page { frames, standing, at, known_to: request.known_to, ration: None }
     }
 
     /// Reads what lies at and after a position, up to what the tail begins with; as much as a page holds.
@@ -192,19 +205,27 @@ impl Hub {
 
     /// Judges a leg's position that is not in the stream, or never was, and goes on where the rule says.
     async fn judge_missing(&self, request: &PageRequest, allowance: &mut Allowance) -> Result<Page, BackplaneError> {
-        let PageRequest { feed, standing, .. } = request;
+        let PageRequest { feed, standing, known_to, .. } = request;
         probe::reached(Probe::PageJudged);
         let (position, rank) = (standing.position, standing.rank());
-        let known = feed.lock().log.position();
+        let (known, renewed) = {
+            let state = feed.lock();
+            (state.log.mark().standing, state.log.renewed_since(*known_to))
+        };
         let ask = Ask { channel: feed.channel.clone(), after: position.before(), count: allowance.count };
         let _permit = self.readers.acquire().await;
         let mut answers = self.backplane.examine(vec![ask]).await?;
         let Examined { state, mut entries } = answers.pop().unwrap_or_else(|| Ok(Examined::default()))?;
         let state = state.as_ref();
         self.went_back(feed, known, state)?;
-        let witness = entries.iter().any(|entry| entry.position == position).into();
+        let found = entries.iter().any(|entry| entry.position == position);
         let behind = all_behind(position, &entries, state, allowance.count);
-        let verdict = judge(Resume { at: position, rank, entry: standing.entry, witness, behind }, state);
+        let verdict = judge(Resume { at: position, rank, entry: standing.entry, witness: found.into(), behind }, state);
+        let verdict = match renewed {
+            Renewed::Perhaps if !found => of_another(position, verdict),
+            Renewed::Yes => of_another(position, verdict),
+            Renewed::No | Renewed::Perhaps => verdict,
+        };
         let after = match verdict {
             Verdict::Continuous => position,
             Verdict::Broken { after, .. } => after,
@@ -229,7 +250,7 @@ impl Hub {
         if frames.is_empty() && at.is_none() && matches!(feed.locate(reached.position), Err(NotInLog::Ahead)) {
             return Err(BackplaneError::down("this node has not read as far as this yet"));
         }
-        Ok(Page { frames, standing, at, ration })
+        Ok(Page { frames, standing, at, known_to: *known_to, ration })
     }
 
     /// What a leg gets behind a position that was judged: a gap, if that is the verdict, and entries.
@@ -289,6 +310,12 @@ impl Hub {
         self.metrics.gaps.inc(reason);
         Arc::new(Frame::control(from, gap.block().as_bytes()))
     }
+}
+
+/// Nothing of history: a leg goes on in the log.
+fn here(request: &PageRequest, at: Offset) -> Page {
+    let standing = in_log(&request.feed, request.standing, at);
+    Page { frames: vec![], standing, at: Some(at), known_to: request.known_to, ration: None }
 }
 
 /// Where a leg stands that enters the log without a frame more: where it stood, if an entry tells, and as the log knows.

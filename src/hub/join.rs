@@ -45,6 +45,8 @@ pub struct Start {
     pub standing: Standing,
     /// Offset in the feed's log; `None`: behind it.
     pub at: Option<Offset>,
+    /// Where the log ended when the join began to look for that.
+    pub known_to: Offset,
     /// The leg is behind the log, and nothing is owed to it yet: it begins with whatever its first page has.
     pub fresh: bool,
     pub gap: Option<Gap>,
@@ -110,7 +112,10 @@ impl Hub {
         newest: Option<usize>,
     ) -> Result<Start, JoinError> {
         loop {
-            let era = attached.feed.lock().log.era();
+            let (era, known_to) = {
+                let state = attached.feed.lock();
+                (state.log.era(), state.log.end())
+            };
             let start = self.begin(attached, want, newest).await?;
             if self.stands(&attached.feed, era).await? {
                 {
@@ -119,7 +124,7 @@ impl Hub {
                 }
                 let leg = attached.leg.take().ok_or_else(|| BackplaneError::down("it has begun already"))?;
                 let (Found { standing, at, fresh, gap, outcome }, finished) = start;
-                return Ok(Start { leg, standing, at, fresh, gap, finished, outcome });
+                return Ok(Start { leg, standing, at, known_to, fresh, gap, finished, outcome });
             }
         }
     }
@@ -307,16 +312,21 @@ impl Hub {
         }
     }
 
-    /// Refuses for now where the stream's ids lie before what the feed knew when it was looked at: it has not found out yet that they
-    /// went back, and would mix the stream's two lives. So where the feed has found that out since, which the look has not.
+    /// Refuses for now where the stream's ids lie before what the feed knew when it was looked at, or it has had fewer entries: the feed
+    /// has not found out yet that it was made anew, and would mix the stream's two lives. So where the feed has found that out since,
+    /// which the look has not.
     pub(super) fn went_back(
         &self,
         feed: &Arc<Feed>,
-        known: Position,
+        known: Standing,
         state: Option<&StreamState>,
     ) -> Result<(), BackplaneError> {
         let newest = state.map_or(Position::ZERO, |state| state.last).min(feed.lock().log.position());
-        if newest >= known || planted::is(Fault::TwoLivesMixed) {
+        let added = state.and_then(|state| state.added);
+        let fewer = added.zip(known.rank()).is_some_and(|(added, known)| added < known);
+        // Counts would hide these faults in all plans.
+        let fewer = fewer && !planted::is(Fault::ExtendedBlindly) && !planted::is(Fault::DoubtNotAwaited);
+        if newest >= known.position && !fewer || planted::is(Fault::TwoLivesMixed) {
             return Ok(());
         }
         probe::reached(Probe::JoinWentBack);
@@ -338,15 +348,15 @@ impl Hub {
         answers.pop().unwrap_or_else(|| Ok(Examined::default()))
     }
 
-    /// The feed's own position, and then what `look` brings; a little older at most where many want to know it
+    /// Where the feed's own log ends, and then what `look` brings; a little older at most where many want to know it
     /// at once.
     pub(super) async fn shared_look(
         &self,
         feed: &Arc<Feed>,
         position: Position,
-    ) -> Result<(Position, Examined), BackplaneError> {
+    ) -> Result<(Standing, Examined), BackplaneError> {
         let look = async {
-            let known = feed.lock().log.position();
+            let known = feed.lock().log.mark().standing;
             Ok((known, self.look(feed, position).await?))
         };
         self.looks.get(feed, position, look).await

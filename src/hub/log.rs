@@ -20,12 +20,16 @@ const UNKNOWN: u64 = u64::MAX;
 
 /// The newest frames of a channel, addressed by byte offset and by position.
 ///
-/// A channel may be quiet for ever, and a node may have hundreds of thousands: without frames a log is 88 bytes.
+/// A channel may be quiet for ever, and a node may have hundreds of thousands: without frames a log is 104 bytes.
 pub struct Log {
     frames: FrameDeque,
     end: Offset,
     /// Frames before this offset are only for those who are there already: ids went back behind them.
     floor: Offset,
+    /// Here the stream turned out to be an older copy, or another one: who had got no further is of the life before.
+    begun: Offset,
+    /// It is another one for certain.
+    another: bool,
     /// Everything after this position, up to `position`, is in the log from `floor` on.
     base: Position,
     position: Position,
@@ -53,6 +57,17 @@ pub struct Mark {
     pub standing: Standing,
 }
 
+/// Whether a stream was made anew since some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    /// It goes on.
+    No,
+    /// It is an older copy of itself, or another one.
+    Perhaps,
+    /// It is another one, or is missing.
+    Yes,
+}
+
 /// Why a position has no place in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotInLog {
@@ -70,6 +85,8 @@ impl Log {
             frames: FrameDeque::default(),
             end: Offset::ORIGIN,
             floor: Offset::ORIGIN,
+            begun: Offset::ORIGIN,
+            another: true,
             base: Position::ZERO,
             position: Position::ZERO,
             rank: UNKNOWN,
@@ -89,18 +106,25 @@ impl Log {
         self.end = self.end.plus(1);
         self.frames = FrameDeque::default();
         (self.floor, self.trimmed, self.cut, self.hole) = (self.end, false, false, Position::ZERO);
+        (self.begun, self.another) = (self.end, true);
         (self.base, self.position, self.finished) = (position, position, finished);
         self.set_rank(rank);
         self.base_known = true;
     }
 
-    /// The stream is back that was missing: goes on behind an entry that was had of it, as if nothing was known of what lies
-    /// before that. Who is here is sent a comment, by which it stands there, too.
-    pub fn return_to(&mut self, position: Position, rank: Option<u64>) {
+    /// The stream is back that was missing, and had begun there: goes on behind an entry that was had of it, as if nothing was known of
+    /// what lies before that. Who is here is sent a comment, by which it stands there, too.
+    pub fn return_to(&mut self, position: Position, rank: Option<u64>, begun: Offset) {
         let comment = Arc::new(Frame::control(position, b":\n\n"));
         self.continue_after(position, rank, Some(comment).filter(|_| !planted::is(Fault::ReturnNotTold)));
         (self.floor, self.base, self.base_known, self.hole) = (self.end, position, true, Position::ZERO);
         self.cut = false;
+        self.begun = begun;
+    }
+
+    /// Where the stream's present life began.
+    pub fn begun(&self) -> Offset {
+        self.begun
     }
 
     /// Before this position, entries may be missing that were deleted before they were read.
@@ -154,6 +178,12 @@ impl Log {
         self.set_rank(rank);
     }
 
+    /// The stream is another one from here on, or an older copy of the one before, which has what the log had of that up to where it
+    /// goes on now.
+    pub fn begin_life(&mut self) {
+        (self.begun, self.another) = (self.end, self.position == Position::ZERO);
+    }
+
     /// Who comes from before an entry finds what lies up to it in the stream, not here: who is here has had it in another place.
     pub fn begin_behind(&mut self, position: Position) {
         if position > self.position {
@@ -184,6 +214,8 @@ impl Log {
             self.frames.make().push_front((offset, frame));
         }
         self.floor = self.start();
+        // Of the same life, though their offsets lie before those that it began with.
+        self.begun = self.begun.min(self.floor);
         self.base = base;
         self.base_known = known;
     }
@@ -347,6 +379,15 @@ impl Log {
     /// The era of the stream: what was read of it in another one is not to be believed any more.
     pub fn era(&self) -> u32 {
         self.era
+    }
+
+    /// Whether the stream was made anew since this log ended at an offset.
+    pub fn renewed_since(&self, known_to: Offset) -> Renewed {
+        match known_to >= self.begun || planted::is(Fault::LifeBehindUnknown) {
+            true => Renewed::No,
+            false if self.another => Renewed::Yes,
+            false => Renewed::Perhaps,
+        }
     }
 
     /// How many entries the stream ever had up to the newest position, where that is known.

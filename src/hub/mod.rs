@@ -37,8 +37,8 @@ pub use overview::Row;
 use self::metrics::HubMetrics;
 use crate::backplane::{Backplane, Examined};
 use crate::channel::Channel;
+use crate::frame::Standing;
 use crate::hash::HashMap;
-use crate::position::Position;
 use crate::telemetry::trace::Deliveries;
 use bell::{Bells, FeedNumber};
 use distinct::Distinct;
@@ -94,7 +94,7 @@ pub struct Hub {
     deliveries: Option<Arc<Deliveries>>,
     /// Pages of history, and examinations, that many want at once.
     pages: SingleFlight<SharedPage>,
-    looks: SingleFlight<(Position, Examined)>,
+    looks: SingleFlight<(Standing, Examined)>,
     /// Channels that the backplane refuses to read.
     pub(crate) unreadable: Unreadable,
     /// The events that were read in the last seconds.

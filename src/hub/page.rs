@@ -13,6 +13,8 @@ pub struct PageRequest {
     pub feed: Arc<Feed>,
     /// Where the leg stands.
     pub standing: Standing,
+    /// Where the feed's log ended when it was known where the leg stands: by that it is known of which stream it is.
+    pub known_to: Offset,
     /// Nothing is owed to the leg yet: it begins with whatever comes.
     pub fresh: bool,
     /// Events of history that the leg was given since it fell behind, or gave a page back.
@@ -29,6 +31,8 @@ pub struct Page {
     pub standing: Standing,
     /// Where the leg then goes on in the log; `None`: there is more history.
     pub at: Option<Offset>,
+    /// Where the log ended when the page was asked for.
+    pub known_to: Offset,
     /// The memory that the frames take; `None` where they take none.
     pub ration: Option<Arc<Ration>>,
 }
@@ -53,7 +57,8 @@ impl PageRequest {
     /// A request for a leg that has had nothing, from the stream's beginning.
     pub fn at_the_beginning(&self) -> PageRequest {
         let standing = Standing { position: Position::ZERO, due: None, entry: false };
-        PageRequest { feed: self.feed.clone(), standing, fresh: true, given: self.given, here: self.here.clone() }
+        let (feed, known_to) = (self.feed.clone(), self.feed.lock().log.end());
+        PageRequest { feed, standing, known_to, fresh: true, given: self.given, here: self.here.clone() }
     }
 
     /// Whether nobody waits for the answer any more.

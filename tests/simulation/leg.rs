@@ -135,8 +135,7 @@ impl Leg {
             return Ok(());
         }
         for (index, record) in history.records[from..next].iter().enumerate() {
-            let (behind, lies) = (&history.records[next], self.lies_before(history, record));
-            let excused = self.excuses(record, behind) || lies || self.is_passed(history, record, behind);
+            let excused = self.excuses(record, &history.records[next]) || self.lies_before(history, record);
             if filtered && record.kind != b'a' || excused {
                 continue;
             }
@@ -144,12 +143,6 @@ impl Leg {
             return Err(format!("{index} is missing before {next}: {record:?}"));
         }
         Ok(())
-    }
-
-    /// Whether it begins, without having had anything, between the ids of a new life: see "Open" in CONTRIBUTING.md.
-    fn is_passed(&self, history: &History, record: &Record, next: &Record) -> bool {
-        let between = |r: &Record| r.life < record.life && record.id < r.id && r.id < next.id;
-        !self.received && history.records.iter().any(between)
     }
 
     /// Whether an event may be missing.

@@ -93,7 +93,8 @@ async fn a_page_that_was_read_behind_a_doubt_is_given_only_if_the_log_proves_to_
     let here = Arc::new(());
     let standing = Standing { position: Position::ZERO, due: None, entry: false };
     let feed = live.feed().clone();
-    let request = PageRequest { feed, standing, fresh: true, given: 0, here: Arc::downgrade(&here) };
+    let known_to = feed.lock().log.end();
+    let request = PageRequest { feed, standing, known_to, fresh: true, given: 0, here: Arc::downgrade(&here) };
     let mut allowance = hub.allowance(&request, Instant::now()).expect("nothing is limited");
     memory.set_link(Link::Down);
     memory.set_link(Link::Up);

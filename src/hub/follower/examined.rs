@@ -60,7 +60,9 @@ impl Follower {
         let Examined { state, mut entries } = examined;
         let seen = Seen { state: state.as_ref(), entries: &entries, count };
         match followed.found_again(&seen) {
-            Again::Same { position, rank } => self.hub.change(&followed.feed, |log| log.return_to(position, rank)),
+            Again::Same { position, rank, begun } => {
+                self.hub.change(&followed.feed, |log| log.return_to(position, rank, begun));
+            }
             Again::Another if !planted::is(Fault::ReturnBelieved) => return self.look_again(&channel, None),
             Again::Another | Again::No => {}
         }
@@ -185,7 +187,12 @@ impl Follower {
         let gap = Gap { channel: channel.to_string(), reason, resume_from, continues_at, lost };
         // Behind the event before it, or where ids went back, before those that follow.
         let frame = Arc::new(Frame::control(from.min(after), gap.block().as_bytes()));
-        self.hub.change(&followed.feed, |log| log.continue_after(after, rank, Some(frame)));
+        self.hub.change(&followed.feed, |log| {
+            log.continue_after(after, rank, Some(frame));
+            if matches!(reason, GapReason::Reset | GapReason::Missing) {
+                log.begin_life();
+            }
+        });
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::channel::Channel;
 use crate::hub::feed::{Feed, Life};
 use crate::hub::index::Named;
+use crate::hub::offset::Offset;
 use crate::invariant::{self, Invariant};
 use crate::position::Position;
 use std::sync::Arc;
@@ -188,7 +189,7 @@ pub(super) enum Retrace {
     /// What is new of a stream that was reset: after this position.
     After(Position),
     /// The entry that was the newest when the stream went missing: if it is there again, so is the stream.
-    Former { position: Position, digest: u64, rank: Option<u64> },
+    Former { position: Position, digest: u64, rank: Option<u64>, begun: Offset },
 }
 
 impl Retrace {

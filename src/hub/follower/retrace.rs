@@ -7,6 +7,7 @@ use crate::backplane::{Entry, StreamState};
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::hub::feed::Feed;
+use crate::hub::offset::Offset;
 use crate::planted::{self, Fault};
 use crate::position::Position;
 use crate::probe::{self, Probe};
@@ -18,18 +19,19 @@ impl Followed {
 
     /// The stream is missing from here on.
     pub(super) fn remember(&mut self, position: Position) {
-        let (digest, rank) = {
+        let (digest, rank, begun) = {
             let feed = self.feed.lock();
-            (feed.digest, feed.log.rank())
+            (feed.digest, feed.log.rank(), feed.log.begun())
         };
         if digest != 0 {
-            self.retrace = Some(Box::new(Retrace::Former { position, digest, rank }));
+            self.retrace = Some(Box::new(Retrace::Former { position, digest, rank, begun }));
         }
     }
 
     /// What a stream is that was missing.
     pub(super) fn found_again(&mut self, seen: &Seen) -> Again {
-        let (Some(&Retrace::Former { position, digest, rank }), Some(_)) = (self.retrace.as_deref(), seen.state) else {
+        let (Some(&Retrace::Former { position, digest, rank, begun }), Some(_)) = (self.retrace.as_deref(), seen.state)
+        else {
             return Again::No;
         };
         self.retrace = None;
@@ -39,7 +41,7 @@ impl Followed {
         }
         probe::reached(Probe::FollowFoundAgain);
         self.feed.lock().digest = digest;
-        Again::Same { position, rank }
+        Again::Same { position, rank, begun }
     }
 }
 
@@ -47,8 +49,8 @@ impl Followed {
 pub(super) enum Again {
     /// It was not missing, or is so still.
     No,
-    /// It is the same, and goes on behind the entry that was had last.
-    Same { position: Position, rank: Option<u64> },
+    /// It is the same, begun where it was, and goes on behind the entry that was had last.
+    Same { position: Position, rank: Option<u64>, begun: Offset },
     /// It is another one, whose entries must be asked for.
     Another,
 }

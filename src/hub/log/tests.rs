@@ -178,3 +178,24 @@ fn what_was_trimmed_is_not_counted_to() {
     assert_eq!(log.counted_to(before), None, "another frame stands first");
     assert_eq!(log.counted_to(log.start()), Some(7));
 }
+
+#[test]
+fn who_was_here_before_a_reset_is_of_the_life_before_unless_that_comes_back() {
+    let mut log = Log::new();
+    log.begin_at(position(5), Some(5), false);
+    log.prepend(vec![event(5, 10)], position(4), true);
+    assert_eq!(log.renewed_since(log.start()), Renewed::No, "it reaches back");
+    let (begun, before) = (log.begun(), log.end());
+    log.continue_after(position(5), Some(6), Some(gap(5)));
+    assert_eq!(log.renewed_since(before), Renewed::No, "some of it was lost");
+    log.continue_after(position(3), Some(3), Some(gap(3)));
+    log.begin_life();
+    assert_eq!((log.renewed_since(before), log.renewed_since(log.end())), (Renewed::Perhaps, Renewed::No));
+    log.continue_after(Position::ZERO, Some(0), Some(gap(0)));
+    log.begin_life();
+    assert_eq!((log.renewed_since(before), log.renewed_since(log.end())), (Renewed::Yes, Renewed::No));
+    log.return_to(position(5), Some(6), begun);
+    assert_eq!(log.renewed_since(before), Renewed::No);
+    log.begin_at(position(7), None, false);
+    assert_eq!(log.renewed_since(before), Renewed::Yes, "nobody knows");
+}
