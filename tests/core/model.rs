@@ -203,7 +203,8 @@ impl Case {
             channels,
             begin,
             filtered: self.rng.u8(0..5) == 0,
-            receive_buffer: self.rng.bool().then_some(4_096),
+            // In half of this, a segment has no room some time, and then the kernel sends one each 200 ms.
+            receive_buffer: self.rng.bool().then_some(16 << 10),
         };
         let number = self.controls.len();
         self.truth.lock().unwrap().note(&format!("client {number} joins: {wish:?}"));

@@ -188,6 +188,11 @@ impl Client {
         };
         self.gaps += 1;
         self.asked[place] = None;
+        // Its newest id counts, if that is what was lost from.
+        let newest = self.legs[place].last.map(|last| truth.channels[channel].records[last].id);
+        if newest.is_some() && told.resume_from >= newest {
+            self.may_go_back[place] = false;
+        }
         let first = std::mem::take(&mut self.foreign[place]);
         if first && told.reason == "reset" && told.resume_from.is_none() {
             return Ok(());
