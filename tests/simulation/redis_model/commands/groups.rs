@@ -71,7 +71,12 @@ fn group<'a>(server: &'a mut Server, call: &Call) -> Result<&'a mut Group, Strin
 pub fn set_id(server: &mut Server, call: &Call) -> Answer {
     options(call, false)?;
     group(server, call)?;
-    let last = place(&call.words[4], server.stream(call.db, &call.words[2])?)?;
+    // Unlike `XGROUP CREATE`, it takes the ends of a range.
+    let last = match &call.words[4][..] {
+        b"-" => Id::MIN,
+        b"+" => Id::MAX,
+        word => place(word, server.stream(call.db, &call.words[2])?)?,
+    };
     group(server, call)?.last = last;
     Ok(Reply::ok())
 }
