@@ -27,6 +27,8 @@ pub struct Both<'a> {
     pub lines: Vec<Line>,
     control: Line,
     dumped: [Vec<u8>; 2],
+    /// Who has sent a command last.
+    last: usize,
     named: String,
     history: Vec<String>,
 }
@@ -59,6 +61,7 @@ impl<'a> Both<'a> {
             lines: Vec::new(),
             control: Line::open(redis),
             dumped: Default::default(),
+            last: 0,
             named: named.to_owned(),
             history: Vec::new(),
         };
@@ -113,6 +116,7 @@ impl<'a> Both<'a> {
         let shown: Vec<String> = played.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         self.history.push(format!("{at} {shown:?}"));
         let id = self.lines[at].id;
+        self.last = at;
         self.lines[at].send(&real);
         self.server.execute(id, played.into_iter().map(Bytes::from).collect(), now_ms());
         self.await_real(at);
@@ -149,7 +153,9 @@ impl<'a> Both<'a> {
 
     /// Compares what both have said on each connection, as far as the real one can be asked.
     pub fn compare(&mut self) {
-        for at in 0..self.lines.len() {
+        // Its command is carried out before others are asked what they were told of that.
+        let others = (0..self.lines.len()).filter(|at| *at != self.last);
+        for at in std::iter::once(self.last).chain(others).collect::<Vec<_>>() {
             let id = self.lines[at].id;
             if !self.server.is_waiting(id) && !self.server.is_in_transaction(id) {
                 self.compare_line(at);
