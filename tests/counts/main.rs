@@ -114,7 +114,7 @@ fn unicast() {
     let node = Node::start(settings_of(&flags).expect("good flags"), Metrics::new(), None).expect("a node");
     let mut clients: Vec<Client> = Vec::new();
     for number in 0..CHANNELS {
-        let mut client = Client::connect(node.listen()[0], &format!("channels=u{number}"));
+        let mut client = Client::connect(node.listen()[0], &format!("channels=u{number:03}"));
         client.read_until(b"id: ", 1);
         clients.push(client);
     }

@@ -41,20 +41,17 @@ impl Redis {
         format!("unix:{}", socket(&self.folder).display())
     }
 
-    /// Sends one `XADD`, and reads the id.
+    /// Sends one `XADD` to the channel of a number below 1,000, `u007`, and reads the id.
     pub fn add(&mut self, channel: u32, data: &str) {
-        let mut key = [0; 16];
-        let length = {
-            let mut left = &mut key[..];
-            write!(left, "sse:u{channel}").expect("a short name");
-            16 - left.len()
-        };
         let mut command = [0; 512];
         let rest = {
             let mut left = &mut command[..];
-            write!(left, "*5\r\n$4\r\nXADD\r\n${length}\r\n").expect("room");
-            left.write_all(&key[..length]).expect("room");
-            write!(left, "\r\n$1\r\n*\r\n$4\r\ndata\r\n${}\r\n{data}\r\n", data.len()).expect("room");
+            let length = data.len();
+            write!(
+                left,
+                "*5\r\n$4\r\nXADD\r\n$8\r\nsse:u{channel:03}\r\n$1\r\n*\r\n$4\r\ndata\r\n${length}\r\n{data}\r\n"
+            )
+            .expect("room");
             left.len()
         };
         let used = command.len() - rest;

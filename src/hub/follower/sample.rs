@@ -106,16 +106,22 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    #[test]
-    fn of_many_that_changed_each_is_counted_before_any_is_again() {
+    /// A follower of so many streams, and their channels.
+    fn follower(streams: usize, mean_bytes: u32) -> (Follower, Vec<Channel>) {
         let (hub, _) = fixture::hub(Memory::new(Settings::default()));
         let mut follower = Follower::new(hub, Clock::default(), Duration::ZERO);
-        let channels: Vec<Channel> = (0..3 * UNCOUNTED).map(|n| Channel::new(&format!("c{n}")).unwrap()).collect();
+        let channels: Vec<Channel> = (0..streams).map(|n| Channel::new(&format!("c{n}")).unwrap()).collect();
         for channel in &channels {
             let feed = Arc::new(Feed::new(FeedNumber::new(0), channel.clone()));
-            feed.lock().mean_bytes = 100;
+            feed.lock().mean_bytes = mean_bytes;
             follower.followed.insert(channel, |_| Followed::awake(feed, 1));
         }
+        (follower, channels)
+    }
+
+    #[test]
+    fn of_many_that_changed_each_is_counted_before_any_is_again() {
+        let (mut follower, channels) = follower(3 * UNCOUNTED, 100);
         let mut counted = HashSet::default();
         for round in 1..=3 {
             follower.uncounted.extend(channels.iter().cloned());
@@ -128,15 +134,8 @@ mod tests {
 
     #[test]
     fn large_ones_are_few_at_a_time() {
-        let (hub, _) = fixture::hub(Memory::new(Settings::default()));
-        let mut follower = Follower::new(hub, Clock::default(), Duration::ZERO);
-        for n in 0..100 {
-            let channel = Channel::new(&format!("c{n}")).unwrap();
-            let feed = Arc::new(Feed::new(FeedNumber::new(0), channel.clone()));
-            feed.lock().mean_bytes = 64 << 10;
-            follower.followed.insert(&channel, |_| Followed::awake(feed, 1));
-            follower.uncounted.insert(channel);
-        }
+        let (mut follower, channels) = follower(100, 64 << 10);
+        follower.uncounted.extend(channels);
         let mut chosen = Vec::new();
         follower.choose_uncounted(&mut chosen);
         assert_eq!(chosen.len(), SAMPLE_BYTES / (2 * (64 << 10)));

@@ -162,11 +162,15 @@ impl Reading<'_> {
         Ok(low)
     }
 
+    /// The first entry of a whole stream, in a direction.
+    async fn edge_of(&mut self, channel: &Channel, toward: Toward) -> Answered<Option<Entry>> {
+        let (channel, oldest, newest) = (channel.clone(), Position::ZERO, Position::MAX);
+        self.next_of(&Span { channel, oldest, newest, count: 1, toward }).await
+    }
+
     /// The oldest entry, of a server whose `XINFO STREAM` leaves it out.
     pub(super) async fn first_of(&mut self, channel: &Channel) -> Answered<Option<Position>> {
-        let (channel, oldest, newest) = (channel.clone(), Position::ZERO, Position::MAX);
-        let span = Span { channel, oldest, newest, count: 1, toward: Toward::Newest };
-        match self.next_of(&span).await? {
+        match self.edge_of(channel, Toward::Newest).await? {
             Some(entry) => Ok(Some(entry.position)),
             None => Err(BackplaneError::down("the stream was emptied meanwhile")),
         }
@@ -185,11 +189,7 @@ impl Reading<'_> {
 
     /// What can be known of a stream whose state cannot be read, as its first or its last entry would come with it.
     async fn state_without_info(&mut self, channel: &Channel) -> Answered<Option<StreamState>> {
-        let whole = |toward| {
-            let (channel, oldest, newest) = (channel.clone(), Position::ZERO, Position::MAX);
-            Span { channel, oldest, newest, count: 1, toward }
-        };
-        let first = self.next_of(&whole(Toward::Newest)).await?.map(|entry| entry.position);
+        let first = self.edge_of(channel, Toward::Newest).await?.map(|entry| entry.position);
         // At least one is there.
         let state = |last: Entry| StreamState {
             length: 1,
@@ -198,7 +198,7 @@ impl Reading<'_> {
             finished: closes(&last.fields),
             ..StreamState::default()
         };
-        Ok(self.next_of(&whole(Toward::Oldest)).await?.map(state))
+        Ok(self.edge_of(channel, Toward::Oldest).await?.map(state))
     }
 
     /// Tells operators of an entry that nobody can read: its channel, and the limit of the server.
