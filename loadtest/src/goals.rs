@@ -1,7 +1,7 @@
 //! The figures to reach, and whether a row reaches them.
 
 use crate::results::Row;
-use crate::servers::{BEFORE, FLOOR, FLOOR_REDIS, NCHAN, NODE};
+use crate::servers::{BEFORE, CENTRIFUGO, FLOOR, FLOOR_REDIS, NCHAN, NODE};
 
 /// One goal and what was measured.
 #[derive(Clone, Debug)]
@@ -70,6 +70,7 @@ const GOALS: &[(&str, &str, &str, Rule)] = &[
     ("unicast", "XADD, 1,000/s", "cpu_us", Rule::MostOf(BEFORE, 0.5)),
     ("unicast", "XADD, 4,000/s", "cpu_us", Rule::MostOf(BEFORE, 0.4)),
     ("unicast", "POST with Redis, 4,000/s", "cpu_us", Rule::MostOf(NCHAN, 0.7)),
+    ("unicast", "POST with Redis, 4,000/s", "cpu_us", Rule::MostOf(CENTRIFUGO, 0.4)),
     ("unicast", "POST in memory", "cpu_us", Rule::MostOf(NCHAN, 0.8)),
     ("unicast", "", "redis_us", Rule::MostOf(BEFORE, 0.7)),
     ("unicast", "XADD, 4,000/s", "p99_ms", Rule::MostWhere(5.0, FLOOR_REDIS, 3.0)),

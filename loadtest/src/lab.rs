@@ -1,14 +1,14 @@
 //! A run's surroundings: Redis, cores, names, progress; and a stage, which is one server with its clients.
 
 use crate::clients::Fleet;
-use crate::clients::protocol::{Clients, Paths, Stats};
+use crate::clients::protocol::{Clients, Stats};
 use crate::clock;
 use crate::measure::{self, Memory, Ticks};
 use crate::options::{Against, Options};
 use crate::plan::{Plan, lot};
 use crate::process;
 use crate::publisher::pipeline::{Pipeline, Verb};
-use crate::publisher::posters::Posters;
+use crate::publisher::posters::{Posters, Target};
 use crate::publisher::{Published, Publisher, Schedule, Sink};
 use crate::redis::{Redis, Usage};
 use crate::results::{Run, Sample};
@@ -122,6 +122,7 @@ impl Lab {
         }
         kinds.extend(self.options.against.iter().map(|against| match against {
             Against::Nchan => Kind::Nchan,
+            Against::Centrifugo => Kind::Centrifugo,
             Against::HyperBody => Kind::HyperBody,
         }));
         kinds
@@ -211,7 +212,7 @@ impl Lab {
             first: 0,
             count: load.clients,
             plan: load.plan.clone(),
-            paths: if kind == Kind::Nchan { Paths::Nchan } else { server.paths },
+            paths: server.paths,
             prefix: prefix.clone(),
             targets: vec![server.listen],
             sources: Vec::new(),
@@ -249,9 +250,14 @@ impl Lab {
                 let address = redis.context("a stream needs a Redis")?;
                 Ok(Sink::Pipeline(Pipeline::open(address, Verb::Xadd { keep: KEPT })?))
             }
-            (Publishing::Post { .. }, Kind::Nchan) => Ok(Sink::Posters(Posters::open(server.listen, "/pub/")?)),
+            (Publishing::Post { .. }, Kind::Nchan) => {
+                Ok(Sink::Posters(Posters::open(server.listen, Target::Path("/pub/"))?))
+            }
+            (Publishing::Post { .. }, Kind::Centrifugo) => {
+                Ok(Sink::Posters(Posters::open(server.listen, Target::Centrifugo)?))
+            }
             (Publishing::Post { .. }, kind) if kind.is_node() => {
-                Ok(Sink::Posters(Posters::open(server.listen, "/events/")?))
+                Ok(Sink::Posters(Posters::open(server.listen, Target::Path("/events/"))?))
             }
             _ => server.sink(redis, KEPT),
         }

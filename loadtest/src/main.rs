@@ -3,6 +3,7 @@
 //! Start at [`scenarios`]; [`lab`] is what they stand on, [`clients`] and [`servers`] are the two ends. Nothing here
 //! comes from the node's own code, so that a mistake there is not repeated here.
 
+mod centrifugo;
 mod checker;
 mod clients;
 mod clock;

@@ -87,6 +87,7 @@ impl What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Against {
     Nchan,
+    Centrifugo,
     HyperBody,
 }
 

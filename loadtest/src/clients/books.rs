@@ -1,6 +1,7 @@
 //! What a worker writes down: counters, latencies, each event's first and last arrival, the checker's verdicts.
 
 use super::protocol::{Collected, EventTimes, Stats};
+use crate::centrifugo::published;
 use crate::checker::{Checker, Leg, ids_advance};
 use crate::clients::TRACKED;
 use crate::clients::parser::Block;
@@ -28,6 +29,8 @@ pub struct Books {
     /// Before a channel's number in its name.
     pub prefix: String,
     pub compare_ids: bool,
+    /// Events come within a push of Centrifugo's.
+    pub within_pushes: bool,
 }
 
 impl Books {
@@ -41,6 +44,7 @@ impl Books {
             events: BTreeMap::new(),
             prefix: String::new(),
             compare_ids: false,
+            within_pushes: false,
         }
     }
 
@@ -50,6 +54,11 @@ impl Books {
         match (&block.data, block.kind) {
             (Some(data), Some(b"fantail.gap")) => self.gap(reader, data),
             (Some(_), Some(kind)) if kind.starts_with(b"fantail.") => {}
+            (Some(push), _) if self.within_pushes => {
+                if let Some(data) = published(push) {
+                    self.event(reader, data, block.id, now);
+                }
+            }
             (Some(data), _) => self.event(reader, data, block.id, now),
             (None, _) => {}
         }

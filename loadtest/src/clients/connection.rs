@@ -4,6 +4,7 @@ use super::dialing::Dialer;
 use super::parser::Parser;
 use super::protocol::{Clients, Paths};
 use super::way::Wire;
+use crate::centrifugo;
 use crate::checker::Leg;
 use crate::plan::lot;
 use mio::net::TcpStream;
@@ -109,15 +110,14 @@ impl Client {
     }
 
     fn request(&self, clients: &Clients) -> String {
+        let channels: Vec<String> =
+            self.legs.iter().map(|(channel, _)| format!("{}{channel}", clients.prefix)).collect();
         let path = match clients.paths {
-            Paths::Events => "/events?channels=",
-            Paths::Nchan => "/sub/",
+            Paths::Events => format!("/events?channels={}", channels.join(",")),
+            Paths::Nchan => format!("/sub/{}", channels.join(",")),
+            Paths::Centrifugo => centrifugo::path(&channels),
         };
         let mut text = format!("GET {path}");
-        for (place, (channel, _)) in self.legs.iter().enumerate() {
-            let comma = if place > 0 { "," } else { "" };
-            let _ = write!(text, "{comma}{}{channel}", clients.prefix);
-        }
         text.push_str(" HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n");
         if clients.gzip {
             text.push_str("Accept-Encoding: gzip\r\n");

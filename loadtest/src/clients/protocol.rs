@@ -85,6 +85,8 @@ pub enum Paths {
     Events,
     /// `/sub/a`
     Nchan,
+    /// `/connection/uni_sse`, with a connect command; events come in a push.
+    Centrifugo,
 }
 
 /// From a worker, one per command that asks: [`Command::Stats`], [`Command::Collect`], [`Command::Finish`].

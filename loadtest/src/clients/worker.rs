@@ -4,7 +4,7 @@ use super::books::{Books, Reader};
 use super::connection::{Client, Manner, Phase};
 use super::dialing::Dialer;
 use super::parser::Item;
-use super::protocol::{Clients, Command, Report, SLOW_BYTES, Stats};
+use super::protocol::{Clients, Command, Paths, Report, SLOW_BYTES, Stats};
 use crate::checker::{Checker, Leg};
 use crate::clock;
 use anyhow::{Context as _, Result};
@@ -146,6 +146,7 @@ impl Worker {
             Command::Clients(clients) => {
                 self.books.prefix = clients.prefix.clone();
                 self.books.compare_ids = clients.ids;
+                self.books.within_pushes = clients.paths == Paths::Centrifugo;
                 self.clients = (0..clients.count).map(|index| Client::new(&clients, index)).collect();
                 self.setup = Some(clients);
             }

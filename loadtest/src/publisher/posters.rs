@@ -2,10 +2,12 @@
 //! events keep their order; who is due while that one is busy waits for it, and nothing else does.
 
 use super::stream;
+use crate::centrifugo::publication;
 use crate::clock;
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -18,7 +20,27 @@ const LONGEST: u64 = 20_000_000_000;
 /// The connections.
 pub struct Posters {
     posters: Vec<Poster>,
-    path: &'static str,
+    target: Target,
+}
+
+/// How an event is posted.
+#[derive(Clone, Copy, Debug)]
+pub enum Target {
+    /// To a path and the channel's name, its data as the body.
+    Path(&'static str),
+    /// To Centrifugo's API, which has the channel in the body.
+    Centrifugo,
+}
+
+impl Target {
+    fn request(self, channel: &str, data: &[u8]) -> Vec<u8> {
+        let (path, body): (String, Cow<'_, [u8]>) = match self {
+            Target::Path(path) => (format!("{path}{channel}"), data.into()),
+            Target::Centrifugo => ("/api/publish".into(), publication(channel, data).into()),
+        };
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+        [head.as_bytes(), &body].concat()
+    }
 }
 
 struct Poster {
@@ -30,23 +52,20 @@ struct Poster {
 }
 
 impl Posters {
-    /// To `path` and the channel's name.
-    pub fn open(address: SocketAddr, path: &'static str) -> Result<Posters> {
+    pub fn open(address: SocketAddr, target: Target) -> Result<Posters> {
         let poster = |_| -> Result<Poster> {
             Ok(Poster { stream: stream(address)?, busy: false, waiting: VecDeque::new(), answer: Vec::new() })
         };
-        Ok(Posters { posters: (0..CONNECTIONS).map(poster).collect::<Result<_>>()?, path })
+        Ok(Posters { posters: (0..CONNECTIONS).map(poster).collect::<Result<_>>()?, target })
     }
 
     /// Sends events, or puts them behind others of their connections.
     pub fn send(&mut self, prefix: &str, events: &[(u32, Vec<u8>)]) -> Result<()> {
         self.take_answers(0)?;
         for (channel, data) in events {
-            let (path, length) = (self.path, data.len());
-            let head =
-                format!("POST {path}{prefix}{channel} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+            let request = self.target.request(&format!("{prefix}{channel}"), data);
             let poster = &mut self.posters[*channel as usize % CONNECTIONS];
-            poster.waiting.push_back([head.as_bytes(), data].concat());
+            poster.waiting.push_back(request);
             poster.next()?;
         }
         Ok(())
@@ -152,7 +171,7 @@ mod tests {
     #[test]
     fn a_channel_waits_for_its_own_connection_alone() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut posters = Posters::open(listener.local_addr().unwrap(), "/events/").unwrap();
+        let mut posters = Posters::open(listener.local_addr().unwrap(), Target::Path("/events/")).unwrap();
         let mut sockets: Vec<TcpStream> = (0..CONNECTIONS).map(|_| listener.accept().unwrap().0).collect();
         posters.send("r1.", &[(0, b"first".to_vec()), (0, b"second".to_vec()), (1, b"other".to_vec())]).unwrap();
         let mut read = |channel: usize| {

@@ -39,7 +39,7 @@ impl Way {
     fn kind(self, kind: Kind) -> Option<Kind> {
         match (self, kind) {
             (Way::Xadd, Kind::Floor) => Some(Kind::FloorRedis),
-            (Way::Memory, Kind::Floor) | (Way::Post | Way::Memory, Kind::Nchan) => Some(kind),
+            (Way::Memory, Kind::Floor) | (Way::Post | Way::Memory, Kind::Nchan | Kind::Centrifugo) => Some(kind),
             (_, kind) if kind.is_node() => Some(kind),
             _ => None,
         }

@@ -1,6 +1,7 @@
 //! The servers that are measured: each is a process of its own, asked and fed in its own way.
 
 mod addressed;
+mod centrifugo;
 pub mod fault;
 pub mod floor;
 pub mod hyper_body;
@@ -28,6 +29,7 @@ pub const FLOOR_REDIS: &str = "floor behind Redis";
 pub const NODE: &str = "fantail";
 pub const BEFORE: &str = "fantail before";
 pub const NCHAN: &str = "nchan";
+pub const CENTRIFUGO: &str = "centrifugo";
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +49,7 @@ pub enum Kind {
     /// Both.
     NodeTlsHttp2,
     Nchan,
+    Centrifugo,
     HyperBody,
     /// The plain way with a compressor for each connection.
     HyperBodyGzip,
@@ -90,6 +93,7 @@ impl fmt::Display for Kind {
             Kind::NodeHttp2 => "fantail HTTP/2",
             Kind::NodeTlsHttp2 => "fantail HTTP/2 TLS",
             Kind::Nchan => NCHAN,
+            Kind::Centrifugo => CENTRIFUGO,
             Kind::HyperBody => "hyper-body",
             Kind::HyperBodyGzip => "hyper-body gzip",
         })
@@ -133,6 +137,7 @@ impl Server {
             Kind::Floor | Kind::FloorRedis => own(kind, "serve-floor", start),
             Kind::HyperBody | Kind::HyperBodyGzip => own(kind, "serve-hyper-body", start),
             Kind::Nchan => nchan::start(start),
+            Kind::Centrifugo => centrifugo::start(start),
             _ => node::start(kind, start),
         }
     }
