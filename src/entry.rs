@@ -39,6 +39,11 @@ impl Entry {
         if self.is_too_large() { 0 } else { hasher.finish().max(1) }
     }
 
+    /// The value of a field; of a repeated one the first.
+    pub fn field(&self, name: &[u8]) -> Option<&[u8]> {
+        self.fields.iter().find(|(own, _)| own == name).map(|(_, value)| &value[..])
+    }
+
     /// Bytes of its fields.
     pub fn size(&self) -> usize {
         self.fields.iter().map(|(name, value)| name.len() + value.len()).sum()

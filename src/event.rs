@@ -1,5 +1,7 @@
 //! Events: what a stream entry means. Pure; the wire format is [`crate::frame`]'s.
 
+pub mod fields;
+
 use crate::entry::Entry;
 use crate::hash::HashMap;
 use bytes::Bytes;
@@ -38,6 +40,8 @@ pub struct Event {
     pub retry: Option<u64>,
     /// The last event of its channel: the stream ends after it.
     pub last: bool,
+    /// Fields for conditions to look at, as [`fields`] keeps them.
+    pub fields: Vec<u8>,
 }
 
 impl Event {
@@ -65,8 +69,18 @@ impl Event {
             data: data.cloned().unwrap_or_else(|| fields_as_json(fields)),
             retry: retry.and_then(|v| milliseconds(v)),
             last: closes(fields),
+            fields: kept(fields),
         }
     }
+}
+
+/// Fields for conditions to look at; nothing is allocated where there are none.
+fn kept(all: &[(Bytes, Bytes)]) -> Vec<u8> {
+    let mut length = 0;
+    fields::encode(all, |part| length += part.len());
+    let mut kept = Vec::with_capacity(length);
+    fields::encode(all, |part| kept.extend_from_slice(part));
+    kept
 }
 
 /// Whether an entry with these fields is the last of its channel.

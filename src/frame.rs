@@ -11,7 +11,7 @@
 use crate::backplane::Entry;
 use crate::channel::Channel;
 use crate::control_event::Gap;
-use crate::event::Event;
+use crate::event::{Event, fields};
 use crate::gzip;
 use crate::position::Position;
 use crate::telemetry::trace::Delivery;
@@ -86,6 +86,8 @@ pub struct Frame {
     block: u8,
     /// Where the rest begins, behind the id line.
     rest: u8,
+    /// Where the chunk ends, and fields begin that conditions look at.
+    end: u32,
     /// The entry's id; for a control event the position that it stands behind.
     pub position: Position,
     /// What a filter looks at; `None` passes every filter (control events).
@@ -125,13 +127,15 @@ impl Frame {
         // Written once, into memory that is exactly as large: events may be.
         let mut length = id.len();
         encode_rest(&kind, &event, |part| length += part.len());
-        let mut bytes = Vec::with_capacity(size_line(length).len() + length + 2);
+        let chunk = size_line(length).len() + length + END_OF_CHUNK;
+        let mut bytes = Vec::with_capacity(chunk + event.fields.len());
         bytes.extend_from_slice(size_line(length).as_bytes());
         let start = bytes.len();
         bytes.extend_from_slice(id.as_bytes());
         encode_rest(&kind, &event, |part| bytes.extend_from_slice(part));
         bytes.extend_from_slice(b"\r\n");
-        let frame = Frame::of_chunk(position, bytes, start, id.len());
+        bytes.extend_from_slice(&event.fields);
+        let frame = Frame { end: chunk as u32, ..Frame::of_chunk(position, bytes, start, id.len()) };
         Frame { kind: Some(Kind::of(kind.as_bytes())), last: event.last, entry: true, ..frame }
     }
 
@@ -160,6 +164,7 @@ impl Frame {
     /// `start`: where the block begins; `id`: the length of its id line.
     fn of_chunk(position: Position, bytes: Vec<u8>, start: usize, id: usize) -> Frame {
         Frame {
+            end: bytes.len() as u32,
             bytes: bytes.into(),
             block: start as u8,
             rest: (start + id) as u8,
@@ -174,8 +179,22 @@ impl Frame {
     }
 
     /// The whole as one HTTP chunk: what a subscriber of one channel gets.
-    pub fn chunk(&self) -> &Bytes {
-        &self.bytes
+    pub fn chunk(&self) -> &[u8] {
+        self.made(Part::Chunk)
+    }
+
+    /// A field of its entry by name, as far as conditions look at it; `event` is the type that subscribers know.
+    pub fn field(&self, name: &str) -> Option<&[u8]> {
+        if name != "event" {
+            return fields::find(&self.bytes[self.end as usize..], name.as_bytes());
+        }
+        let line = self.rest().strip_prefix(b"event: ").map(|rest| &rest[..memchr::memchr(b'\n', rest).unwrap_or(0)]);
+        self.is_event().then(|| line.unwrap_or(b"message"))
+    }
+
+    /// Bytes that it keeps for conditions beside what it sends.
+    pub fn beside(&self) -> usize {
+        self.bytes.len() - self.end as usize
     }
 
     /// The event without chunk framing, its id line included.
@@ -225,10 +244,10 @@ impl Frame {
             self.further.get().and_then(|further| of(further).get()).map_or(&[][..], |bytes| bytes)
         };
         match part {
-            Part::Chunk => &self.bytes,
-            Part::Block => &self.bytes[self.block as usize..],
-            Part::Rest => &self.bytes[self.rest as usize..],
-            Part::Envelope if !self.is_event() => &self.bytes[self.rest as usize..],
+            Part::Chunk => &self.bytes[..self.end as usize],
+            Part::Block => &self.bytes[self.block as usize..self.end as usize],
+            Part::Rest => &self.bytes[self.rest as usize..self.end as usize],
+            Part::Envelope if !self.is_event() => self.made(Part::Rest),
             Part::Envelope => further(|further| &further.enveloped),
             Part::PackedBlock => further(|further| &further.packed_block),
             Part::PackedRest => further(|further| &further.packed_rest),

@@ -32,6 +32,8 @@ mod channel;
 #[cfg(not(feature = "testing"))]
 mod clock;
 #[cfg(not(feature = "testing"))]
+mod condition;
+#[cfg(not(feature = "testing"))]
 mod config;
 #[cfg(not(feature = "testing"))]
 mod control_event;
@@ -78,6 +80,8 @@ pub mod banner;
 pub mod channel;
 #[cfg(feature = "testing")]
 pub mod clock;
+#[cfg(feature = "testing")]
+pub mod condition;
 #[cfg(feature = "testing")]
 pub mod config;
 #[cfg(feature = "testing")]

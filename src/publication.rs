@@ -4,6 +4,9 @@
 //! Redis itself is not checked by anything here; what it writes is made harmless in [`crate::event`] and
 //! [`crate::frame`].
 
+mod fields;
+mod member;
+
 use crate::backplane::Publication;
 use crate::channel::Channel;
 use crate::event::{CONTROL_PREFIX, MAX_RETRY_MS, MAX_TYPE_LENGTH};
@@ -11,8 +14,10 @@ use crate::problem::{Code, Problem};
 use crate::subscription::{decode_segment, parse_channel, parse_switch};
 use crate::telemetry::trace::context::is_traceparent;
 use bytes::Bytes;
+use fields::Fields;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
+use member::{in_member, member, optional, reason};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -51,11 +56,14 @@ pub struct Traits {
     pub last: bool,
     /// W3C Trace Context.
     pub traceparent: Option<String>,
+    /// What else it has, for conditions to look at.
+    pub fields: Fields,
 }
 
 /// Makes an entry's fields; `data` comes last, since it is the long one.
 pub fn publication(channel: Channel, data: Bytes, traits: Traits) -> Publication {
-    let mut fields = Vec::with_capacity(5);
+    let mut fields = Vec::with_capacity(5 + traits.fields.len());
+    fields.extend(traits.fields.into_iter().map(|(name, value)| (name.into(), value.into())));
     let mut add = |name: &'static str, value: Bytes| fields.push((Bytes::from_static(name.as_bytes()), value));
     if let Some(event) = traits.event {
         add("event", event.into());
@@ -95,7 +103,7 @@ pub fn parse_single(
 
 fn parse_traits(query: &str, headers: &HeaderMap) -> Result<Traits, Problem> {
     let parameter = |name: &'static str, header: &'static str| given(query, name, headers, header);
-    let mut traits = Traits::default();
+    let mut traits = Traits { fields: fields::of_query(query)?, ..Traits::default() };
     if let Some((source, value)) = parameter("event", "x-event")? {
         traits.event = parse_type(value.clone()).map_err(|why| Problem::bad_parameter(source, &value, why))?;
     }
@@ -189,6 +197,8 @@ struct Line<'a> {
     last: Option<&'a RawValue>,
     #[serde(borrow)]
     traceparent: Option<&'a RawValue>,
+    #[serde(borrow)]
+    fields: Option<&'a RawValue>,
 }
 
 /// Reads `POST /events`: one JSON object a line, blank lines allowed. All or nothing.
@@ -242,28 +252,9 @@ fn parse_line(line: &[u8], limits: &Limits) -> Result<Publication, Problem> {
         retry: retry.map_err(|why| in_member("retry", why))?,
         last: optional("final", line.last)?.unwrap_or(false),
         traceparent,
+        fields: line.fields.map(fields::of_member).transpose()?.unwrap_or_default(),
     };
     Ok(publication(channel, data.into(), traits))
-}
-
-fn optional<'a, T: Deserialize<'a>>(name: &str, value: Option<&'a RawValue>) -> Result<Option<T>, Problem> {
-    value.map(|value| member(name, value)).transpose()
-}
-
-fn member<'a, T: Deserialize<'a>>(name: &str, value: &'a RawValue) -> Result<T, Problem> {
-    serde_json::from_str(value.get()).map_err(|e| in_member(name, reason(&e)))
-}
-
-fn in_member(name: &str, why: impl std::fmt::Display) -> Problem {
-    Problem::new(Code::BadBody, format!("member {name:?}: {why}"))
-}
-
-/// A JSON error without its place, which would count lines within the line; of bounded length.
-fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let text = text.strip_suffix(&place).unwrap_or(&text);
-    crate::problem::shortened(text)
 }
 
 #[cfg(test)]
@@ -301,6 +292,7 @@ mod tests {
         let headers: &[(&str, &[u8])] =
             &[("x-event", b"created"), ("x-retry", b"250"), ("x-final", b"1"), ("traceparent", TRACE.as_bytes())];
         assert_eq!(single("", headers).unwrap(), all);
+        assert_eq!(single("field.team=red&event=e", &[]).unwrap(), r"a:b: team=red event=e data=\xc3\xa4x");
         assert_eq!(single("event=&final=0", &[("traceparent", b"00-x")]).unwrap(), r"a:b: data=\xc3\xa4x");
     }
 

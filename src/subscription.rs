@@ -4,15 +4,16 @@
 
 mod parameter;
 
-pub use parameter::{Parameter, ParameterError, Repeated, Since, parse_switch};
+pub use parameter::{Parameter, ParameterError, Repeated, Since, add_types, parse_switch};
 
 use crate::channel::Channel;
+use crate::condition::Conditions;
 use crate::cursor::{Claim, Cursor};
 use crate::frame::Kind;
 use crate::hash::HashSet;
 use crate::planted::{self, Fault};
 use crate::problem::{Code, Problem, shortened};
-use parameter::{add_types, parse_since, parse_tail};
+use parameter::{parse_since, parse_tail};
 use std::borrow::Cow;
 
 /// A request to subscribe, understood.
@@ -26,6 +27,8 @@ pub struct Subscription {
     /// Of what `since` gives, only the newest so many; with [`Since::Latest`] the last so many of all.
     pub tail: Option<usize>,
     pub filter: Option<Filter>,
+    /// What the fields of events must be.
+    pub conditions: Option<Conditions>,
     /// Events are wrapped with their channel and id.
     pub envelope: bool,
 }
@@ -46,6 +49,13 @@ pub enum Resume {
 pub struct Filter(Box<[Kind]>);
 
 impl Filter {
+    /// Lets these types through.
+    pub fn of(mut kinds: Vec<Kind>) -> Filter {
+        kinds.sort_unstable();
+        kinds.dedup();
+        Filter(kinds.into_boxed_slice())
+    }
+
     /// Whether a frame of this kind passes; control events, which have none, always do.
     pub fn passes(&self, kind: Option<Kind>) -> bool {
         kind.is_none_or(|kind| self.0.binary_search(&kind).is_ok())
@@ -170,6 +180,7 @@ struct Asked {
     since: Option<Since>,
     tail: Option<usize>,
     types: Option<Vec<Kind>>,
+    conditions: Option<Conditions>,
     envelope: bool,
     last: Said,
 }
@@ -182,6 +193,7 @@ impl Asked {
             Parameter::Since => self.since = Some(parse_since(value, now_ms)?),
             Parameter::Tail => self.tail = Some(parse_tail(value, limits.max_tail)?),
             Parameter::Events => add_types(self.types.get_or_insert_default(), value)?,
+            Parameter::Where => self.conditions = Some(Conditions::parse(value)?),
             Parameter::LastEventId => self.last = parse_last_event_id(value.as_bytes()),
             Parameter::Envelope => self.envelope = parse_switch(value)?,
         }
@@ -200,7 +212,8 @@ impl Asked {
             channels,
             since: self.since.unwrap_or(Since::Latest),
             tail: self.tail,
-            filter: self.types.map(filter),
+            filter: self.types.map(Filter::of),
+            conditions: self.conditions,
             envelope: self.envelope,
         })
     }
@@ -241,12 +254,6 @@ fn resume(said: [Said; 2], channels: usize) -> Resume {
         (true, true) => Resume::Foreign,
         (true, false) => Resume::None,
     }
-}
-
-fn filter(mut kinds: Vec<Kind>) -> Filter {
-    kinds.sort_unstable();
-    kinds.dedup();
-    Filter(kinds.into_boxed_slice())
 }
 
 #[cfg(test)]
@@ -373,6 +380,7 @@ mod tests {
         assert!(filter.passes(Some(Kind::of(b"created"))) && filter.passes(Some(Kind::of(b"updated"))));
         assert!(filter.passes(None) && !filter.passes(Some(Kind::of(b"message"))));
         assert!(parse("channels=a&events=message").unwrap().filter.unwrap().passes(Some(Kind::of(b""))));
+        assert_eq!(parse("channels=a&where=n%3E5").unwrap().conditions, Conditions::parse("n>5").ok());
         let many = format!("events={}", vec!["x"; 65].join(","));
         let long = format!("events={}", "x".repeat(257));
         for query in [
@@ -386,6 +394,10 @@ mod tests {
             "since=latest&since=latest",
             "events=",
             "events=a,,b",
+            "where=",
+            "where=n",
+            "where=n=1&where=m=2",
+            "where=data=x",
             &many,
             &long,
         ] {

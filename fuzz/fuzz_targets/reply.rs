@@ -25,9 +25,28 @@ use std::collections::HashMap;
 const DEPTH: usize = 6;
 /// What replies are made of, so that the shapes of real ones are found soon.
 const WORDS: [&str; 22] = [
-    "1-1", "2-0", "2-18446744073709551615", "18446744073709551615-0", "0-0", "data", "event", "final", "retry", "1",
-    "length", "last-generated-id", "entries-added", "max-deleted-entry-id", "first-entry", "last-entry", "slave", "master",
-    "127.0.0.1", "fantail.gap", "", "sse:a",
+    "1-1",
+    "2-0",
+    "2-18446744073709551615",
+    "18446744073709551615-0",
+    "0-0",
+    "data",
+    "event",
+    "final",
+    "retry",
+    "1",
+    "length",
+    "last-generated-id",
+    "entries-added",
+    "max-deleted-entry-id",
+    "first-entry",
+    "last-entry",
+    "slave",
+    "master",
+    "127.0.0.1",
+    "fantail.gap",
+    "",
+    "sse:a",
 ];
 
 fn text(u: &mut Unstructured) -> Result<Value> {

@@ -2,6 +2,7 @@
 
 use super::grant::{Grant, Quota};
 use super::pattern::{PatternError, Patterns};
+use crate::condition::{ConditionError, Conditions};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ pub struct Names {
     pub subject: String,
     pub subscribe: String,
     pub publish: String,
+    pub conditions: String,
     pub limits: String,
 }
 
@@ -34,6 +36,12 @@ pub enum ClaimError {
         #[source]
         why: PatternError,
     },
+    #[error("claim {name}: {why}")]
+    Condition {
+        name: String,
+        #[source]
+        why: ConditionError,
+    },
     #[error("claim {0} is no object")]
     NoObject(String),
     #[error("claim {name}: {member} is no whole number")]
@@ -46,8 +54,21 @@ pub fn grant(claims: &Map<String, Value>, names: &Names) -> Result<Grant, ClaimE
     let token_id = text(claims, "jti")?;
     let patterns = |name: &str| patterns(claims, name, subject.as_deref());
     let (subscribe, publish) = (patterns(&names.subscribe)?, patterns(&names.publish)?);
+    let conditions = conditions(claims, &names.conditions)?;
     let quota = quota(claims, &names.limits)?;
-    Ok(Grant { subject, token_id, expires_ms: None, subscribe, publish, quota, seen: 0 })
+    Ok(Grant { subject, token_id, expires_ms: None, subscribe, publish, conditions, quota, seen: 0 })
+}
+
+/// A text of conditions; a claim of any other kind would be a restriction that is overlooked.
+fn conditions(claims: &Map<String, Value>, name: &str) -> Result<Option<Conditions>, ClaimError> {
+    match claim(claims, name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => {
+            let conditions = Conditions::parse(text);
+            conditions.map(Some).map_err(|why| ClaimError::Condition { name: name.to_owned(), why })
+        }
+        Some(_) => Err(ClaimError::NoText(name.to_owned())),
+    }
 }
 
 /// A claim by name or by path.
@@ -116,6 +137,7 @@ mod tests {
             subject: "sub".into(),
             subscribe: "fantail.subscribe".into(),
             publish: "fantail.publish".into(),
+            conditions: "fantail.where".into(),
             limits: "fantail.limits".into(),
         };
         grant(claims.as_object().unwrap(), &names)
@@ -158,6 +180,8 @@ mod tests {
             (json!({"fantail": {"subscribe": ["a", 1]}}), "claim fantail.subscribe has something"),
             (json!({"fantail": {"subscribe": {"a": 1}}}), "claim fantail.subscribe is neither"),
             (json!({"fantail": {"publish": ["a*"]}}), "claim fantail.publish: pattern \"a*\""),
+            (json!({"fantail": {"where": ["a=1"]}}), "claim fantail.where is no text"),
+            (json!({"fantail": {"where": "a"}}), "claim fantail.where: condition 1 has no operator"),
             (json!({"fantail": {"limits": {"channels": -1}}}), "claim fantail.limits: channels"),
             (json!({"fantail": {"limits": 5}}), "claim fantail.limits is no object"),
         ] {

@@ -2,6 +2,7 @@
 
 use super::pattern::Patterns;
 use crate::channel::Channel;
+use crate::condition::Conditions;
 use crate::problem::{Code, Problem};
 use hyper::{HeaderMap, Method, Uri};
 use std::net::IpAddr;
@@ -38,6 +39,8 @@ pub struct Grant {
     pub expires_ms: Option<u64>,
     pub subscribe: Patterns,
     pub publish: Patterns,
+    /// What the fields of events must be that it may see; `None`: anything.
+    pub conditions: Option<Conditions>,
     pub quota: Quota,
     /// How many revocations had been read when it was made.
     pub seen: u64,
@@ -71,7 +74,7 @@ impl Grant {
     /// A grant of nobody in particular.
     pub fn of(subscribe: Patterns, publish: Patterns) -> Grant {
         let quota = Quota::default();
-        Grant { subject: None, token_id: None, expires_ms: None, subscribe, publish, quota, seen: 0 }
+        Grant { subject: None, token_id: None, expires_ms: None, subscribe, publish, conditions: None, quota, seen: 0 }
     }
 
     /// Whose connections are counted: the subject's, else, where they are limited, those of the token, by its id or by what

@@ -33,6 +33,7 @@ impl Jwt {
             subject: settings.claim_subject.clone(),
             subscribe: settings.claim_subscribe.clone(),
             publish: settings.claim_publish.clone(),
+            conditions: settings.claim_where.clone(),
             limits: settings.claim_limits.clone(),
         };
         let leeway_s = settings.jwt_leeway.as_secs();

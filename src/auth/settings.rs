@@ -72,6 +72,9 @@ pub struct AuthSettings {
     /// Claim with the patterns of channels to publish to.
     #[arg(long, env = "FANTAIL_CLAIM_PUBLISH", default_value = "fantail.publish", value_name = "NAME")]
     pub claim_publish: String,
+    /// Claim with conditions on the fields of events that are seen, as the parameter where has them.
+    #[arg(long, env = "FANTAIL_CLAIM_WHERE", default_value = "fantail.where", value_name = "NAME")]
+    pub claim_where: String,
     /// Claim with the subject's limits.
     #[arg(long, env = "FANTAIL_CLAIM_LIMITS", default_value = "fantail.limits", value_name = "NAME")]
     pub claim_limits: String,

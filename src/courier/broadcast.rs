@@ -73,7 +73,7 @@ impl Broadcast {
         traced.iter().for_each(|delivery| delivery.begins());
         let bytes = match frames[..] {
             [frame] => Bytes::Shared(frame.clone()),
-            _ => Bytes::Glued(Arc::new(frames.iter().map(|frame| &frame.chunk()[..]).collect::<Vec<_>>().concat())),
+            _ => Bytes::Glued(Arc::new(frames.iter().map(|frame| frame.chunk()).collect::<Vec<_>>().concat())),
         };
         let paged = bytes.as_slice().len() >= PAGED_BYTES && mirror.members.len() >= PAGED_MEMBERS;
         Broadcast {

@@ -1,12 +1,12 @@
 //! Composed delivery: subscribers of several channels, with a filter or an envelope, over HTTP/1.0, or behind the
 //! tail. The shared part of a frame is copied behind an `id:` line of the subscriber's own.
 
-use super::draft::{Before, Draft, Popped};
+use super::draft::{Before, Popped};
 use super::key::{Key, SubscriberId};
 use super::mailbox::CatchUp;
 use super::mirror::Mirror;
 use super::out::{WRITE_BYTES, Wrote, write_some};
-use super::state::Courier;
+use super::state::{Buffers, Courier};
 use super::subscriber::{Behind, Composed, Route, Subscriber};
 use crate::frame::{END_OF_CHUNK, Frame, Part, Standing, following};
 use crate::gzip::Gzip;
@@ -74,14 +74,14 @@ impl Courier {
 
     /// Puts due blocks into the draft, up to one write's worth; whether there may be more.
     fn compose(&mut self, key: Key, only: Option<u16>) -> bool {
-        let draft = &mut self.buffers.draft;
-        draft.clear();
+        let buffers = &mut self.buffers;
+        buffers.draft.clear();
         let Subscriber { serial, route, .. } = &mut self.subscribers[key];
         let Route::Composed(composed) = route else { return false };
         let legs = only.map_or(0..composed.legs.len(), |leg| leg as usize..leg as usize + 1);
         for index in legs {
             let Some(mirror) = self.mirrors.get_mut(composed.legs[index].feed.number) else { continue };
-            match draft_leg(composed, index, mirror, draft) {
+            match draft_leg(composed, index, mirror, buffers) {
                 Drafted::All => {}
                 Drafted::Full => return true,
                 Drafted::Ask(request) => {
@@ -107,17 +107,17 @@ enum Drafted {
 }
 
 /// Puts what is due on one leg into the draft.
-fn draft_leg(composed: &mut Composed, index: usize, mirror: &mut Mirror, draft: &mut Draft) -> Drafted {
+fn draft_leg(composed: &mut Composed, index: usize, mirror: &mut Mirror, buffers: &mut Buffers) -> Drafted {
     loop {
-        if draft.is_full(WRITE_BYTES) {
+        if buffers.draft.is_full(WRITE_BYTES) {
             return Drafted::Full;
         }
         let before = Before::of(composed, index);
-        match next(composed, index, mirror, draft.is_clear()) {
+        match next(composed, index, mirror, buffers.draft.is_clear()) {
             Next::Frame(frame, fresh) => {
-                draft_frame(composed, before, &frame, Some((frame.clone(), fresh)), draft);
+                draft_frame(composed, before, &frame, Some((frame.clone(), fresh)), buffers);
             }
-            Next::Shared(frame) => draft_frame(composed, before, frame, None, draft),
+            Next::Shared(frame) => draft_frame(composed, before, frame, None, buffers),
             // A step of its own: a frame that the socket does not take leads back to behind it.
             Next::CaughtUp => {}
             Next::Nothing => return Drafted::All,
@@ -214,8 +214,15 @@ fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror, clear
     }
 }
 
-/// Drafts a frame for the leg that stepped to it, unless the filter skips it.
-fn draft_frame(composed: &mut Composed, before: Before, frame: &Arc<Frame>, page: Option<Popped>, draft: &mut Draft) {
+/// Drafts a frame for the leg that stepped to it, unless the subscriber does not want it.
+fn draft_frame(
+    composed: &mut Composed,
+    before: Before,
+    frame: &Arc<Frame>,
+    page: Option<Popped>,
+    buffers: &mut Buffers,
+) {
+    let Buffers { draft, verdicts, .. } = buffers;
     let index = before.leg;
     let leg = &mut composed.legs[index];
     leg.position = frame.position;
@@ -223,7 +230,8 @@ fn draft_frame(composed: &mut Composed, before: Before, frame: &Arc<Frame>, page
         (false, Part::Rest)
     } else {
         leg.finished = frame.last;
-        if composed.terms.filter.as_ref().is_some_and(|filter| !filter.passes(frame.kind)) {
+        let at = page.is_none().then_some((leg.feed.number, before.at));
+        if composed.terms.wanted.as_ref().is_some_and(|wanted| !wanted.passes(frame, at, verdicts)) {
             composed.skipped = true;
             if page.is_some() && !planted::is(Fault::SkippedForgotten) {
                 draft.skip(before, page);

@@ -85,6 +85,7 @@ impl Courier {
     fn walk(&mut self, mut broadcast: Broadcast, mut left: usize) -> usize {
         let mut whole = 0;
         let mut touched = 0;
+        self.buffers.verdicts.begin(broadcast.feed);
         while left > 0 {
             let Some(mirror) = self.mirrors.get(broadcast.feed) else { break };
             let Some(member) = mirror.members.get(broadcast.next).copied() else { break };
@@ -96,6 +97,7 @@ impl Courier {
             left -= 1;
             whole += u64::from(self.offer(&broadcast, member));
         }
+        self.buffers.verdicts.end();
         self.observe_lag(&broadcast, whole);
         let mirror = self.mirrors.get(broadcast.feed);
         if mirror.is_some_and(|mirror| broadcast.next < mirror.members.len()) {

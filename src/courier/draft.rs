@@ -44,7 +44,8 @@ struct Block {
 #[derive(Clone, Copy)]
 pub struct Before {
     pub leg: usize,
-    at: Offset,
+    /// Where it was in its feed's log.
+    pub at: Offset,
     standing: Standing,
     finished: bool,
     skipped: bool,

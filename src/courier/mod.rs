@@ -48,6 +48,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod tick;
+mod wanted;
 
 pub use deps::CourierDeps;
 pub use ending::{Ending, Reason};
@@ -60,6 +61,7 @@ pub use pipe::Cutter;
 pub use socket::{Socket, take_unread};
 pub use subscriber::Ticket;
 pub use terms::{Framing, Terms};
+pub use wanted::{InUse, Wanted};
 
 use crate::auth::revocation::Disconnect;
 use crate::hub::bell::{Bell, Bells};

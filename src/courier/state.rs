@@ -14,6 +14,7 @@ use super::schedule::{Drain, Schedule};
 use super::subscribers::Subscribers;
 use super::tally::Tally;
 use super::tick::Tick;
+use super::wanted::Verdicts;
 use crate::frame::Frame;
 use crate::hash::HashMap;
 use crate::hub::offset::Offset;
@@ -53,6 +54,7 @@ pub struct Buffers {
     pub scratch: Vec<u8>,
     pub draft: Draft,
     pub fresh: Vec<(Offset, Arc<Frame>)>,
+    pub verdicts: Verdicts,
 }
 
 impl Courier {

@@ -1,7 +1,7 @@
 //! What a subscription asked for, as far as delivery has to do with it.
 
+use super::wanted::Wanted;
 use crate::cursor::Form;
-use crate::subscription::Filter;
 
 /// How the bytes of a body are wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Framing {
 #[derive(Clone, Debug, Default)]
 pub struct Terms {
     /// Which events it wants; `None`: all.
-    pub filter: Option<Filter>,
+    pub wanted: Option<Box<Wanted>>,
     /// Whether each event is wrapped in JSON that names its channel.
     pub envelope: bool,
     /// How `id:` names its channels; `None` where one was asked for.
@@ -26,6 +26,6 @@ pub struct Terms {
 impl Terms {
     /// Whether every event is sent as it lies in the log of its channel.
     pub fn is_plain(&self) -> bool {
-        self.filter.is_none() && !self.envelope && self.ids.is_none()
+        self.wanted.is_none() && !self.envelope && self.ids.is_none()
     }
 }

@@ -39,8 +39,8 @@ pub mod wire;
 use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::cors::Cors;
-use crate::courier::Couriers;
 use crate::courier::metrics::CourierMetrics;
+use crate::courier::{Couriers, InUse};
 use crate::hub::Hub;
 use crate::limits::{Limits, Presences, Rate};
 use crate::metrics::Label as _;
@@ -79,6 +79,8 @@ pub struct Context {
     pub clock: Clock,
     pub random: Random,
     pub log_throttle: LogThrottle,
+    /// Conditions on events that subscribers have.
+    pub conditions: InUse,
     /// Numbers for subscribers whose legs come later.
     pub tickets: AtomicU64,
 }

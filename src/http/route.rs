@@ -10,6 +10,7 @@ use super::subscribe::is_finished;
 use super::well_formed;
 use crate::auth::{Action, Grant, Question};
 use crate::channel::Channel;
+use crate::condition::Conditions;
 use crate::config::WhenFull;
 use crate::limits::{Applicant, Full, Rate, TooFast, client_of};
 use crate::problem::{Code, Problem};
@@ -178,10 +179,11 @@ async fn may_page(
     context: &Context,
 ) -> Result<Page, Problem> {
     take_rate(&context.subscribe_rate, client_of(client), "an address")?;
-    let page = Page::parse(segment, request.uri().query().unwrap_or_default())?;
+    let mut page = Page::parse(segment, request.uri().query().unwrap_or_default())?;
     let question = question(request, client, std::slice::from_ref(&page.channel));
     let access = context.auth.authorize_at_once(question).await?;
     take_subject_rate(&access, context)?;
+    page.filter.conditions = Conditions::and(page.filter.conditions, access.conditions);
     Ok(page)
 }
 

@@ -11,8 +11,9 @@ use super::wire::Wire;
 use crate::auth::Grant;
 use crate::backplane::Link;
 use crate::channel::Channel;
+use crate::condition::Conditions;
 use crate::control_event::ControlEvent;
-use crate::courier::{Admission, FirstLegs, LegBatch, LegStart, Message, NewSubscriber, Reason, Terms, Ticket};
+use crate::courier::{Admission, FirstLegs, LegBatch, LegStart, Message, NewSubscriber, Reason, Terms, Ticket, Wanted};
 use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
 use crate::gzip::Gzip;
 use crate::hub::join::{JoinError, Outcome, Start, foreign_gap};
@@ -267,8 +268,12 @@ fn hand_over(wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, bo
     };
     let subscription = admitted.subscription;
     let several = subscription.channels.len() > 1;
+    let conditions = Conditions::and(subscription.conditions, admitted.access.conditions.clone());
+    let conditions = conditions.map(|conditions| context.conditions.share(conditions));
+    let filtered = subscription.filter.is_some() || conditions.is_some();
+    let wanted = filtered.then(|| Box::new(Wanted { types: subscription.filter, conditions }));
     let terms = Terms {
-        filter: subscription.filter,
+        wanted,
         envelope: subscription.envelope,
         ids: several.then(|| Form::of(subscription.channels.iter().map(name_hash))),
     };

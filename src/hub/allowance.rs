@@ -78,7 +78,7 @@ fn page_size(request: &PageRequest) -> (usize, usize) {
 impl Allowance {
     /// Spends what these frames cost; returns the memory that they take as long as somebody has them.
     pub(super) fn spend(&mut self, feed: &Feed, frames: &[Arc<Frame>]) -> Arc<Ration> {
-        let sizes = || frames.iter().map(|frame| frame.chunk().len());
+        let sizes = || frames.iter().map(|frame| frame.chunk().len() + frame.beside());
         {
             let mut state = feed.lock();
             sizes().for_each(|size| state.learn(size));

@@ -47,6 +47,8 @@ pub struct Log {
     hole: Position,
     /// Grows whenever the stream turned out not to be what it was.
     era: u32,
+    /// Bytes that frames keep beside what they send.
+    beside: u32,
 }
 
 /// Where a log ended at some moment.
@@ -96,6 +98,7 @@ impl Log {
             finished: false,
             hole: Position::ZERO,
             era: 0,
+            beside: 0,
         }
     }
 
@@ -104,7 +107,7 @@ impl Log {
     pub fn begin_at(&mut self, position: Position, rank: Option<u64>, finished: bool) {
         self.era += 1;
         self.end = self.end.plus(1);
-        self.frames = FrameDeque::default();
+        (self.frames, self.beside) = (FrameDeque::default(), 0);
         (self.floor, self.trimmed, self.cut, self.hole) = (self.end, false, false, Position::ZERO);
         (self.begun, self.another) = (self.end, true);
         (self.base, self.position, self.finished) = (position, position, finished);
@@ -155,6 +158,7 @@ impl Log {
         }
         let offset = self.end;
         self.end = offset.plus(frame.chunk().len());
+        self.beside = self.beside.saturating_add(frame.beside() as u32);
         self.frames.make().push_back((offset, frame));
     }
 
@@ -211,6 +215,7 @@ impl Log {
         debug_assert!(self.extendable());
         for frame in events.into_iter().rev() {
             let offset = self.start().minus(frame.chunk().len());
+            self.beside = self.beside.saturating_add(frame.beside() as u32);
             self.frames.make().push_front((offset, frame));
         }
         self.floor = self.start();
@@ -242,6 +247,7 @@ impl Log {
                 self.frames = FrameDeque::default();
             }
             self.trimmed = true;
+            self.beside = self.beside.saturating_sub(frame.beside() as u32);
             let start = offset.plus(frame.chunk().len());
             if start > self.floor {
                 (self.floor, self.cut) = (start, true);
@@ -402,7 +408,7 @@ impl Log {
 
     /// Bytes that the kept frames take in memory.
     pub fn bytes(&self) -> usize {
-        self.end.since(self.start()) + self.frames.len() * FRAME_OVERHEAD
+        self.end.since(self.start()) + self.beside as usize + self.frames.len() * FRAME_OVERHEAD
     }
 }
 

@@ -8,7 +8,7 @@ use crate::backplane::Backplane;
 use crate::clock::Clock;
 use crate::config::{Serve, Switch};
 use crate::cors::Cors;
-use crate::courier::{CatchUp, CourierDeps, Couriers, Ledger, history_queue};
+use crate::courier::{CatchUp, CourierDeps, Couriers, InUse, Ledger, history_queue};
 use crate::health::Health;
 use crate::http::accept::bind;
 use crate::http::acceptor::{self, AcceptorHandle};
@@ -185,6 +185,7 @@ impl Ground {
             clock: self.outside.clock.clone(),
             random: self.outside.random.clone(),
             log_throttle: LogThrottle::new(LOG_PERIOD),
+            conditions: InUse::default(),
             tickets: AtomicU64::new(1),
             settings: serving(settings),
         })

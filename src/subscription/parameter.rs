@@ -1,5 +1,6 @@
 //! Parameters of a subscription: the one list of them, and what their values mean. Pure.
 
+use crate::condition::ConditionError;
 use crate::event::MAX_TYPE_LENGTH;
 use crate::frame::Kind;
 use crate::position::Position;
@@ -17,6 +18,7 @@ pub enum Parameter {
     Since,
     Tail,
     Events,
+    Where,
     LastEventId,
     Envelope,
 }
@@ -33,11 +35,12 @@ pub enum Repeated {
 }
 
 impl Parameter {
-    pub const ALL: [Parameter; 6] = [
+    pub const ALL: [Parameter; 7] = [
         Parameter::Channels,
         Parameter::Since,
         Parameter::Tail,
         Parameter::Events,
+        Parameter::Where,
         Parameter::LastEventId,
         Parameter::Envelope,
     ];
@@ -49,6 +52,7 @@ impl Parameter {
             Parameter::Since => (&["since"], Repeated::Refused),
             Parameter::Tail => (&["tail"], Repeated::Refused),
             Parameter::Events => (&["events"], Repeated::Adds),
+            Parameter::Where => (&["where"], Repeated::Refused),
             // As clients of other servers name it, too. Some EventSource polyfills append one at each reconnect.
             Parameter::LastEventId => {
                 (&["lastEventId", "lastEventID", "Last-Event-ID", "last_event_id"], Repeated::Replaces)
@@ -101,6 +105,8 @@ pub enum ParameterError {
     LongType,
     #[error("more than {MAX_TYPES} event types")]
     ManyTypes,
+    #[error(transparent)]
+    Condition(#[from] ConditionError),
 }
 
 impl ParameterError {
@@ -170,7 +176,7 @@ pub fn parse_switch(value: &str) -> Result<bool, ParameterError> {
 }
 
 /// Event types, separated by commas, added to those from before.
-pub(super) fn add_types(kinds: &mut Vec<Kind>, value: &str) -> Result<(), ParameterError> {
+pub fn add_types(kinds: &mut Vec<Kind>, value: &str) -> Result<(), ParameterError> {
     for name in value.split(',') {
         match name.len() {
             0 => return Err(ParameterError::EmptyType),

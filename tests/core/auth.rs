@@ -2,6 +2,7 @@
 
 mod carriers;
 mod clients;
+mod conditions;
 mod control_stream;
 mod forward;
 mod forward_callers;

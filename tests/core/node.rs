@@ -5,6 +5,7 @@
 mod admin;
 mod churn;
 mod compression;
+pub mod conditions;
 mod cors;
 mod deleted;
 mod drain;

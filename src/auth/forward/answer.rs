@@ -1,12 +1,14 @@
 //! What the application answered. Pure.
 //!
 //! Any 2xx grants what was asked. With `Content-Type: application/json` an object may say more: `subject`, `expires`
-//! (Unix seconds), `channels` (patterns that narrow the grant), `token` (an id that can be revoked), `limits`.
+//! (Unix seconds), `channels` (patterns that narrow the grant), `where` (conditions on the fields of events), `token` (an
+//! id that can be revoked), `limits`.
 
 use crate::auth::grant::{Action, Grant, Question, Quota};
 use crate::auth::metrics::Asked;
 use crate::auth::pattern::{PatternError, Patterns};
 use crate::channel::Channel;
+use crate::condition::{ConditionError, Conditions};
 use crate::problem::{Code, Problem};
 use bytes::Bytes;
 use hyper::Response;
@@ -30,6 +32,8 @@ pub enum AnswerError {
     TooLong,
     #[error("its channels: {0}")]
     Channels(#[from] PatternError),
+    #[error("its where: {0}")]
+    Conditions(#[from] ConditionError),
 }
 
 /// An answer that means something.
@@ -50,6 +54,8 @@ pub struct Terms {
     token: Option<String>,
     expires: Option<u64>,
     channels: Option<Vec<String>>,
+    #[serde(rename = "where")]
+    conditions: Option<String>,
     limits: Limits,
 }
 
@@ -105,6 +111,8 @@ impl Answer {
         };
         // Checked when it was read.
         let covered = covered.map_err(|e| Problem::new(Code::AuthDown, e.to_string()))?;
+        let conditions = terms.conditions.as_deref().map(Conditions::parse).transpose();
+        let conditions = conditions.map_err(|e| Problem::new(Code::AuthDown, e.to_string()))?;
         let (subscribe, publish) = match question.action {
             Action::Subscribe => (covered, Patterns::nothing()),
             Action::Publish => (Patterns::nothing(), covered),
@@ -115,6 +123,7 @@ impl Answer {
             expires_ms: terms.expires.map(|seconds| seconds.saturating_mul(1000)),
             subscribe,
             publish,
+            conditions,
             quota: Quota { channels: terms.limits.channels, connections: terms.limits.connections, by: None },
             seen: 0,
         })
@@ -140,6 +149,7 @@ fn terms(answer: &Response<Bytes>) -> Result<Terms, AnswerError> {
     }
     let patterns = terms.channels.iter().flatten().map(String::as_str);
     Patterns::parse(patterns, terms.subject.as_deref())?;
+    terms.conditions.as_deref().map(Conditions::parse).transpose()?;
     Ok(terms)
 }
 

@@ -2,12 +2,13 @@
 
 use crate::backplane::{Entry, Toward};
 use crate::channel::Channel;
+use crate::condition::Conditions;
 use crate::control_event::{self, GapReason};
 use crate::event::Event;
-use crate::frame::{plain_data, plain_type};
+use crate::frame::{Kind, plain_data, plain_type};
 use crate::position::Position;
 use crate::problem::Problem;
-use crate::subscription::{decode_segment, parse_channel};
+use crate::subscription::{Filter, add_types, decode_segment, parse_channel};
 use serde_json::json;
 
 /// Events of one answer.
@@ -24,18 +25,51 @@ pub struct Page {
     pub limit: usize,
     /// Which end is read where there is more.
     pub toward: Toward,
+    pub filter: Passing,
+}
+
+/// Which events are shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Passing {
+    /// `None`: of all types.
+    pub types: Option<Filter>,
+    /// `None`: whatever their fields are.
+    pub conditions: Option<Conditions>,
+}
+
+impl Passing {
+    /// Whether everything is shown.
+    pub fn is_all(&self) -> bool {
+        self.types.is_none() && self.conditions.is_none()
+    }
+
+    /// Whether an entry is shown; one that is too large always is, as a gap.
+    pub fn shows(&self, entry: &Entry) -> bool {
+        if self.is_all() || entry.is_too_large() {
+            return true;
+        }
+        let kind = plain_type(&Event::from_entry(entry));
+        let field = |name: &str| match name {
+            "event" => Some(kind.as_bytes()),
+            name => entry.field(name.as_bytes()),
+        };
+        self.types.as_ref().is_none_or(|types| types.passes(Some(Kind::of(kind.as_bytes()))))
+            && self.conditions.as_ref().is_none_or(|conditions| conditions.hold(field))
+    }
 }
 
 impl Page {
     /// The newest events.
     pub fn newest(channel: Channel, limit: usize) -> Page {
-        Page { channel, after: None, before: None, limit, toward: Toward::Oldest }
+        Page { channel, after: None, before: None, limit, toward: Toward::Oldest, filter: Passing::default() }
     }
 
-    /// Reads `before`, `after` and `limit`; with `after` the answer begins there, else it ends at `before` or the newest.
+    /// Reads `before`, `after`, `limit`, `events` and `where`; with `after` the answer begins there, else it ends at `before` or
+    /// the newest.
     pub fn parse(segment: &str, query: &str) -> Result<Page, Problem> {
         let channel = parse_channel(&decode_segment(segment)?)?;
-        let (mut after, mut before, mut limit) = (None, None, None);
+        let (mut after, mut before, mut limit, mut conditions) = (None, None, None, None);
+        let mut types: Option<Vec<Kind>> = None;
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let wrong = |why: &str| Problem::bad_parameter(&name, &value, why);
             let id = || value.parse::<Position>().map_err(|error| wrong(&error.to_string()));
@@ -46,6 +80,15 @@ impl Page {
                     let number = value.parse().ok().filter(|number| (1..=MOST).contains(number));
                     limit.replace(number.ok_or_else(|| wrong("not a number from 1 to 1000"))?).is_some()
                 }
+                "events" => {
+                    let taken = add_types(types.get_or_insert_default(), &value);
+                    taken.map_err(|why| wrong(&why.to_string()))?;
+                    false
+                }
+                "where" => {
+                    let given = Conditions::parse(&value).map_err(|why| wrong(&why.to_string()))?;
+                    conditions.replace(given).is_some()
+                }
                 _ => false,
             };
             if twice {
@@ -53,7 +96,8 @@ impl Page {
             }
         }
         let toward = if after.is_some() { Toward::Newest } else { Toward::Oldest };
-        Ok(Page { channel, after, before, limit: limit.unwrap_or(USUAL), toward })
+        let filter = Passing { types: types.map(Filter::of), conditions };
+        Ok(Page { channel, after, before, limit: limit.unwrap_or(USUAL), toward, filter })
     }
 
     /// The first and the last id that may be in it; `None` where nothing can lie between its bounds.
@@ -105,6 +149,29 @@ mod tests {
     use crate::problem::Code;
 
     #[test]
+    fn a_filter_shows_what_a_subscriber_with_it_would_see() {
+        let entry = |fields: &[(&'static str, &'static str)]| Entry {
+            position: Position::new(1, 0),
+            fields: fields.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        };
+        let shows = |query: &str, entry: &Entry| Page::parse("a", query).unwrap().filter.shows(entry);
+        let red = entry(&[("data", "x"), ("event", "made"), ("team", "red")]);
+        for (query, shown) in [
+            ("", true),
+            ("events=made,other", true),
+            ("events=other&events=message", false),
+            ("where=team=red", true),
+            ("where=team=blue", false),
+            ("events=other&where=team=red", false),
+            ("where=event=made", true),
+        ] {
+            assert_eq!(shows(query, &red), shown, "{query}");
+            assert!(shows(query, &entry(&[])), "what is too large is told to all");
+        }
+        assert!(shows("events=message", &entry(&[("data", "x")])));
+    }
+
+    #[test]
     fn pages() {
         let page = Page::parse("a", "").unwrap();
         assert_eq!((page.limit, page.toward, page.before), (USUAL, Toward::Oldest, None));
@@ -118,6 +185,9 @@ mod tests {
             ("a", "limit=1001", Code::BadParameter),
             ("a", "before=x", Code::BadParameter),
             ("a", "after=1-1&after=2-1", Code::BadParameter),
+            ("a", "where=n=1&where=n=2", Code::BadParameter),
+            ("a", "where=n", Code::BadParameter),
+            ("a", "events=a,,b", Code::BadParameter),
         ] {
             assert_eq!(Page::parse(segment, query).unwrap_err().code, code, "{segment}?{query}");
         }

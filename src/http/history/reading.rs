@@ -19,6 +19,8 @@ const PIECE_BYTES: usize = 256 << 10;
 const FIRST: usize = 2;
 const GROWTH: usize = 4;
 const MOST: usize = 256;
+/// Entries that are looked at for one answer where a filter may show few of them.
+const MOST_LOOKED_AT: usize = 20_000;
 /// What an entry is taken to weigh before one was seen.
 const USUAL_BYTES: usize = 1 << 10;
 
@@ -47,6 +49,9 @@ pub struct Reading {
     next_count: usize,
     largest: usize,
     more: bool,
+    /// Entries that were looked at, and where a filtered page stopped since they were enough.
+    looked_at: usize,
+    stopped_at: Option<Position>,
 }
 
 impl Reading {
@@ -65,6 +70,8 @@ impl Reading {
             next_count: FIRST,
             largest: 0,
             more: false,
+            looked_at: 0,
+            stopped_at: None,
         }
     }
 
@@ -88,10 +95,35 @@ impl Reading {
         let full = fits < piece.entries.len();
         piece.keep(..fits);
         self.bounds = match piece.entries.last() {
-            Some(last) if !whole && !full && last.position < newest => Some((last.position.after(), newest)),
+            Some(last) if !whole && !full && last.position < newest && !self.is_enough(last.position) => {
+                Some((last.position.after(), newest))
+            }
             _ => None,
         };
-        Ok(Some(piece))
+        Ok(Some(self.shown(piece)))
+    }
+
+    /// A piece with what is shown of it.
+    fn shown(&self, mut piece: Piece) -> Piece {
+        if !self.page.filter.is_all() {
+            piece.entries.retain(|entry| self.page.filter.shows(entry));
+            piece.keep(..);
+        }
+        piece
+    }
+
+    /// Whether a filtered page ends at a position because it has looked at enough; then there may be more.
+    fn is_enough(&mut self, at: Position) -> bool {
+        if self.page.filter.is_all() || self.is_found() || self.looked_at < MOST_LOOKED_AT {
+            return false;
+        }
+        (self.more, self.stopped_at) = (true, Some(at));
+        true
+    }
+
+    /// Where to go on behind a filtered page that ended before it was full: the id for the next `after` or `before`.
+    pub fn stopped_at(&self) -> Option<Position> {
+        self.stopped_at
     }
 
     /// Whether all has been given.
@@ -117,11 +149,12 @@ impl Reading {
             newest_of_all = newest_of_all.or(piece.entries.last().map(|entry| entry.position));
             oldest_of_all = piece.entries.first().map(|entry| entry.position).or(oldest_of_all);
             self.bounds = match piece.entries.first() {
-                Some(first) if !whole && !self.more && first.position > oldest => {
+                Some(first) if !whole && !self.more && first.position > oldest && !self.is_enough(first.position) => {
                     Some((oldest, first.position.before()))
                 }
                 _ => None,
             };
+            let piece = self.shown(piece);
             if !piece.entries.is_empty() {
                 self.kept.push_front(piece);
             }
@@ -147,6 +180,10 @@ impl Reading {
     fn fitting<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) -> usize {
         let mut fits = 0;
         for entry in entries {
+            if !self.page.filter.shows(entry) && self.left > 0 {
+                fits += 1;
+                continue;
+            }
             let size = if self.bytes_left == usize::MAX { 0 } else { written_size(entry) };
             if self.left == 0 || (self.begun && size > self.bytes_left) {
                 // What lies behind the page was found out when its beginning was.
@@ -168,7 +205,8 @@ impl Reading {
     /// Entries of the next read: as many as are still wanted, and one to tell whether there is more.
     fn count(&self) -> usize {
         let by_size = (PIECE_BYTES / self.largest.max(1)).clamp(1, MOST);
-        self.next_count.min(by_size).min(self.left + usize::from(!self.is_found())).max(1)
+        let wanted = if self.page.filter.is_all() { self.left + usize::from(!self.is_found()) } else { MOST };
+        self.next_count.min(by_size).min(wanted).max(1)
     }
 
     async fn read(&mut self, oldest: Position, newest: Position, count: usize) -> Result<Piece, BackplaneError> {
@@ -189,6 +227,7 @@ impl Reading {
         let place = self.turn.budget.reads.acquire().await;
         let entries = self.hub.read_history(span).await?;
         drop(place);
+        self.looked_at += entries.len();
         self.next_count = (count * GROWTH).min(MOST);
         self.largest = entries.iter().map(raw_size).max().unwrap_or(0).max(self.largest);
         held.resize(entries.iter().map(raw_size).sum());

@@ -8,6 +8,7 @@ use crate::backplane::Entry;
 use crate::event::Event;
 use crate::frame::{plain_data, plain_type};
 use crate::http::Context;
+use crate::position::Position;
 use crate::problem::Problem;
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -92,7 +93,7 @@ impl Page {
                 for entry in ready.iter().flat_map(|piece| &piece.entries) {
                     put_event(&mut text, entry, &mut first);
                 }
-                text.push_str(end(reading.more()));
+                text.push_str(&end(reading.more(), reading.stopped_at()));
                 let length = text.len();
                 let body = if head { Bytes::new() } else { counted(text.into_bytes(), &turn) };
                 let mut response = Response::new(Either::Left(Full::new(body)));
@@ -150,7 +151,7 @@ impl Writing {
                 }
             }
         }
-        self.text.push_str(end(cut || reading.more()));
+        self.text.push_str(&end(cut || reading.more(), reading.stopped_at()));
         self.flush().await?;
         self.send(None).await
     }
@@ -193,8 +194,10 @@ fn beginning(page: &Page) -> String {
     format!("{{\"channel\":\"{}\",\"events\":[", page.channel)
 }
 
-fn end(more: bool) -> &'static str {
-    if more { "],\"more\":true}\n" } else { "],\"more\":false}\n" }
+/// `next`: where to go on, if that is not the last event.
+fn end(more: bool, next: Option<Position>) -> String {
+    let next = next.map_or(String::new(), |id| format!(",\"next\":\"{id}\""));
+    format!("],\"more\":{more}{next}}}\n")
 }
 
 fn put_event(into: &mut String, entry: &Entry, first: &mut bool) {

@@ -30,7 +30,10 @@ impl Follower {
         let frames = self.frames(feed, &entries);
         {
             let mut state = feed.lock();
-            frames.iter().filter(|frame| frame.is_event()).for_each(|frame| state.learn(frame.chunk().len()));
+            frames
+                .iter()
+                .filter(|frame| frame.is_event())
+                .for_each(|frame| state.learn(frame.chunk().len() + frame.beside()));
             let newest = entries.last().filter(|entry| last.is_none_or(|last| last < entry.position));
             state.digest = newest.map_or(0, Entry::digest);
         }

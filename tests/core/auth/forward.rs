@@ -59,6 +59,14 @@ fn its_answers_grant_narrow_end_and_refuse() {
     drop(node.subscribe("/events/user.alice.1"));
     node.get("/events/user.bob.1").problem(403, "forbidden");
     node.get("/events?channels=user.alice.1,other").problem(403, "forbidden");
+    web.answers(200, "application/json", r#"{"where":"n>1"}"#);
+    let mut some = node.subscribe("/events/b");
+    for number in ["1", "2"] {
+        node.ask("POST", &format!("/events/b?field.n={number}"), &[], number);
+    }
+    assert_eq!(some.numbers(1), [2], "conditions of the answer hold");
+    web.answers(200, "application/json", r#"{"where":"n"}"#);
+    node.get("/events/b").problem(503, "auth_down");
     web.answers(200, "application/json", "{\"expires\":1}");
     node.get("/events/a").problem(401, "token_expired");
     node.ask("POST", "/events/a", &[], "x").problem(401, "token_expired");

@@ -114,7 +114,8 @@ impl Client {
             Begin::Tail(count) => query += &format!("&tail={count}"),
         }
         if self.wish.filtered {
-            query += "&events=a";
+            // Three ways to say the same.
+            query += ["&events=a", "&where=kind=a", "&where=event%5E=a"][self.number % 3];
         }
         let first = self.last_event_id.is_empty();
         self.note(&format!("connects with {:?}", self.last_event_id));

@@ -63,7 +63,8 @@ impl Truth {
         let id = Position::new(history.ms, history.life);
         let data = format!("{channel} {} {}", history.records.len(), "x".repeat(size));
         let kind_field = Bytes::from(vec![kind]);
-        let fields = [(Bytes::from("event"), kind_field), (Bytes::from("data"), Bytes::from(data))];
+        let fields =
+            [("event", kind_field.clone()), ("kind", kind_field), ("data", data.into())].map(|(n, v)| (n.into(), v));
         memory.append_at(&history.name, id, &fields).expect("a greater id");
         history.records.push(Record { id, kind, state: State::Held });
     }
