@@ -56,7 +56,7 @@ impl Hub {
         let here = |at| Ok(here(request, at));
         let renewed = feed.lock().log.renewed_since(*known_to);
         match feed.locate(position) {
-            _ if renewed == Renewed::Yes && !owed => return self.all_of_a_new_life(request, allowance).await,
+            _ if renewed == Renewed::Yes && !owed => return self.told_of_a_new_life(request, allowance).await,
             // An entry that is there tells that it is the same stream's, a place does not.
             _ if renewed == Renewed::Yes || renewed == Renewed::Perhaps && !standing.entry => {
                 return self.judge_missing(request, allowance).await;
@@ -140,6 +140,24 @@ impl Hub {
             Some(floor) => Ok(here(request, floor)),
             None => Box::pin(self.page(&request.at_the_beginning(), allowance)).await,
         }
+    }
+
+    /// The same, for a leg that stood at a place of the stream before: what had come behind that by then is lost.
+    async fn told_of_a_new_life(
+        &self,
+        request: &PageRequest,
+        allowance: &mut Allowance,
+    ) -> Result<Page, BackplaneError> {
+        let (feed, from) = (&request.feed, request.standing.position);
+        let mut page = self.all_of_a_new_life(request, allowance).await?;
+        if from != Position::ZERO {
+            let read = page.frames.first().map(|frame| frame.position);
+            let first = read.or_else(|| page.at.and_then(|at| feed.lock().log.event_from(at)));
+            let (reason, continues_at) =
+                first.map_or((GapReason::Missing, Position::ZERO), |first| (GapReason::Reset, first));
+            page.frames.insert(0, self.gap(feed, from, Lost { reason, continues_at, lost: None }));
+        }
+        Ok(page)
     }
 
     /// What a leg gets of a page that was read, and where it then stands.

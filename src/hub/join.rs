@@ -280,7 +280,8 @@ impl Hub {
             Found { standing: Standing { position, due, entry }, fresh: found.fresh && !entry, ..found }
         };
         match judge(Resume { at: position, rank: None, entry: true, witness: present.into(), behind: None }, state) {
-            Verdict::Continuous => Ok(judged_at(position)),
+            // Its entry may be gone, but what lies behind it is owed.
+            Verdict::Continuous => Ok(Found { fresh: false, ..judged_at(position) }),
             Verdict::Broken { reason, after, lost } => {
                 if reason == GapReason::Reset {
                     // To begin where this node is would repeat what the client may have had of the stream.

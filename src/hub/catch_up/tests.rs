@@ -134,9 +134,13 @@ async fn who_is_behind_the_tail_while_its_stream_is_made_anew_is_told_so_though_
 }
 
 #[tokio::test]
-async fn who_waits_for_its_first_page_while_its_stream_is_made_anew_has_all_of_the_new_one() {
+async fn who_waits_for_its_first_page_while_its_stream_is_made_anew_is_told_so_and_has_all_of_the_new_one() {
     let (hub, feed, request, _here) = made_anew(true).await;
     let mut allowance = hub.allowance(&request, Instant::now()).expect("nothing is limited");
     let page = hub.page(&request, &mut allowance).await.expect("nothing is read");
-    assert_eq!((page.at, page.frames.len()), (feed.lock().log.life(), 0), "both are in the log");
+    let told: Vec<(bool, u64)> = page.frames.iter().map(|frame| (frame.is_event(), frame.position.ms)).collect();
+    assert_eq!((page.at, told), (feed.lock().log.life(), vec![(false, 5)]), "both entries are in the log");
+    let earliest = PageRequest { standing: Standing { position: Position::ZERO, ..request.standing }, ..request };
+    let page = hub.page(&earliest, &mut allowance).await.expect("nothing is read");
+    assert_eq!((page.at, page.frames.len()), (feed.lock().log.life(), 0), "it stood nowhere");
 }

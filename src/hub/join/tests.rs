@@ -29,3 +29,23 @@ async fn who_has_had_what_was_deleted_before_this_node_read_it_begins_behind_it(
     );
     assert_eq!(attached.feed().lock().log.position(), at(5), "what this node has read");
 }
+
+#[tokio::test]
+async fn who_has_had_an_entry_that_is_deleted_and_comes_from_before_the_tail_is_owed_what_lies_behind_it() {
+    let (memory, channel) = (Memory::new(Settings::default()), Channel::new("a").unwrap());
+    let (hub, asked) = fixture::hub(memory.clone());
+    tokio::spawn(Follower::new(hub.clone(), Clock::default(), Duration::ZERO).run(asked));
+    let publish = |ms| assert!(memory.append_at(&channel, at(ms), &[("data".into(), "x".into())]).is_ok());
+    publish(5);
+    let mut attached = hub.attached(&channel).await.unwrap();
+    [10, 15, 20].into_iter().for_each(publish);
+    while attached.feed().lock().log.position() < at(20) {
+        tokio::task::yield_now().await;
+    }
+    // A tail that was trimmed is not extended.
+    attached.feed().lock().log.trim(0, 1);
+    assert!(memory.delete_entry(&channel, at(10)));
+    let claim = Claim { position: at(10), earlier: None };
+    let start = hub.join(&mut attached, Want::Resume(claim), None).await.expect("it is read");
+    assert_eq!((start.gap, start.at, start.fresh), (None, None, false), "its stream may go away before its first page");
+}
