@@ -151,6 +151,8 @@ fn before(resume: Resume, state: &StreamState) -> Verdict {
         Some(rank) if rank > removed => broken(GapReason::Reset, after, None),
         Some(rank) => broken(reason, after, Some(removed - rank)),
         None if removed == 0 && is_place => Verdict::Continuous,
+        // The one that is gone was deleted, and lay before.
+        None if removed == 1 && is_place && deleted_up_to(at, state) => Verdict::Continuous,
         // Nothing was ever removed, so an entry before the first one was never of this stream: it was made anew.
         None if removed == 0 => broken(GapReason::Reset, after, None),
         None if removed == 1 && !is_place && state.max_deleted == Some(at) => Verdict::Continuous,
@@ -181,6 +183,10 @@ fn missing_behind(at: Position, lost: u64, state: &StreamState) -> Verdict {
 
 fn deleted_after(at: Position, state: &StreamState) -> bool {
     state.max_deleted.is_some_and(|deleted| deleted > at)
+}
+
+fn deleted_up_to(at: Position, state: &StreamState) -> bool {
+    state.max_deleted.is_some_and(|deleted| deleted != Position::ZERO && deleted <= at)
 }
 
 /// Entries that were added and are not held.

@@ -132,6 +132,8 @@ fn deleted_entries() {
         case("the oldest, rank unknown", stream(5, 5, &[2, 3, 4, 5], 1), 1, None, CONTINUOUS),
         case("the oldest, nothing was had", stream(5, 5, &[2, 3, 4, 5], 1), 0, None, gap(Deleted, 0, Some(1))),
         case("deleted, trimmed up to here", stream(9, 9, &[4, 9], 1), 1, None, gap(Trimmed, 1, None)),
+        place("one is gone, which was deleted before", stream(3, 9, &[6, 9], 2), 5, None, CONTINUOUS),
+        place("two are gone, of which one was deleted", stream(4, 9, &[6, 9], 2), 5, None, gap(Trimmed, 5, None)),
         case("deleted and trimmed", stream(9, 9, &[7, 9], 8), 3, Some(3), gap(Deleted, 3, Some(4))),
         case("deleted behind, trimmed up to here", stream(9, 9, &[4, 9], 2), 3, Some(7), CONTINUOUS),
     ]);
