@@ -135,7 +135,10 @@ impl MemoryClient {
             return Poll::Pending;
         }
         let n = most.min(line.to_client.len());
-        let bytes = line.to_client.drain(..n).collect();
+        let (front, back) = line.to_client.as_slices();
+        let split = n.min(front.len());
+        let bytes = [&front[..split], &back[..n - split]].concat();
+        line.to_client.drain(..n);
         let told = if std::mem::take(&mut line.wanted) { line.writer.clone() } else { None };
         wake(&mut line.node);
         drop(line);

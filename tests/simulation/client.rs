@@ -15,6 +15,7 @@ use super::trace::Trace;
 use super::truth::Truth;
 use super::wish::Wish;
 use fastrand::Rng;
+use futures_util::FutureExt as _;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -160,8 +161,11 @@ impl Client {
                 (leg.headed, leg.held) = (None, false);
             }
         }
+        let mut now = *control.borrow_and_update();
         loop {
-            let now = *control.borrow_and_update();
+            if !matches!(control.has_changed(), Ok(false)) {
+                now = *control.borrow_and_update();
+            }
             if now.finish && self.is_complete() && !self.waits_for_end() {
                 return Ok(End::Complete);
             }
@@ -171,13 +175,21 @@ impl Client {
             if self.reads.is_some() && !now.reading {
                 self.settle();
             }
-            self.reads = now.reading.then(|| self.reads.unwrap_or(self.at()));
+            self.reads = now.reading.then(|| self.reads.unwrap_or_else(|| self.at()));
             // At the end nobody is slow.
             let sip = if now.finish { usize::MAX } else { self.rng.usize(1..=self.wish.sips) };
-            let read = tokio::select! {
-                biased;
-                _ = control.changed() => continue,
-                read = carrier.read(sip), if now.reading => read,
+            // What is there is nearly always more than a sip.
+            let there = if now.reading { carrier.read(sip).now_or_never() } else { None };
+            let read = match there {
+                Some(read) => read,
+                None => tokio::select! {
+                    biased;
+                    _ = control.changed() => {
+                        now = *control.borrow_and_update();
+                        continue;
+                    }
+                    read = carrier.read(sip), if now.reading => read,
+                },
             };
             self.around.nodes.reads.fetch_add(1, Ordering::Relaxed);
             let body = match read? {

@@ -48,7 +48,7 @@ pub struct Shared {
 impl Shared {
     /// Begins to speak HTTP/2, and takes so many bytes of a stream ahead; `None` where the node has gone. Reads are of `sips` bytes at most.
     pub async fn open(node: usize, socket: MemoryClient, window: usize, (sips, rng): (usize, Rng)) -> Option<Shared> {
-        let socket = Torn { socket, sips, rng };
+        let socket = Torn { socket, piece: vec![0; sips], rng };
         let (requests, connection) = Builder::new()
             .initial_window_size(window as u32)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -132,17 +132,17 @@ impl Stream {
 /// A socket whose bytes come in pieces of any size.
 struct Torn {
     socket: MemoryClient,
-    sips: usize,
+    /// Room for the largest piece.
+    piece: Vec<u8>,
     rng: Rng,
 }
 
 impl AsyncRead for Torn {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let sips = self.sips;
-        let most = self.rng.usize(1..=sips).min(into.remaining());
-        let mut piece = vec![0; most];
-        let mut piece = ReadBuf::new(&mut piece);
-        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut piece))?;
+        let Torn { socket, piece, rng } = &mut *self;
+        let most = rng.usize(1..=piece.len()).min(into.remaining());
+        let mut piece = ReadBuf::new(&mut piece[..most]);
+        ready!(Pin::new(socket).poll_read(cx, &mut piece))?;
         into.put_slice(piece.filled());
         Poll::Ready(Ok(()))
     }

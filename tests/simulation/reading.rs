@@ -37,7 +37,7 @@ impl Reading {
     }
 
     fn remember(&mut self, plain: &[u8]) {
-        self.tail.extend_from_slice(plain);
+        self.tail.extend_from_slice(&plain[plain.len().saturating_sub(2)..]);
         let surplus = self.tail.len().saturating_sub(2);
         self.tail.drain(..surplus);
     }

@@ -16,14 +16,13 @@ impl Trace {
         tracing::debug!(who, ns = at.subsec_nanos(), bytes = bytes.len(), text = %bytes.escape_ascii(), "sent");
         let mut state = self.0.lock().expect("nobody panics");
         let (hash, total) = &mut *state;
-        for byte in (at.as_nanos() as u64)
-            .to_le_bytes()
-            .into_iter()
-            .chain((who as u32).to_le_bytes())
-            .chain(bytes.iter().copied())
-        {
-            *hash = (*hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
+        let mut add = |bytes: &[u8]| {
+            *hash =
+                bytes.iter().fold(*hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        };
+        add(&(at.as_nanos() as u64).to_le_bytes());
+        add(&(who as u32).to_le_bytes());
+        add(bytes);
         *total += bytes.len() as u64;
     }
 

@@ -31,7 +31,11 @@ impl Chunk {
             }
             Chunk::Data(size) => {
                 let n = size.min(raw.len());
-                body.extend(raw.drain(..n));
+                let (front, back) = raw.as_slices();
+                let split = n.min(front.len());
+                body.extend_from_slice(&front[..split]);
+                body.extend_from_slice(&back[..n - split]);
+                raw.drain(..n);
                 *self = if n == size { Chunk::Break } else { Chunk::Data(size - n) };
                 Ok(n == size)
             }
