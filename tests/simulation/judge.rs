@@ -3,7 +3,8 @@
 use super::answer::Head;
 use super::client::Client;
 use super::event_stream::Message;
-use super::leg::{Begin, Gap};
+use super::gaps::Gap;
+use super::leg::{Begin, Leg};
 use super::posts::look;
 use super::reading::Reading;
 use super::request::Asked;
@@ -36,7 +37,7 @@ impl Client {
         if !std::mem::replace(&mut reader.admitted, true) {
             self.may_be_admitted()?;
         }
-        {
+        if self.wish.channels.iter().any(|channel| self.around.posted.contains(channel)) {
             let mut truth = self.around.truth.lock().expect("nobody panics");
             self.wish.channels.iter().for_each(|channel| look(&mut truth, &self.around, *channel));
         }
@@ -197,13 +198,19 @@ impl Client {
         if first && told.reason == "reset" && told.resume_from.is_none() {
             return Ok(());
         }
-        self.legs[place].take_gap(&truth.channels[channel], told)
+        self.legs[place].take_gap(&truth.channels[channel], told, self.opened)
     }
 
     /// Whether it has all that there is.
     pub fn is_complete(&self) -> bool {
         let truth = self.around.truth.lock().expect("nobody panics");
-        self.legs.iter().zip(&self.wish.channels).all(|(leg, channel)| leg.is_complete(&truth.channels[*channel]))
+        // Who was held, and comes back without the channel's id, begins behind an end that is there by then.
+        let ended = |leg: &Leg, history: &History| {
+            let end = history.records.last().filter(|record| record.last && record.added < self.opened);
+            !leg.begun && self.wish.begin == Begin::Latest && end.is_some()
+        };
+        let complete = |leg: &Leg, history: &History| leg.is_complete(history) || ended(leg, history);
+        self.legs.iter().zip(&self.wish.channels).all(|(leg, channel)| complete(leg, &truth.channels[*channel]))
     }
 }
 

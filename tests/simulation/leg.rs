@@ -1,8 +1,8 @@
 //! What a client must be sent of one channel, and whether what it was sent is that.
 
+use super::gaps::Gap;
 use super::owed::{Here, Moment};
 use super::truth::{History, How, Record};
-use fantail::position::Position;
 use std::time::Duration;
 
 /// Within this time every node has found out what nobody told it: so long takes a sweep over all streams.
@@ -41,16 +41,6 @@ pub struct Leg {
     pub held: bool,
     /// What happened to it on its present connection.
     pub here: Here,
-}
-
-/// What a gap said.
-#[derive(Clone, Debug)]
-pub struct Gap {
-    pub at: Duration,
-    pub reason: String,
-    pub resume_from: Option<Position>,
-    pub continues_at: Option<Position>,
-    pub lost: Option<u64>,
 }
 
 impl Leg {
@@ -181,58 +171,12 @@ impl Leg {
         self.gaps.iter().any(|gap| unseen(gap) || ["trimmed", "deleted"].contains(&gap.reason.as_str()) && covers(gap))
     }
 
-    /// Whether an event of another life has a smaller id than the one that a client came back with. "Gone from between two": it is told,
-    /// and gets what lies behind that id.
+    /// Whether an event of another life has a smaller id than the one that a client came back with, the last that it had or an older one
+    /// in the other place. "Gone from between two": it is told, and gets what lies behind that id.
     fn lies_before(&self, history: &History, record: &Record) -> bool {
-        let is_another = self.last.is_some_and(|last| history.records[last].life != record.life);
-        is_another && self.gaps.iter().any(|gap| gap.resume_from.is_some_and(|from| record.id < from))
-    }
-
-    /// Takes a gap, which must be true.
-    pub fn take_gap(&mut self, history: &History, gap: Gap) -> Result<(), String> {
-        let from = self.last.map_or(0, |last| last + 1);
-        let behind = &history.records[from..];
-        let had = |how: How| {
-            history.records[from.saturating_sub(1)..].iter().any(|r| r.gone.is_some_and(|g| g.how == how) || r.was_gone)
-        };
-        // Where a filter passes over events, the id that it came with is of none that it has had.
-        let came_with = gap.resume_from.and_then(|from| history.index_of(from));
-        let at_gone = [self.last, came_with].into_iter().flatten().any(|at| history.records[at].gone.is_some());
-        let true_reason = match gap.reason.as_str() {
-            // Of who comes back with an id that is gone, nobody knows whether more than that is.
-            "trimmed" => had(How::Trimmed) || at_gone || !history.breaks.is_empty(),
-            "deleted" => history.records.iter().any(|r| r.gone.is_some_and(|g| g.how == How::Deleted) || r.was_gone),
-            "missing" | "reset" => !history.breaks.is_empty(),
-            other => return Err(format!("no such reason: {other}")),
-        };
-        if !true_reason {
-            return Err(format!("nothing of that kind happened since {:?}: {gap:?}", self.last));
-        }
-        if gap.lost == Some(0) {
-            return Err(format!("nothing was lost: {gap:?}"));
-        }
-        if let (Some(lost), Some(resume), Some(at)) = (gap.lost, gap.resume_from, gap.continues_at)
-            && resume < at
-            && gap.reason == "trimmed"
-        {
-            // Who was set back is told from there.
-            let behind = if self.set_back { &history.records[..] } else { behind };
-            let between = behind.iter().filter(|r| resume < r.id && (r.id < at || r.id == at && r.gone.is_some()));
-            let most = between.clone().count() as u64;
-            // A node that was away may count from another stream's entries, if ids go on: see "Open" in CONTRIBUTING.md.
-            let had = self.last.map_or(Duration::ZERO, |last| history.records[last].added);
-            if lost > most && !history.broke_since(had.min(self.headed.unwrap_or_default())) {
-                return Err(format!("{most} lie between, not {lost}: {gap:?}"));
-            }
-        }
-        let went = |record: &Record| record.was_gone || record.gone.is_some_and(|gone| gone.how == How::Away);
-        self.here.gap(&gap, behind.iter().any(went));
-        self.set_back |= ["reset", "missing"].contains(&gap.reason.as_str());
-        if gap.reason == "reset" {
-            self.reset_to = gap.continues_at.and_then(|at| history.index_of(at));
-        }
-        self.gaps.push(gap);
-        Ok(())
+        let is_another = |at: Option<usize>| at.is_some_and(|at| history.records[at].life != record.life);
+        let lies_before = |from| record.id < from && (is_another(self.last) || is_another(history.index_of(from)));
+        self.gaps.iter().filter_map(|gap| gap.resume_from).any(lies_before)
     }
 
     /// Whether it has the channel's last event.

@@ -1,6 +1,6 @@
 //! What a reader is owed whom nothing hinders: each event soon, each loss by its number, and nothing again.
 
-use super::leg::Gap;
+use super::gaps::Gap;
 use super::truth::{History, Record};
 use std::time::Duration;
 
@@ -82,7 +82,9 @@ impl Here {
         moment: &Moment,
     ) -> Result<(), String> {
         let record = &history.records[next];
-        let owed = moment.free.map(|free| free.max(record.added));
+        // What was gone can come once it is back.
+        let back = history.breaks.last().copied().filter(|_| record.was_gone).unwrap_or_default();
+        let owed = moment.free.map(|free| free.max(record.added).max(back));
         if last.is_some() && moment.quick && owed.is_some_and(|owed| moment.now > owed + SOON) {
             let late = moment.now.saturating_sub(owed.unwrap_or_default());
             return Err(format!("{next} comes {late:?} after it could have: {record:?}"));
