@@ -79,9 +79,10 @@ fn is_wire(name: &str) -> Result<bool, String> {
 }
 
 fn temper(name: &str) -> Result<Temper, String> {
-    let named = Temper::ALL.into_iter().find(|temper| temper.name() == name);
+    let mut all = Temper::ALL.into_iter().chain([Temper::Steady]);
     let names = || Temper::ALL.map(Temper::name).join(", ");
-    named.ok_or_else(|| format!("--temper wants one of {}, not {name:?}\n{USAGE}", names()))
+    let named = all.find(|temper| temper.name() == name);
+    named.ok_or_else(|| format!("--temper wants steady or one of {}, not {name:?}\n{USAGE}", names()))
 }
 
 fn faults(name: &str) -> Result<Vec<Fault>, String> {

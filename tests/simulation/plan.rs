@@ -166,6 +166,9 @@ impl Load {
         faults_per_ten_seconds: 10,
         length: Duration::from_secs(180),
     };
+
+    /// The same with a fault in ten seconds; what is lost while a shard is down does not count, so a few more events.
+    pub const STEADY: Load = Load { events_per_second: 12, faults_per_ten_seconds: 1, ..Load::USUAL };
 }
 
 impl Plan {

@@ -34,9 +34,12 @@ pub enum Temper {
     Tears,
     /// Readers want more of a tail whose stream was made anew in silence, under ids around those that it had.
     Extensions,
+    /// Some of everything, a fault in ten seconds: as much as production has on a bad day. No seed draws it.
+    Steady,
 }
 
 impl Temper {
+    /// Those that seeds draw.
     pub const ALL: [Temper; 11] = [
         Temper::Usual,
         Temper::Lives,
@@ -67,7 +70,7 @@ impl Temper {
     pub fn plan(self, seed: u64, wire: Option<bool>) -> Plan {
         let mut plan = Plan::of(seed, self.load(), wire);
         plan.temper = self;
-        if self == Temper::Usual {
+        if matches!(self, Temper::Usual | Temper::Steady) {
             return plan.with_all(self.load());
         }
         plan.shape.tokens = self == Temper::Orders;
@@ -99,6 +102,7 @@ impl Temper {
         };
         match self {
             Temper::Usual => Load::USUAL,
+            Temper::Steady => Load::STEADY,
             Temper::Lives => load(2, 4, 12, 1, 120),
             Temper::Returns => load(2, 4, 16, 1, 120),
             Temper::Outages => load(2, 40, 40, 0, 120),
@@ -119,7 +123,7 @@ impl Temper {
             Temper::Outages | Temper::Lives => shape.tail_bytes = 4 << 20,
             Temper::Counts => (shape.tail_bytes, shape.waits) = (4 << 20, false),
             Temper::Orders => shape.ahead = Duration::from_millis(2_500),
-            Temper::Usual | Temper::Sleepers | Temper::Depths | Temper::Tears => {}
+            Temper::Usual | Temper::Steady | Temper::Sleepers | Temper::Depths | Temper::Tears => {}
         }
         if matches!(self, Temper::Newcomers | Temper::Extensions) {
             shape.replay_rate = 60;
@@ -132,7 +136,7 @@ impl Temper {
             let What::Join { wish, client } = &mut step.what else { continue };
             wish.manner = Manner::default();
             match self {
-                Temper::Usual | Temper::Orders => {}
+                Temper::Usual | Temper::Steady | Temper::Orders => {}
                 Temper::Lives => quick(wish, 1),
                 Temper::Returns => {
                     quick(wish, 1);
@@ -186,7 +190,7 @@ impl Temper {
 
     fn draw(self, chains: &mut Chains) {
         match self {
-            Temper::Usual => {}
+            Temper::Usual | Temper::Steady => {}
             Temper::Lives => {
                 chains.every(1_500, Chains::another_life);
                 chains.every(5_000, Chains::other_content);
