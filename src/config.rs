@@ -96,6 +96,10 @@ pub struct Serve {
     #[arg(long, env = "FANTAIL_MAX_CHANNELS_PER_CONNECTION", default_value = "100", value_name = "N")]
     #[arg(value_parser = number(1..=1_000_usize))]
     pub max_channels_per_connection: usize,
+    /// Channels of one subscription by QUERY; 1 to 1000.
+    #[arg(long, env = "FANTAIL_MAX_CHANNELS_PER_QUERY", default_value = "300", value_name = "N")]
+    #[arg(value_parser = number(1..=1_000_usize))]
+    pub max_channels_per_query: usize,
     /// Subscribers of one channel on this node, up to 10000000; 0: no limit.
     #[arg(long, env = "FANTAIL_MAX_CHANNEL_SUBSCRIBERS", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=10_000_000_usize))]

@@ -29,6 +29,8 @@ pub enum Code {
     PublishOff,
     NotFound,
     MethodNotAllowed,
+    /// A body of another kind than the endpoint takes.
+    UnsupportedMediaType,
     /// A transfer coding of the body that nobody here undoes.
     UnknownCoding,
     /// The body did not arrive in time.
@@ -57,7 +59,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for tables of metrics and documentation.
-    pub const ALL: [Code; 27] = [
+    pub const ALL: [Code; 28] = [
         Code::BadChannel,
         Code::BadParameter,
         Code::BadBody,
@@ -72,6 +74,7 @@ impl Code {
         Code::PublishOff,
         Code::NotFound,
         Code::MethodNotAllowed,
+        Code::UnsupportedMediaType,
         Code::UnknownCoding,
         Code::BodyTimeout,
         Code::BodyTooLarge,
@@ -106,6 +109,9 @@ impl Code {
             Code::PublishOff => ("publish_off", StatusCode::FORBIDDEN, "Publishing over HTTP is off", None),
             Code::NotFound => ("not_found", StatusCode::NOT_FOUND, "No such page", None),
             Code::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "Not this method", None),
+            Code::UnsupportedMediaType => {
+                ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Not a body of this kind", None)
+            }
             Code::UnknownCoding => ("unknown_coding", StatusCode::NOT_IMPLEMENTED, "Not a coding of bodies here", None),
             Code::BodyTimeout => ("body_timeout", StatusCode::REQUEST_TIMEOUT, "The body came too slowly", None),
             Code::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, "Too large", None),

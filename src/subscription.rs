@@ -70,35 +70,74 @@ pub struct Limits {
     pub max_tail: usize,
 }
 
-impl Subscription {
-    /// Reads a request.
-    ///
-    /// `path_channel` is the segment behind `/events/`, still percent-encoded; `last_event_id` the value of the header, the
-    /// last one where there are several; `now_ms` the backplane's time, for `since=5m`.
-    pub fn parse(
-        path_channel: Option<&str>,
-        query: &str,
-        last_event_id: Option<&[u8]>,
-        limits: &Limits,
-        now_ms: u64,
-    ) -> Result<Subscription, Problem> {
+/// Where a request says what it subscribes to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Texts<'a> {
+    /// The segment behind `/events/`, still percent-encoded.
+    pub path_channel: Option<&'a str>,
+    pub query: &'a str,
+    /// The body of a `QUERY`, a form.
+    pub form: Option<&'a [u8]>,
+    /// The value of the header `Last-Event-ID`, the last one where there are several.
+    pub last_event_id: Option<&'a [u8]>,
+}
+
+/// What a request asks for, before it is known what it subscribes to where it names no channel.
+pub struct Wish {
+    asked: Asked,
+    header: Said,
+}
+
+impl Wish {
+    /// Reads a request. `now_ms`: the backplane's time, for `since=5m`.
+    pub fn parse(texts: &Texts<'_>, limits: &Limits, now_ms: u64) -> Result<Wish, Problem> {
         let mut channels = Channels::new(limits.max_channels);
-        if let Some(segment) = path_channel {
+        if let Some(segment) = texts.path_channel {
             channels.add(&decode_segment(segment)?)?;
         }
         let mut asked = Asked { channels, ..Asked::default() };
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let Some(parameter) = Parameter::named(&name) else { continue };
-            if parameter == Parameter::Channels {
-                if path_channel.is_some() {
-                    return Err(ParameterError::InPath.of(&name, &value));
+        let mut read = |form: &[u8], elsewhere: &[Parameter]| {
+            for (name, value) in form_urlencoded::parse(form) {
+                let Some(parameter) = Parameter::named(&name) else { continue };
+                if elsewhere.contains(&parameter) {
+                    return Err(ParameterError::InUrl.of(&name, &value));
                 }
-                value.split(',').try_for_each(|channel| asked.channels.add(channel))?;
+                if parameter == Parameter::Channels {
+                    if texts.path_channel.is_some() {
+                        return Err(ParameterError::InPath.of(&name, &value));
+                    }
+                    value.split(',').try_for_each(|channel| asked.channels.add(channel))?;
+                }
+                asked.take(parameter, &value, limits, now_ms).map_err(|why| why.of(&name, &value))?;
             }
-            asked.take(parameter, &value, limits, now_ms).map_err(|why| why.of(&name, &value))?;
+            let given = Parameter::ALL.into_iter().filter(|parameter| asked.given[*parameter as usize]);
+            Ok(given.collect::<Vec<Parameter>>())
+        };
+        let in_url = read(texts.query.as_bytes(), &[])?;
+        if let Some(form) = texts.form {
+            read(form, &in_url)?;
         }
-        let header = last_event_id.map_or(Said::Nothing, parse_last_event_id);
-        asked.subscription(header)
+        Ok(Wish { asked, header: texts.last_event_id.map_or(Said::Nothing, parse_last_event_id) })
+    }
+
+    /// The channels that it names; none where it leaves them to its grant.
+    pub fn channels(&self) -> &[Channel] {
+        &self.asked.channels.ordered
+    }
+
+    /// The subscription; to the `granted` channels, where it names none.
+    pub fn subscription(mut self, granted: &[Channel]) -> Result<Subscription, Problem> {
+        if self.channels().is_empty() && !self.asked.given[Parameter::Channels as usize] {
+            granted.iter().try_for_each(|channel| self.asked.channels.add(channel.as_str()))?;
+        }
+        self.asked.subscription(self.header)
+    }
+}
+
+impl Subscription {
+    /// Reads a request that names its channels.
+    pub fn parse(texts: &Texts<'_>, limits: &Limits, now_ms: u64) -> Result<Subscription, Problem> {
+        Wish::parse(texts, limits, now_ms)?.subscription(&[])
     }
 
     /// Whether it resumes at an id that is no position in these channels.
@@ -165,7 +204,10 @@ impl Channels {
 
     fn finish(self) -> Result<Vec<Channel>, Problem> {
         match self.ordered.is_empty() {
-            true => Err(Problem::new(Code::BadChannel, "no channel: name some in channels=a,b or in the path")),
+            true => Err(Problem::new(
+                Code::BadChannel,
+                "no channel: name some in channels=a,b or in the path; the grant names none",
+            )),
             false => Ok(self.ordered),
         }
     }
@@ -268,7 +310,8 @@ mod tests {
     }
 
     fn parse_with(path: Option<&str>, query: &str, id: Option<&[u8]>) -> Result<Subscription, Problem> {
-        Subscription::parse(path, query, id, &Limits { max_channels: 3, max_tail: 1000 }, NOW)
+        let texts = Texts { path_channel: path, query, form: None, last_event_id: id };
+        Subscription::parse(&texts, &Limits { max_channels: 3, max_tail: 1000 }, NOW)
     }
 
     fn refused(query: &str) -> (&'static str, String) {
@@ -296,6 +339,41 @@ mod tests {
         assert_eq!(refused("channels=a,~control").0, "reserved_channel");
         let (code, detail) = refused("channels=a,b,c,b,d");
         assert_eq!((code, detail.contains("\"d\"")), ("too_many_channels", true));
+    }
+
+    #[test]
+    fn a_body_and_the_url_say_each_parameter_once() {
+        let parse = |query: &str, form: &str| {
+            let texts = Texts { query, form: Some(form.as_bytes()), ..Texts::default() };
+            Subscription::parse(&texts, &Limits { max_channels: 3, max_tail: 1000 }, NOW)
+        };
+        let s = parse("tail=5", "channels=a&channels=b,c&lastEventId=a=5-0").unwrap();
+        assert_eq!((names(&s), s.tail), (vec!["a", "b", "c"], Some(5)));
+        assert!(s.resume_at(&s.channels[0]).is_some());
+        for (query, form) in [
+            ("channels=a", "channels=b"),
+            ("channels=a&tail=1", "tail=1"),
+            ("lastEventId=", "channels=a&last_event_id="),
+        ] {
+            let problem = parse(query, form).unwrap_err();
+            assert!(problem.code == Code::BadParameter && problem.detail.contains("URL"), "{}", problem.detail);
+        }
+        assert_eq!(parse("", "channels=a,b,c,d").unwrap_err().code, Code::TooManyChannels);
+        assert_eq!(parse("x=y", "z=%ff").unwrap_err().code, Code::BadChannel);
+    }
+
+    #[test]
+    fn a_request_that_names_no_channel_gets_those_of_its_grant() {
+        let granted = ["b", "a"].map(|name| Channel::new(name).unwrap());
+        let of = |query: &str| {
+            let texts = Texts { query, last_event_id: Some(b"5-0"), ..Texts::default() };
+            Wish::parse(&texts, &Limits { max_channels: 3, max_tail: 1000 }, NOW)
+                .and_then(|wish| wish.subscription(&granted))
+        };
+        let s = of("tail=2").unwrap();
+        assert_eq!((names(&s), s.is_foreign()), (vec!["b", "a"], true));
+        assert_eq!(names(&of("channels=c").unwrap()), ["c"]);
+        assert_eq!(of("channels=").unwrap_err().code, Code::BadChannel);
     }
 
     #[test]

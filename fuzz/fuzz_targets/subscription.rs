@@ -1,13 +1,14 @@
 //! Any request is understood within its limits, or refused with a bounded message.
 #![no_main]
 
-use fantail::subscription::{Limits, Subscription};
+use fantail::subscription::{Limits, Subscription, Texts};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (Option<&str>, Option<&[u8]>, u64, &str)| {
-    let (path, last_event_id, now, query) = input;
+fuzz_target!(|input: (Option<&str>, Option<&[u8]>, u64, Option<&[u8]>, &str)| {
+    let (path_channel, last_event_id, now, form, query) = input;
+    let texts = Texts { path_channel, query, form, last_event_id };
     let limits = Limits { max_channels: 5, max_tail: 100 };
-    match Subscription::parse(path, query, last_event_id, &limits, now) {
+    match Subscription::parse(&texts, &limits, now) {
         Ok(subscription) => {
             assert!((1..=5).contains(&subscription.channels.len()));
             assert!(subscription.channels.iter().all(|channel| !channel.is_reserved()));

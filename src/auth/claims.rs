@@ -2,6 +2,7 @@
 
 use super::grant::{Grant, Quota};
 use super::pattern::{PatternError, Patterns};
+use crate::channel::Channel;
 use crate::condition::{ConditionError, Conditions};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ pub struct Names {
     pub subject: String,
     pub subscribe: String,
     pub publish: String,
+    pub channels: String,
     pub conditions: String,
     pub limits: String,
 }
@@ -36,6 +38,8 @@ pub enum ClaimError {
         #[source]
         why: PatternError,
     },
+    #[error("claim {0} names a pattern where it must name a channel")]
+    NoChannel(String),
     #[error("claim {name}: {why}")]
     Condition {
         name: String,
@@ -54,9 +58,21 @@ pub fn grant(claims: &Map<String, Value>, names: &Names) -> Result<Grant, ClaimE
     let token_id = text(claims, "jti")?;
     let patterns = |name: &str| patterns(claims, name, subject.as_deref());
     let (subscribe, publish) = (patterns(&names.subscribe)?, patterns(&names.publish)?);
+    let channels = channels(claims, &names.channels, subject.as_deref())?;
     let conditions = conditions(claims, &names.conditions)?;
     let quota = quota(claims, &names.limits)?;
-    Ok(Grant { subject, token_id, expires_ms: None, subscribe, publish, conditions, quota, seen: 0 })
+    Ok(Grant { subject, token_id, expires_ms: None, subscribe, publish, channels, conditions, quota, seen: 0 })
+}
+
+/// Names of channels, in which `{sub}` is the subject; one that it cannot stand in is left out.
+fn channels(claims: &Map<String, Value>, name: &str, subject: Option<&str>) -> Result<Vec<Channel>, ClaimError> {
+    match patterns(claims, name, subject)? {
+        Patterns::These(patterns) => {
+            let no_name = || ClaimError::NoChannel(name.to_owned());
+            patterns.iter().map(|pattern| pattern.channel().ok_or_else(no_name)).collect()
+        }
+        Patterns::Everything => Ok(Vec::new()),
+    }
 }
 
 /// A text of conditions; a claim of any other kind would be a restriction that is overlooked.
@@ -129,7 +145,6 @@ fn quota(claims: &Map<String, Value>, name: &str) -> Result<Quota, ClaimError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::Channel;
     use serde_json::json;
 
     fn read(claims: Value) -> Result<Grant, ClaimError> {
@@ -137,6 +152,7 @@ mod tests {
             subject: "sub".into(),
             subscribe: "fantail.subscribe".into(),
             publish: "fantail.publish".into(),
+            channels: "fantail.channels".into(),
             conditions: "fantail.where".into(),
             limits: "fantail.limits".into(),
         };
@@ -180,6 +196,7 @@ mod tests {
             (json!({"fantail": {"subscribe": ["a", 1]}}), "claim fantail.subscribe has something"),
             (json!({"fantail": {"subscribe": {"a": 1}}}), "claim fantail.subscribe is neither"),
             (json!({"fantail": {"publish": ["a*"]}}), "claim fantail.publish: pattern \"a*\""),
+            (json!({"fantail": {"channels": ["a.*"]}}), "claim fantail.channels names a pattern"),
             (json!({"fantail": {"where": ["a=1"]}}), "claim fantail.where is no text"),
             (json!({"fantail": {"where": "a"}}), "claim fantail.where: condition 1 has no operator"),
             (json!({"fantail": {"limits": {"channels": -1}}}), "claim fantail.limits: channels"),

@@ -39,6 +39,8 @@ pub struct Grant {
     pub expires_ms: Option<u64>,
     pub subscribe: Patterns,
     pub publish: Patterns,
+    /// What it subscribes to where a request names no channel.
+    pub channels: Vec<Channel>,
     /// What the fields of events must be that it may see; `None`: anything.
     pub conditions: Option<Conditions>,
     pub quota: Quota,
@@ -74,7 +76,17 @@ impl Grant {
     /// A grant of nobody in particular.
     pub fn of(subscribe: Patterns, publish: Patterns) -> Grant {
         let quota = Quota::default();
-        Grant { subject: None, token_id: None, expires_ms: None, subscribe, publish, conditions: None, quota, seen: 0 }
+        Grant {
+            subject: None,
+            token_id: None,
+            expires_ms: None,
+            subscribe,
+            publish,
+            channels: Vec::new(),
+            conditions: None,
+            quota,
+            seen: 0,
+        }
     }
 
     /// Whose connections are counted: the subject's, else, where they are limited, those of the token, by its id or by what
@@ -88,15 +100,21 @@ impl Grant {
         self.subject.clone().or_else(token)
     }
 
-    /// Refuses the first channel that is not covered. What is said is the same whether it exists or not.
+    /// Refuses the first channel that is not covered, and more channels than one connection may have. What is said is the same whether it exists or not.
     pub fn check(&self, action: Action, channels: &[Channel]) -> Result<(), Problem> {
         let (patterns, what) = match action {
             Action::Subscribe => (&self.subscribe, "subscribe to"),
             Action::Publish => (&self.publish, "publish to"),
         };
-        match channels.iter().find(|channel| !patterns.cover(channel)) {
-            None => Ok(()),
-            Some(channel) => Err(Problem::new(Code::Forbidden, format!("not allowed to {what} channel {channel:?}"))),
+        if let Some(channel) = channels.iter().find(|channel| !patterns.cover(channel)) {
+            return Err(Problem::new(Code::Forbidden, format!("not allowed to {what} channel {channel:?}")));
+        }
+        match self.quota.channels {
+            Some(most) if action == Action::Subscribe && channels.len() > most as usize => {
+                let detail = format!("the token allows {most} channels of one connection");
+                Err(Problem::new(Code::TooManyChannels, detail))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -33,6 +33,7 @@ impl Jwt {
             subject: settings.claim_subject.clone(),
             subscribe: settings.claim_subscribe.clone(),
             publish: settings.claim_publish.clone(),
+            channels: settings.claim_channels.clone(),
             conditions: settings.claim_where.clone(),
             limits: settings.claim_limits.clone(),
         };

@@ -84,6 +84,11 @@ impl Pattern {
         }
     }
 
+    /// The one channel that it covers, if it has no wildcard.
+    pub fn channel(&self) -> Option<Channel> {
+        (!self.0.contains('*')).then(|| Channel::new(&self.0).ok())?
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -72,6 +72,9 @@ pub struct AuthSettings {
     /// Claim with the patterns of channels to publish to.
     #[arg(long, env = "FANTAIL_CLAIM_PUBLISH", default_value = "fantail.publish", value_name = "NAME")]
     pub claim_publish: String,
+    /// Claim with the channels of a request that names none.
+    #[arg(long, env = "FANTAIL_CLAIM_CHANNELS", default_value = "fantail.channels", value_name = "NAME")]
+    pub claim_channels: String,
     /// Claim with conditions on the fields of events that are seen, as the parameter where has them.
     #[arg(long, env = "FANTAIL_CLAIM_WHERE", default_value = "fantail.where", value_name = "NAME")]
     pub claim_where: String,

@@ -150,7 +150,8 @@ mod tests {
         let types = |name: &str| {
             let query = format!("channels=a&events={name}");
             let limits = crate::subscription::Limits { max_channels: 1, max_tail: 1 };
-            crate::subscription::Subscription::parse(None, &query, None, &limits, 0).unwrap().filter
+            let texts = crate::subscription::Texts { query: &query, ..Default::default() };
+            crate::subscription::Subscription::parse(&texts, &limits, 0).unwrap().filter
         };
         let passes =
             |types, conditions| Wanted { types, conditions }.passes(&frame("red"), None, &mut Verdicts::default());

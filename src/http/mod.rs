@@ -26,9 +26,12 @@ pub mod metrics;
 mod preflight;
 pub mod proxy_header;
 pub mod publish;
+mod query;
+mod receiving;
 mod reject;
 mod resets;
-pub mod route;
+mod room;
+mod route;
 pub mod settings;
 pub mod stream_body;
 pub mod subscribe;
@@ -44,12 +47,14 @@ use crate::courier::{Couriers, InUse};
 use crate::hub::Hub;
 use crate::limits::{Limits, Presences, Rate};
 use crate::metrics::Label as _;
+use crate::problem::Code;
 use crate::random::Random;
 use crate::telemetry::LogThrottle;
 use client_address::Proxies;
 use history::budget::Budget;
 use metrics::{HttpMetrics, Refusal};
 use publish::Publisher;
+use room::Room;
 use settings::Settings;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -79,10 +84,17 @@ pub struct Context {
     pub clock: Clock,
     pub random: Random,
     pub log_throttle: LogThrottle,
+    /// What bodies of subscriptions may take.
+    pub query_room: Room,
     /// Conditions on events that subscribers have.
     pub conditions: InUse,
     /// Numbers for subscribers whose legs come later.
     pub tickets: AtomicU64,
+}
+
+/// Room for bodies of `QUERY`.
+pub fn query_room() -> Room {
+    Room::new(query::MOST_MEMORY, query::MOST_BYTES, Code::SubscribeRate)
 }
 
 impl Context {

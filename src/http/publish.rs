@@ -3,11 +3,8 @@
 //! Owns the order of things and the answer; `receiving` reads a body, within what `room` has left for it. What a body means is [`crate::publication`]'s; who may
 //! publish to what is decided before.
 
-mod receiving;
-mod room;
-
-use self::receiving::Receiving;
-use self::room::{Place, Room};
+use super::receiving::Receiving;
+use super::room::{Place, Room};
 use crate::auth::{Action, Auth, Grant, Question};
 use crate::backplane::{Backplane, BackplaneError, Publication};
 use crate::channel::Channel;
@@ -82,7 +79,7 @@ impl Publisher {
             limits: publication::Limits { max_event_bytes, max_batch_lines: MAX_BATCH_LINES },
             max_batch_bytes,
             roster: None,
-            room: Room::new(MAX_BODY_MEMORY, max_batch_bytes),
+            room: Room::new(MAX_BODY_MEMORY, max_batch_bytes, Code::PublishRate),
         }
     }
 

@@ -6,6 +6,7 @@ use super::encoding::Coding;
 use super::head::{self, Marks};
 use super::history::{self, Page};
 use super::metrics::Published;
+use super::query;
 use super::subscribe::is_finished;
 use super::well_formed;
 use crate::auth::{Action, Grant, Question};
@@ -14,7 +15,7 @@ use crate::condition::Conditions;
 use crate::config::WhenFull;
 use crate::limits::{Applicant, Full, Rate, TooFast, client_of};
 use crate::problem::{Code, Problem};
-use crate::subscription::{Limits, Subscription};
+use crate::subscription::{Limits, Subscription, Texts, Wish};
 use crate::telemetry::trace::spans;
 use bytes::Bytes;
 use http_body_util::{Either, Full as FullBody};
@@ -31,7 +32,7 @@ use std::sync::Arc;
 type Answer = Response<FullBody<Bytes>>;
 
 /// Methods of `/events` and `/events/{channel}`.
-const ALLOW: &str = "GET, HEAD, POST, OPTIONS";
+const ALLOW: &str = "GET, HEAD, POST, QUERY, OPTIONS";
 /// The greatest `tail`: where it begins is found by reading all of it once, before the first event is sent.
 const MOST_TAIL: usize = 100_000;
 
@@ -63,15 +64,18 @@ async fn answer(
         None if request.uri().path().starts_with("/history/") => return history(request, peer, context).await,
         None => Problem::new(Code::NotFound, format!("there is no {}", request.uri().path())).into_response(),
         Some(channel) => match *request.method() {
-            Method::GET => match decide(&request, channel, peer, context).await {
-                Ok(decided) => {
-                    drop(request);
-                    *decision.lock() = Some(decided);
-                    std::future::pending().await
+            Method::GET => {
+                let asking = Asking { head: &request, channel, form: None };
+                match decide(&asking, peer, context).await {
+                    Ok(decided) => {
+                        drop(request);
+                        *decision.lock() = Some(decided);
+                        std::future::pending().await
+                    }
+                    Err(problem) => problem.into_response(),
                 }
-                Err(problem) => problem.into_response(),
-            },
-            Method::HEAD => match may_read(&request, channel, peer, context).await {
+            }
+            Method::HEAD => match may_read(&Asking { head: &request, channel, form: None }, peer, context).await {
                 Ok(true) => {
                     let mut answer = Response::default();
                     *answer.status_mut() = StatusCode::NO_CONTENT;
@@ -89,13 +93,54 @@ async fn answer(
                     problem.into_response()
                 }
             },
-            Method::OPTIONS => return context.cors.preflight(request.headers(), ALLOW).map(Either::Left),
+            Method::OPTIONS => {
+                let mut answer = context.cors.preflight(request.headers(), ALLOW);
+                answer.headers_mut().insert(query::ACCEPT_QUERY, HeaderValue::from_static(query::FORM));
+                return answer.map(Either::Left);
+            }
             Method::POST => publish(request, peer, context).await,
+            ref method if query::is(method) => {
+                let channel = channel.map(str::to_owned);
+                match asked_with_body(request, channel.as_deref(), peer, context).await {
+                    Ok(decided) => {
+                        *decision.lock() = Some(decided);
+                        std::future::pending().await
+                    }
+                    Err(problem) => {
+                        let mut answer = problem.into_response();
+                        answer.headers_mut().insert(query::ACCEPT_QUERY, HeaderValue::from_static(query::FORM));
+                        answer
+                    }
+                }
+            }
             ref method => Problem::method_not_allowed(method, ALLOW).into_response(),
         },
     };
     cors.apply(answer.headers_mut());
     answer.map(Either::Left)
+}
+
+/// A request for a stream, as far as it says what it wants.
+struct Asking<'a, B> {
+    head: &'a Request<B>,
+    /// The segment behind `/events/`, still percent-encoded.
+    channel: Option<&'a str>,
+    /// The body of a `QUERY`.
+    form: Option<&'a [u8]>,
+}
+
+/// Receives the body of a `QUERY`, and decides.
+async fn asked_with_body(
+    request: Request<Incoming>,
+    channel: Option<&str>,
+    client: IpAddr,
+    context: &Arc<Context>,
+) -> Result<Decision, Problem> {
+    let (head, body) = request.into_parts();
+    let head = Request::from_parts(head, ());
+    let received = query::receive(head.headers(), body, client, context).await;
+    let received = received.inspect_err(|problem| context.refused(problem.code, client))?;
+    decide(&Asking { head: &head, channel, form: Some(&received.body) }, client, context).await
 }
 
 /// `GET /history/{channel}`, which whoever may subscribe may read.
@@ -149,25 +194,39 @@ async fn publish(request: Request<Incoming>, peer: IpAddr, context: &Context) ->
     answer
 }
 
-fn parse(request: &Request<Incoming>, channel: Option<&str>, context: &Context) -> Result<Subscription, Problem> {
-    let limits = Limits { max_channels: context.settings.max_channels, max_tail: MOST_TAIL };
-    // Of several the last one counts, which is the nearest to the client.
-    let last_event_id = request.headers().get_all("last-event-id").iter().next_back().map(HeaderValue::as_bytes);
-    let query = request.uri().query().unwrap_or_default();
-    Subscription::parse(channel, query, last_event_id, &limits, context.now_ms())
+impl<B> Asking<'_, B> {
+    fn wish(&self, context: &Context) -> Result<Wish, Problem> {
+        let settings = &context.settings;
+        let max_channels = if self.form.is_some() { settings.max_channels_per_query } else { settings.max_channels };
+        // Of several the last one counts, which is the nearest to the client.
+        let last_event_id = self.head.headers().get_all("last-event-id").iter().next_back().map(HeaderValue::as_bytes);
+        let query = self.head.uri().query().unwrap_or_default();
+        let texts = Texts { path_channel: self.channel, query, form: self.form, last_event_id };
+        Wish::parse(&texts, &Limits { max_channels, max_tail: MOST_TAIL }, context.now_ms())
+    }
+
+    /// What it subscribes to, where it may, and its grant.
+    async fn authorized(
+        &self,
+        wish: Wish,
+        client: IpAddr,
+        context: &Context,
+    ) -> Result<(Subscription, Grant), Problem> {
+        let left_to_the_grant = wish.channels().is_empty();
+        let access = context.auth.authorize(question(self.head, client, wish.channels())).await?;
+        let subscription = wish.subscription(&access.channels)?;
+        if left_to_the_grant {
+            context.auth.check(&access, Action::Subscribe, &subscription.channels)?;
+        }
+        take_subject_rate(&access, context)?;
+        Ok((subscription, access))
+    }
 }
 
 /// What a `HEAD` is told of a subscription that it could ask for: whether all of it has ended.
-async fn may_read(
-    request: &Request<Incoming>,
-    channel: Option<&str>,
-    client: IpAddr,
-    context: &Arc<Context>,
-) -> Result<bool, Problem> {
+async fn may_read<B>(asking: &Asking<'_, B>, client: IpAddr, context: &Arc<Context>) -> Result<bool, Problem> {
     take_rate(&context.subscribe_rate, client_of(client), "an address")?;
-    let subscription = parse(request, channel, context)?;
-    let access = authorize(request, client, &subscription.channels, context).await?;
-    take_subject_rate(&access, context)?;
+    let (subscription, access) = asking.authorized(asking.wish(context)?, client, context).await?;
     is_finished(subscription, &access, context).await
 }
 
@@ -187,29 +246,15 @@ async fn may_page(
     Ok(page)
 }
 
-/// Asks what this request may subscribe to.
-async fn authorize(
-    request: &Request<Incoming>,
-    client: IpAddr,
-    channels: &[Channel],
-    context: &Context,
-) -> Result<Grant, Problem> {
-    context.auth.authorize(question(request, client, channels)).await
-}
-
-fn question<'a>(request: &'a Request<Incoming>, client: IpAddr, channels: &'a [Channel]) -> Question<'a> {
+fn question<'a, B>(request: &'a Request<B>, client: IpAddr, channels: &'a [Channel]) -> Question<'a> {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     Question { method, uri, headers, client, action: Action::Subscribe, channels }
 }
 
 /// A place for a subscription; without one, whether it is told to come back.
-async fn decide(
-    request: &Request<Incoming>,
-    channel: Option<&str>,
-    client: IpAddr,
-    context: &Arc<Context>,
-) -> Result<Decision, Problem> {
-    let problem = match admit(request, channel, client, context).await {
+async fn decide<B>(asking: &Asking<'_, B>, client: IpAddr, context: &Arc<Context>) -> Result<Decision, Problem> {
+    let request = asking.head;
+    let problem = match admit(asking, client, context).await {
         Ok(admitted) => return Ok(Decision::Admit(admitted)),
         Err(problem) => problem,
     };
@@ -225,24 +270,19 @@ async fn decide(
     Ok(Decision::ComeBack { cors, marks: Marks::of(request.version(), request.headers()), retry_ms })
 }
 
-async fn admit(
-    request: &Request<Incoming>,
-    channel: Option<&str>,
-    client: IpAddr,
-    context: &Arc<Context>,
-) -> Result<Admitted, Problem> {
+async fn admit<B>(asking: &Asking<'_, B>, client: IpAddr, context: &Arc<Context>) -> Result<Admitted, Problem> {
+    let request = asking.head;
     if context.is_closing() {
         return Err(Problem::new(Code::Draining, "this node is shutting down"));
     }
     // Before anything that costs more.
     take_rate(&context.subscribe_rate, client_of(client), "an address")?;
-    let subscription = parse(request, channel, context)?;
+    let wish = asking.wish(context)?;
     if context.limits.taken() >= context.limits.max() {
         // Known without asking anybody.
         return Err(no_place(Full::Node, client, context));
     }
-    let access = authorize(request, client, &subscription.channels, context).await?;
-    take_subject_rate(&access, context)?;
+    let (subscription, access) = asking.authorized(wish, client, context).await?;
     let applicant = Applicant {
         address: client,
         subject: access.holder(),

@@ -14,8 +14,9 @@ pub struct Settings {
     pub proxy_protocol: bool,
     /// Streams at once on one HTTP/2 connection.
     pub http2_streams: u32,
-    /// Channels of one subscription.
+    /// Channels of one subscription, and of one that comes with a body.
     pub max_channels: usize,
+    pub max_channels_per_query: usize,
     pub when_full: WhenFull,
     pub compress: Compress,
     pub retry: RetryRange,

@@ -87,6 +87,8 @@ impl Parameter {
 pub enum ParameterError {
     #[error("the path names the channel already")]
     InPath,
+    #[error("the URL has it already")]
+    InUrl,
     #[error("given more than once")]
     Repeated,
     #[error("a time too far away")]

@@ -265,7 +265,8 @@ proptest! {
         let header = parser.last_event_id().as_bytes();
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("lastEventId", parser.last_event_id()).finish();
         for (query, header) in [("", Some(header)), (&query, None)] {
-            let parsed = subscription::Subscription::parse(Some("x"), query, header, &limits, 0).unwrap();
+            let texts = subscription::Texts { path_channel: Some("x"), query, form: None, last_event_id: header };
+            let parsed = subscription::Subscription::parse(&texts, &limits, 0).unwrap();
             prop_assert_eq!(parsed.resume, subscription::Resume::Cursors(vec![cursor.clone()]));
         }
     }
@@ -295,10 +296,14 @@ proptest! {
     #[test]
     fn nothing_that_a_client_sends_is_a_panic(query in evil(20), header in evil(4), text in ".*") {
         let limits = subscription::Limits { max_channels: 5, max_tail: 10 };
-        for name in ["channels", "since", "tail", "events", "envelope", "lastEventId", ""] {
+        for name in ["channels", "since", "tail", "events", "where", "envelope", "lastEventId", ""] {
             let query = format!("{name}={}", String::from_utf8_lossy(&query));
-            let _ = subscription::Subscription::parse(Some("a"), &query, Some(&header), &limits, 5);
-            let _ = subscription::Subscription::parse(None, &format!("channels=a&{name}={text}"), None, &limits, 5);
+            let of_path = subscription::Texts { path_channel: Some("a"), last_event_id: Some(&header), ..Default::default() };
+            let in_body = subscription::Texts { form: Some(query.as_bytes()), ..of_path };
+            let _ = subscription::Subscription::parse(&subscription::Texts { query: &query, ..of_path }, &limits, 5);
+            let _ = subscription::Subscription::parse(&in_body, &limits, 5);
+            let query = format!("channels=a&{name}={text}");
+            let _ = subscription::Subscription::parse(&subscription::Texts { query: &query, ..Default::default() }, &limits, 5);
         }
         let _ = Cursor::parse(&text);
         let limits = publication::Limits { max_event_bytes: 50, max_batch_lines: 3 };

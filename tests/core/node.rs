@@ -31,6 +31,7 @@ mod outage;
 mod positions;
 mod publish;
 mod publishing_room;
+mod query;
 mod rates;
 mod reaping;
 mod replaced;

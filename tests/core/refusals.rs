@@ -23,6 +23,7 @@ fn provoke(code: Code) -> Response {
         Code::PublishOff => ask(&["--publish", "off"], "POST", "/events/a", "x"),
         Code::NotFound => ask(&[], "GET", "/nowhere", ""),
         Code::MethodNotAllowed => ask(&[], "DELETE", "/events/a", ""),
+        Code::UnsupportedMediaType => ask(&[], "QUERY", "/events", "channels=a"),
         Code::UnknownCoding => {
             let node = Node::start(&[]);
             let mut connection = Connection::open(node.listen);

@@ -6,7 +6,7 @@
 
 use crate::auth::grant::{Action, Grant, Question, Quota};
 use crate::auth::metrics::Asked;
-use crate::auth::pattern::{PatternError, Patterns};
+use crate::auth::pattern::{Pattern, PatternError, Patterns};
 use crate::channel::Channel;
 use crate::condition::{ConditionError, Conditions};
 use crate::problem::{Code, Problem};
@@ -113,6 +113,10 @@ impl Answer {
         let covered = covered.map_err(|e| Problem::new(Code::AuthDown, e.to_string()))?;
         let conditions = terms.conditions.as_deref().map(Conditions::parse).transpose();
         let conditions = conditions.map_err(|e| Problem::new(Code::AuthDown, e.to_string()))?;
+        let channels = match (&covered, terms.channels.is_some()) {
+            (Patterns::These(patterns), true) => patterns.iter().filter_map(Pattern::channel).collect(),
+            _ => Vec::new(),
+        };
         let (subscribe, publish) = match question.action {
             Action::Subscribe => (covered, Patterns::nothing()),
             Action::Publish => (Patterns::nothing(), covered),
@@ -123,6 +127,7 @@ impl Answer {
             expires_ms: terms.expires.map(|seconds| seconds.saturating_mul(1000)),
             subscribe,
             publish,
+            channels,
             conditions,
             quota: Quota { channels: terms.limits.channels, connections: terms.limits.connections, by: None },
             seen: 0,

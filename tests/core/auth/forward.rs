@@ -59,6 +59,13 @@ fn its_answers_grant_narrow_end_and_refuse() {
     drop(node.subscribe("/events/user.alice.1"));
     node.get("/events/user.bob.1").problem(403, "forbidden");
     node.get("/events?channels=user.alice.1,other").problem(403, "forbidden");
+    // Who names none gets those that the answer names, and not what its patterns cover.
+    web.answers(200, "application/json", r#"{"subject":"alice","channels":["user.{sub}.1","more.*"]}"#);
+    let mut own = node.subscribe("/events");
+    web.answers(200, "application/json", "{}");
+    node.publish("/events/user.alice.1", "7");
+    assert_eq!(own.numbers(1), [7]);
+    node.get("/events").problem(400, "bad_channel");
     web.answers(200, "application/json", r#"{"where":"n>1"}"#);
     let mut some = node.subscribe("/events/b");
     for number in ["1", "2"] {

@@ -66,7 +66,7 @@ fn a_preflight_names_methods_and_headers() {
     };
     let granted = ask(PAGE);
     assert_eq!((granted.status, allowed(&granted)), (204, (Some(PAGE), Some("true"), Some("Origin"))));
-    assert_eq!(granted.header("access-control-allow-methods"), Some("GET, HEAD, POST, OPTIONS"));
+    assert_eq!(granted.header("access-control-allow-methods"), Some("GET, HEAD, POST, QUERY, OPTIONS"));
     let headers = granted.header("access-control-allow-headers").expect("headers");
     for name in ["Last-Event-ID", "Authorization", "Content-Type", "X-Event", "X-Final"] {
         assert!(headers.split(", ").any(|header| header == name), "{name} in {headers}");

@@ -118,7 +118,7 @@ fn bad_requests_have_stable_codes() {
         let answer = node.ask(method, target, &[], "");
         assert!(!answer.problem(status, code).is_empty(), "{method} {target}");
         let allow = answer.head.header("allow");
-        assert_eq!(allow, (status == 405).then_some("GET, HEAD, POST, OPTIONS"), "{method} {target}");
+        assert_eq!(allow, (status == 405).then_some("GET, HEAD, POST, QUERY, OPTIONS"), "{method} {target}");
         assert_eq!(answer.head.header("cache-control"), Some("no-store"));
     }
 }

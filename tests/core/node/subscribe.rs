@@ -119,7 +119,7 @@ fn options_names_the_methods() {
     let node = Node::start(&[]);
     for target in ["/events/orders", "/events"] {
         let answer = node.ask("OPTIONS", target, &[], "");
-        assert_eq!((answer.head.status, answer.head.header("allow")), (204, Some("GET, HEAD, POST, OPTIONS")));
+        assert_eq!((answer.head.status, answer.head.header("allow")), (204, Some("GET, HEAD, POST, QUERY, OPTIONS")));
     }
 }
 

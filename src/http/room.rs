@@ -4,6 +4,7 @@
 //! none left, bodies that hardly come any more give theirs up.
 
 use crate::hash::HashMap;
+use crate::problem::Code;
 use parking_lot::Mutex;
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -23,6 +24,8 @@ const SLOW: f64 = (1 << 20) as f64;
 pub struct Room {
     most: usize,
     share: usize,
+    /// What an address or a subject that has its share is told.
+    too_much: Code,
     bodies: Mutex<Bodies>,
 }
 
@@ -57,9 +60,9 @@ pub enum NoRoom {
 
 impl Room {
     /// `most`: bytes of all bodies; `largest`: of one.
-    pub fn new(most: usize, largest: usize) -> Room {
+    pub fn new(most: usize, largest: usize, too_much: Code) -> Room {
         let most = most.max(largest);
-        Room { most, share: (most / SHARE).max(largest), bodies: Mutex::default() }
+        Room { most, share: (most / SHARE).max(largest), too_much, bodies: Mutex::default() }
     }
 
     /// A place for a body of which nothing has come yet.
@@ -133,6 +136,11 @@ impl Place<'_> {
             add(&mut bodies.subjects, subject, bytes);
         }
         Ok(())
+    }
+
+    /// What an address or a subject that has its share is told.
+    pub fn too_much(&self) -> Code {
+        self.room.too_much
     }
 
     /// Waits until it has to give way. Cancel safe.
@@ -244,7 +252,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_address_and_each_subject_has_its_share() {
-        let room = Room::new(80, 10);
+        let room = Room::new(80, 10, Code::PublishRate);
         let (one, two) = (room.enter(address(1), subject("s")), room.enter(address(1), None));
         one.take(15).unwrap();
         assert_eq!(two.take(6), Err(NoRoom::ForAddress(20)));
@@ -262,7 +270,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn slow_bodies_give_way_the_slowest_first_and_quick_ones_do_not() {
         const MIB: usize = 1 << 20;
-        let room = Room::new(10 * MIB, 10 * MIB);
+        let room = Room::new(10 * MIB, 10 * MIB, Code::PublishRate);
         let (held, trickling, quick) =
             (room.enter(address(1), None), room.enter(address(2), None), room.enter(address(3), None));
         held.take(4 * MIB).unwrap();
@@ -286,7 +294,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn within_a_share_its_own_slow_bodies_give_way() {
-        let room = Room::new(80, 20);
+        let room = Room::new(80, 20, Code::PublishRate);
         let (slow, foreign) = (room.enter(address(1), None), room.enter(address(2), None));
         slow.take(20).unwrap();
         foreign.take(20).unwrap();

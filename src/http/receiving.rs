@@ -73,7 +73,7 @@ where
     async fn more(&mut self) -> Result<(), Problem> {
         let frame = tokio::select! {
             biased;
-            () = self.place.has_to_give_way() => return Err(no_room(NoRoom::AnyMore)),
+            () = self.place.has_to_give_way() => return Err(no_room(NoRoom::AnyMore, self.place.too_much())),
             frame = timeout_at(self.until, self.body.frame()) => frame.map_err(|_| {
                 let detail = format!("the body was not complete after {} s", BODY_TIMEOUT.as_secs());
                 Problem::new(Code::BodyTimeout, detail)
@@ -89,7 +89,7 @@ where
         if data.len() > self.most - self.received.len() {
             return Err(too_large(self.most));
         }
-        self.place.take(data.len()).map_err(no_room)?;
+        self.place.take(data.len()).map_err(|why| no_room(why, self.place.too_much()))?;
         self.received.extend_from_slice(&data);
         Ok(())
     }
@@ -99,14 +99,14 @@ fn too_large(most: usize) -> Problem {
     Problem::new(Code::BodyTooLarge, format!("a body here has {most} bytes at most"))
 }
 
-fn no_room(why: NoRoom) -> Problem {
+fn no_room(why: NoRoom, too_much: Code) -> Problem {
     let (code, detail) = match why {
         NoRoom::Here => (Code::NodeFull, "too many bodies are being received at once".to_owned()),
         NoRoom::ForAddress(most) => {
-            (Code::PublishRate, format!("an address may have {most} bytes of bodies on their way at once"))
+            (too_much, format!("an address may have {most} bytes of bodies on their way at once"))
         }
         NoRoom::ForSubject(most) => {
-            (Code::PublishRate, format!("a subject may have {most} bytes of bodies on their way at once"))
+            (too_much, format!("a subject may have {most} bytes of bodies on their way at once"))
         }
         NoRoom::AnyMore => {
             (Code::BodyTimeout, "the body came so slowly that it had to make room for others".to_owned())
