@@ -150,7 +150,8 @@ impl Hub {
     ) -> Result<Page, BackplaneError> {
         let (feed, from) = (&request.feed, request.standing.position);
         let mut page = self.all_of_a_new_life(request, allowance).await?;
-        if from != Position::ZERO {
+        // What the fault passes over would be told.
+        if from != Position::ZERO && !planted::is(Fault::NewLifeSkipped) {
             let read = page.frames.first().map(|frame| frame.position);
             let first = read.or_else(|| page.at.and_then(|at| feed.lock().log.event_from(at)));
             let (reason, continues_at) =
