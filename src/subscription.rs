@@ -135,7 +135,8 @@ impl Wish {
 }
 
 impl Subscription {
-    /// Reads a request that names its channels.
+    /// Reads a request that names its channels, as tests and fuzzing do.
+    #[cfg(any(test, feature = "testing"))]
     pub fn parse(texts: &Texts<'_>, limits: &Limits, now_ms: u64) -> Result<Subscription, Problem> {
         Wish::parse(texts, limits, now_ms)?.subscription(&[])
     }
