@@ -26,8 +26,8 @@ type parser struct {
 	committed           []byte // the last event ID string: what a reconnect sends
 	begun, afterCR, any bool
 	ownID               bool // the block has an id of its own
-	delay, more         bool // the block has a `retry:`; it has another line
-	// dismissed: the last that came is a block of `retry:` alone, by which a node asks to come back.
+	more                bool // the block has a line that is neither `retry:` nor a comment
+	// dismissed: the last that came is a `retry:` between two events, by which a node asks to come back.
 	dismissed bool
 }
 
@@ -38,7 +38,7 @@ func (p *parser) start() {
 	p.line, p.data, p.event = p.line[:0], p.data[:0], p.event[:0]
 	p.id = append(p.id[:0], p.committed...)
 	p.begun, p.afterCR, p.any, p.ownID = false, false, false, false
-	p.delay, p.more, p.dismissed = false, false, false
+	p.more, p.dismissed = false, false
 }
 
 // feed takes the next bytes, cut anywhere.
@@ -101,10 +101,11 @@ func (p *parser) take(line []byte) {
 		p.dispatch()
 		return
 	}
-	p.dismissed = false
 	name, value, _ := bytes.Cut(line, []byte{':'})
 	value = decode(bytes.TrimPrefix(value, []byte{' '}))
-	p.delay, p.more = p.delay || string(name) == "retry", p.more || string(name) != "retry"
+	delay := string(name) == "retry"
+	p.more = p.more || !delay && len(name) > 0
+	p.dismissed = delay && !p.more
 	switch string(name) {
 	case "data":
 		p.data = append(append(p.data, value...), '\n')
@@ -128,8 +129,7 @@ func (p *parser) dispatch() {
 	if p.any {
 		p.emit(p.event, p.id, p.data[:len(p.data)-1])
 	}
-	p.dismissed = p.delay && !p.more
-	p.data, p.event, p.any, p.ownID, p.delay, p.more = p.data[:0], p.event[:0], false, false, false, false
+	p.data, p.event, p.any, p.ownID, p.more = p.data[:0], p.event[:0], false, false, false
 }
 
 // decode makes text of what is no UTF-8, as the Encoding Standard does: U+FFFD for each longest beginning of a character

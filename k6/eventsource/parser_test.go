@@ -56,8 +56,9 @@ func TestAnEventBeyondTheLimitIsAnError(t *testing.T) {
 
 func TestADelayAloneAtTheEndIsTheInvitationToComeBack(t *testing.T) {
 	for text, want := range map[string]bool{
-		"retry: 1\n\n": true, "data: x\n\nretry: 1\n\n": true, ":\n\nretry: 1\r\n\r\n": true,
-		"": false, "\n": false, "retry: 1\n": false, "retry: 1\n\n:": false, "retry: 1\n\n:\n\n": false,
+		"retry: 1\n": true, "retry: 1\n\n": true, "data: x\n\nretry: 1\n": true, ":\nretry: 1\r\n": true,
+		":\n\nretry: 1\n\n": true, "": false, "\n": false, "retry: 1": false, "retry: 1\n:": false, "retry: 1\n:\n": false,
+		"retry: 1\n\n:\n\n": false, "event: x\nretry: 1\n": false,
 		"retry: 1\nid: 1\n\n": false, "retry: 1\n\nid: 1\n\n": false,
 	} {
 		for _, size := range []int{1, 100} {

@@ -8,7 +8,7 @@ use super::mirror::Mirror;
 use super::out::{WRITE_BYTES, Wrote, write_some};
 use super::state::{Buffers, Courier};
 use super::subscriber::{Behind, Composed, Route, Subscriber};
-use crate::frame::{END_OF_CHUNK, Frame, Part, Standing, following};
+use crate::frame::{END_OF_CHUNK, Frame, Standing, following};
 use crate::gzip::Gzip;
 use crate::hub::offset::Offset;
 use crate::hub::page::PageRequest;
@@ -226,9 +226,7 @@ fn draft_frame(
     let index = before.leg;
     let leg = &mut composed.legs[index];
     leg.position = frame.position;
-    let (own_id, part) = if !frame.is_event() {
-        (false, Part::Rest)
-    } else {
+    if frame.is_event() {
         leg.finished = frame.last;
         let at = page.is_none().then_some((leg.feed.number, before.at));
         if composed.terms.wanted.as_ref().is_some_and(|wanted| !wanted.passes(frame, at, verdicts)) {
@@ -238,12 +236,8 @@ fn draft_frame(
             }
             return;
         }
-        match (composed.terms.envelope, composed.terms.ids.is_some()) {
-            (true, _) => (true, Part::Envelope),
-            (false, true) => (true, Part::Rest),
-            (false, false) => (false, Part::Block),
-        }
-    };
+    }
+    let (own_id, part) = composed.terms.form(frame);
     let begun = draft.begin(composed.framing);
     if own_id {
         composed.write_own_id(draft.own());

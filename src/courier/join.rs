@@ -83,16 +83,22 @@ impl Courier {
         if !more {
             composed.rest().ticket = None;
         }
+        // A chunk of nothing would be the end.
+        let says_anything = batch.says_id || !batch.preamble.is_empty();
         let blocks = &mut self.buffers.scratch;
         begin_blocks(blocks);
         // What was lost is told before the id that lies behind it: who is cut off between the two is told again.
         composed.write_own(&batch.preamble, blocks);
-        composed.write_own_id(blocks);
-        composed.skipped = false;
-        composed.write_own(b"\n", blocks);
-        // Behind what may be left of a comment or of events: those have moved the id already.
-        let bytes = framed(blocks, composed.framing);
-        composed.rest().leftover.push(bytes, &self.deps.leftovers);
+        if batch.says_id {
+            composed.write_own_id(blocks);
+            composed.skipped = false;
+            composed.write_own(b"\n", blocks);
+        }
+        if says_anything {
+            // Behind what may be left of a comment or of events: those have moved the id already.
+            let bytes = framed(blocks, composed.framing);
+            composed.rest().leftover.push(bytes, &self.deps.leftovers);
+        }
         self.begin(key);
     }
 

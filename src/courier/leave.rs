@@ -129,7 +129,7 @@ impl Courier {
             true => (Ending::Complete, String::new()),
             false => {
                 let retry_ms = self.deps.retry.pick_ms(&self.deps.random);
-                (Ending::Incomplete, format!("{}retry: {retry_ms}\n\n", last_words(reason)))
+                (Ending::Incomplete, format!("{}retry: {retry_ms}\n", last_words(reason)))
             }
         };
         let subscriber = &mut self.subscribers[key];

@@ -91,6 +91,8 @@ pub struct LegBatch {
     pub legs: Vec<LegStart>,
     /// Written before the `id:` of legs that come by message, in event-stream format; empty where the head carried all.
     pub preamble: Vec<u8>,
+    /// Whether a bare `id:` says where legs that come by message begin.
+    pub says_id: bool,
 }
 
 /// Where a leg begins.

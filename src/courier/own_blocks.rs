@@ -5,8 +5,8 @@ use crate::cursor::{Place, name_hash, write_cursor, write_position};
 use crate::gzip::Gzip;
 use crate::planted::{self, Fault};
 
-/// A comment.
-const BEAT: &[u8] = b":\n\n";
+/// A comment. Behind it is no blank line, which some clients take for an event.
+const BEAT: &[u8] = b":\n";
 
 impl Composed {
     /// The `id:` line of where all legs are, and of where it stands in channels whose legs are still to come.
@@ -38,7 +38,7 @@ impl Composed {
         }
     }
 
-    /// Writes a comment, or the id that a filter's skips have advanced to.
+    /// Writes a comment, or the id that a filter's skips have advanced to, which counts from its blank line on.
     pub fn write_beat(&mut self, into: &mut Vec<u8>) {
         if !std::mem::take(&mut self.skipped) {
             return self.write_own(BEAT, into);

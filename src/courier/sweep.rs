@@ -11,7 +11,7 @@ use crate::hub::bell::FeedNumber;
 use crate::hub::offset::Offset;
 
 /// A comment as one chunk.
-const BEAT_CHUNK: &[u8] = b"3\r\n:\n\n\r\n";
+const BEAT_CHUNK: &[u8] = b"2\r\n:\n\r\n";
 /// Ticks in which each mirror is compared with its log once.
 const TICKS_PER_TRIM_ROUND: usize = 100;
 

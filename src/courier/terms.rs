@@ -1,7 +1,9 @@
 //! What a subscription asked for, as far as delivery has to do with it.
 
-use super::wanted::Wanted;
-use crate::cursor::Form;
+use super::wanted::{Verdicts, Wanted};
+use crate::cursor::{Form, name_hash};
+use crate::frame::{Frame, Part};
+use crate::subscription::Subscription;
 
 /// How the bytes of a body are wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +26,33 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// What a subscription asked for; `wanted`: which events, its grant's conditions among them.
+    pub fn of(subscription: &Subscription, wanted: Option<Box<Wanted>>) -> Terms {
+        let several = subscription.channels.len() > 1;
+        Terms {
+            wanted,
+            envelope: subscription.envelope,
+            ids: several.then(|| Form::of(subscription.channels.iter().map(name_hash))),
+        }
+    }
+
     /// Whether every event is sent as it lies in the log of its channel.
     pub fn is_plain(&self) -> bool {
         self.wanted.is_none() && !self.envelope && self.ids.is_none()
+    }
+
+    /// Whether a frame is sent, not passed over.
+    pub fn wants(&self, frame: &Frame) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted.passes(frame, None, &mut Verdicts::default()))
+    }
+
+    /// Which part of a frame is sent, and whether behind an `id:` line of the subscriber's own.
+    pub fn form(&self, frame: &Frame) -> (bool, Part) {
+        match (frame.is_event(), self.envelope, self.ids.is_some()) {
+            (false, ..) => (false, Part::Rest),
+            (true, true, _) => (true, Part::Envelope),
+            (true, false, true) => (true, Part::Rest),
+            (true, false, false) => (false, Part::Block),
+        }
     }
 }

@@ -36,7 +36,7 @@ use tokio::sync::mpsc;
 const FEED: FeedNumber = FeedNumber::new(7);
 const KEY: Key = Key::of(0);
 const HEARTBEAT_TICKS: u32 = 100;
-const BEAT: &[u8] = b"3\r\n:\n\n\r\n";
+const BEAT: &[u8] = b"2\r\n:\n\r\n";
 
 /// What a socket says to a write.
 #[derive(Clone, Copy)]
@@ -103,7 +103,7 @@ impl Stage {
             framing: Framing::Chunked,
             terms,
             gzip: None,
-            legs: FirstLegs::All(LegBatch { legs: vec![leg], preamble: Vec::new() }),
+            legs: FirstLegs::All(LegBatch { legs: vec![leg], preamble: Vec::new(), says_id: false }),
             max_age_ms: None,
             admission: None,
             seen: 0,

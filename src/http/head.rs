@@ -12,7 +12,8 @@ use std::time::UNIX_EPOCH;
 
 /// What every event stream's head says.
 const STREAM: [(&str, &str); 4] = [
-    ("content-type", "text/event-stream"),
+    // The standard has no other encoding, but some readers take text without a charset for Latin-1.
+    ("content-type", "text/event-stream; charset=utf-8"),
     ("x-content-type-options", "nosniff"),
     // A cache that joins requests would give one client's stream to others; `no-store` alone keeps it from that.
     ("cache-control", "no-cache, no-store, no-transform"),

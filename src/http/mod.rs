@@ -23,6 +23,7 @@ mod joining;
 #[cfg(feature = "testing")]
 pub mod memory_http;
 pub mod metrics;
+mod opening;
 mod preflight;
 pub mod proxy_header;
 pub mod publish;

@@ -7,6 +7,7 @@
 use super::Context;
 use super::decision::{Admitted, Decision};
 use super::joining::{Joined, Joins, Refused, joins};
+use super::opening::{Opening, needs_id, retry, write_gaps};
 use super::wire::Wire;
 use crate::auth::Grant;
 use crate::backplane::Link;
@@ -14,10 +15,8 @@ use crate::channel::Channel;
 use crate::condition::Conditions;
 use crate::control_event::ControlEvent;
 use crate::courier::{Admission, FirstLegs, LegBatch, LegStart, Message, NewSubscriber, Reason, Terms, Ticket, Wanted};
-use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
 use crate::gzip::Gzip;
 use crate::hub::join::{JoinError, Outcome, Start, foreign_gap};
-use crate::planted::{self, Fault};
 use crate::position::Position;
 use crate::probe::{self, Probe};
 use crate::problem::{Code, Problem};
@@ -41,7 +40,7 @@ pub async fn begin(wire: Wire, decision: Decision, context: Arc<Context>) {
     match decision {
         Decision::Admit(admitted) => admit(wire, admitted, context).await,
         Decision::ComeBack { cors, marks, retry_ms } => {
-            let blocks = format!("retry: {retry_ms}\n\n").into();
+            let blocks = format!("retry: {retry_ms}\n").into();
             wire.come_back(&cors, marks, blocks, &context.clock).await
         }
     }
@@ -77,24 +76,21 @@ pub async fn is_finished(subscription: Subscription, access: &Grant, context: &A
 }
 
 /// Writes the head and hands over.
-async fn start(mut wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, starts: Vec<Start>) {
+async fn start(mut wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, mut starts: Vec<Start>) {
     if starts.iter().all(|start| start.finished) {
         wire.finished(&admitted.cors, &context.clock).await;
         context.courier_metrics.connections_closed.inc(Reason::Final);
         return;
     }
     count_resumes(&admitted.subscription, &starts, context, peer);
-    let mut blocks = retry(context);
-    if planted::is(Fault::IdBeforeGap) {
-        write_id(&mut blocks, &admitted.subscription, &starts, &[]);
-    }
-    // In this order: who is cut off between the two is told again of what was lost.
-    write_gaps(&mut blocks, &starts);
-    write_id(&mut blocks, &admitted.subscription, &starts, &[]);
+    let terms = terms(&admitted, context);
+    let mut opening = Opening::new(&admitted.subscription, &terms, context);
+    let events = opening.begin(&mut starts);
+    let blocks = opening.blocks;
     if let Some(gzip) = wire.open(&admitted, &blocks, &context.clock).await {
-        let legs = legs(starts);
-        let legs = FirstLegs::All(LegBatch { legs, preamble: Vec::new() });
-        hand_over(wire, peer, admitted, context, Body { gzip, legs });
+        context.courier_metrics.events_delivered.inc_by(events);
+        let legs = FirstLegs::All(LegBatch { legs: legs(starts), preamble: Vec::new(), says_id: false });
+        hand_over(wire, peer, admitted, context, Body { terms, gzip, legs });
     }
 }
 
@@ -113,26 +109,30 @@ async fn hold(
     let late: Vec<&Channel> = subscription.channels.iter().filter(|channel| !has(&starts, channel)).collect();
     let owed = |channel: &&Channel| Some(((*channel).clone(), subscription.resume_at(channel)?.position));
     let owed: Vec<(Channel, Position)> = late.iter().filter_map(owed).collect();
-    let mut blocks = retry(context);
+    let terms = terms(&admitted, context);
+    let mut opening = Opening::new(&subscription, &terms, context);
     // Who begins with some has its foreign id replaced: what it lost elsewhere is told now or never.
     let mut foreign = !starts.is_empty() && subscription.is_foreign();
     if !starts.is_empty() {
-        write_gaps(&mut blocks, &starts);
+        write_gaps(&mut opening.blocks, &starts);
         if foreign {
-            write_foreign(&mut blocks, &late);
+            write_foreign(&mut opening.blocks, &late);
         }
-        write_id(&mut blocks, &subscription, &starts, &owed);
+        if needs_id(&subscription, &starts) {
+            opening.id(&starts, &owed);
+        }
     }
     let mut told = joins.more() && joins.in_parts();
     if told {
-        announce(&mut blocks, &ControlEvent::held(&late));
+        announce(&mut opening.blocks, &ControlEvent::held(&late));
     }
+    let blocks = opening.blocks;
     let Some(gzip) = wire.open(&admitted, &blocks, &context.clock).await else { return };
     let number = context.tickets.fetch_add(1, Ordering::Relaxed);
     let (here, mut gone) = oneshot::channel();
-    let batch = LegBatch { legs: legs(starts), preamble: Vec::new() };
+    let batch = LegBatch { legs: legs(starts), preamble: Vec::new(), says_id: false };
     let first = FirstLegs::Part(Ticket { number, here, seen: admitted.access.seen, owed }, batch);
-    let Some(courier) = hand_over(wire, peer, admitted, context, Body { gzip, legs: first }) else { return };
+    let Some(courier) = hand_over(wire, peer, admitted, context, Body { terms, gzip, legs: first }) else { return };
     loop {
         let batch = tokio::select! {
             biased;
@@ -164,7 +164,8 @@ async fn hold(
             announce(&mut preamble, &ControlEvent::held(&joins.late()));
             told = true;
         }
-        let batch = LegBatch { legs: legs(starts), preamble };
+        let says_id = needs_id(&subscription, &starts);
+        let batch = LegBatch { legs: legs(starts), preamble, says_id };
         context.couriers.send(courier, Message::Legs { ticket: number, batch, more });
         if !more {
             return;
@@ -209,35 +210,6 @@ fn problem(refused: &Refused) -> Problem {
     }
 }
 
-fn retry(context: &Context) -> Vec<u8> {
-    format!("retry: {}\n\n", context.settings.retry.pick_ms(&context.random)).into_bytes()
-}
-
-/// The bare `id:` of where it begins; `owed`: and where it stands in channels that are not joined yet.
-fn write_id(into: &mut Vec<u8>, subscription: &Subscription, starts: &[Start], owed: &[(Channel, Position)]) {
-    into.extend_from_slice(b"id: ");
-    match (&subscription.channels[..], starts) {
-        ([_], [only]) => write_position(into, only.standing.position),
-        (channels, _) => {
-            let form = Form::of(channels.iter().map(name_hash));
-            let places = starts.iter().map(|start| {
-                let feed = start.leg.feed();
-                Place { channel: &feed.channel, hash: feed.hash, at: start.standing.position }
-            });
-            let late = owed.iter().map(|(channel, at)| Place { channel, hash: name_hash(channel), at: *at });
-            write_cursor(into, form, places.chain(late));
-        }
-    }
-    into.extend_from_slice(b"\n\n");
-}
-
-/// What has been lost.
-fn write_gaps(into: &mut Vec<u8>, starts: &[Start]) {
-    for gap in starts.iter().filter_map(|start| start.gap.as_ref()) {
-        into.extend_from_slice(gap.block().as_bytes());
-    }
-}
-
 fn legs(starts: Vec<Start>) -> Vec<LegStart> {
     let leg = |start: Start| LegStart {
         feed: start.leg.hand_over(),
@@ -252,30 +224,30 @@ fn legs(starts: Vec<Start>) -> Vec<LegStart> {
 
 /// A stream's body behind its head.
 struct Body {
+    terms: Terms,
     /// It is a gzip stream, which the head began.
     gzip: Option<Gzip>,
     legs: FirstLegs,
 }
 
+/// What its courier has to know of a subscription and its grant.
+fn terms(admitted: &Admitted, context: &Context) -> Terms {
+    let subscription = &admitted.subscription;
+    let conditions = Conditions::and(subscription.conditions.clone(), admitted.access.conditions.clone());
+    let conditions = conditions.map(|conditions| context.conditions.share(conditions));
+    let filtered = subscription.filter.is_some() || conditions.is_some();
+    let wanted = filtered.then(|| Box::new(Wanted { types: subscription.filter.clone(), conditions }));
+    Terms::of(subscription, wanted)
+}
+
 /// Gives the socket to a courier; returns which.
 fn hand_over(wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, body: Body) -> Option<usize> {
-    let Body { gzip, legs } = body;
+    let Body { terms, gzip, legs } = body;
     let framing = wire.framing(admitted.marks.chunked);
     let Some(socket) = wire.into_socket() else {
         let (FirstLegs::All(batch) | FirstLegs::Part(_, batch)) = legs;
         batch.legs.iter().for_each(|leg| context.hub.leave(&leg.feed));
         return None;
-    };
-    let subscription = admitted.subscription;
-    let several = subscription.channels.len() > 1;
-    let conditions = Conditions::and(subscription.conditions, admitted.access.conditions.clone());
-    let conditions = conditions.map(|conditions| context.conditions.share(conditions));
-    let filtered = subscription.filter.is_some() || conditions.is_some();
-    let wanted = filtered.then(|| Box::new(Wanted { types: subscription.filter, conditions }));
-    let terms = Terms {
-        wanted,
-        envelope: subscription.envelope,
-        ids: several.then(|| Form::of(subscription.channels.iter().map(name_hash))),
     };
     let max_age_ms = max_age_ms(context.settings.max_age, &context.random);
     let (identity, seen) = (admitted.access.identity(), admitted.access.seen);

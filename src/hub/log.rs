@@ -118,7 +118,7 @@ impl Log {
     /// The stream is back that was missing, and had begun there: goes on behind an entry that was had of it, as if nothing was known of
     /// what lies before that. Who is here is sent a comment, by which it stands there, too.
     pub fn return_to(&mut self, position: Position, rank: Option<u64>, begun: Offset) {
-        let comment = Arc::new(Frame::control(position, b":\n\n"));
+        let comment = Arc::new(Frame::control(position, b":\n"));
         self.continue_after(position, rank, Some(comment).filter(|_| !planted::is(Fault::ReturnNotTold)));
         (self.floor, self.base, self.base_known, self.hole) = (self.end, position, true, Position::ZERO);
         self.cut = false;
@@ -308,6 +308,12 @@ impl Log {
         // Nearly always few frames are new: look from the back.
         let fresh = self.frames.iter().rev().take_while(|(offset, _)| *offset >= from).count();
         into.extend(self.frames.iter().skip(self.frames.len() - fresh).cloned());
+    }
+
+    /// The frames at and after an offset, unless some of them have left memory.
+    pub fn frames_from(&self, at: Offset) -> Option<impl Iterator<Item = &(Offset, Arc<Frame>)>> {
+        let first = self.frames.partition_point(|(offset, _)| *offset < at);
+        (at >= self.start()).then(|| self.frames.range(first..))
     }
 
     /// Where somebody stands who has all before the frames at and after an offset.

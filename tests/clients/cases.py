@@ -155,7 +155,7 @@ def three_heartbeats(world):
 
     def passed():
         seen = bytes(connection.down)
-        return len(seen) >= begun + 200 if tls else len(re.findall(rb"\n:\n\n", seen)) >= 3
+        return len(seen) >= begun + 200 if tls else len(re.findall(rb"(?<=\n):\n", seen)) >= 3
 
     eventually("three heartbeats", passed)
 

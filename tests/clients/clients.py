@@ -144,7 +144,7 @@ CLIENTS = [
     python(
         "httpx-sse", by_hand=True, differs={"empty": "an event, as for blocks without data", "heartbeats": "empty events"},
         notes=["httpx ends a response after five seconds without a byte: `timeout=httpx.Timeout(10, read=None)`.",
-               "Every block becomes an event, heartbeats and the bare `id:` as well: pass over those without data."],
+               "Every block becomes an event, the bare `id:` as well: pass over those without data."],
     ),
     python(
         "sseclient-py", by_hand=True, differs={"early": "loses"},
@@ -187,7 +187,7 @@ CLIENTS = [
     java("spring", "Java Spring `WebClient`", "spring-webflux", "SpringAdapter",
          differs={"empty": "an event, as for blocks without data", "large": "fails", "heartbeats": "empty events"},
          notes=["A line above 256 KiB raises `DataBufferLimitException`: `codecs().maxInMemorySize(…)`.",
-                "Every block becomes an event, heartbeats and the bare `id:` as well: pass over those without data."]),
+                "Every block becomes an event, the bare `id:` as well: pass over those without data."]),
     Client("reqwest-eventsource", "Rust `reqwest-eventsource`", "cargo reqwest-eventsource",
            [BUILT / "rust" / "debug" / "fantail-clients"], differs=TELLS | {"early": "loses", "compressed": "plain, exact"},
            notes=["It forgets an id that came without data: begin with `since=` and an id.",

@@ -211,7 +211,7 @@ fn signal(id: u32, signal: rustix::process::Signal) {
 fn tail_resumes_after_the_last_id_waits_as_told_and_stops_on_204() {
     let node = Played::start(vec![
         stream("retry: 300\nid: 5-0\n\nid: 6-0\nevent: created\ndata: {\"id\":1}\n\nid: 7-0\ndata: cut off\n"),
-        stream(": heartbeat\n\nid: 8-0\n\n"),
+        stream(": heartbeat\nid: 8-0\n\n"),
         no_content(),
     ]);
     let output =

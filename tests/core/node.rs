@@ -15,6 +15,7 @@ mod fields;
 mod filter_envelope;
 mod finish;
 mod finished_again;
+mod first_blocks;
 mod gaps;
 mod heads;
 mod history;

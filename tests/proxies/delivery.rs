@@ -19,7 +19,7 @@ pub fn streams_as_they_come(name: &str) {
     }
     // A quiet stream lives on its heartbeats.
     let quiet = &mut streams[0];
-    quiet.read_until("heartbeats", |stream| String::from_utf8_lossy(&stream.raw).matches("\n:\n\n").count() >= 3);
+    quiet.read_until("heartbeats", |stream| stream.parser.comments() >= 3);
     site.publish("20");
     assert_eq!(quiet.numbers(1), [20]);
     drop(streams);

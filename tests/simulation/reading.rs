@@ -14,32 +14,20 @@ pub struct Reading {
     pub body: String,
     /// It has a stream.
     pub admitted: bool,
-    /// The last bytes, unpacked.
-    tail: Vec<u8>,
 }
 
 impl Reading {
     /// `first`: the client has no id yet.
     pub fn new(first: bool) -> Reading {
-        let (gunzip, parser, tail) = (None, Parser::new(), Vec::new());
-        Reading { gunzip, parser, first, body: String::new(), admitted: false, tail }
+        Reading { gunzip: None, parser: Parser::new(), first, body: String::new(), admitted: false }
     }
 
     /// Undoes the coding of a body.
     pub fn unpack(&mut self, head: Head, body: Vec<u8>) -> Result<Vec<u8>, String> {
-        if !head.gzip {
-            self.remember(&body);
-            return Ok(body);
+        match head.gzip {
+            false => Ok(body),
+            true => self.gunzip.get_or_insert_with(Gunzip::new).feed(&body),
         }
-        let plain = self.gunzip.get_or_insert_with(Gunzip::new).feed(&body)?;
-        self.remember(&plain);
-        Ok(plain)
-    }
-
-    fn remember(&mut self, plain: &[u8]) {
-        self.tail.extend_from_slice(&plain[plain.len().saturating_sub(2)..]);
-        let surplus = self.tail.len().saturating_sub(2);
-        self.tail.drain(..surplus);
     }
 
     /// What plain bytes complete.
@@ -51,9 +39,9 @@ impl Reading {
         self.parser.last_event_id()
     }
 
-    /// Whether what has come is whole blocks.
+    /// Whether what has come, which was parsed, is whole blocks, comments and delays.
     pub fn is_between_blocks(&self) -> bool {
-        self.tail.is_empty() || self.tail == b"\n\n"
+        self.parser.is_between_events()
     }
 
     /// Whether a compressed body has its checksum; `None`: it is not compressed.

@@ -20,7 +20,7 @@ pub enum Item<'a> {
     End,
 }
 
-/// Everything up to a blank line.
+/// Everything up to a blank line; a comment between two blocks is one by itself.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Block<'a> {
     /// The last `id` field; an empty one resets the last event id.
@@ -184,9 +184,13 @@ fn blocks(bytes: &[u8], found: &mut impl FnMut(Item<'_>)) -> usize {
     let (mut used, mut at) = (0, 0);
     let mut block = Block::default();
     while let Some((line, next)) = line(bytes, at) {
+        let between = used == at;
         at = next;
-        if line.is_empty() {
+        if line.is_empty() || between && line.starts_with(b":") {
+            block.comment |= !line.is_empty();
             found(Item::Block(std::mem::take(&mut block)));
+            used = at;
+        } else if between && line.starts_with(b"retry:") {
             used = at;
         } else {
             field(&mut block, line);
@@ -234,7 +238,7 @@ mod tests {
     use super::*;
 
     const CHUNKED: &[u8] =
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nid: 1-0\n\r\n14;x=y\r\n\nevent: a\ndata: x\n\n:\r\n2\r\n\n\n\r\n0\r\n\r\n";
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nid: 1-0\n\r\n14;x=y\r\n\nevent: a\ndata: x\n\n:\r\n1\r\n\n\r\n0\r\n\r\n";
 
     fn seen(pieces: &[&[u8]]) -> Result<Vec<String>, Violation> {
         let (mut parser, mut items) = (Parser::default(), Vec::new());
@@ -247,7 +251,7 @@ mod tests {
     #[test]
     fn compressed_bodies_give_the_same_items() {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        packed.write_all(b"id: 1-0\n\nevent: a\ndata: x\n\n:\n\n").expect("into memory");
+        packed.write_all(b"id: 1-0\n\nevent: a\ndata: x\n\n:\n").expect("into memory");
         packed.flush().expect("into memory");
         let mut bytes = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n".to_vec();
         bytes.extend_from_slice(packed.get_ref());
@@ -274,14 +278,14 @@ mod tests {
     #[test]
     fn line_ends_and_fields() {
         let mut found = Vec::new();
-        let text = b"id:1\r\ndata: a\rdata\ndata:  b\r\n\r\n: hi\n\ndata: cut";
+        let text = b"retry: 1\nid:1\r\n:\ndata: a\rdata\ndata:  b\r\n\r\n: hi\nretry: 2\ndata: cut";
         let used = blocks(text, &mut |item| {
             if let Item::Block(block) = item {
                 found.push((block.id.map(<[u8]>::to_vec), block.data.map(Cow::into_owned), block.comment));
             }
         });
         assert_eq!(used, text.len() - b"data: cut".len());
-        assert_eq!(found, [(Some(b"1".to_vec()), Some(b"a\n\n b".to_vec()), false), (None, None, true)]);
+        assert_eq!(found, [(Some(b"1".to_vec()), Some(b"a\n\n b".to_vec()), true), (None, None, true)]);
     }
 
     #[test]

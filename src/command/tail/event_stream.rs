@@ -29,8 +29,8 @@ pub struct EventStream {
     id: String,
     last_event_id: String,
     retry_ms: Option<u64>,
-    /// The lines of this block so far are `retry:` alone; `None`: there are none.
-    delays: Option<bool>,
+    /// A line of this block is neither `retry:` nor a comment.
+    says_more: bool,
     dismissed: bool,
 }
 
@@ -46,7 +46,7 @@ impl EventStream {
             id: last_event_id.to_owned(),
             last_event_id: last_event_id.to_owned(),
             retry_ms: None,
-            delays: None,
+            says_more: false,
             dismissed: false,
         }
     }
@@ -61,7 +61,7 @@ impl EventStream {
         self.retry_ms
     }
 
-    /// Whether a block of `retry:` alone came last, by which a node asks to come back. What then breaks off was ended.
+    /// Whether a `retry:` between two events came last, by which a node asks to come back. What then breaks off was ended.
     pub fn is_dismissed(&self) -> bool {
         self.dismissed
     }
@@ -101,8 +101,8 @@ impl EventStream {
             return self.dispatch();
         }
         let line = String::from_utf8_lossy(line);
-        self.dismissed = false;
-        self.delays = Some(self.delays.unwrap_or(true) && line.starts_with("retry:"));
+        self.says_more |= !line.starts_with("retry:") && !line.starts_with(':');
+        self.dismissed = !self.says_more && line.starts_with("retry:");
         let (field, value) = line.split_once(':').unwrap_or((&line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
@@ -123,7 +123,7 @@ impl EventStream {
     /// At an empty line. A block without data moves the last event id and nothing else.
     fn dispatch(&mut self) -> Option<Received> {
         self.last_event_id.clone_from(&self.id);
-        self.dismissed = self.delays.take().unwrap_or(false);
+        self.says_more = false;
         let kind = std::mem::take(&mut self.kind);
         let mut data = std::mem::take(&mut self.data);
         // Ends in the line break of its last line, if there is any line.
@@ -196,15 +196,17 @@ mod tests {
             stream.push(text.as_bytes(), &mut Vec::new()).unwrap();
             stream.is_dismissed()
         };
-        for text in ["retry: 1\n\n", "data: x\n\nretry: 1\n\n", ":\n\nretry: 1\r\n\r\n"] {
+        for text in ["retry: 1\n", "retry: 1\n\n", "data: x\n\nretry: 1\n", ":\nretry: 1\r\n", ":\n\nretry: 1\n\n"] {
             assert!(dismissed(text), "{text:?}");
         }
         for text in [
             "",
             "\n",
-            "retry: 1\n",
-            "retry: 1\n\n:",
+            "retry: 1",
+            "retry: 1\n:",
+            "retry: 1\n:\n",
             "retry: 1\n\n:\n\n",
+            "event: x\nretry: 1\n",
             "retry: 1\nid: 1\n\n",
             "retry: 1\n\nid: 1\n\n",
         ] {

@@ -112,7 +112,7 @@ impl Viewer {
             }
             self.silent += 1;
             if self.silent.is_multiple_of(SILENT) {
-                return Bytes::from_static(b":\n\n");
+                return Bytes::from_static(b":\n");
             }
             sleep(LOOK).await;
         }
@@ -159,6 +159,6 @@ fn event_stream(blocks: impl Stream<Item = Bytes> + Send + 'static) -> Response<
     use futures_util::StreamExt as _;
     let frames = blocks.map(|block| Ok::<_, Infallible>(hyper::body::Frame::data(block)));
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     response
 }

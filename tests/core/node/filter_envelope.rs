@@ -45,7 +45,8 @@ fn an_unfiltered_quiet_stream_gets_comments() {
     for stream in &mut streams {
         let begun = stream.raw.len();
         stream.read_until("two comments", |stream| stream.parser.comments() >= 2);
-        assert_eq!(&stream.raw[begun..begun + 6], b":\n\n:\n\n");
+        // Without a blank line, which some libraries take for an event.
+        assert_eq!(&stream.raw[begun..begun + 4], b":\n:\n");
     }
 }
 

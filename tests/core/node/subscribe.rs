@@ -37,7 +37,7 @@ fn the_first_bytes_are_a_delay_of_its_own_and_a_bare_id() {
         let stream = node.subscribe("/events/orders").begun();
         let delay = stream.parser.retry().expect("a retry");
         assert!((200..=900).contains(&delay), "{delay}");
-        assert_eq!(String::from_utf8_lossy(&stream.raw), format!("retry: {delay}\n\nid: {id}\n\n"));
+        assert_eq!(String::from_utf8_lossy(&stream.raw), format!("retry: {delay}\nid: {id}\n\n"));
         delays.insert(delay);
     }
     assert!(delays.len() > 5, "each has its own delay: {delays:?}");

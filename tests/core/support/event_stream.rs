@@ -64,6 +64,11 @@ impl Parser {
         self.comments
     }
 
+    /// Whether all that has come is whole lines of which none waits for a blank line.
+    pub fn is_between_events(&self) -> bool {
+        self.line.is_empty() && self.data.is_empty() && self.kind.is_empty() && self.id == self.last_event_id
+    }
+
     /// How many empty lines there were: ends of blocks, dispatched or not.
     pub fn blocks(&self) -> usize {
         self.blocks

@@ -53,7 +53,7 @@ impl Stream {
         if head.status != 200 {
             panic!("no stream: {head:?} {}", String::from_utf8_lossy(&connection.rest()));
         }
-        assert_eq!(head.header("content-type"), Some("text/event-stream"));
+        assert_eq!(head.header("content-type"), Some("text/event-stream; charset=utf-8"));
         let (parser, messages) = (Parser::new(), VecDeque::new());
         let gzip = head.header("content-encoding").map(|coding| {
             assert_eq!(coding, "gzip");
@@ -191,7 +191,7 @@ impl Stream {
 
     /// Which end without an end it was.
     fn torn(&mut self, error: &std::io::Error) -> End {
-        let between = self.raw.ends_with(b"\n\n") && self.connection.is_empty();
+        let between = self.parser.is_between_events() && self.connection.is_empty();
         let announced = match self.connection.reset() {
             Some(code) => code == INTERNAL_ERROR,
             None => self.head.is_chunked() && error.kind() == std::io::ErrorKind::UnexpectedEof,

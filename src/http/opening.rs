@@ -1,0 +1,128 @@
+//! The first blocks of a stream: when to come back, what was lost, where it begins.
+//!
+//! Libraries take each blank line for an event, or fail at one without data, so there is none that nothing needs.
+
+use super::Context;
+use crate::channel::Channel;
+use crate::courier::Terms;
+use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
+use crate::frame::{END_OF_CHUNK, Frame, Standing};
+use crate::hub::join::Start;
+use crate::hub::offset::Offset;
+use crate::planted::{self, Fault};
+use crate::position::Position;
+use crate::subscription::{Resume, Since, Subscription};
+use std::sync::Arc;
+
+/// The largest event that goes out with the head: an empty socket takes it at once.
+const EVENT_BYTES: usize = 8 << 10;
+/// Events that are looked through for one that passes the filter.
+const EVENTS_LOOKED_AT: usize = 100;
+
+/// The first blocks of a stream, as they are put together.
+pub struct Opening<'a> {
+    pub subscription: &'a Subscription,
+    pub terms: &'a Terms,
+    pub blocks: Vec<u8>,
+}
+
+/// A delay after which a client is to come back, which counts as soon as its line has come.
+pub fn retry(context: &Context) -> Vec<u8> {
+    format!("retry: {}\n", context.settings.retry.pick_ms(&context.random)).into_bytes()
+}
+
+impl<'a> Opening<'a> {
+    /// Begins with the client's own delay.
+    pub fn new(subscription: &'a Subscription, terms: &'a Terms, context: &Context) -> Opening<'a> {
+        Opening { subscription, terms, blocks: retry(context) }
+    }
+
+    /// What was lost, and where the stream begins; how many events that is. What they are is behind the legs then.
+    ///
+    /// In this order: who is cut off between the two is told again of what was lost.
+    pub fn begin(&mut self, starts: &mut [Start]) -> u64 {
+        if planted::is(Fault::IdBeforeGap) {
+            self.id(starts, &[]);
+        }
+        write_gaps(&mut self.blocks, starts);
+        // Who comes back with an id, or begins at the newest few, may lose what lies before that event.
+        if is_first(self.subscription) && self.first_event(starts) {
+            return 1;
+        }
+        if needs_id(self.subscription, starts) {
+            self.id(starts, &[]);
+        }
+        0
+    }
+
+    /// The bare `id:` of where it begins; `owed`: and where it stands in channels that are not joined yet.
+    pub fn id(&mut self, starts: &[Start], owed: &[(Channel, Position)]) {
+        write_id(&mut self.blocks, self.subscription, starts, owed);
+        self.blocks.push(b'\n');
+    }
+
+    /// Writes an event that is due at once, in the form that its subscriber gets; whether there is one.
+    fn first_event(&mut self, starts: &mut [Start]) -> bool {
+        let due = |start: &Start| due_event(start, self.terms);
+        let Some((index, (at, frame))) =
+            starts.iter().enumerate().find_map(|(index, start)| Some((index, due(start)?)))
+        else {
+            return false;
+        };
+        let start = &mut starts[index];
+        (start.at, start.standing, start.finished) = (Some(at), Standing::behind(&frame, None), frame.last);
+        let (own_id, part) = self.terms.form(&frame);
+        if own_id {
+            write_id(&mut self.blocks, self.subscription, starts, &[]);
+        }
+        let bytes = frame.part(part, &starts[index].leg.feed().channel);
+        self.blocks.extend_from_slice(&bytes[..bytes.len() - END_OF_CHUNK]);
+        true
+    }
+}
+
+/// The first event that a leg is owed, and the offset behind it, if that is in memory and small; none where a gap lies before it.
+fn due_event(start: &Start, terms: &Terms) -> Option<(Offset, Arc<Frame>)> {
+    let at = start.at.filter(|_| !start.finished)?;
+    let state = start.leg.feed().lock();
+    let mut frames = state.log.frames_from(at)?.take(EVENTS_LOOKED_AT).take_while(|(_, frame)| frame.is_event());
+    let (offset, frame) = frames.find(|(_, frame)| terms.wants(frame))?;
+    (frame.chunk().len() <= EVENT_BYTES).then(|| (offset.plus(frame.chunk().len()), frame.clone()))
+}
+
+/// Whether it neither says where it was nor asks for the newest few.
+fn is_first(subscription: &Subscription) -> bool {
+    subscription.resume == Resume::None && subscription.tail.is_none()
+}
+
+/// Whether a stream without an event says where it begins. Who asks for one channel from an id on will ask for the same again; all
+/// others would lose in silence what is trimmed before their first event.
+pub fn needs_id(subscription: &Subscription, starts: &[Start]) -> bool {
+    let from_id = matches!((&subscription.channels[..], subscription.since), ([_], Since::After(_)));
+    !(is_first(subscription) && from_id && starts.iter().all(|start| start.gap.is_none()))
+}
+
+/// The `id:` line of where a stream begins.
+fn write_id(into: &mut Vec<u8>, subscription: &Subscription, starts: &[Start], owed: &[(Channel, Position)]) {
+    into.extend_from_slice(b"id: ");
+    match (&subscription.channels[..], starts) {
+        ([_], [only]) => write_position(into, only.standing.position),
+        (channels, _) => {
+            let form = Form::of(channels.iter().map(name_hash));
+            let places = starts.iter().map(|start| {
+                let feed = start.leg.feed();
+                Place { channel: &feed.channel, hash: feed.hash, at: start.standing.position }
+            });
+            let late = owed.iter().map(|(channel, at)| Place { channel, hash: name_hash(channel), at: *at });
+            write_cursor(into, form, places.chain(late));
+        }
+    }
+    into.push(b'\n');
+}
+
+/// What has been lost.
+pub fn write_gaps(into: &mut Vec<u8>, starts: &[Start]) {
+    for gap in starts.iter().filter_map(|start| start.gap.as_ref()) {
+        into.extend_from_slice(gap.block().as_bytes());
+    }
+}
