@@ -10,10 +10,11 @@ pub use crate::http::settings::Transport;
 pub(crate) use redis_access::redis_url;
 pub use redis_access::{RedisAccess, RedisUrl};
 pub use values::{
-    Compress, Contradiction, Follow, ForwardedHeader, RetryRange, Switch, UnreadyAfter, ValueError, WhenFull,
+    Compress, Contradiction, Follow, ForwardedHeader, HeartbeatRange, RetryRange, Switch, UnreadyAfter, ValueError,
+    WhenFull,
 };
 pub(crate) use values::{DAY, HOUR, MINUTE, SECOND, SHORTEST, bytes, duration, duration_or_never, key_prefix, number};
-pub(crate) use values::{node_url, retry_range, truth, unready_after};
+pub(crate) use values::{heartbeat_range, node_url, retry_range, truth, unready_after};
 
 use crate::cors::Origin;
 use clap::Args;
@@ -80,6 +81,10 @@ pub struct Serve {
     #[arg(long, env = "FANTAIL_HEARTBEAT", default_value = "15s", value_name = "DURATION")]
     #[arg(value_parser = duration(SECOND..=5 * MINUTE))]
     pub heartbeat: Duration,
+    /// Range of the heartbeats that subscriptions may ask for; 1s to 10m.
+    #[arg(long, env = "FANTAIL_HEARTBEAT_RANGE", default_value = "1s..10m", value_name = "FROM..TO")]
+    #[arg(value_parser = heartbeat_range)]
+    pub heartbeat_range: HeartbeatRange,
     /// Range of the reconnect delay that clients are told, each its own; 10ms to 1h.
     #[arg(long, env = "FANTAIL_RETRY", default_value = "1s..5s", value_name = "FROM..TO")]
     #[arg(value_parser = retry_range)]

@@ -1,6 +1,7 @@
 //! Control events: what a node tells a subscriber in its stream beside events of channels, by names of its own. Pure.
 //!
-//! They have no id, so that a client which keeps the last one keeps its place.
+//! They have no id, so that a client which keeps the last one keeps its place; but where a bare `id:` would be sent, the event that a
+//! client asked for carries it.
 
 use crate::channel::Channel;
 use crate::position::Position;
@@ -10,6 +11,12 @@ use std::fmt;
 /// One control event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlEvent {
+    /// A stream has begun with these channels. It alone has an id, and comes where a bare one would.
+    Opened(Vec<String>),
+    /// Nothing else has been sent for a while; something is at least once in so many milliseconds.
+    Heartbeat {
+        every_ms: u64,
+    },
     Gap(Gap),
     /// Channels that the stream began without.
     Held(Vec<String>),
@@ -26,7 +33,9 @@ pub enum ControlEvent {
 
 /// Names of control events, and when each is sent; the table of the documentation has the same.
 #[cfg(feature = "testing")]
-pub const NAMES: [(&str, &str); 6] = [
+pub const NAMES: [(&str, &str); 8] = [
+    (OPENED, "with `hello=1`: the stream has begun"),
+    (HEARTBEAT, "with `heartbeatEvent=1`: at once, and after each `every_ms` without anything else"),
     (GAP, "events of a channel cannot be delivered"),
     (HELD, "channels wait for their shard"),
     (JOINED, "channels that waited have come"),
@@ -37,6 +46,8 @@ pub const NAMES: [(&str, &str); 6] = [
 
 /// The name of an event about a gap.
 pub const GAP: &str = "fantail.gap";
+const OPENED: &str = "fantail.opened";
+const HEARTBEAT: &str = "fantail.heartbeat";
 const HELD: &str = "fantail.held";
 const JOINED: &str = "fantail.joined";
 const EXPIRING: &str = "fantail.expiring";
@@ -49,12 +60,22 @@ struct Channels {
 }
 
 #[derive(Serialize, Deserialize)]
+struct Pace {
+    every_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Expiry {
     expires_at_ms: u64,
     left_ms: u64,
 }
 
 impl ControlEvent {
+    /// Channels with which a stream has begun.
+    pub fn opened<'a>(channels: impl IntoIterator<Item = &'a Channel>) -> ControlEvent {
+        ControlEvent::Opened(channels.into_iter().map(|channel| channel.to_string()).collect())
+    }
+
     /// Held channels.
     pub fn held(channels: &[&Channel]) -> ControlEvent {
         ControlEvent::Held(channels.iter().map(|channel| channel.to_string()).collect())
@@ -73,6 +94,8 @@ impl ControlEvent {
     /// The event's type.
     pub const fn name(&self) -> &'static str {
         match self {
+            ControlEvent::Opened(_) => OPENED,
+            ControlEvent::Heartbeat { .. } => HEARTBEAT,
             ControlEvent::Gap(_) => GAP,
             ControlEvent::Held(_) => HELD,
             ControlEvent::Joined(_) => JOINED,
@@ -86,7 +109,8 @@ impl ControlEvent {
     pub fn data(&self) -> String {
         match self {
             ControlEvent::Gap(gap) => json(gap),
-            ControlEvent::Held(channels) | ControlEvent::Joined(channels) => {
+            ControlEvent::Heartbeat { every_ms } => json(&Pace { every_ms: *every_ms }),
+            ControlEvent::Opened(channels) | ControlEvent::Held(channels) | ControlEvent::Joined(channels) => {
                 json(&Channels { channels: channels.clone() })
             }
             ControlEvent::Expiring { expires_at_ms, left_ms } => {
@@ -100,6 +124,11 @@ impl ControlEvent {
     pub fn parse(name: &str, data: &str) -> Option<ControlEvent> {
         let channels = || serde_json::from_str::<Channels>(data).ok().map(|held| held.channels);
         match name {
+            OPENED => channels().map(ControlEvent::Opened),
+            HEARTBEAT => {
+                let Pace { every_ms } = serde_json::from_str(data).ok()?;
+                Some(ControlEvent::Heartbeat { every_ms })
+            }
             GAP => serde_json::from_str(data).ok().map(ControlEvent::Gap),
             HELD => channels().map(ControlEvent::Held),
             JOINED => channels().map(ControlEvent::Joined),
@@ -207,6 +236,8 @@ mod tests {
         };
         let channels = || vec!["a".to_owned(), "b.c".to_owned()];
         let events = [
+            (ControlEvent::Opened(channels()), r#"{"channels":["a","b.c"]}"#),
+            (ControlEvent::Heartbeat { every_ms: 4_000 }, r#"{"every_ms":4000}"#),
             (
                 ControlEvent::Gap(gap),
                 r#"{"channel":"orders","reason":"too_large","resume_from":null,"continues_at":"5-1","lost":1}"#,

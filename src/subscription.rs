@@ -13,8 +13,9 @@ use crate::frame::Kind;
 use crate::hash::HashSet;
 use crate::planted::{self, Fault};
 use crate::problem::{Code, Problem, shortened};
-use parameter::{parse_since, parse_tail};
+use parameter::{parse_interval, parse_since, parse_tail};
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// A request to subscribe, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,12 @@ pub struct Subscription {
     pub conditions: Option<Conditions>,
     /// Events are wrapped with their channel and id.
     pub envelope: bool,
+    /// The first block is an event, which carries the id.
+    pub hello: bool,
+    /// The longest time for which it wants to be sent nothing; `None`: the node's.
+    pub heartbeat: Option<Duration>,
+    /// Heartbeats are events.
+    pub heartbeat_event: bool,
 }
 
 /// Where a reconnecting client was.
@@ -68,6 +75,8 @@ pub struct Limits {
     pub max_channels: usize,
     /// The greatest `tail`.
     pub max_tail: usize,
+    /// The shortest and the longest `heartbeat`.
+    pub heartbeat: (Duration, Duration),
 }
 
 /// Where a request says what it subscribes to.
@@ -225,6 +234,9 @@ struct Asked {
     types: Option<Vec<Kind>>,
     conditions: Option<Conditions>,
     envelope: bool,
+    hello: bool,
+    heartbeat: Option<Duration>,
+    heartbeat_event: bool,
     last: Said,
 }
 
@@ -239,6 +251,9 @@ impl Asked {
             Parameter::Where => self.conditions = Some(Conditions::parse(value)?),
             Parameter::LastEventId => self.last = parse_last_event_id(value.as_bytes()),
             Parameter::Envelope => self.envelope = parse_switch(value)?,
+            Parameter::Hello => self.hello = parse_switch(value)?,
+            Parameter::Heartbeat => self.heartbeat = Some(parse_interval(value, limits.heartbeat)?),
+            Parameter::HeartbeatEvent => self.heartbeat_event = parse_switch(value)?,
         }
         let again = std::mem::replace(&mut self.given[parameter as usize], true);
         match again && parameter.repeated() == Repeated::Refused {
@@ -258,6 +273,9 @@ impl Asked {
             filter: self.types.map(Filter::of),
             conditions: self.conditions,
             envelope: self.envelope,
+            hello: self.hello,
+            heartbeat: self.heartbeat,
+            heartbeat_event: self.heartbeat_event,
         })
     }
 }
@@ -305,6 +323,8 @@ mod tests {
     use crate::position::Position;
 
     const NOW: u64 = 1_700_000_000_000;
+    const LIMITS: Limits =
+        Limits { max_channels: 3, max_tail: 1000, heartbeat: (Duration::from_secs(1), Duration::from_secs(600)) };
 
     fn parse(query: &str) -> Result<Subscription, Problem> {
         parse_with(None, query, None)
@@ -312,7 +332,7 @@ mod tests {
 
     fn parse_with(path: Option<&str>, query: &str, id: Option<&[u8]>) -> Result<Subscription, Problem> {
         let texts = Texts { path_channel: path, query, form: None, last_event_id: id };
-        Subscription::parse(&texts, &Limits { max_channels: 3, max_tail: 1000 }, NOW)
+        Subscription::parse(&texts, &LIMITS, NOW)
     }
 
     fn refused(query: &str) -> (&'static str, String) {
@@ -346,7 +366,7 @@ mod tests {
     fn a_body_and_the_url_say_each_parameter_once() {
         let parse = |query: &str, form: &str| {
             let texts = Texts { query, form: Some(form.as_bytes()), ..Texts::default() };
-            Subscription::parse(&texts, &Limits { max_channels: 3, max_tail: 1000 }, NOW)
+            Subscription::parse(&texts, &LIMITS, NOW)
         };
         let s = parse("tail=5", "channels=a&channels=b,c&lastEventId=a=5-0").unwrap();
         assert_eq!((names(&s), s.tail), (vec!["a", "b", "c"], Some(5)));
@@ -368,8 +388,7 @@ mod tests {
         let granted = ["b", "a"].map(|name| Channel::new(name).unwrap());
         let of = |query: &str| {
             let texts = Texts { query, last_event_id: Some(b"5-0"), ..Texts::default() };
-            Wish::parse(&texts, &Limits { max_channels: 3, max_tail: 1000 }, NOW)
-                .and_then(|wish| wish.subscription(&granted))
+            Wish::parse(&texts, &LIMITS, NOW).and_then(|wish| wish.subscription(&granted))
         };
         let s = of("tail=2").unwrap();
         assert_eq!((names(&s), s.is_foreign()), (vec!["b", "a"], true));
@@ -484,5 +503,23 @@ mod tests {
             assert_eq!(code, "bad_parameter", "{query}");
             assert!(detail.starts_with(query.split('=').next().unwrap()) && detail.len() < 300, "{detail}");
         }
+    }
+
+    #[test]
+    fn hello_and_heartbeats() {
+        let s = parse("channels=a").unwrap();
+        assert_eq!((s.hello, s.heartbeat, s.heartbeat_event), (false, None, false));
+        let s = parse("channels=a&hello=1&heartbeat=4s&heartbeatEvent=true").unwrap();
+        assert_eq!((s.hello, s.heartbeat, s.heartbeat_event), (true, Some(Duration::from_secs(4)), true));
+        assert_eq!(parse("channels=a&heartbeat=1m%2030s").unwrap().heartbeat, Some(Duration::from_secs(90)));
+        for query in
+            ["hello=yes", "heartbeat=4", "heartbeat=999ms", "heartbeat=10m%201s", "heartbeat=", "heartbeatEvent=2"]
+        {
+            let (code, detail) = refused(&format!("channels=a&{query}"));
+            assert_eq!(code, "bad_parameter", "{query}");
+            assert!(detail.starts_with(query.split('=').next().unwrap()), "{detail}");
+        }
+        assert!(refused("channels=a&heartbeat=11m").1.ends_with("not a duration from 1s to 10m"));
+        assert_eq!(refused("channels=a&heartbeat=4s&heartbeat=4s").0, "bad_parameter");
     }
 }

@@ -73,6 +73,13 @@ impl RetryRange {
     }
 }
 
+/// The shortest and the longest heartbeat that a subscription may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeartbeatRange {
+    pub from: Duration,
+    pub to: Duration,
+}
+
 /// `None` is never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnreadyAfter(pub Option<Duration>);
@@ -185,13 +192,23 @@ fn outside(from: impl Display, to: impl Display) -> ValueError {
 
 /// `FROM..TO`, or one duration for both.
 pub(crate) fn retry_range(text: &str) -> Result<RetryRange, ValueError> {
+    let (from, to) = range(text, duration(Duration::from_millis(10)..=HOUR))?;
+    Ok(RetryRange { from, to })
+}
+
+/// `FROM..TO`, or one duration for both.
+pub(crate) fn heartbeat_range(text: &str) -> Result<HeartbeatRange, ValueError> {
+    let (from, to) = range(text, duration(SECOND..=10 * MINUTE))?;
+    Ok(HeartbeatRange { from, to })
+}
+
+fn range(text: &str, one: impl Fn(&str) -> Result<Duration, ValueError>) -> Result<(Duration, Duration), ValueError> {
     let (from, to) = text.split_once("..").unwrap_or((text, text));
-    let one = duration(Duration::from_millis(10)..=HOUR);
-    let range = RetryRange { from: one(from)?, to: one(to)? };
-    if range.from > range.to {
+    let (from, to) = (one(from)?, one(to)?);
+    if from > to {
         return Err(ValueError::new("the range ends before it begins"));
     }
-    Ok(range)
+    Ok((from, to))
 }
 
 pub(crate) fn unready_after(text: &str) -> Result<UnreadyAfter, ValueError> {
@@ -266,6 +283,10 @@ mod tests {
         assert_eq!(why(retry_range("5s..1s")), "the range ends before it begins");
         for text in ["", "1s..", "..1s", "1s..2h", "0s..1s", "1s...2s"] {
             assert!(retry_range(text).is_err(), "{text:?}");
+        }
+        assert_eq!(heartbeat_range("1s..10m"), Ok(HeartbeatRange { from: SECOND, to: 10 * MINUTE }));
+        for text in ["999ms..1m", "1s..601s", "2m..1m", ""] {
+            assert!(heartbeat_range(text).is_err(), "{text:?}");
         }
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 impl Courier {
     /// Takes a new subscriber in: what it brings is kept, its legs take their places, and it is sent what is due already.
     pub fn join(&mut self, new: NewSubscriber) {
-        let NewSubscriber { socket, peer, framing, terms, gzip, legs, max_age_ms, admission, seen } = new;
+        let NewSubscriber { socket, peer, framing, terms, beat, gzip, legs, max_age_ms, admission, seen } = new;
         let mut composed = Composed::new(terms, framing);
         if gzip.is_some() {
             composed.rest().gzip = gzip;
@@ -27,8 +27,10 @@ impl Courier {
             route: Route::Composed(Box::new(composed)),
             expires: max_age.map_or(Tick::NEVER, |ticks| now.plus(ticks)),
             blocked: false,
+            beat,
             peer,
         });
+        self.schedule.comes(beat);
         let key = id.key;
         let registered = self.subscribers[key].connection.socket.register(&self.registry, &self.watcher, id);
         self.schedule.hasten(key);
@@ -84,15 +86,15 @@ impl Courier {
             composed.rest().ticket = None;
         }
         // A chunk of nothing would be the end.
-        let says_anything = batch.says_id || !batch.preamble.is_empty();
+        let says_anything = batch.behind_id.is_some() || !batch.preamble.is_empty();
         let blocks = &mut self.buffers.scratch;
         begin_blocks(blocks);
         // What was lost is told before the id that lies behind it: who is cut off between the two is told again.
         composed.write_own(&batch.preamble, blocks);
-        if batch.says_id {
+        if let Some(behind_id) = batch.behind_id {
             composed.write_own_id(blocks);
             composed.skipped = false;
-            composed.write_own(b"\n", blocks);
+            composed.write_own(&behind_id, blocks);
         }
         if says_anything {
             // Behind what may be left of a comment or of events: those have moved the id already.

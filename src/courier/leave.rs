@@ -29,7 +29,8 @@ impl Courier {
 
     fn end(&mut self, key: Key, reason: Reason) {
         let ending = self.say_goodbye(key, reason);
-        let Subscriber { connection, route, blocked, peer, .. } = self.subscribers.remove(key);
+        let Subscriber { connection, route, blocked, beat, peer, .. } = self.subscribers.remove(key);
+        self.schedule.goes(beat);
         // Without chunks nothing but the missing close_notify tells that the rest is missing (RFC 9112, section 9.8).
         let notify = reason.listens() && (ending == Ending::Complete || !route.is_bare());
         if let Some(close) = connection.socket.close(&self.registry, reason.listens(), notify) {

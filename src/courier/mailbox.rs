@@ -1,5 +1,6 @@
 //! A courier's mailbox: all that other threads may touch of a courier.
 
+use super::beat::Beat;
 use super::expiry::Admission;
 use super::key::SubscriberId;
 use super::pipe::PipeWatcher;
@@ -67,6 +68,7 @@ pub struct NewSubscriber {
     pub peer: IpAddr,
     pub framing: Framing,
     pub terms: Terms,
+    pub beat: Beat,
     /// Its body is a gzip stream, which the head began.
     pub gzip: Option<Gzip>,
     pub legs: FirstLegs,
@@ -91,8 +93,9 @@ pub struct LegBatch {
     pub legs: Vec<LegStart>,
     /// Written before the `id:` of legs that come by message, in event-stream format; empty where the head carried all.
     pub preamble: Vec<u8>,
-    /// Whether a bare `id:` says where legs that come by message begin.
-    pub says_id: bool,
+    /// What stands behind the `id:` of where legs that come by message begin: an event, or the blank line of a bare one; `None`: no id is
+    /// told.
+    pub behind_id: Option<Vec<u8>>,
 }
 
 /// Where a leg begins.

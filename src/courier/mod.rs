@@ -9,6 +9,7 @@
 //! behind the tail.
 
 mod admission;
+mod beat;
 mod broadcast;
 mod compose;
 mod conversion;
@@ -50,6 +51,7 @@ mod tests;
 mod tick;
 mod wanted;
 
+pub use beat::Beat;
 pub use deps::CourierDeps;
 pub use ending::{Ending, Reason};
 #[cfg(feature = "testing")]

@@ -38,13 +38,15 @@ impl Composed {
         }
     }
 
-    /// Writes a comment, or the id that a filter's skips have advanced to, which counts from its blank line on.
-    pub fn write_beat(&mut self, into: &mut Vec<u8>) {
-        if !std::mem::take(&mut self.skipped) {
-            return self.write_own(BEAT, into);
+    /// Writes a comment, or the id that a filter's skips have advanced to, which counts from its blank line on; or the `event` that a
+    /// heartbeat is, behind such an id.
+    pub fn write_beat(&mut self, event: Option<&str>, into: &mut Vec<u8>) {
+        let skipped = std::mem::take(&mut self.skipped);
+        if skipped {
+            self.write_own_id(into);
         }
-        self.write_own_id(into);
-        self.write_own(b"\n", into);
+        let rest = if skipped { b"\n" } else { BEAT };
+        self.write_own(event.map_or(rest, str::as_bytes), into);
     }
 
     /// Writes a part of the body that nobody else gets, compressed where the body is.

@@ -1,6 +1,7 @@
 //! When something is due to subscribers. Nobody has a timer: each block of the slab has one, and a bounded number of
 //! its subscribers is looked at each tick.
 
+use super::beat::{Beat, INTERVALS};
 use super::ending::Reason;
 use super::key::Key;
 use super::subscriber::Subscriber;
@@ -17,6 +18,8 @@ const BLOCK: usize = 64;
 pub struct Schedule {
     last: Tick,
     heartbeat: u32,
+    /// How many subscribers have each interval of their own.
+    own: Box<[u32; INTERVALS]>,
     stall: u32,
     /// 0: never.
     idle: u32,
@@ -39,6 +42,7 @@ impl Schedule {
         Schedule {
             last: Tick::default(),
             heartbeat: ticks(heartbeat).max(1),
+            own: Box::new([0; INTERVALS]),
             stall: ticks(stall).max(1),
             idle: ticks(idle),
             due: Vec::new(),
@@ -49,6 +53,22 @@ impl Schedule {
     /// Whether the last sweep was in an earlier tick.
     pub fn is_due(&self, now: Tick) -> bool {
         now != self.last
+    }
+
+    /// Somebody is there who has such a heartbeat.
+    pub fn comes(&mut self, beat: Beat) {
+        self.own[beat.number()] += 1;
+    }
+
+    /// Somebody has gone who had such a heartbeat.
+    pub fn goes(&mut self, beat: Beat) {
+        self.own[beat.number()] -= 1;
+    }
+
+    /// The shortest interval that anybody has.
+    fn shortest(&self) -> u32 {
+        let own = self.own.iter().enumerate().skip(1).find(|(_, there)| **there > 0);
+        own.and_then(|(number, _)| Beat::ticks_of(number)).map_or(self.heartbeat, |own| own.min(self.heartbeat))
     }
 
     /// Something of a subscriber may be due earlier than it was when its block was looked at.
@@ -63,7 +83,7 @@ impl Schedule {
         let passed = now.since(self.last).max(1);
         self.last = now;
         self.due.resize(slots.div_ceil(BLOCK), Tick::default());
-        let rounds = (self.heartbeat / ROUNDS_PER_BEAT).max(1);
+        let rounds = (self.shortest() / ROUNDS_PER_BEAT).max(1);
         let visits = (slots * passed as usize).div_ceil(rounds as usize);
         (Round { blocks: self.due.len(), visits }, passed)
     }
@@ -108,20 +128,21 @@ impl Schedule {
 
     /// Whether it is time for a subscriber's heartbeat.
     pub fn wants_beat(&self, subscriber: &Subscriber, now: Tick) -> bool {
-        !subscriber.blocked && now.since(subscriber.connection.wrote) >= self.beat()
+        !subscriber.blocked && now.since(subscriber.connection.wrote) >= self.quiet(subscriber)
     }
 
     /// The tick before which nothing is due to a subscriber, as it is now.
     pub fn next_due(&self, subscriber: &Subscriber) -> Tick {
         let connection = &subscriber.connection;
-        let quiet = if subscriber.blocked { self.stall + 1 } else { self.beat() };
+        let quiet = if subscriber.blocked { self.stall + 1 } else { self.quiet(subscriber) };
         let idle = if self.idle > 0 { connection.event.plus(self.idle + 1) } else { Tick::NEVER };
         connection.wrote.plus(quiet).min(subscriber.expires).min(idle)
     }
 
     /// How long a subscriber may be sent nothing.
-    fn beat(&self) -> u32 {
-        self.heartbeat - self.heartbeat / ROUNDS_PER_BEAT
+    fn quiet(&self, subscriber: &Subscriber) -> u32 {
+        let every = subscriber.beat.ticks().unwrap_or(self.heartbeat);
+        every - every / ROUNDS_PER_BEAT
     }
 }
 

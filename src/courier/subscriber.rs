@@ -1,5 +1,6 @@
 //! What a courier keeps of a subscriber: a few dozen bytes for one channel, a box for several.
 
+use super::beat::Beat;
 use super::leftover::Leftover;
 use super::socket::Socket;
 use super::terms::{Framing, Terms};
@@ -30,8 +31,14 @@ pub struct Subscriber {
     pub expires: Tick,
     /// The socket is full: wait for writable.
     pub blocked: bool,
+    pub beat: Beat,
     pub peer: IpAddr,
 }
+
+/// A node holds as many as it has clients; mio adds a word to each socket of a debug build.
+const _: () = assert!(
+    size_of::<Subscriber>() <= if cfg!(debug_assertions) { 88 } else { 80 } || cfg!(any(test, feature = "testing"))
+);
 
 /// Where a subscriber's bytes go, and when it was sent some.
 pub struct Connection {

@@ -6,7 +6,9 @@ use super::out::{begin_blocks, framed};
 use super::schedule::Schedule;
 use super::state::Courier;
 use super::subscriber::Route;
+use super::terms::Framing;
 use super::tick::Tick;
+use crate::control_event::ControlEvent;
 use crate::hub::bell::FeedNumber;
 use crate::hub::offset::Offset;
 
@@ -58,18 +60,30 @@ impl Courier {
         }
     }
 
-    /// Writes a comment, or the id that a filter's skips have advanced to.
+    /// Writes a comment or an event, or the id that a filter's skips have advanced to.
     fn beat(&mut self, key: Key) {
-        if !self.is_at_boundary(&self.subscribers[key]) {
+        let subscriber = &self.subscribers[key];
+        if !self.is_at_boundary(subscriber) {
             return;
         }
-        let Some(composed) = self.subscribers.composed_mut(key) else {
-            return self.write_own(key, BEAT_CHUNK);
-        };
+        let every_ms = || subscriber.beat.every_ms(self.deps.heartbeat);
+        let event = subscriber.beat.told.then(|| ControlEvent::Heartbeat { every_ms: every_ms() }.to_string());
         let mut blocks = std::mem::take(&mut self.buffers.scratch);
         begin_blocks(&mut blocks);
-        composed.write_beat(&mut blocks);
-        let framing = composed.framing;
+        let framing = match (self.subscribers.composed_mut(key), event) {
+            (Some(composed), event) => {
+                composed.write_beat(event.as_deref(), &mut blocks);
+                composed.framing
+            }
+            (None, Some(event)) => {
+                blocks.extend_from_slice(event.as_bytes());
+                Framing::Chunked
+            }
+            (None, None) => {
+                self.buffers.scratch = blocks;
+                return self.write_own(key, BEAT_CHUNK);
+            }
+        };
         self.write_own(key, framed(&mut blocks, framing));
         self.buffers.scratch = blocks;
     }

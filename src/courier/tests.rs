@@ -1,5 +1,6 @@
 //! A courier whose sockets answer as a script says: full, interrupted, a part taken.
 
+use super::beat::Beat;
 use super::ending::Reason;
 use super::event_loop::{EventLoop, Readiness};
 use super::key::Key;
@@ -20,10 +21,11 @@ use crate::frame::Frame;
 use crate::hub::Idle;
 use crate::hub::bell::{Bell, FeedNumber};
 use crate::hub::feed::Feed;
-use crate::limits::{Caps, Limits};
+use crate::limits::{self, Caps};
 use crate::metrics::Registry;
 use crate::position::Position;
 use crate::random::Random;
+use crate::subscription::{Limits, Subscription, Texts};
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 use std::collections::VecDeque;
@@ -87,13 +89,30 @@ struct Stage {
 
 impl Stage {
     fn new(terms: Terms) -> Stage {
-        let script = Script::default();
+        Stage::beating(terms, Beat::default())
+    }
+
+    fn beating(terms: Terms, beat: Beat) -> Stage {
         let feed = Arc::new(Feed::new(FEED, Channel::new("a").expect("a name")));
-        feed.lock().legs = 1;
         let poll = mio::Poll::new().expect("a poll");
         let registry = poll.registry().try_clone().expect("a registry");
         let mailbox = Arc::new(Mailbox::new(|| {}));
-        let mut courier = Courier::new(0, registry, mailbox, deps(), Instant::now);
+        let courier = Courier::new(0, registry, mailbox, deps(), Instant::now);
+        let script = Script::default();
+        let mut stage = Stage { courier, feed, script, events: 0, sent: Vec::new() };
+        stage.script = stage.join(terms, beat);
+        stage
+    }
+
+    /// Another plain subscriber; its socket.
+    fn joined(&mut self, beat: Beat) -> Script {
+        self.join(Terms::default(), beat)
+    }
+
+    fn join(&mut self, terms: Terms, beat: Beat) -> Script {
+        let Stage { courier, feed, .. } = self;
+        let script = Script::default();
+        feed.lock().legs += 1;
         let at = feed.lock().log.end();
         let standing = feed.lock().log.standing_at(at);
         let leg = LegStart { feed: feed.clone(), standing, at: Some(at), known_to: at, fresh: false, finished: false };
@@ -102,13 +121,14 @@ impl Stage {
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             framing: Framing::Chunked,
             terms,
+            beat,
             gzip: None,
-            legs: FirstLegs::All(LegBatch { legs: vec![leg], preamble: Vec::new(), says_id: false }),
+            legs: FirstLegs::All(LegBatch { legs: vec![leg], preamble: Vec::new(), behind_id: None }),
             max_age_ms: None,
             admission: None,
             seen: 0,
         });
-        Stage { courier, feed, script, events: 0, sent: Vec::new() }
+        script
     }
 
     /// An event with that much data comes and is delivered.
@@ -156,7 +176,7 @@ fn deps() -> CourierDeps {
         idle_timeout: Duration::ZERO,
         retry: RetryRange { from: Duration::from_secs(1), to: Duration::from_secs(1) },
         metrics: Arc::new(CourierMetrics::new(&Registry::default())),
-        limits: Arc::new(Limits::new(1, Caps::default(), Caps::default(), &gauge())),
+        limits: Arc::new(limits::Limits::new(1, Caps::default(), Caps::default(), &gauge())),
         idle: Arc::new(Idle::default()),
         catch_ups: mpsc::unbounded_channel().0,
         leftovers: Ledger::new(usize::MAX, gauge()),
@@ -253,6 +273,58 @@ fn a_courier_goes_by_the_time_that_it_is_given() {
     assert_eq!(turns.wait(end), Duration::from_millis(101));
     turns.turn(end, std::iter::empty());
     assert!(turns.is_stopped());
+}
+
+/// A subscriber's own heartbeats.
+fn asked(heartbeat: &str) -> Beat {
+    let query = format!("channels=a&{heartbeat}");
+    let limits = Limits { max_channels: 1, max_tail: 0, heartbeat: (Duration::from_secs(1), Duration::from_secs(600)) };
+    let texts = Texts { query: &query, ..Texts::default() };
+    Beat::of(&Subscription::parse(&texts, &limits, 0).expect("a subscription"))
+}
+
+#[test]
+fn each_has_heartbeats_at_its_own_pace_and_in_its_own_form() {
+    let event = |ms: u32| {
+        let block = format!("event: fantail.heartbeat\ndata: {{\"every_ms\":{ms}}}\n\n");
+        format!("{:x}\r\n{block}\r\n", block.len()).into_bytes()
+    };
+    for terms in [Terms::default(), enveloped()] {
+        for (heartbeat, beats, beat) in [
+            // Of a minute, each early by an eighth, and no tick is at that moment.
+            ("", 6, BEAT.to_vec()),
+            ("heartbeat=1s", 66, BEAT.to_vec()),
+            ("heartbeat=4s", 17, BEAT.to_vec()),
+            ("heartbeat=4s&heartbeatEvent=1", 17, event(4_000)),
+            ("heartbeatEvent=1", 6, event(10_000)),
+            ("heartbeat=40s", 1, BEAT.to_vec()),
+            ("heartbeat=10m", 0, BEAT.to_vec()),
+        ] {
+            let mut stage = Stage::beating(terms.clone(), asked(heartbeat));
+            for _ in 0..600 {
+                stage.courier.now = stage.courier.now.plus(1);
+                stage.courier.sweep();
+            }
+            let taken = String::from_utf8_lossy(&stage.taken()).into_owned();
+            assert_eq!(taken, String::from_utf8_lossy(&beat.repeat(beats)), "{heartbeat}, {terms:?}");
+        }
+    }
+}
+
+#[test]
+fn heartbeats_of_a_second_are_on_time_among_many_and_others_are_not_looked_at_more_often() {
+    let mut stage = Stage::beating(Terms::default(), asked("heartbeat=1s"));
+    let more: Vec<Script> =
+        (1..1_000).map(|n| stage.joined(asked(if n % 2 == 0 { "heartbeat=1s" } else { "" }))).collect();
+    for _ in 0..100 {
+        stage.courier.now = stage.courier.now.plus(1);
+        stage.courier.sweep();
+    }
+    let beats = |script: &Script| script.taken.lock().len() / BEAT.len();
+    for (n, script) in (1..).zip(&more) {
+        let expected = if n % 2 == 0 { 9..=11 } else { 1..=1 };
+        assert!(expected.contains(&beats(script)), "{n}: {}", beats(script));
+    }
 }
 
 /// Without the chunks that are a comment.

@@ -149,7 +149,7 @@ mod tests {
         let shared = |text| Some(InUse::default().share(conditions(text)));
         let types = |name: &str| {
             let query = format!("channels=a&events={name}");
-            let limits = crate::subscription::Limits { max_channels: 1, max_tail: 1 };
+            let limits = crate::subscription::Limits { max_channels: 1, max_tail: 1, heartbeat: Default::default() };
             let texts = crate::subscription::Texts { query: &query, ..Default::default() };
             crate::subscription::Subscription::parse(&texts, &limits, 0).unwrap().filter
         };

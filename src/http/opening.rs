@@ -4,7 +4,8 @@
 
 use super::Context;
 use crate::channel::Channel;
-use crate::courier::Terms;
+use crate::control_event::ControlEvent;
+use crate::courier::{Beat, Terms};
 use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
 use crate::frame::{END_OF_CHUNK, Frame, Standing};
 use crate::hub::join::Start;
@@ -13,9 +14,12 @@ use crate::planted::{self, Fault};
 use crate::position::Position;
 use crate::subscription::{Resume, Since, Subscription};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The largest event that goes out with the head: an empty socket takes it at once.
 const EVENT_BYTES: usize = 8 << 10;
+/// Behind a bare `id:`.
+const BLANK: &[u8] = b"\n";
 /// Events that are looked through for one that passes the filter.
 const EVENTS_LOOKED_AT: usize = 100;
 
@@ -24,6 +28,8 @@ pub struct Opening<'a> {
     pub subscription: &'a Subscription,
     pub terms: &'a Terms,
     pub blocks: Vec<u8>,
+    /// The node's own heartbeat.
+    usual: Duration,
 }
 
 /// A delay after which a client is to come back, which counts as soon as its line has come.
@@ -34,7 +40,7 @@ pub fn retry(context: &Context) -> Vec<u8> {
 impl<'a> Opening<'a> {
     /// Begins with the client's own delay.
     pub fn new(subscription: &'a Subscription, terms: &'a Terms, context: &Context) -> Opening<'a> {
-        Opening { subscription, terms, blocks: retry(context) }
+        Opening { subscription, terms, blocks: retry(context), usual: context.settings.heartbeat }
     }
 
     /// What was lost, and where the stream begins; how many events that is. What they are is behind the legs then.
@@ -42,23 +48,37 @@ impl<'a> Opening<'a> {
     /// In this order: who is cut off between the two is told again of what was lost.
     pub fn begin(&mut self, starts: &mut [Start]) -> u64 {
         if planted::is(Fault::IdBeforeGap) {
-            self.id(starts, &[]);
+            write_id(&mut self.blocks, self.subscription, starts, &[]);
+            self.blocks.push(b'\n');
         }
         write_gaps(&mut self.blocks, starts);
         // Who comes back with an id, or begins at the newest few, may lose what lies before that event.
-        if is_first(self.subscription) && self.first_event(starts) {
-            return 1;
+        let events = !self.subscription.hello && is_first(self.subscription) && self.first_event(starts);
+        if !events {
+            self.place(starts, &[]);
         }
-        if needs_id(self.subscription, starts) {
-            self.id(starts, &[]);
-        }
-        0
+        self.heartbeat();
+        u64::from(events)
     }
 
-    /// The bare `id:` of where it begins; `owed`: and where it stands in channels that are not joined yet.
-    pub fn id(&mut self, starts: &[Start], owed: &[(Channel, Position)]) {
-        write_id(&mut self.blocks, self.subscription, starts, owed);
-        self.blocks.push(b'\n');
+    /// Where it begins; `owed`: and where it stands in channels that are not joined yet. The first heartbeat follows.
+    pub fn place(&mut self, starts: &[Start], owed: &[(Channel, Position)]) {
+        let begun = starts.iter().map(|start| &start.leg.feed().channel);
+        if let Some(behind_id) = behind_id(self.subscription, starts, begun) {
+            write_id(&mut self.blocks, self.subscription, starts, owed);
+            // Of a blank line the event of a heartbeat has one.
+            if !(behind_id == BLANK && self.subscription.heartbeat_event) {
+                self.blocks.extend_from_slice(&behind_id);
+            }
+        }
+    }
+
+    /// The first heartbeat of who has events of them.
+    pub fn heartbeat(&mut self) {
+        if self.subscription.heartbeat_event {
+            let event = ControlEvent::Heartbeat { every_ms: Beat::of(self.subscription).every_ms(self.usual) };
+            self.blocks.extend_from_slice(event.to_string().as_bytes());
+        }
     }
 
     /// Writes an event that is due at once, in the form that its subscriber gets; whether there is one.
@@ -95,11 +115,19 @@ fn is_first(subscription: &Subscription) -> bool {
     subscription.resume == Resume::None && subscription.tail.is_none()
 }
 
-/// Whether a stream without an event says where it begins. Who asks for one channel from an id on will ask for the same again; all
-/// others would lose in silence what is trimmed before their first event.
-pub fn needs_id(subscription: &Subscription, starts: &[Start]) -> bool {
+/// What stands behind the `id:` of where legs begin; `begun`: all channels that have begun by then. `None`: no id is told. Who asks for one
+/// channel from an id on will ask for the same again; all others would lose in silence what is trimmed before their first event.
+pub fn behind_id<'a>(
+    subscription: &Subscription,
+    starts: &[Start],
+    begun: impl IntoIterator<Item = &'a Channel>,
+) -> Option<Vec<u8>> {
+    if subscription.hello {
+        return Some(ControlEvent::opened(begun).to_string().into_bytes());
+    }
     let from_id = matches!((&subscription.channels[..], subscription.since), ([_], Since::After(_)));
-    !(is_first(subscription) && from_id && starts.iter().all(|start| start.gap.is_none()))
+    let spared = is_first(subscription) && from_id && starts.iter().all(|start| start.gap.is_none());
+    (!spared).then(|| BLANK.to_vec())
 }
 
 /// The `id:` line of where a stream begins.

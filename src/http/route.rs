@@ -202,7 +202,8 @@ impl<B> Asking<'_, B> {
         let last_event_id = self.head.headers().get_all("last-event-id").iter().next_back().map(HeaderValue::as_bytes);
         let query = self.head.uri().query().unwrap_or_default();
         let texts = Texts { path_channel: self.channel, query, form: self.form, last_event_id };
-        Wish::parse(&texts, &Limits { max_channels, max_tail: MOST_TAIL }, context.now_ms())
+        let heartbeat = (settings.heartbeat_range.from, settings.heartbeat_range.to);
+        Wish::parse(&texts, &Limits { max_channels, max_tail: MOST_TAIL, heartbeat }, context.now_ms())
     }
 
     /// What it subscribes to, where it may, and its grant.

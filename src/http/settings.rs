@@ -1,6 +1,6 @@
 //! Settings of the HTTP side: how clients reach a node (TLS, HTTP/2, proxies in front), and what they are served by.
 
-use crate::config::values::{Compress, Contradiction, RetryRange, WhenFull, node_url, number, truth};
+use crate::config::values::{Compress, Contradiction, HeartbeatRange, RetryRange, WhenFull, node_url, number, truth};
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +20,9 @@ pub struct Settings {
     pub when_full: WhenFull,
     pub compress: Compress,
     pub retry: RetryRange,
+    /// Longest time in which a subscriber is sent nothing, unless it asks for another one within the range.
+    pub heartbeat: Duration,
+    pub heartbeat_range: HeartbeatRange,
     /// Age at which a subscriber is ended; zero: never.
     pub max_age: Duration,
     pub stall_timeout: Duration,

@@ -7,14 +7,16 @@
 use super::Context;
 use super::decision::{Admitted, Decision};
 use super::joining::{Joined, Joins, Refused, joins};
-use super::opening::{Opening, needs_id, retry, write_gaps};
+use super::opening::{Opening, behind_id, retry, write_gaps};
 use super::wire::Wire;
 use crate::auth::Grant;
 use crate::backplane::Link;
 use crate::channel::Channel;
 use crate::condition::Conditions;
 use crate::control_event::ControlEvent;
-use crate::courier::{Admission, FirstLegs, LegBatch, LegStart, Message, NewSubscriber, Reason, Terms, Ticket, Wanted};
+use crate::courier::{
+    Admission, Beat, FirstLegs, LegBatch, LegStart, Message, NewSubscriber, Reason, Terms, Ticket, Wanted,
+};
 use crate::gzip::Gzip;
 use crate::hub::join::{JoinError, Outcome, Start, foreign_gap};
 use crate::position::Position;
@@ -89,7 +91,7 @@ async fn start(mut wire: Wire, peer: IpAddr, admitted: Admitted, context: &Conte
     let blocks = opening.blocks;
     if let Some(gzip) = wire.open(&admitted, &blocks, &context.clock).await {
         context.courier_metrics.events_delivered.inc_by(events);
-        let legs = FirstLegs::All(LegBatch { legs: legs(starts), preamble: Vec::new(), says_id: false });
+        let legs = FirstLegs::All(LegBatch { legs: legs(starts), preamble: Vec::new(), behind_id: None });
         hand_over(wire, peer, admitted, context, Body { terms, gzip, legs });
     }
 }
@@ -118,19 +120,19 @@ async fn hold(
         if foreign {
             write_foreign(&mut opening.blocks, &late);
         }
-        if needs_id(&subscription, &starts) {
-            opening.id(&starts, &owed);
-        }
+        opening.place(&starts, &owed);
     }
+    opening.heartbeat();
     let mut told = joins.more() && joins.in_parts();
     if told {
         announce(&mut opening.blocks, &ControlEvent::held(&late));
     }
     let blocks = opening.blocks;
+    let mut begun: Vec<Channel> = channels_of(&starts).into_iter().cloned().collect();
     let Some(gzip) = wire.open(&admitted, &blocks, &context.clock).await else { return };
     let number = context.tickets.fetch_add(1, Ordering::Relaxed);
     let (here, mut gone) = oneshot::channel();
-    let batch = LegBatch { legs: legs(starts), preamble: Vec::new(), says_id: false };
+    let batch = LegBatch { legs: legs(starts), preamble: Vec::new(), behind_id: None };
     let first = FirstLegs::Part(Ticket { number, here, seen: admitted.access.seen, owed }, batch);
     let Some(courier) = hand_over(wire, peer, admitted, context, Body { terms, gzip, legs: first }) else { return };
     loop {
@@ -164,8 +166,9 @@ async fn hold(
             announce(&mut preamble, &ControlEvent::held(&joins.late()));
             told = true;
         }
-        let says_id = needs_id(&subscription, &starts);
-        let batch = LegBatch { legs: legs(starts), preamble, says_id };
+        begun.extend(channels_of(&starts).into_iter().cloned());
+        let behind_id = behind_id(&subscription, &starts, &begun);
+        let batch = LegBatch { legs: legs(starts), preamble, behind_id };
         context.couriers.send(courier, Message::Legs { ticket: number, batch, more });
         if !more {
             return;
@@ -249,10 +252,22 @@ fn hand_over(wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, bo
         batch.legs.iter().for_each(|leg| context.hub.leave(&leg.feed));
         return None;
     };
+    let beat = Beat::of(&admitted.subscription);
     let max_age_ms = max_age_ms(context.settings.max_age, &context.random);
     let (identity, seen) = (admitted.access.identity(), admitted.access.seen);
     let admission = Admission::new(admitted.seat.keep(), identity);
-    Some(context.couriers.take(NewSubscriber { socket, peer, framing, terms, gzip, legs, max_age_ms, admission, seen }))
+    Some(context.couriers.take(NewSubscriber {
+        socket,
+        peer,
+        framing,
+        terms,
+        beat,
+        gzip,
+        legs,
+        max_age_ms,
+        admission,
+        seen,
+    }))
 }
 
 /// The maximum age, give or take a fifth, so that those who came together do not leave together.

@@ -295,6 +295,8 @@ fn serving(settings: &Serve) -> http::settings::Settings {
         when_full: settings.when_full,
         compress: settings.compress,
         retry: settings.retry,
+        heartbeat: settings.heartbeat,
+        heartbeat_range: settings.heartbeat_range,
         max_age: settings.max_age,
         stall_timeout: settings.stall_timeout,
     }

@@ -5,6 +5,7 @@ use crate::event::MAX_TYPE_LENGTH;
 use crate::frame::Kind;
 use crate::position::Position;
 use crate::problem::Problem;
+use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -21,6 +22,9 @@ pub enum Parameter {
     Where,
     LastEventId,
     Envelope,
+    Hello,
+    Heartbeat,
+    HeartbeatEvent,
 }
 
 /// What counts where a parameter is given more than once.
@@ -35,7 +39,7 @@ pub enum Repeated {
 }
 
 impl Parameter {
-    pub const ALL: [Parameter; 7] = [
+    pub const ALL: [Parameter; 10] = [
         Parameter::Channels,
         Parameter::Since,
         Parameter::Tail,
@@ -43,6 +47,9 @@ impl Parameter {
         Parameter::Where,
         Parameter::LastEventId,
         Parameter::Envelope,
+        Parameter::Hello,
+        Parameter::Heartbeat,
+        Parameter::HeartbeatEvent,
     ];
 
     /// The names that a parameter goes by, its own first, and what counts of several.
@@ -58,6 +65,9 @@ impl Parameter {
                 (&["lastEventId", "lastEventID", "Last-Event-ID", "last_event_id"], Repeated::Replaces)
             }
             Parameter::Envelope => (&["envelope"], Repeated::Refused),
+            Parameter::Hello => (&["hello"], Repeated::Refused),
+            Parameter::Heartbeat => (&["heartbeat"], Repeated::Refused),
+            Parameter::HeartbeatEvent => (&["heartbeatEvent"], Repeated::Refused),
         }
     }
 
@@ -101,6 +111,8 @@ pub enum ParameterError {
     NoTail { most: usize },
     #[error("neither 1, 0, true nor false")]
     NoSwitch,
+    #[error("not a duration from {} to {}", humantime::format_duration(*.0), humantime::format_duration(*.1))]
+    NoInterval(Duration, Duration),
     #[error("an empty event type")]
     EmptyType,
     #[error("an event type longer than {MAX_TYPE_LENGTH} bytes")]
@@ -166,6 +178,12 @@ pub(super) fn parse_tail(value: &str, most: usize) -> Result<usize, ParameterErr
         Ok(tail) if tail <= most && !value.starts_with('+') => Ok(tail),
         _ => Err(ParameterError::NoTail { most }),
     }
+}
+
+/// A duration between two others.
+pub(super) fn parse_interval(value: &str, (from, to): (Duration, Duration)) -> Result<Duration, ParameterError> {
+    let asked = humantime::parse_duration(value).ok().filter(|asked| (from..=to).contains(asked));
+    asked.ok_or(ParameterError::NoInterval(from, to))
 }
 
 /// `1`, `0`, `true` or `false`.

@@ -15,6 +15,10 @@ use hyper::HeaderMap;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use std::time::Duration;
+
+/// The shortest and the longest heartbeat.
+const HEARTBEATS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
 
 /// Bytes made of what could upset the format.
 fn evil(most: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -261,7 +265,7 @@ proptest! {
         // The way of an id through an EventSource and back, by header and by parameter.
         let (messages, parser) = parse_in_pieces(format!("id: {text}\n\n").as_bytes(), &[]);
         prop_assert!(messages.is_empty());
-        let limits = subscription::Limits { max_channels: 120, max_tail: 0 };
+        let limits = subscription::Limits { max_channels: 120, max_tail: 0, heartbeat: HEARTBEATS };
         let header = parser.last_event_id().as_bytes();
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("lastEventId", parser.last_event_id()).finish();
         for (query, header) in [("", Some(header)), (&query, None)] {
@@ -295,7 +299,7 @@ proptest! {
 
     #[test]
     fn nothing_that_a_client_sends_is_a_panic(query in evil(20), header in evil(4), text in ".*") {
-        let limits = subscription::Limits { max_channels: 5, max_tail: 10 };
+        let limits = subscription::Limits { max_channels: 5, max_tail: 10, heartbeat: HEARTBEATS };
         for name in ["channels", "since", "tail", "events", "where", "envelope", "lastEventId", ""] {
             let query = format!("{name}={}", String::from_utf8_lossy(&query));
             let of_path = subscription::Texts { path_channel: Some("a"), last_event_id: Some(&header), ..Default::default() };

@@ -18,6 +18,7 @@ mod finished_again;
 mod first_blocks;
 mod gaps;
 mod heads;
+mod hello_heartbeat;
 mod history;
 mod history_pages;
 mod hostile;
