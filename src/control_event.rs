@@ -120,6 +120,11 @@ impl ControlEvent {
         }
     }
 
+    /// The same as a comment of one line, which no EventSource shows.
+    pub fn comment(&self) -> String {
+        format!(": {} {}\n", self.name(), self.data())
+    }
+
     /// Reads an event of this type and data; `None` where it is no control event, or none that this release knows.
     pub fn parse(name: &str, data: &str) -> Option<ControlEvent> {
         let channels = || serde_json::from_str::<Channels>(data).ok().map(|held| held.channels);

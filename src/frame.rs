@@ -8,9 +8,13 @@
 //! size     id line                rest                                  end of chunk
 //! ```
 
+mod shape;
+
+pub use shape::{Names, Shape};
+
 use crate::backplane::Entry;
 use crate::channel::Channel;
-use crate::control_event::Gap;
+use crate::control_event::{ControlEvent, Gap};
 use crate::event::{Event, fields};
 use crate::gzip;
 use crate::position::Position;
@@ -116,6 +120,7 @@ struct Further {
     packed_block: OnceLock<Box<[u8]>>,
     packed_rest: OnceLock<Box<[u8]>>,
     packed_envelope: OnceLock<Box<[u8]>>,
+    shapes: shape::Shapes,
 }
 
 impl Frame {
@@ -221,21 +226,37 @@ impl Frame {
     ///
     /// Control events are not wrapped.
     pub fn enveloped(&self, channel: &Channel) -> &[u8] {
-        without_end(self.part(Part::Envelope, channel))
+        without_end(self.part(Part::Envelope, Names { channel }).unwrap_or_default())
     }
 
-    /// A part, with the end of its chunk behind it; made when the first one needs it.
-    pub fn part(&self, part: Part, channel: &Channel) -> &[u8] {
-        let pack = |plain| ended(gzip::pack(without_end(self.part(plain, channel))));
+    /// The gap that it announces, if it does.
+    pub fn gap(&self) -> Option<Gap> {
+        let text = std::str::from_utf8(self.rest()).ok().filter(|_| !self.is_event())?;
+        let (name, data) = text.trim_end().strip_prefix("event: ")?.split_once("\ndata: ")?;
+        match ControlEvent::parse(name, data)? {
+            ControlEvent::Gap(gap) => Some(gap),
+            _ => None,
+        }
+    }
+
+    /// A part, with the end of its chunk behind it; made when the first one needs it. `None`: it is of a shape for which there is no room.
+    pub fn part(&self, part: Part, names: Names<'_>) -> Option<&[u8]> {
         let further = || self.further.get_or_init(Box::default);
-        match part {
+        // What is packed must be there before its own place is taken.
+        let plain = if part == part.plain() { &[][..] } else { self.part(part.plain(), names)? };
+        let pack = || ended(gzip::pack(without_end(plain)));
+        Some(match part {
             Part::Chunk | Part::Block | Part::Rest => self.made(part),
             Part::Envelope if !self.is_event() => self.made(Part::Rest),
-            Part::Envelope => further().enveloped.get_or_init(|| ended(envelope(channel, self.position, self.rest()))),
-            Part::PackedBlock => further().packed_block.get_or_init(|| pack(Part::Block)),
-            Part::PackedRest => further().packed_rest.get_or_init(|| pack(Part::Rest)),
-            Part::PackedEnvelope => further().packed_envelope.get_or_init(|| pack(Part::Envelope)),
-        }
+            Part::Envelope => {
+                further().enveloped.get_or_init(|| ended(envelope(names.channel, self.position, self.rest())))
+            }
+            Part::PackedBlock => further().packed_block.get_or_init(pack),
+            Part::PackedRest => further().packed_rest.get_or_init(pack),
+            Part::PackedEnvelope => further().packed_envelope.get_or_init(pack),
+            Part::Shaped(shape) => return further().shapes.made_or(part, || ended(self.shaped(shape, names))),
+            Part::PackedShaped(_) => return further().shapes.made_or(part, pack),
+        })
     }
 
     /// The bytes of a part that was made before; empty where it was not.
@@ -252,6 +273,9 @@ impl Frame {
             Part::PackedBlock => further(|further| &further.packed_block),
             Part::PackedRest => further(|further| &further.packed_rest),
             Part::PackedEnvelope => further(|further| &further.packed_envelope),
+            Part::Shaped(_) | Part::PackedShaped(_) => {
+                self.further.get().and_then(|further| further.shapes.made(part)).unwrap_or_default()
+            }
         }
     }
 }
@@ -285,6 +309,10 @@ pub enum Part {
     PackedRest,
     /// [`Part::Envelope`] as a piece of a gzip stream.
     PackedEnvelope,
+    /// In another form, behind an id line of the subscriber's own.
+    Shaped(Shape),
+    /// [`Part::Shaped`] as a piece of a gzip stream.
+    PackedShaped(Shape),
 }
 
 impl Part {
@@ -299,6 +327,18 @@ impl Part {
             Part::Block => Part::PackedBlock,
             Part::Rest => Part::PackedRest,
             Part::Envelope => Part::PackedEnvelope,
+            Part::Shaped(shape) => Part::PackedShaped(shape),
+            other => other,
+        }
+    }
+
+    /// What is packed in it, or itself.
+    fn plain(self) -> Part {
+        match self {
+            Part::PackedBlock => Part::Block,
+            Part::PackedRest => Part::Rest,
+            Part::PackedEnvelope => Part::Envelope,
+            Part::PackedShaped(shape) => Part::Shaped(shape),
             other => other,
         }
     }

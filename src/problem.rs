@@ -2,6 +2,7 @@
 //!
 //! Owns the codes and their statuses, not the decisions to refuse; `http/reject` makes responses of them.
 
+use crate::control_event::Gap;
 use hyper::StatusCode;
 
 /// What went wrong, in one word that programs can rely on.
@@ -31,6 +32,8 @@ pub enum Code {
     MethodNotAllowed,
     /// A body of another kind than the endpoint takes.
     UnsupportedMediaType,
+    /// With `control=end`: what follows the client's position cannot be delivered any more.
+    HistoryGone,
     /// A transfer coding of the body that nobody here undoes.
     UnknownCoding,
     /// The body did not arrive in time.
@@ -59,7 +62,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for tables of metrics and documentation.
-    pub const ALL: [Code; 28] = [
+    pub const ALL: [Code; 29] = [
         Code::BadChannel,
         Code::BadParameter,
         Code::BadBody,
@@ -75,6 +78,7 @@ impl Code {
         Code::NotFound,
         Code::MethodNotAllowed,
         Code::UnsupportedMediaType,
+        Code::HistoryGone,
         Code::UnknownCoding,
         Code::BodyTimeout,
         Code::BodyTooLarge,
@@ -112,6 +116,7 @@ impl Code {
             Code::UnsupportedMediaType => {
                 ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Not a body of this kind", None)
             }
+            Code::HistoryGone => ("history_gone", StatusCode::GONE, "Events cannot be delivered any more", None),
             Code::UnknownCoding => ("unknown_coding", StatusCode::NOT_IMPLEMENTED, "Not a coding of bodies here", None),
             Code::BodyTimeout => ("body_timeout", StatusCode::REQUEST_TIMEOUT, "The body came too slowly", None),
             Code::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, "Too large", None),
@@ -154,17 +159,25 @@ pub struct Problem {
     pub retry_after: Option<u32>,
     /// Methods for `Allow`, which RFC 9110 asks for with a 405.
     pub allow: Option<&'static str>,
+    /// What was lost, with a [`Code::HistoryGone`]; the answer has its members.
+    pub gap: Option<Box<Gap>>,
 }
 
 impl Problem {
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
-        Problem { code, detail: detail.into(), retry_after: code.row().3, allow: None }
+        Problem { code, detail: detail.into(), retry_after: code.row().3, allow: None, gap: None }
     }
 
     /// A path that takes only these methods, such as `GET, HEAD, OPTIONS`.
     pub fn method_not_allowed(method: &hyper::Method, allow: &'static str) -> Problem {
         let detail = format!("this path takes {allow}, not {method}");
         Problem { allow: Some(allow), ..Problem::new(Code::MethodNotAllowed, detail) }
+    }
+
+    /// What a client came for is gone in part.
+    pub fn history_gone(gap: Gap) -> Problem {
+        let detail = format!("events of {:?} cannot be delivered: {}", gap.channel, gap.reason.label());
+        Problem { gap: Some(Box::new(gap)), ..Problem::new(Code::HistoryGone, detail) }
     }
 
     /// A parameter whose value means nothing; the value is quoted, shortened.
@@ -179,13 +192,18 @@ impl Problem {
     /// The body as JSON.
     pub fn json(&self) -> serde_json::Value {
         let (code, status, title, _) = self.code.row();
-        serde_json::json!({
+        let mut json = serde_json::json!({
             "type": "about:blank",
             "title": title,
             "status": status.as_u16(),
             "code": code,
             "detail": self.detail,
-        })
+        });
+        let gap = self.gap.as_ref().map(|gap| serde_json::to_value(gap).expect("plain fields"));
+        if let (Some(serde_json::Value::Object(gap)), Some(json)) = (gap, json.as_object_mut()) {
+            json.extend(gap);
+        }
+        json
     }
 }
 

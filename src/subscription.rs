@@ -4,7 +4,7 @@
 
 mod parameter;
 
-pub use parameter::{Parameter, ParameterError, Repeated, Since, add_types, parse_switch};
+pub use parameter::{Control, Parameter, ParameterError, Repeated, Since, add_types, parse_switch};
 
 use crate::channel::Channel;
 use crate::condition::Conditions;
@@ -13,7 +13,7 @@ use crate::frame::Kind;
 use crate::hash::HashSet;
 use crate::planted::{self, Fault};
 use crate::problem::{Code, Problem, shortened};
-use parameter::{parse_interval, parse_since, parse_tail};
+use parameter::{parse_control, parse_interval, parse_since, parse_tail};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -38,6 +38,7 @@ pub struct Subscription {
     pub heartbeat: Option<Duration>,
     /// Heartbeats are events.
     pub heartbeat_event: bool,
+    pub control: Control,
 }
 
 /// Where a reconnecting client was.
@@ -237,6 +238,7 @@ struct Asked {
     hello: bool,
     heartbeat: Option<Duration>,
     heartbeat_event: bool,
+    control: Control,
     last: Said,
 }
 
@@ -254,6 +256,7 @@ impl Asked {
             Parameter::Hello => self.hello = parse_switch(value)?,
             Parameter::Heartbeat => self.heartbeat = Some(parse_interval(value, limits.heartbeat)?),
             Parameter::HeartbeatEvent => self.heartbeat_event = parse_switch(value)?,
+            Parameter::Control => self.control = parse_control(value)?,
         }
         let again = std::mem::replace(&mut self.given[parameter as usize], true);
         match again && parameter.repeated() == Repeated::Refused {
@@ -276,6 +279,7 @@ impl Asked {
             hello: self.hello,
             heartbeat: self.heartbeat,
             heartbeat_event: self.heartbeat_event,
+            control: self.control,
         })
     }
 }
@@ -521,5 +525,20 @@ mod tests {
         }
         assert!(refused("channels=a&heartbeat=11m").1.ends_with("not a duration from 1s to 10m"));
         assert_eq!(refused("channels=a&heartbeat=4s&heartbeat=4s").0, "bad_parameter");
+    }
+
+    #[test]
+    fn control() {
+        for (query, control) in [
+            ("", Control::On),
+            ("&control=on", Control::On),
+            ("&control=off", Control::Off),
+            ("&control=end", Control::End),
+        ] {
+            assert_eq!(parse(&format!("channels=a{query}")).unwrap().control, control);
+        }
+        for value in ["", "0", "END", "none"] {
+            assert_eq!(refused(&format!("channels=a&control={value}")).0, "bad_parameter", "{value}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::tick::{TICK, ticks};
 use crate::auth::revocation::Disconnect;
 use crate::channel::Channel;
 use crate::control_event::ControlEvent;
+use crate::subscription::Control;
 use std::sync::Arc;
 
 impl Courier {
@@ -66,7 +67,8 @@ impl Courier {
                 self.subscribers.end(key, Reason::Expired);
                 continue;
             }
-            let told = self.interject(key, &ControlEvent::expiring(expires_ms, self.deps.clock.unix_ms()).to_string());
+            let warning = || ControlEvent::expiring(expires_ms, self.deps.clock.unix_ms()).to_string();
+            let told = !self.is_told(key) || self.interject(key, &warning());
             self.expiry.look_again(key, if told { ends } else { self.now.plus(1) });
         }
         self.reap();
@@ -88,6 +90,11 @@ impl Courier {
         });
         let concerned: Vec<Key> = concerned.map(|(key, _)| key).collect();
         concerned.into_iter().for_each(|key| self.subscribers.end(key, Reason::Revoked));
+    }
+
+    /// Whether a subscriber is told by events what is no event of a channel.
+    pub fn is_told(&self, key: Key) -> bool {
+        self.subscribers.composed(key).is_none_or(|composed| composed.terms.control == Control::On)
     }
 
     /// Writes a control event between two others; false where none can be written there now.

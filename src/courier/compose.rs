@@ -7,8 +7,8 @@ use super::mailbox::CatchUp;
 use super::mirror::Mirror;
 use super::out::{WRITE_BYTES, Wrote, write_some};
 use super::state::{Buffers, Courier};
-use super::subscriber::{Behind, Composed, Route, Subscriber};
-use crate::frame::{END_OF_CHUNK, Frame, Standing, following};
+use super::subscriber::{Behind, Composed, Route, Subscriber, find_behind};
+use crate::frame::{END_OF_CHUNK, Frame, Names, Part, Standing, following};
 use crate::gzip::Gzip;
 use crate::hub::offset::Offset;
 use crate::hub::page::PageRequest;
@@ -27,13 +27,15 @@ impl Courier {
             }
             let Some(composed) = self.subscribers.composed(key) else { return Ok(Wrote::Failed) };
             let plain = composed.gzip().map_or(0, Gzip::length);
-            let more = self.compose(key, only);
+            let composed_to = self.compose(key, only);
             if !self.buffers.draft.is_empty() && !self.send_draft(key, plain)? {
                 return Ok(Wrote::Blocked);
             }
             let Some(composed) = self.subscribers.composed(key) else { return Ok(Wrote::Failed) };
-            if !more {
-                return Ok(if composed.finished() { Wrote::Finished } else { Wrote::All });
+            match composed_to {
+                To::More => {}
+                To::Loss => return Ok(Wrote::Lost),
+                To::All => return Ok(if composed.finished() { Wrote::Finished } else { Wrote::All }),
             }
         }
     }
@@ -72,18 +74,19 @@ impl Courier {
         Ok(!sent.full)
     }
 
-    /// Puts due blocks into the draft, up to one write's worth; whether there may be more.
-    fn compose(&mut self, key: Key, only: Option<u16>) -> bool {
+    /// Puts due blocks into the draft, up to one write's worth.
+    fn compose(&mut self, key: Key, only: Option<u16>) -> To {
         let buffers = &mut self.buffers;
         buffers.draft.clear();
         let Subscriber { serial, route, .. } = &mut self.subscribers[key];
-        let Route::Composed(composed) = route else { return false };
+        let Route::Composed(composed) = route else { return To::All };
         let legs = only.map_or(0..composed.legs.len(), |leg| leg as usize..leg as usize + 1);
         for index in legs {
             let Some(mirror) = self.mirrors.get_mut(composed.legs[index].feed.number) else { continue };
             match draft_leg(composed, index, mirror, buffers) {
                 Drafted::All => {}
-                Drafted::Full => return true,
+                Drafted::Full => return To::More,
+                Drafted::Loss => return To::Loss,
                 Drafted::Ask(request) => {
                     let id = SubscriberId { key, serial: *serial };
                     let ask = CatchUp { courier: self.number, id, leg: index as u16, request };
@@ -92,8 +95,17 @@ impl Courier {
                 }
             }
         }
-        false
+        To::All
     }
+}
+
+/// How far what is due was composed.
+enum To {
+    /// There may be more.
+    More,
+    /// To a loss, which ends its stream.
+    Loss,
+    All,
 }
 
 /// What became of a leg's blocks.
@@ -102,6 +114,8 @@ enum Drafted {
     All,
     /// The draft is to be written before more is added.
     Full,
+    /// All before a loss, which ends the stream, is in the draft.
+    Loss,
     /// All that is here is in the draft; more must be asked for.
     Ask(PageRequest),
 }
@@ -122,6 +136,7 @@ fn draft_leg(composed: &mut Composed, index: usize, mirror: &mut Mirror, buffers
             Next::CaughtUp => {}
             Next::Nothing => return Drafted::All,
             Next::Flush => return Drafted::Full,
+            Next::Loss => return Drafted::Loss,
             Next::Ask { known_to, given, fresh, here } => {
                 let leg = &composed.legs[index];
                 let (feed, standing) = (leg.feed.clone(), leg.standing());
@@ -142,6 +157,8 @@ enum Next<'a> {
     Nothing,
     /// What is drafted must be out first, since a page ends that it may have to go back to.
     Flush,
+    /// A loss, at which its stream ends. It stays where it is.
+    Loss,
     /// It fell behind the tail, or was there and has written its page.
     Ask {
         known_to: Offset,
@@ -169,7 +186,10 @@ fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror, clear
             known_behind = true;
         }
     }
-    if known_behind && let Some(behind) = composed.behind(index) {
+    if known_behind && let Some(behind) = find_behind(&mut composed.rest, index) {
+        if behind.page.front().is_some_and(|frame| composed.terms.ends_at(frame)) {
+            return Next::Loss;
+        }
         if let Some(frame) = behind.page.pop_front() {
             let fresh = behind.fresh;
             if frame.is_event() {
@@ -201,6 +221,7 @@ fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror, clear
     }
     let leg = &mut composed.legs[index];
     match mirror.frame(mirror.index(leg.at)) {
+        Some((_, frame)) if leg.at < mirror.end() && composed.terms.ends_at(frame) => Next::Loss,
         Some((offset, frame)) if leg.at < mirror.end() => {
             invariant::holds(Invariant::LegAtFrame, || leg.at == *offset);
             leg.at = offset.plus(frame.chunk().len());
@@ -248,15 +269,21 @@ fn draft_frame(
     if frame.is_event() {
         composed.skipped = false;
     }
-    let channel = &composed.legs[index].feed.channel;
-    let plain = frame.part(part, channel);
-    let part = match composed.rest.as_mut().and_then(|rest| rest.gzip.as_mut()) {
-        None => part,
-        Some(gzip) => {
+    let names = Names { channel: &composed.legs[index].feed.channel };
+    let gzip = composed.rest.as_mut().and_then(|rest| rest.gzip.as_mut());
+    let packed = if gzip.is_some() { part.packed() } else { part };
+    match (frame.part(packed, names), part, gzip) {
+        (Some(_), _, None) => {}
+        (Some(_), _, Some(gzip)) => {
+            let plain = frame.made(part);
             gzip.count(&plain[..plain.len() - END_OF_CHUNK]);
-            frame.part(part.packed(), channel);
-            part.packed()
         }
-    };
-    draft.end(begun, frame, part, before, page);
+        (None, Part::Shaped(shape), _) => {
+            let own = frame.shaped(shape, names);
+            composed.write_own(&own, draft.own());
+            return draft.end_own(begun, frame, before, page);
+        }
+        (None, ..) => {}
+    }
+    draft.end(begun, frame, packed, before, page);
 }

@@ -158,6 +158,16 @@ impl Draft {
         self.blocks.push(block);
     }
 
+    /// Ends a block that has no part which others have.
+    pub fn end_own(&mut self, begun: Begun, frame: &Frame, before: Before, page: Option<Popped>) {
+        let Begun { start, framing } = begun;
+        if framing == Framing::Chunked {
+            size_line(&mut self.bytes, start, 0);
+            self.bytes.extend_from_slice(b"\r\n");
+        }
+        self.blocks.push(Block { start, before, page, is_event: frame.is_event(), shared: None });
+    }
+
     /// Writes the draft by `write`, which says how many bytes the socket takes; what it does not is left over or undone.
     pub fn write(
         &mut self,

@@ -17,6 +17,8 @@ pub enum Reason {
     Drain,
     /// All its channels have ended.
     Final,
+    /// What comes next is lost, and it asked to end there.
+    Gap,
     /// Its grant has ended.
     Expired,
     /// It was told to go by the control stream.
@@ -25,7 +27,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 9] = [
+    pub const ALL: [Reason; 10] = [
         Reason::Client,
         Reason::Stalled,
         Reason::Slowest,
@@ -33,6 +35,7 @@ impl Reason {
         Reason::MaxAge,
         Reason::Drain,
         Reason::Final,
+        Reason::Gap,
         Reason::Expired,
         Reason::Revoked,
     ];
@@ -47,6 +50,7 @@ impl Reason {
             Reason::MaxAge => "max_age",
             Reason::Drain => "drain",
             Reason::Final => "final",
+            Reason::Gap => "gap",
             Reason::Expired => "expired",
             Reason::Revoked => "revoked",
         }

@@ -113,9 +113,9 @@ impl Courier {
         match message {
             Message::Join(new) => self.join(*new),
             Message::Legs { ticket, batch, more } => self.seat_held(ticket, batch, more),
-            Message::Dismiss { ticket } => {
+            Message::Dismiss { ticket, reason } => {
                 if let Some(key) = self.tickets.get(&ticket) {
-                    self.subscribers.end(*key, Reason::Drain);
+                    self.subscribers.end(*key, reason);
                 }
             }
             Message::Page { id, leg, page } => self.turn_page(id, leg, page),

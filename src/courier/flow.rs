@@ -23,6 +23,7 @@ impl Courier {
             Ok(Wrote::All) => return true,
             Ok(Wrote::Blocked) => self.block(key),
             Ok(Wrote::Finished) => self.subscribers.end(key, Reason::Final),
+            Ok(Wrote::Lost) => self.subscribers.end(key, Reason::Gap),
             Ok(Wrote::Failed) | Err(_) => self.subscribers.end(key, Reason::Client),
         }
         false

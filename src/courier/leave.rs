@@ -130,7 +130,8 @@ impl Courier {
             true => (Ending::Complete, String::new()),
             false => {
                 let retry_ms = self.deps.retry.pick_ms(&self.deps.random);
-                (Ending::Incomplete, format!("{}retry: {retry_ms}\n", last_words(reason)))
+                let words = if self.is_told(key) { last_words(reason) } else { String::new() };
+                (Ending::Incomplete, format!("{words}retry: {retry_ms}\n"))
             }
         };
         let subscriber = &mut self.subscribers[key];

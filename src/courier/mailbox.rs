@@ -1,6 +1,7 @@
 //! A courier's mailbox: all that other threads may touch of a courier.
 
 use super::beat::Beat;
+use super::ending::Reason;
 use super::expiry::Admission;
 use super::key::SubscriberId;
 use super::pipe::PipeWatcher;
@@ -45,7 +46,7 @@ pub enum Message {
     /// Legs of a subscriber that came while their part of the backplane was away; `more`: others will follow.
     Legs { ticket: u64, batch: LegBatch, more: bool },
     /// That subscriber cannot be given what it asked for: end it.
-    Dismiss { ticket: u64 },
+    Dismiss { ticket: u64, reason: Reason },
     /// History that a leg behind the tail asked for.
     Page { id: SubscriberId, leg: u16, page: Page },
     /// Others wait for the memory that pages take: give back those that wait for their sockets.

@@ -23,6 +23,8 @@ pub enum Wrote {
     Blocked,
     /// The channel's last event is out.
     Finished,
+    /// What comes next is lost, and its stream ends there.
+    Lost,
     /// The connection is gone.
     Failed,
 }

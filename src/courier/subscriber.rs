@@ -216,8 +216,7 @@ impl Composed {
 
     /// What a leg has while it is behind the tail.
     pub fn behind(&mut self, leg: usize) -> Option<&mut Behind> {
-        let behind = &mut self.rest.as_mut()?.behind;
-        behind.iter_mut().find(|(of, _)| *of as usize == leg).map(|(_, behind)| behind)
+        find_behind(&mut self.rest, leg)
     }
 
     /// A leg falls behind the tail.
@@ -245,6 +244,12 @@ impl Composed {
             self.rest = None;
         }
     }
+}
+
+/// What a leg has while it is behind the tail.
+pub fn find_behind(rest: &mut Option<Box<Rest>>, leg: usize) -> Option<&mut Behind> {
+    let behind = &mut rest.as_mut()?.behind;
+    behind.iter_mut().find(|(of, _)| *of as usize == leg).map(|(_, behind)| behind)
 }
 
 #[cfg(test)]

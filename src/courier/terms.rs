@@ -2,8 +2,8 @@
 
 use super::wanted::{Verdicts, Wanted};
 use crate::cursor::{Form, name_hash};
-use crate::frame::{Frame, Part};
-use crate::subscription::Subscription;
+use crate::frame::{Frame, Part, Shape};
+use crate::subscription::{Control, Subscription};
 
 /// How the bytes of a body are wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Terms {
     pub envelope: bool,
     /// How `id:` names its channels; `None` where one was asked for.
     pub ids: Option<Form>,
+    /// How it is told what is no event of a channel.
+    pub control: Control,
 }
 
 impl Terms {
@@ -33,12 +35,13 @@ impl Terms {
             wanted,
             envelope: subscription.envelope,
             ids: several.then(|| Form::of(subscription.channels.iter().map(name_hash))),
+            control: subscription.control,
         }
     }
 
     /// Whether every event is sent as it lies in the log of its channel.
     pub fn is_plain(&self) -> bool {
-        self.wanted.is_none() && !self.envelope && self.ids.is_none()
+        self.wanted.is_none() && !self.envelope && self.ids.is_none() && self.control == Control::On
     }
 
     /// Whether a frame is sent, not passed over.
@@ -46,9 +49,15 @@ impl Terms {
         self.wanted.as_ref().is_none_or(|wanted| wanted.passes(frame, None, &mut Verdicts::default()))
     }
 
+    /// Whether a frame ends the stream in place of being sent.
+    pub fn ends_at(&self, frame: &Frame) -> bool {
+        self.control == Control::End && !frame.is_event() && frame.gap().is_some()
+    }
+
     /// Which part of a frame is sent, and whether behind an `id:` line of the subscriber's own.
     pub fn form(&self, frame: &Frame) -> (bool, Part) {
         match (frame.is_event(), self.envelope, self.ids.is_some()) {
+            (false, ..) if self.control == Control::Off => (false, Part::Shaped(Shape::COMMENT)),
             (false, ..) => (false, Part::Rest),
             (true, true, _) => (true, Part::Envelope),
             (true, false, true) => (true, Part::Rest),

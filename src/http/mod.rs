@@ -20,6 +20,7 @@ pub mod http1;
 pub mod http2;
 pub mod intake;
 mod joining;
+mod losses;
 #[cfg(feature = "testing")]
 pub mod memory_http;
 pub mod metrics;

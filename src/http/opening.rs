@@ -7,12 +7,12 @@ use crate::channel::Channel;
 use crate::control_event::ControlEvent;
 use crate::courier::{Beat, Terms};
 use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
-use crate::frame::{END_OF_CHUNK, Frame, Standing};
+use crate::frame::{END_OF_CHUNK, Frame, Names, Part, Standing};
 use crate::hub::join::Start;
 use crate::hub::offset::Offset;
 use crate::planted::{self, Fault};
 use crate::position::Position;
-use crate::subscription::{Resume, Since, Subscription};
+use crate::subscription::{Control, Resume, Since, Subscription};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl<'a> Opening<'a> {
             write_id(&mut self.blocks, self.subscription, starts, &[]);
             self.blocks.push(b'\n');
         }
-        write_gaps(&mut self.blocks, starts);
+        self.gaps(starts);
         // Who comes back with an id, or begins at the newest few, may lose what lies before that event.
         let events = !self.subscription.hello && is_first(self.subscription) && self.first_event(starts);
         if !events {
@@ -59,6 +59,11 @@ impl<'a> Opening<'a> {
         }
         self.heartbeat();
         u64::from(events)
+    }
+
+    /// What was lost.
+    pub fn gaps(&mut self, starts: &[Start]) {
+        write_gaps(&mut self.blocks, self.subscription.control, starts);
     }
 
     /// Where it begins; `owed`: and where it stands in channels that are not joined yet. The first heartbeat follows.
@@ -95,8 +100,12 @@ impl<'a> Opening<'a> {
         if own_id {
             write_id(&mut self.blocks, self.subscription, starts, &[]);
         }
-        let bytes = frame.part(part, &starts[index].leg.feed().channel);
-        self.blocks.extend_from_slice(&bytes[..bytes.len() - END_OF_CHUNK]);
+        let names = Names { channel: &starts[index].leg.feed().channel };
+        match (frame.part(part, names), part) {
+            (Some(bytes), _) => self.blocks.extend_from_slice(&bytes[..bytes.len() - END_OF_CHUNK]),
+            (None, Part::Shaped(shape)) => self.blocks.extend_from_slice(&frame.shaped(shape, names)),
+            (None, _) => {}
+        }
         true
     }
 }
@@ -116,7 +125,8 @@ fn is_first(subscription: &Subscription) -> bool {
 }
 
 /// What stands behind the `id:` of where legs begin; `begun`: all channels that have begun by then. `None`: no id is told. Who asks for one
-/// channel from an id on will ask for the same again; all others would lose in silence what is trimmed before their first event.
+/// channel from an id on will ask for the same again, and who wants no control at all is told nothing but events; all others would lose
+/// in silence what is trimmed before their first event.
 pub fn behind_id<'a>(
     subscription: &Subscription,
     starts: &[Start],
@@ -126,7 +136,8 @@ pub fn behind_id<'a>(
         return Some(ControlEvent::opened(begun).to_string().into_bytes());
     }
     let from_id = matches!((&subscription.channels[..], subscription.since), ([_], Since::After(_)));
-    let spared = is_first(subscription) && from_id && starts.iter().all(|start| start.gap.is_none());
+    let repeats = from_id && starts.iter().all(|start| start.gap.is_none());
+    let spared = is_first(subscription) && (repeats || subscription.control == Control::Off);
     (!spared).then(|| BLANK.to_vec())
 }
 
@@ -148,9 +159,17 @@ fn write_id(into: &mut Vec<u8>, subscription: &Subscription, starts: &[Start], o
     into.push(b'\n');
 }
 
-/// What has been lost.
-pub fn write_gaps(into: &mut Vec<u8>, starts: &[Start]) {
-    for gap in starts.iter().filter_map(|start| start.gap.as_ref()) {
-        into.extend_from_slice(gap.block().as_bytes());
+/// What has been lost, by events or by comments.
+pub fn write_gaps(into: &mut Vec<u8>, control: Control, starts: &[Start]) {
+    let gaps = starts.iter().filter_map(|start| start.gap.clone());
+    gaps.for_each(|gap| write_control(into, control, &ControlEvent::Gap(gap)));
+}
+
+/// What is no event of a channel, where that is told: of a loss always, if only by a comment.
+pub fn write_control(into: &mut Vec<u8>, control: Control, event: &ControlEvent) {
+    match (control, event) {
+        (Control::On, _) => into.extend_from_slice(event.to_string().as_bytes()),
+        (_, ControlEvent::Gap(_)) => into.extend_from_slice(event.comment().as_bytes()),
+        _ => {}
     }
 }

@@ -7,13 +7,14 @@
 use super::Context;
 use super::decision::{Admitted, Decision};
 use super::joining::{Joined, Joins, Refused, joins};
-use super::opening::{Opening, behind_id, retry, write_gaps};
+use super::losses::lost;
+use super::opening::{Opening, behind_id, retry, write_control, write_gaps};
 use super::wire::Wire;
 use crate::auth::Grant;
 use crate::backplane::Link;
 use crate::channel::Channel;
 use crate::condition::Conditions;
-use crate::control_event::ControlEvent;
+use crate::control_event::{ControlEvent, Gap};
 use crate::courier::{
     Admission, Beat, FirstLegs, LegBatch, LegStart, Message, NewSubscriber, Reason, Terms, Ticket, Wanted,
 };
@@ -23,7 +24,7 @@ use crate::position::Position;
 use crate::probe::{self, Probe};
 use crate::problem::{Code, Problem};
 use crate::random::Random;
-use crate::subscription::{Resume, Subscription};
+use crate::subscription::{Control, Resume, Subscription};
 use crate::telemetry::trace::spans;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -67,10 +68,16 @@ async fn admit(wire: Wire, admitted: Admitted, context: Arc<Context>) {
 
 /// What a `HEAD` is told: whether a `GET` would be answered that all channels have ended. Nothing is kept of it.
 pub async fn is_finished(subscription: Subscription, access: &Grant, context: &Arc<Context>) -> Result<bool, Problem> {
-    let mut joins = joins(Arc::new(subscription), access.identity(), access.seen, context.clone());
+    let subscription = Arc::new(subscription);
+    let mut joins = joins(subscription.clone(), access.identity(), access.seen, context.clone());
     let down = *context.hub.backplane.link().borrow() == Link::Down;
     match timeout(if down { HOLD_SOON } else { HOLD_AFTER }, joins.all()).await {
-        Ok(Ok(starts)) => Ok(starts.iter().all(|start| start.finished)),
+        Ok(Ok(starts)) => match starts.iter().all(|start| start.finished) {
+            true => Ok(true),
+            false => {
+                lost(&subscription, &starts, context).await.map_or(Ok(false), |gap| Err(Problem::history_gone(gap)))
+            }
+        },
         Ok(Err(refused)) => Err(problem(&refused)),
         // It would have a head now, and wait.
         Err(_) => Ok(false),
@@ -78,13 +85,16 @@ pub async fn is_finished(subscription: Subscription, access: &Grant, context: &A
 }
 
 /// Writes the head and hands over.
-async fn start(mut wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, mut starts: Vec<Start>) {
+async fn start(mut wire: Wire, peer: IpAddr, admitted: Admitted, context: &Arc<Context>, mut starts: Vec<Start>) {
     if starts.iter().all(|start| start.finished) {
         wire.finished(&admitted.cors, &context.clock).await;
         context.courier_metrics.connections_closed.inc(Reason::Final);
         return;
     }
     count_resumes(&admitted.subscription, &starts, context, peer);
+    if let Some(gap) = lost(&admitted.subscription, &starts, context).await {
+        return gone(wire, peer, &admitted, context, gap).await;
+    }
     let terms = terms(&admitted, context);
     let mut opening = Opening::new(&admitted.subscription, &terms, context);
     let events = opening.begin(&mut starts);
@@ -101,13 +111,17 @@ async fn hold(
     mut wire: Wire,
     peer: IpAddr,
     admitted: Admitted,
-    context: &Context,
+    context: &Arc<Context>,
     mut joins: Joins<impl Future<Output = Joined>>,
 ) {
     let subscription = admitted.subscription.clone();
+    let control = subscription.control;
     probe::reached(Probe::JoinHeld);
     let starts = joins.hold();
     count_resumes(&subscription, &starts, context, peer);
+    if let Some(gap) = lost(&subscription, &starts, context).await {
+        return gone(wire, peer, &admitted, context, gap).await;
+    }
     let late: Vec<&Channel> = subscription.channels.iter().filter(|channel| !has(&starts, channel)).collect();
     let owed = |channel: &&Channel| Some(((*channel).clone(), subscription.resume_at(channel)?.position));
     let owed: Vec<(Channel, Position)> = late.iter().filter_map(owed).collect();
@@ -116,16 +130,16 @@ async fn hold(
     // Who begins with some has its foreign id replaced: what it lost elsewhere is told now or never.
     let mut foreign = !starts.is_empty() && subscription.is_foreign();
     if !starts.is_empty() {
-        write_gaps(&mut opening.blocks, &starts);
+        opening.gaps(&starts);
         if foreign {
-            write_foreign(&mut opening.blocks, &late);
+            write_foreign(&mut opening.blocks, control, &late);
         }
         opening.place(&starts, &owed);
     }
     opening.heartbeat();
     let mut told = joins.more() && joins.in_parts();
     if told {
-        announce(&mut opening.blocks, &ControlEvent::held(&late));
+        write_control(&mut opening.blocks, control, &ControlEvent::held(&late));
     }
     let blocks = opening.blocks;
     let mut begun: Vec<Channel> = channels_of(&starts).into_iter().cloned().collect();
@@ -147,23 +161,27 @@ async fn hold(
                 let code = problem(&error).code;
                 spans::refused(code.as_str());
                 context.refused(code, peer);
-                return context.couriers.send(courier, Message::Dismiss { ticket: number });
+                return context.couriers.send(courier, Message::Dismiss { ticket: number, reason: Reason::Drain });
             }
         };
         if foreign {
             starts.iter_mut().for_each(|start| start.gap = None);
         }
         count_resumes(&subscription, &starts, context, peer);
+        if lost(&subscription, &starts, context).await.is_some() {
+            // Its head is out: it is told when it comes again.
+            return context.couriers.send(courier, Message::Dismiss { ticket: number, reason: Reason::Gap });
+        }
         let (mut preamble, more) = (Vec::new(), joins.more());
-        write_gaps(&mut preamble, &starts);
+        write_gaps(&mut preamble, control, &starts);
         if more && !foreign && subscription.is_foreign() {
-            write_foreign(&mut preamble, &joins.late());
+            write_foreign(&mut preamble, control, &joins.late());
             foreign = true;
         }
         if told {
-            announce(&mut preamble, &ControlEvent::joined(&channels_of(&starts)));
+            write_control(&mut preamble, control, &ControlEvent::joined(&channels_of(&starts)));
         } else if more {
-            announce(&mut preamble, &ControlEvent::held(&joins.late()));
+            write_control(&mut preamble, control, &ControlEvent::held(&joins.late()));
             told = true;
         }
         begun.extend(channels_of(&starts).into_iter().cloned());
@@ -176,12 +194,17 @@ async fn hold(
     }
 }
 
-fn announce(into: &mut Vec<u8>, event: &ControlEvent) {
-    into.extend_from_slice(event.to_string().as_bytes());
+fn write_foreign(into: &mut Vec<u8>, control: Control, channels: &[&Channel]) {
+    let gaps = channels.iter().map(|channel| ControlEvent::Gap(foreign_gap(channel, None)));
+    gaps.for_each(|gap| write_control(into, control, &gap));
 }
 
-fn write_foreign(into: &mut Vec<u8>, channels: &[&Channel]) {
-    channels.iter().for_each(|channel| into.extend_from_slice(foreign_gap(channel, None).block().as_bytes()));
+/// Refuses who asked to be told of a loss so.
+async fn gone(wire: Wire, peer: IpAddr, admitted: &Admitted, context: &Context, gap: Gap) {
+    let problem = Problem::history_gone(gap);
+    spans::refused(problem.code.as_str());
+    context.refused(problem.code, peer);
+    wire.answer(problem.into_response(), &admitted.cors, &context.clock).await;
 }
 
 fn channels_of(starts: &[Start]) -> Vec<&Channel> {

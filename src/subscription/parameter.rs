@@ -25,6 +25,7 @@ pub enum Parameter {
     Hello,
     Heartbeat,
     HeartbeatEvent,
+    Control,
 }
 
 /// What counts where a parameter is given more than once.
@@ -39,7 +40,7 @@ pub enum Repeated {
 }
 
 impl Parameter {
-    pub const ALL: [Parameter; 10] = [
+    pub const ALL: [Parameter; 11] = [
         Parameter::Channels,
         Parameter::Since,
         Parameter::Tail,
@@ -50,6 +51,7 @@ impl Parameter {
         Parameter::Hello,
         Parameter::Heartbeat,
         Parameter::HeartbeatEvent,
+        Parameter::Control,
     ];
 
     /// The names that a parameter goes by, its own first, and what counts of several.
@@ -68,6 +70,7 @@ impl Parameter {
             Parameter::Hello => (&["hello"], Repeated::Refused),
             Parameter::Heartbeat => (&["heartbeat"], Repeated::Refused),
             Parameter::HeartbeatEvent => (&["heartbeatEvent"], Repeated::Refused),
+            Parameter::Control => (&["control"], Repeated::Refused),
         }
     }
 
@@ -113,6 +116,8 @@ pub enum ParameterError {
     NoSwitch,
     #[error("not a duration from {} to {}", humantime::format_duration(*.0), humantime::format_duration(*.1))]
     NoInterval(Duration, Duration),
+    #[error("neither on, off nor end")]
+    NoControl,
     #[error("an empty event type")]
     EmptyType,
     #[error("an event type longer than {MAX_TYPE_LENGTH} bytes")]
@@ -127,6 +132,28 @@ impl ParameterError {
     /// The refusal of a parameter that was given by this name.
     pub fn of(self, name: &str, value: &str) -> Problem {
         Problem::bad_parameter(name, value, self)
+    }
+}
+
+/// How a stream tells what is no event of a channel: losses, channels that wait, the end of a grant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Control {
+    /// By events of the node's own.
+    #[default]
+    On,
+    /// Not; of a loss, by a comment.
+    Off,
+    /// Not; a loss ends the stream, and is told who comes for another one.
+    End,
+}
+
+/// `on`, `off` or `end`.
+pub(super) fn parse_control(value: &str) -> Result<Control, ParameterError> {
+    match value {
+        "on" => Ok(Control::On),
+        "off" => Ok(Control::Off),
+        "end" => Ok(Control::End),
+        _ => Err(ParameterError::NoControl),
     }
 }
 

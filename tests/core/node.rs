@@ -6,6 +6,7 @@ mod admin;
 mod churn;
 mod compression;
 pub mod conditions;
+mod control;
 mod cors;
 mod deleted;
 mod drain;

@@ -24,6 +24,10 @@ fn provoke(code: Code) -> Response {
         Code::NotFound => ask(&[], "GET", "/nowhere", ""),
         Code::MethodNotAllowed => ask(&[], "DELETE", "/events/a", ""),
         Code::UnsupportedMediaType => ask(&[], "QUERY", "/events", "channels=a"),
+        Code::HistoryGone => {
+            let node = Node::start(&[]);
+            node.ask("GET", "/events/a?control=end", &[("Last-Event-ID", "none of ours")], "")
+        }
         Code::UnknownCoding => {
             let node = Node::start(&[]);
             let mut connection = Connection::open(node.listen);
