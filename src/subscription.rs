@@ -13,7 +13,7 @@ use crate::frame::Kind;
 use crate::hash::HashSet;
 use crate::planted::{self, Fault};
 use crate::problem::{Code, Problem, shortened};
-use parameter::{parse_control, parse_interval, parse_since, parse_tail};
+use parameter::{parse_control, parse_interval, parse_since, parse_status, parse_tail};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub struct Subscription {
     /// Heartbeats are events.
     pub heartbeat_event: bool,
     pub control: Control,
+    /// A stream that does not exist is answered as one that has ended and was read.
+    pub absent: bool,
 }
 
 /// Where a reconnecting client was.
@@ -239,6 +241,7 @@ struct Asked {
     heartbeat: Option<Duration>,
     heartbeat_event: bool,
     control: Control,
+    absent: bool,
     last: Said,
 }
 
@@ -257,6 +260,7 @@ impl Asked {
             Parameter::Heartbeat => self.heartbeat = Some(parse_interval(value, limits.heartbeat)?),
             Parameter::HeartbeatEvent => self.heartbeat_event = parse_switch(value)?,
             Parameter::Control => self.control = parse_control(value)?,
+            Parameter::Absent => self.absent = parse_status(value)?,
         }
         let again = std::mem::replace(&mut self.given[parameter as usize], true);
         match again && parameter.repeated() == Repeated::Refused {
@@ -280,6 +284,7 @@ impl Asked {
             heartbeat: self.heartbeat,
             heartbeat_event: self.heartbeat_event,
             control: self.control,
+            absent: self.absent,
         })
     }
 }
@@ -539,6 +544,14 @@ mod tests {
         }
         for value in ["", "0", "END", "none"] {
             assert_eq!(refused(&format!("channels=a&control={value}")).0, "bad_parameter", "{value}");
+        }
+    }
+
+    #[test]
+    fn absent() {
+        assert!(parse("channels=a&absent=204").unwrap().absent && !parse("channels=a").unwrap().absent);
+        for value in ["", "1", "404"] {
+            assert_eq!(refused(&format!("channels=a&absent={value}")).0, "bad_parameter", "{value}");
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Losses that are known when a stream would begin, for who asked with `control=end` to be told of them in place of a stream.
+//! What is known when a stream would begin, and is told in place of it: that nothing is left to read, and, to who asked for that with
+//! `control=end`, what was lost.
 //!
-//! One that stands right where the client would go on counts, too: it would end the stream before anything has come, and who came back
+//! A loss that stands right where the client would go on counts, too: it would end the stream before anything has come, and who came back
 //! with the same id would find it there again.
 
 use super::Context;
@@ -10,6 +11,18 @@ use crate::hub::page::PageRequest;
 use crate::subscription::{Control, Subscription};
 use std::sync::Arc;
 use tokio::time::Instant;
+
+/// Whether all has ended and was read, or, for who asks for that, does not exist.
+pub async fn is_over(subscription: &Subscription, starts: &[Start], context: &Context) -> bool {
+    for start in starts.iter().filter(|start| !start.finished) {
+        // What cannot be asked now is not known to be absent.
+        let absent = subscription.absent && context.hub.is_absent(start.leg.feed()).await.unwrap_or(false);
+        if !absent {
+            return false;
+        }
+    }
+    true
+}
 
 /// The first loss, if it is to be told in place of a stream.
 pub async fn lost(subscription: &Subscription, starts: &[Start], context: &Context) -> Option<Gap> {

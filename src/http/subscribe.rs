@@ -7,7 +7,7 @@
 use super::Context;
 use super::decision::{Admitted, Decision};
 use super::joining::{Joined, Joins, Refused, joins};
-use super::losses::lost;
+use super::losses::{is_over, lost};
 use super::opening::{Opening, behind_id, retry, write_control, write_gaps};
 use super::wire::Wire;
 use crate::auth::Grant;
@@ -72,7 +72,7 @@ pub async fn is_finished(subscription: Subscription, access: &Grant, context: &A
     let mut joins = joins(subscription.clone(), access.identity(), access.seen, context.clone());
     let down = *context.hub.backplane.link().borrow() == Link::Down;
     match timeout(if down { HOLD_SOON } else { HOLD_AFTER }, joins.all()).await {
-        Ok(Ok(starts)) => match starts.iter().all(|start| start.finished) {
+        Ok(Ok(starts)) => match is_over(&subscription, &starts, context).await {
             true => Ok(true),
             false => {
                 lost(&subscription, &starts, context).await.map_or(Ok(false), |gap| Err(Problem::history_gone(gap)))
@@ -86,7 +86,7 @@ pub async fn is_finished(subscription: Subscription, access: &Grant, context: &A
 
 /// Writes the head and hands over.
 async fn start(mut wire: Wire, peer: IpAddr, admitted: Admitted, context: &Arc<Context>, mut starts: Vec<Start>) {
-    if starts.iter().all(|start| start.finished) {
+    if is_over(&admitted.subscription, &starts, context).await {
         wire.finished(&admitted.cors, &context.clock).await;
         context.courier_metrics.connections_closed.inc(Reason::Final);
         return;
@@ -168,9 +168,12 @@ async fn hold(
             starts.iter_mut().for_each(|start| start.gap = None);
         }
         count_resumes(&subscription, &starts, context, peer);
+        // Its head is out: it is told when it comes again.
         if lost(&subscription, &starts, context).await.is_some() {
-            // Its head is out: it is told when it comes again.
             return context.couriers.send(courier, Message::Dismiss { ticket: number, reason: Reason::Gap });
+        }
+        if subscription.absent && begun.is_empty() && !joins.more() && is_over(&subscription, &starts, context).await {
+            return context.couriers.send(courier, Message::Dismiss { ticket: number, reason: Reason::Drain });
         }
         let (mut preamble, more) = (Vec::new(), joins.more());
         write_gaps(&mut preamble, control, &starts);

@@ -183,6 +183,13 @@ impl Hub {
         Ok(finished)
     }
 
+    /// Whether a feed's stream does not exist. The stream itself is asked, for it may exist by now.
+    pub async fn is_absent(&self, feed: &Arc<Feed>) -> Result<bool, BackplaneError> {
+        let position = feed.lock().log.position();
+        let (_, Examined { state, .. }) = self.shared_look(feed, position).await?;
+        Ok(state.is_none())
+    }
+
     async fn resume(&self, feed: &Arc<Feed>, claim: Claim) -> Result<Found, BackplaneError> {
         let Claim { mut position, mut earlier } = claim;
         let mut tries = 0;

@@ -26,6 +26,7 @@ pub enum Parameter {
     Heartbeat,
     HeartbeatEvent,
     Control,
+    Absent,
 }
 
 /// What counts where a parameter is given more than once.
@@ -40,7 +41,7 @@ pub enum Repeated {
 }
 
 impl Parameter {
-    pub const ALL: [Parameter; 11] = [
+    pub const ALL: [Parameter; 12] = [
         Parameter::Channels,
         Parameter::Since,
         Parameter::Tail,
@@ -52,6 +53,7 @@ impl Parameter {
         Parameter::Heartbeat,
         Parameter::HeartbeatEvent,
         Parameter::Control,
+        Parameter::Absent,
     ];
 
     /// The names that a parameter goes by, its own first, and what counts of several.
@@ -71,6 +73,7 @@ impl Parameter {
             Parameter::Heartbeat => (&["heartbeat"], Repeated::Refused),
             Parameter::HeartbeatEvent => (&["heartbeatEvent"], Repeated::Refused),
             Parameter::Control => (&["control"], Repeated::Refused),
+            Parameter::Absent => (&["absent"], Repeated::Refused),
         }
     }
 
@@ -118,6 +121,8 @@ pub enum ParameterError {
     NoInterval(Duration, Duration),
     #[error("neither on, off nor end")]
     NoControl,
+    #[error("not 204")]
+    NoStatus,
     #[error("an empty event type")]
     EmptyType,
     #[error("an event type longer than {MAX_TYPE_LENGTH} bytes")]
@@ -155,6 +160,11 @@ pub(super) fn parse_control(value: &str) -> Result<Control, ParameterError> {
         "end" => Ok(Control::End),
         _ => Err(ParameterError::NoControl),
     }
+}
+
+/// `204`.
+pub(super) fn parse_status(value: &str) -> Result<bool, ParameterError> {
+    if value == "204" { Ok(true) } else { Err(ParameterError::NoStatus) }
 }
 
 /// Where a first connect begins.

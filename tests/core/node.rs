@@ -2,6 +2,7 @@
 //!
 //! One file a theme. Events carry sequence numbers, and what is checked is which numbers came, in which order.
 
+mod absent;
 mod admin;
 mod churn;
 mod compression;
