@@ -120,7 +120,7 @@ impl ControlEvent {
         }
     }
 
-    /// The same as a comment of one line, which no EventSource shows.
+    /// A comment of one line with the event's name and data, which no EventSource shows.
     pub fn comment(&self) -> String {
         format!(": {} {}\n", self.name(), self.data())
     }

@@ -33,6 +33,8 @@ pub struct Event {
     pub kind: Option<Bytes>,
     /// Whether the type was one of the cluster's own and was renamed: `_fantail.gap` for `fantail.gap`.
     pub renamed: bool,
+    /// Whether the data is an object of the entry's fields.
+    pub object: bool,
     /// Whether something of it was not UTF-8 and is delivered with U+FFFD in its place.
     pub garbled: bool,
     pub data: Bytes,
@@ -65,11 +67,23 @@ impl Event {
         Event {
             kind: own.map(|kind| kind.slice(..cut(&kind, MAX_TYPE_LENGTH))),
             renamed,
+            object: data.is_none(),
             garbled: !whole,
             data: data.cloned().unwrap_or_else(|| fields_as_json(fields)),
             retry: retry.and_then(|v| milliseconds(v)),
             last: closes(fields),
             fields: kept(fields),
+        }
+    }
+}
+
+impl Event {
+    /// Reads an entry, but of one without `data` the value of a field is that, where it has the field.
+    pub fn with_data_of(entry: &Entry, field: &str) -> Event {
+        let event = Event::from_entry(entry);
+        match first(&entry.fields, field.as_bytes()) {
+            Some(value) if event.object => Event { data: value.clone(), ..event },
+            _ => event,
         }
     }
 }

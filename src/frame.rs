@@ -82,6 +82,19 @@ pub fn due_after(passed: Option<u64>) -> Rank {
     passed.and_then(|passed| NonZeroU64::MIN.checked_add(passed))
 }
 
+/// What a frame was made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// No entry has its place in the stream.
+    Node,
+    /// An entry that is too large, which it announces.
+    TooLarge,
+    /// An entry with `data`.
+    Data,
+    /// An entry without `data`, whose fields are the data as an object.
+    Fields,
+}
+
 /// One event, or one control event, as it goes over the wire.
 #[derive(Debug)]
 pub struct Frame {
@@ -98,8 +111,7 @@ pub struct Frame {
     pub kind: Option<Kind>,
     /// The last of its channel.
     pub last: bool,
-    /// An entry has this place in the stream: this event, or one that is too large and announced by this frame.
-    entry: bool,
+    origin: Origin,
     /// Which entry of its stream's life it is.
     pub rank: Rank,
     /// Where its way to subscribers is noted, if it is traced.
@@ -141,12 +153,13 @@ impl Frame {
         bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(&event.fields);
         let frame = Frame { end: chunk as u32, ..Frame::of_chunk(position, bytes, start, id.len()) };
-        Frame { kind: Some(Kind::of(kind.as_bytes())), last: event.last, entry: true, ..frame }
+        let origin = if event.object { Origin::Fields } else { Origin::Data };
+        Frame { kind: Some(Kind::of(kind.as_bytes())), last: event.last, origin, ..frame }
     }
 
     /// What stands in the place of an entry that is too large to be delivered.
     pub fn too_large(position: Position, gap: &Gap) -> Frame {
-        Frame { entry: true, ..Frame::control(position, gap.block().as_bytes()) }
+        Frame { origin: Origin::TooLarge, ..Frame::control(position, gap.block().as_bytes()) }
     }
 
     /// The frame with its rank.
@@ -176,7 +189,7 @@ impl Frame {
             position,
             kind: None,
             last: false,
-            entry: false,
+            origin: Origin::Node,
             rank: None,
             delivery: None,
             further: OnceLock::new(),
@@ -207,6 +220,11 @@ impl Frame {
         without_end(self.made(Part::Block))
     }
 
+    /// Whether its data is an object of its entry's fields.
+    pub fn is_object(&self) -> bool {
+        self.origin == Origin::Fields
+    }
+
     /// The event without its id line: what goes behind a cursor of several channels.
     pub fn rest(&self) -> &[u8] {
         without_end(self.made(Part::Rest))
@@ -219,14 +237,14 @@ impl Frame {
 
     /// Whether an entry has its place in the stream, so that its presence there means something.
     pub fn is_entry(&self) -> bool {
-        self.entry
+        self.origin != Origin::Node
     }
 
     /// The rest for `envelope=1`: a `message` event whose data is `{"channel","id","event","data"}`.
     ///
     /// Control events are not wrapped.
     pub fn enveloped(&self, channel: &Channel) -> &[u8] {
-        without_end(self.part(Part::Envelope, Names { channel }).unwrap_or_default())
+        without_end(self.part(Part::Envelope, Names { channel, field: None }).unwrap_or_default())
     }
 
     /// The gap that it announces, if it does.
@@ -241,6 +259,9 @@ impl Frame {
 
     /// A part, with the end of its chunk behind it; made when the first one needs it. `None`: it is of a shape for which there is no room.
     pub fn part(&self, part: Part, names: Names<'_>) -> Option<&[u8]> {
+        if part.is_of_chunk() {
+            return Some(self.made(part));
+        }
         let further = || self.further.get_or_init(Box::default);
         // What is packed must be there before its own place is taken.
         let plain = if part == part.plain() { &[][..] } else { self.part(part.plain(), names)? };
@@ -443,29 +464,12 @@ fn one_line(value: &[u8]) -> String {
     String::from_utf8_lossy(value).replace(['\r', '\n', '\0'], " ")
 }
 
-/// Reads our own encoding back, so that a frame need not keep the event's fields beside its bytes.
+/// An envelope without a type of its own.
 fn envelope(channel: &Channel, position: Position, rest: &[u8]) -> Vec<u8> {
-    let rest = std::str::from_utf8(rest).expect("encoded from text");
-    let (mut kind, mut retry, mut data) = ("message", "", Vec::new());
-    for line in rest.split('\n') {
-        match line.split_once(": ") {
-            Some(("data", value)) => data.push(value),
-            Some(("event", value)) => kind = value,
-            Some(("retry", _)) => retry = line,
-            _ => {}
-        }
-    }
-    let json = serde_json::json!({
-        "channel": channel.as_str(),
-        "id": position.to_string(),
-        "event": kind,
-        "data": data.join("\n"),
-    });
+    let said = shape::Said::read(rest);
     let mut out = Vec::with_capacity(rest.len() + 100);
-    if !retry.is_empty() {
-        let _ = writeln!(out, "{retry}");
-    }
-    let _ = write!(out, "data: {json}\n\n");
+    out.extend_from_slice(said.retry.as_bytes());
+    let _ = write!(out, "data: {}\n\n", said.envelope(channel, position, &said.data));
     out
 }
 

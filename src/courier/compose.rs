@@ -269,7 +269,8 @@ fn draft_frame(
     if frame.is_event() {
         composed.skipped = false;
     }
-    let names = Names { channel: &composed.legs[index].feed.channel };
+    let field = composed.terms.field().cloned();
+    let names = Names { channel: &composed.legs[index].feed.channel, field: field.as_deref() };
     let gzip = composed.rest.as_mut().and_then(|rest| rest.gzip.as_mut());
     let packed = if gzip.is_some() { part.packed() } else { part };
     match (frame.part(packed, names), part, gzip) {

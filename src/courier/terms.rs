@@ -2,8 +2,9 @@
 
 use super::wanted::{Verdicts, Wanted};
 use crate::cursor::{Form, name_hash};
-use crate::frame::{Frame, Part, Shape};
+use crate::frame::{Frame, Kind, Part, Shape};
 use crate::subscription::{Control, Subscription};
+use std::sync::Arc;
 
 /// How the bytes of a body are wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub enum Framing {
 /// What a subscription asked for beside its channels.
 #[derive(Clone, Debug, Default)]
 pub struct Terms {
-    /// Which events it wants; `None`: all.
+    /// Which events it wants, and which part of them; `None`: all of all.
     pub wanted: Option<Box<Wanted>>,
     /// Whether each event is wrapped in JSON that names its channel.
     pub envelope: bool,
@@ -25,6 +26,8 @@ pub struct Terms {
     pub ids: Option<Form>,
     /// How it is told what is no event of a channel.
     pub control: Control,
+    /// The type is the channel's name.
+    pub typed: bool,
 }
 
 impl Terms {
@@ -36,12 +39,19 @@ impl Terms {
             envelope: subscription.envelope,
             ids: several.then(|| Form::of(subscription.channels.iter().map(name_hash))),
             control: subscription.control,
+            typed: subscription.typed,
         }
     }
 
     /// Whether every event is sent as it lies in the log of its channel.
     pub fn is_plain(&self) -> bool {
-        self.wanted.is_none() && !self.envelope && self.ids.is_none() && self.control == Control::On
+        let as_it_is = !self.envelope && !self.typed && self.ids.is_none();
+        as_it_is && self.wanted.is_none() && self.control == Control::On
+    }
+
+    /// The field that is the data where there is none.
+    pub fn field(&self) -> Option<&Arc<str>> {
+        self.wanted.as_ref()?.field.as_ref()
     }
 
     /// Whether a frame is sent, not passed over.
@@ -56,12 +66,17 @@ impl Terms {
 
     /// Which part of a frame is sent, and whether behind an `id:` line of the subscriber's own.
     pub fn form(&self, frame: &Frame) -> (bool, Part) {
-        match (frame.is_event(), self.envelope, self.ids.is_some()) {
-            (false, ..) if self.control == Control::Off => (false, Part::Shaped(Shape::COMMENT)),
-            (false, ..) => (false, Part::Rest),
-            (true, true, _) => (true, Part::Envelope),
-            (true, false, true) => (true, Part::Rest),
-            (true, false, false) => (false, Part::Block),
+        let Terms { envelope, typed, .. } = *self;
+        let field = self.field().filter(|_| frame.is_object()).map(|name| Kind::of(name.as_bytes()));
+        if !frame.is_event() {
+            let part = if self.control == Control::Off { Part::Shaped(Shape::COMMENT) } else { Part::Rest };
+            return (false, part);
+        }
+        match (typed || field.is_some(), envelope, self.ids.is_some()) {
+            (true, ..) => (true, Part::Shaped(Shape { comment: false, envelope, typed, field })),
+            (false, true, _) => (true, Part::Envelope),
+            (false, false, true) => (true, Part::Rest),
+            (false, false, false) => (false, Part::Block),
         }
     }
 }

@@ -15,13 +15,15 @@ use std::sync::{Arc, Weak};
 /// Verdicts that are kept at once.
 const MOST: usize = 4096;
 
-/// What a subscriber's filters let through.
+/// What a subscriber's filters let through, and what it gets of that.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// `None`: of all types.
     pub types: Option<Filter>,
     /// `None`: whatever their fields are.
     pub conditions: Option<Arc<Shared>>,
+    /// Of events without data of their own, the field that is the data.
+    pub field: Option<Arc<str>>,
 }
 
 /// Conditions, with a number that no others have in the life of the process.
@@ -153,8 +155,9 @@ mod tests {
             let texts = crate::subscription::Texts { query: &query, ..Default::default() };
             crate::subscription::Subscription::parse(&texts, &limits, 0).unwrap().filter
         };
-        let passes =
-            |types, conditions| Wanted { types, conditions }.passes(&frame("red"), None, &mut Verdicts::default());
+        let passes = |types, conditions| {
+            Wanted { types, conditions, field: None }.passes(&frame("red"), None, &mut Verdicts::default())
+        };
         assert!(passes(None, None) && passes(types("made"), shared("team=red")));
         assert!(!passes(types("other"), shared("team=red")) && !passes(types("made"), shared("team=blue")));
         assert!(passes(None, shared("event=made")) && !passes(None, shared("event!=made")));

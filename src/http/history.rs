@@ -22,18 +22,19 @@ use std::sync::Arc;
 impl Page {
     /// Reads all of it, as JSON; oldest first, and whether there is more in that direction.
     pub async fn read(self, hub: Arc<Hub>, turn: Arc<Turn>) -> Result<(Vec<Value>, bool), BackplaneError> {
+        let field = self.field.clone();
         let mut reading = Reading::new(self, hub, turn);
         let mut events = Vec::new();
         while let Some(piece) = reading.next().await? {
-            events.extend(piece.entries.iter().map(event));
+            events.extend(piece.entries.iter().map(|entry| event(entry, field.as_deref())));
         }
         Ok((events, reading.more()))
     }
 }
 
 /// An event as pages and the console have it in JSON.
-fn event(entry: &Entry) -> Value {
-    let event = shown(entry);
+fn event(entry: &Entry, field: Option<&str>) -> Value {
+    let event = shown(entry, field);
     let mut json = json!({
         "id": entry.position.to_string(),
         "event": plain_type(&event),

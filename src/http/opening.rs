@@ -100,7 +100,7 @@ impl<'a> Opening<'a> {
         if own_id {
             write_id(&mut self.blocks, self.subscription, starts, &[]);
         }
-        let names = Names { channel: &starts[index].leg.feed().channel };
+        let names = Names { channel: &starts[index].leg.feed().channel, field: self.terms.field().map(AsRef::as_ref) };
         match (frame.part(part, names), part) {
             (Some(bytes), _) => self.blocks.extend_from_slice(&bytes[..bytes.len() - END_OF_CHUNK]),
             (None, Part::Shaped(shape)) => self.blocks.extend_from_slice(&frame.shaped(shape, names)),
@@ -115,7 +115,8 @@ fn due_event(start: &Start, terms: &Terms) -> Option<(Offset, Arc<Frame>)> {
     let at = start.at.filter(|_| !start.finished)?;
     let state = start.leg.feed().lock();
     let mut frames = state.log.frames_from(at)?.take(EVENTS_LOOKED_AT).take_while(|(_, frame)| frame.is_event());
-    let (offset, frame) = frames.find(|(_, frame)| terms.wants(frame))?;
+    // A last one that is passed over ends the stream there.
+    let (offset, frame) = frames.find(|(_, frame)| frame.last || terms.wants(frame)).filter(|(_, f)| terms.wants(f))?;
     (frame.chunk().len() <= EVENT_BYTES).then(|| (offset.plus(frame.chunk().len()), frame.clone()))
 }
 

@@ -264,8 +264,9 @@ fn terms(admitted: &Admitted, context: &Context) -> Terms {
     let subscription = &admitted.subscription;
     let conditions = Conditions::and(subscription.conditions.clone(), admitted.access.conditions.clone());
     let conditions = conditions.map(|conditions| context.conditions.share(conditions));
-    let filtered = subscription.filter.is_some() || conditions.is_some();
-    let wanted = filtered.then(|| Box::new(Wanted { types: subscription.filter.clone(), conditions }));
+    let (types, field) = (subscription.filter.clone(), subscription.field.clone());
+    let any = types.is_some() || conditions.is_some() || field.is_some();
+    let wanted = any.then(|| Box::new(Wanted { types, conditions, field }));
     Terms::of(subscription, wanted)
 }
 

@@ -5,12 +5,16 @@ use crate::event::MAX_TYPE_LENGTH;
 use crate::frame::Kind;
 use crate::position::Position;
 use crate::problem::Problem;
+use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// The most event types in one filter.
 pub const MAX_TYPES: usize = 64;
+
+/// The longest name of a field that an event's data may be, in bytes.
+pub const MAX_FIELD_LENGTH: usize = 256;
 
 /// A parameter of a subscription. Its token is none: that is for authorization, whatever is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,9 @@ pub enum Parameter {
     HeartbeatEvent,
     Control,
     Absent,
+    Type,
+    Data,
+    Field,
 }
 
 /// What counts where a parameter is given more than once.
@@ -41,7 +48,7 @@ pub enum Repeated {
 }
 
 impl Parameter {
-    pub const ALL: [Parameter; 12] = [
+    pub const ALL: [Parameter; 15] = [
         Parameter::Channels,
         Parameter::Since,
         Parameter::Tail,
@@ -54,6 +61,9 @@ impl Parameter {
         Parameter::HeartbeatEvent,
         Parameter::Control,
         Parameter::Absent,
+        Parameter::Type,
+        Parameter::Data,
+        Parameter::Field,
     ];
 
     /// The names that a parameter goes by, its own first, and what counts of several.
@@ -74,6 +84,9 @@ impl Parameter {
             Parameter::HeartbeatEvent => (&["heartbeatEvent"], Repeated::Refused),
             Parameter::Control => (&["control"], Repeated::Refused),
             Parameter::Absent => (&["absent"], Repeated::Refused),
+            Parameter::Type => (&["type"], Repeated::Refused),
+            Parameter::Data => (&["data"], Repeated::Refused),
+            Parameter::Field => (&["field"], Repeated::Refused),
         }
     }
 
@@ -123,6 +136,16 @@ pub enum ParameterError {
     NoControl,
     #[error("not 204")]
     NoStatus,
+    #[error("neither channel nor event")]
+    NoTypeSource,
+    #[error("neither raw nor json")]
+    NoDataSource,
+    #[error("it needs field=NAME")]
+    FieldMissing,
+    #[error("it needs data=raw")]
+    RawMissing,
+    #[error("not a field's name of 1 to {MAX_FIELD_LENGTH} bytes")]
+    NoField,
     #[error("an empty event type")]
     EmptyType,
     #[error("an event type longer than {MAX_TYPE_LENGTH} bytes")]
@@ -165,6 +188,41 @@ pub(super) fn parse_control(value: &str) -> Result<Control, ParameterError> {
 /// `204`.
 pub(super) fn parse_status(value: &str) -> Result<bool, ParameterError> {
     if value == "204" { Ok(true) } else { Err(ParameterError::NoStatus) }
+}
+
+/// `channel`, or `event`, which is the default.
+pub(super) fn parse_type(value: &str) -> Result<bool, ParameterError> {
+    match value {
+        "channel" => Ok(true),
+        "event" => Ok(false),
+        _ => Err(ParameterError::NoTypeSource),
+    }
+}
+
+/// `raw`, or `json`, which is the default.
+pub fn parse_data(value: &str) -> Result<bool, ParameterError> {
+    match value {
+        "raw" => Ok(true),
+        "json" => Ok(false),
+        _ => Err(ParameterError::NoDataSource),
+    }
+}
+
+/// The name of a field.
+pub fn parse_field(value: &str) -> Result<Arc<str>, ParameterError> {
+    match value.len() {
+        1..=MAX_FIELD_LENGTH => Ok(value.into()),
+        _ => Err(ParameterError::NoField),
+    }
+}
+
+/// The field whose value is the data; `raw` and `field` as they were given.
+pub fn raw_field(raw: Option<bool>, field: Option<Arc<str>>) -> Result<Option<Arc<str>>, Problem> {
+    match (raw, field) {
+        (Some(true), None) => Err(ParameterError::FieldMissing.of(Parameter::Data.name(), "raw")),
+        (None | Some(false), Some(field)) => Err(ParameterError::RawMissing.of(Parameter::Field.name(), &field)),
+        (_, field) => Ok(field),
+    }
 }
 
 /// Where a first connect begins.

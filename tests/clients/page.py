@@ -29,7 +29,7 @@ MEANING = """
 | column | what was tried |
 |---|---|
 | node killed | `SIGKILL` of the node in the middle of 150 events; another node takes over. *exact*: nothing lost, repeated or out of order |
-| cut before its first event | the connection breaks when nothing but the stream's bare `id:` has come; two events follow |
+| cut before its first event | the connection breaks when nothing but the stream's bare `id:` has come; two events follow. With `hello=1` an event carries that id |
 | ended by a node that drains | the stream ends [incomplete](concepts.md#how-a-stream-ends), as in every upgrade |
 | several channels | three on one connection, which is cut; each goes on exactly |
 | gap | what it missed was trimmed meanwhile: `fantail.gap` arrives, then what is left |

@@ -5,6 +5,7 @@
 mod absent;
 mod admin;
 mod churn;
+mod combinations;
 mod compression;
 pub mod conditions;
 mod control;
@@ -42,6 +43,7 @@ mod replaced;
 mod replay;
 mod resume;
 mod several_channels;
+mod shapes;
 mod since;
 mod slow;
 mod subscribe;

@@ -27,6 +27,8 @@ const MEASUREMENTS: usize = 10;
 
 /// An event costs the node some allocations, however many get it; a delivery costs none.
 const MOST_ALLOCATIONS_PER_EVENT: usize = 40;
+/// An event that is encoded in a form of its own once more, and whose fields are looked at.
+const MOST_ALLOCATIONS_PER_SHAPED_EVENT: usize = 60;
 /// An event from Redis that one subscriber reads, one at a time.
 const MOST_ALLOCATIONS_PER_UNICAST: usize = 100;
 /// A subscriber of one channel.
@@ -34,6 +36,8 @@ const MOST_BYTES_PLAIN: usize = 200;
 /// A subscriber of a quiet channel of its own and three shared ones, the channel's feed and its place in the in-process
 /// backplane included.
 const MOST_BYTES_OWN_AND_SHARED: usize = 960;
+/// Who asks for more than a filter, beside who has a filter alone.
+const MOST_BYTES_MORE: usize = 64;
 /// Line breaks of an event, each of which becomes a line of its own on the wire.
 const LINES: usize = 256 << 10;
 /// All that is ever allocated for one large event, given back or not; so the most that it takes at once is less.
@@ -91,6 +95,9 @@ fn deliveries_allocate_nothing_and_idle_subscribers_keep_little() {
     assert!(kept <= MOST_BYTES_OWN_AND_SHARED, "{kept} bytes per idle subscriber of four channels");
     drop(own);
 
+    let before = plain.len() + warm.len();
+    shaped(&node, before, &connect, &publish);
+
     // Line breaks take the most room on the wire; without `data`, they are escaped in JSON.
     for (field, line) in [("data", "data: \n"), ("note", "\\n")] {
         let mut reader = connect(before, &format!("channels=large.{field}"));
@@ -104,6 +111,38 @@ fn deliveries_allocate_nothing_and_idle_subscribers_keep_little() {
     }
     drop(node);
     unicast();
+}
+
+/// Subscribers with a filter, and those who ask for each other thing that a stream can be. Called by the one test, too.
+fn shaped(node: &Node, before: usize, connect: &impl Fn(usize, &str) -> Client, publish: &impl Fn(&str, &str)) {
+    let mut kept = Vec::new();
+    for query in [
+        // The first round makes the room that all others use again.
+        "events=message",
+        "events=message",
+        "heartbeat=4s&heartbeatEvent=1&hello=1",
+        "events=message&type=channel&data=raw&field=text&heartbeat=4s&heartbeatEvent=1&control=off&hello=1",
+        "where=event=message&type=channel&envelope=1&heartbeat=4s&control=end",
+    ] {
+        settled(node, before);
+        let query = format!("channels=shaped&{query}");
+        let warm: Vec<Client> = (0..8).map(|n| connect(before + n, &query)).collect();
+        let region = Region::new(ALLOCATOR);
+        let mut clients: Vec<Client> = (0..SUBSCRIBERS).map(|n| connect(before + warm.len() + n, &query)).collect();
+        kept.push(self::kept(&region.change()).saturating_sub(SUBSCRIBERS * Client::BYTES) / SUBSCRIBERS);
+        let per_event = least(|| {
+            for _ in 0..EVENTS {
+                publish("shaped", "12345678");
+                clients.iter_mut().for_each(|client| client.read_until(b"12345678", 1));
+            }
+            EVENTS
+        });
+        println!("{query}: bytes per idle subscriber {}, allocations per event {per_event}", kept[kept.len() - 1]);
+        assert!(per_event <= MOST_ALLOCATIONS_PER_SHAPED_EVENT, "{query}: {per_event} allocations per event");
+    }
+    // A heartbeat of one's own leaves a subscriber of one channel in its leanest form.
+    assert!(kept[2] + MOST_BYTES_MORE <= kept[1], "{kept:?}");
+    assert!(kept[3..].iter().all(|bytes| *bytes <= kept[1] + MOST_BYTES_MORE), "{kept:?}");
 }
 
 /// Called by the one test, for whatever else there is in this process is counted.

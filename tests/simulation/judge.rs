@@ -70,6 +70,13 @@ impl Client {
         let cursor = Cursor::parse(&self.last_event_id);
         for (place, leg) in self.legs.iter_mut().enumerate() {
             leg.headed.get_or_insert(at);
+            // An event that comes with the head is the first that is owed.
+            let first = cursor
+                .as_ref()
+                .and_then(|cursor| cursor.position_of(&channel_of(&truth.channels[self.wish.channels[place]]), only));
+            if let (false, false, Some(asked), Some(first)) = (alone, self.wish.filtered, self.asked[place], first) {
+                asked.may_begin_at(first.before(), &truth.channels[self.wish.channels[place]])?;
+            }
             // Where the newest few begin says nothing of what lies before them.
             if !alone || self.wish.begin != Begin::Latest || leg.begun {
                 continue;

@@ -8,8 +8,9 @@ use crate::event::Event;
 use crate::frame::{Kind, plain_data, plain_type};
 use crate::position::Position;
 use crate::problem::Problem;
-use crate::subscription::{Filter, add_types, decode_segment, parse_channel};
+use crate::subscription::{Filter, add_types, decode_segment, parse_channel, parse_data, parse_field, raw_field};
 use serde_json::json;
+use std::sync::Arc;
 
 /// Events of one answer.
 const MOST: usize = 1_000;
@@ -26,6 +27,8 @@ pub struct Page {
     /// Which end is read where there is more.
     pub toward: Toward,
     pub filter: Passing,
+    /// Of an entry without `data`, the value of this field is the data.
+    pub field: Option<Arc<str>>,
 }
 
 /// Which events are shown.
@@ -61,15 +64,24 @@ impl Passing {
 impl Page {
     /// The newest events.
     pub fn newest(channel: Channel, limit: usize) -> Page {
-        Page { channel, after: None, before: None, limit, toward: Toward::Oldest, filter: Passing::default() }
+        Page {
+            channel,
+            after: None,
+            before: None,
+            limit,
+            toward: Toward::Oldest,
+            filter: Passing::default(),
+            field: None,
+        }
     }
 
-    /// Reads `before`, `after`, `limit`, `events` and `where`; with `after` the answer begins there, else it ends at `before` or
+    /// Reads `before`, `after`, `limit`, `events`, `where`, and `data=raw` with `field`; with `after` the answer begins there, else it ends at `before` or
     /// the newest.
     pub fn parse(segment: &str, query: &str) -> Result<Page, Problem> {
         let channel = parse_channel(&decode_segment(segment)?)?;
         let (mut after, mut before, mut limit, mut conditions) = (None, None, None, None);
         let mut types: Option<Vec<Kind>> = None;
+        let (mut raw, mut field) = (None, None);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let wrong = |why: &str| Problem::bad_parameter(&name, &value, why);
             let id = || value.parse::<Position>().map_err(|error| wrong(&error.to_string()));
@@ -89,6 +101,8 @@ impl Page {
                     let given = Conditions::parse(&value).map_err(|why| wrong(&why.to_string()))?;
                     conditions.replace(given).is_some()
                 }
+                "data" => raw.replace(parse_data(&value).map_err(|why| why.of(&name, &value))?).is_some(),
+                "field" => field.replace(parse_field(&value).map_err(|why| why.of(&name, &value))?).is_some(),
                 _ => false,
             };
             if twice {
@@ -97,7 +111,8 @@ impl Page {
         }
         let toward = if after.is_some() { Toward::Newest } else { Toward::Oldest };
         let filter = Passing { types: types.map(Filter::of), conditions };
-        Ok(Page { channel, after, before, limit: limit.unwrap_or(USUAL), toward, filter })
+        let field = raw_field(raw, field)?;
+        Ok(Page { channel, after, before, limit: limit.unwrap_or(USUAL), toward, filter, field })
     }
 
     /// The first and the last id that may be in it; `None` where nothing can lie between its bounds.
@@ -111,10 +126,10 @@ impl Page {
     }
 }
 
-/// An entry as a subscriber would see it; one that is too large, as a gap.
-pub(super) fn shown(entry: &Entry) -> Event {
+/// An entry as a subscriber would see it; one that is too large, as a gap. `field`: as [`Page::field`].
+pub(super) fn shown(entry: &Entry, field: Option<&str>) -> Event {
     match entry.is_too_large() {
-        false => Event::from_entry(entry),
+        false => field.map_or_else(|| Event::from_entry(entry), |field| Event::with_data_of(entry, field)),
         true => {
             let gap = json!({"reason": GapReason::TooLarge.label(), "lost": 1}).to_string();
             let event =
@@ -129,11 +144,11 @@ pub(super) fn raw_size(entry: &Entry) -> usize {
     entry.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
-/// Bytes of an event in the answer.
+/// Bytes of an event in the answer, at most: one field of it is shorter than all.
 pub(super) fn written_size(entry: &Entry) -> usize {
     /// Names, quotes and the id.
     const AROUND: usize = 80;
-    let event = shown(entry);
+    let event = shown(entry, None);
     let size = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
         ..0x20 => 6,
@@ -185,6 +200,9 @@ mod tests {
             ("a", "limit=1001", Code::BadParameter),
             ("a", "before=x", Code::BadParameter),
             ("a", "after=1-1&after=2-1", Code::BadParameter),
+            ("a", "data=raw", Code::BadParameter),
+            ("a", "field=x", Code::BadParameter),
+            ("a", "data=raw&field=x&field=x", Code::BadParameter),
             ("a", "where=n=1&where=n=2", Code::BadParameter),
             ("a", "where=n", Code::BadParameter),
             ("a", "events=a,,b", Code::BadParameter),

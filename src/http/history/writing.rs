@@ -80,6 +80,7 @@ impl Page {
     pub async fn answer(self, client: IpAddr, head: bool, context: &Context) -> Result<Answer, Problem> {
         let turn = context.history.enter(client)?;
         let mut text = beginning(&self);
+        let field = self.field.clone();
         let mut reading = Reading::new(self, context.hub.clone(), turn.clone());
         let mut ready = Vec::new();
         while !reading.is_over() && ready.iter().map(Piece::bytes).sum::<usize>() <= CHUNK {
@@ -91,7 +92,7 @@ impl Page {
             (true, _) => {
                 let mut first = true;
                 for entry in ready.iter().flat_map(|piece| &piece.entries) {
-                    put_event(&mut text, entry, &mut first);
+                    put_event(&mut text, entry, field.as_deref(), &mut first);
                 }
                 text.push_str(&end(reading.more(), reading.stopped_at()));
                 let length = text.len();
@@ -104,7 +105,7 @@ impl Page {
             (false, false) => {
                 let (chunks, written) = mpsc::channel(1);
                 let stall_timeout = context.settings.stall_timeout;
-                let writing = Writing { text, first: true, chunks, turn, stall_timeout };
+                let writing = Writing { text, first: true, field, chunks, turn, stall_timeout };
                 tokio::spawn(writing.run(ready, reading).in_current_span());
                 Response::new(Either::Right(Pages { chunks: written }))
             }
@@ -121,6 +122,8 @@ struct Writing {
     text: String,
     /// No event has been written.
     first: bool,
+    /// The field that is the data where there is none.
+    field: Option<Arc<str>>,
     chunks: mpsc::Sender<Option<Bytes>>,
     turn: Arc<Turn>,
     stall_timeout: Duration,
@@ -158,7 +161,7 @@ impl Writing {
 
     async fn put(&mut self, piece: Piece) -> Result<(), Gone> {
         for entry in &piece.entries {
-            let event = shown(entry);
+            let event = shown(entry, self.field.as_deref());
             put_head(&mut self.text, entry, &event, &mut self.first);
             let data = plain_data(&event);
             let mut rest = &*data;
@@ -200,8 +203,8 @@ fn end(more: bool, next: Option<Position>) -> String {
     format!("],\"more\":{more}{next}}}\n")
 }
 
-fn put_event(into: &mut String, entry: &Entry, first: &mut bool) {
-    let event = shown(entry);
+fn put_event(into: &mut String, entry: &Entry, field: Option<&str>, first: &mut bool) {
+    let event = shown(entry, field);
     put_head(into, entry, &event, first);
     put_escaped(into, &plain_data(&event));
     into.push_str(tail(&event));

@@ -9,7 +9,16 @@ fn event(n: u64, size: usize) -> Arc<Frame> {
     let data = Bytes::from(vec![b'x'; size]);
     Arc::new(Frame::new(
         Position::new(n, 0),
-        Event { kind: None, renamed: false, garbled: false, data, retry: None, last: false, fields: Vec::new() },
+        Event {
+            kind: None,
+            renamed: false,
+            object: false,
+            garbled: false,
+            data,
+            retry: None,
+            last: false,
+            fields: Vec::new(),
+        },
     ))
 }
 
