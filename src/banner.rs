@@ -1,5 +1,6 @@
 //! What a node says when it starts: where it listens, what it shares, and how to try it.
 
+use crate::auth::signing::Signer;
 use crate::backplane::redis::access::{Access, Files};
 use crate::backplane::redis::address::{Address, Host, Place};
 use crate::backplane::redis::credential::Credential;
@@ -29,8 +30,30 @@ pub fn banner(
     let _ = writeln!(text, "  publishing  {}", publishing_line(settings, listen));
     let client = listen.first().copied().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
     let url = format!("{scheme}://{}/events/demo", reachable(client));
-    let _ = writeln!(text, "Try it, in two terminals:\n  curl -N {url}\n  {}", publish_line(settings, &url));
+    let token = bearer(settings, "subscribe");
+    let _ = writeln!(text, "Try it, in two terminals:\n  curl -N {token}{url}\n  {}", publish_line(settings, &url));
     text
+}
+
+/// The part of a line that shows a token for the channel `demo`, made on the spot; empty where tokens are not asked for.
+fn bearer(settings: &Serve, may: &str) -> String {
+    let auth = &settings.auth;
+    if auth.mode != AuthMode::Jwt {
+        return String::new();
+    }
+    let secret = auth.jwt_key.iter().find(|file| Signer::from_file(file, auth.jwt_algorithm).is_ok());
+    // With a public key, and with a key server, this machine need not have what signs.
+    let key = secret.map_or("PRIVATE_KEY".into(), |file| word(&file.display().to_string()));
+    let algorithm = auth.jwt_algorithm.map(|algorithm| format!("{algorithm:?}"));
+    let claim = if may == "subscribe" { &auth.claim_subscribe } else { &auth.claim_publish };
+    let flags = [
+        ("--jwt-algorithm", algorithm.as_deref()),
+        ("--jwt-issuer", auth.jwt_issuer.first().map(String::as_str)),
+        ("--jwt-audience", auth.jwt_audience.first().map(String::as_str)),
+        (&*format!("--claim-{may}"), Some(claim.as_str()).filter(|claim| *claim != format!("fantail.{may}"))),
+    ];
+    let flags: String = flags.iter().filter_map(|(flag, value)| Some(format!(" {flag} {}", word((*value)?)))).collect();
+    format!("-H \"Authorization: Bearer $(fantail token --key {key} --{may} demo{flags})\" ")
 }
 
 fn backplane_line(settings: &Serve, name: &str, follow: Option<&str>) -> String {
@@ -57,7 +80,7 @@ fn publishing_line(settings: &Serve, listen: &[SocketAddr]) -> &'static str {
 /// The line that publishes to the channel `demo`.
 fn publish_line(settings: &Serve, url: &str) -> String {
     if settings.may_publish() {
-        return format!("curl -d 'hello' {url}");
+        return format!("curl -d 'hello' {}{url}", bearer(settings, "publish"));
     }
     let address = settings.redis.as_ref().and_then(|url| settings.redis_access.settings(url).address().ok());
     let Some(Address { place, access, database }) = address else { return String::new() };
@@ -156,6 +179,15 @@ mod tests {
         assert_eq!(line("rediss://[::1]", &files), format!("redis-cli {tls} -u rediss://[::1]:6379 {add}"));
         let ask = "redis-cli -u redis://a:26379 SENTINEL GET-MASTER-ADDR-BY-NAME 'm' | paste -sd:";
         assert_eq!(line("redis-sentinel://a,b/m/2", &[]), format!("redis-cli -u redis://$({ask})/2 {add}"));
+    }
+
+    #[test]
+    fn with_tokens_both_lines_make_one() {
+        let flags = ["--auth", "jwt", "--jwt-key", "/no key", "--jwt-issuer", "a b", "--claim-publish", "p"];
+        let text = of(&flags, "127.0.0.1:80", "memory", Some("memory"));
+        let line = |rest: &str| format!("Bearer $(fantail token --key PRIVATE_KEY {rest})\" http://127.0.0.1:80/");
+        assert!(text.contains(&line("--subscribe demo --jwt-issuer 'a b'")), "{text}");
+        assert!(text.contains(&line("--publish demo --jwt-issuer 'a b' --claim-publish p")), "{text}");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The `fantail` binary: reads the command line, starts the command, and gives its exit code.
 
-use fantail::command::{self, Command, FAILURE, NodeSettings, Stop, USAGE, check, live, publish, revoke, tail, top};
+use fantail::command::{
+    self, Command, FAILURE, NodeSettings, Stop, USAGE, check, live, publish, revoke, tail, token, top,
+};
 use fantail::metrics::Registry;
 use fantail::node;
 use fantail::node::Metrics;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Ok(Command::Publish(settings)) => run(publish::publish(settings)),
         Ok(Command::Revoke(settings)) => run(revoke::revoke(settings)),
         Ok(Command::Tail(settings)) => run(tail::tail(settings)),
+        Ok(Command::Token(settings)) => token::token(&settings),
         Ok(Command::Top(settings)) => run(top::top(settings)),
         Err(Stop::Told(text)) => {
             let _ = write!(std::io::stdout(), "{text}");

@@ -175,6 +175,12 @@ impl KeySet {
         self.keys.iter().any(|key| kid.is_none() || key.id.is_none() || key.id.as_deref() == kid)
     }
 
+    /// The first shared secret and what it is for: it signs tokens, too.
+    pub fn secret(&self) -> Option<(Algorithm, &[u8])> {
+        let secret = self.keys.iter().find(|key| key.decoding.family() == AlgorithmFamily::Hmac)?;
+        secret.decoding.try_get_as_bytes().ok().map(|bytes| (secret.algorithm, bytes))
+    }
+
     /// How many keys there are.
     pub fn count(&self) -> usize {
         self.keys.len()

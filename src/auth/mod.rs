@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod pattern;
 pub mod revocation;
 pub mod settings;
+pub mod signing;
 pub mod token;
 
 pub use grant::{Action, Grant, Identity, Question};

@@ -191,7 +191,8 @@ fn http_url(text: &str) -> Result<Uri, ValueError> {
     }
 }
 
-fn algorithm(text: &str) -> Result<Algorithm, ValueError> {
+/// The name of an algorithm of tokens.
+pub(crate) fn algorithm(text: &str) -> Result<Algorithm, ValueError> {
     let known = "use one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA";
     text.parse().map_err(|_| ValueError::new(known))
 }

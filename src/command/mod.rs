@@ -10,6 +10,7 @@ mod printable;
 pub mod publish;
 pub mod revoke;
 pub mod tail;
+pub mod token;
 pub mod top;
 mod usage;
 
@@ -62,6 +63,8 @@ pub enum Command {
     Tail(tail::Tail),
     /// Disconnects a subject, a channel's subscribers or a token on all nodes.
     Revoke(revoke::Revoke),
+    /// Prints a token for nodes with --auth jwt, to try them with.
+    Token(token::Token),
     /// Shows nodes and channels of the whole cluster in the terminal.
     Top(top::Top),
     /// Says whether a node would work with these settings, or with --live whether it does.
@@ -154,6 +157,7 @@ fn finish(mut command: Command, matches: &clap::ArgMatches) -> Result<Command, S
             let given = matches.subcommand_matches("publish").expect("the command that was parsed");
             publish.choose_target(given).map_err(wrong)?;
         }
+        Command::Token(token) => token.verify().map_err(wrong)?,
         Command::Tail(_) | Command::Revoke(_) | Command::Top(_) => {}
     }
     Ok(command)

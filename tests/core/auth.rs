@@ -11,6 +11,7 @@ mod keys;
 mod refusals;
 mod revocations;
 mod tokens;
+mod tokens_to_try;
 
 use crate::support::jwt::{Folder, flags};
 use crate::support::node::Node;

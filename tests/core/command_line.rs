@@ -55,7 +55,7 @@ fn a_wrong_flag_is_one_line_and_exit_code_2() {
             "fantail: --admin-listen 127.0.0.1:8080: --listen 127.0.0.1:8080 takes the same port",
         ),
         (&["--heartbeet", "1s"], "fantail: unknown flag --heartbeet; is --heartbeat meant?"),
-        (&["sevre"], r#"fantail: unknown command "sevre": use one of serve, publish, tail, revoke, top, check"#),
+        (&["sevre"], r#"fantail: unknown command "sevre": use one of serve, publish, tail, revoke, token, top, check"#),
         (&["--demo", "check"], r#"fantail: "check" is too much; a command comes before its flags"#),
         (&["publish"], "fantail: <CHANNEL> is missing"),
         (
@@ -66,6 +66,18 @@ fn a_wrong_flag_is_one_line_and_exit_code_2() {
         (
             &["publish", "a", "x", "--url", "http://h", "--redis", "redis://h"],
             "fantail: --url and --redis exclude each other",
+        ),
+        (
+            &["token", "--key", "k"],
+            "fantail: --subscribe or --publish is missing: a token without either grants nothing",
+        ),
+        (
+            &["token", "--key", "k", "--subscribe", "user.{sub}", "--sub", "a.b"],
+            r#"fantail: --subscribe "user.{sub}": {sub} needs a --sub that is one label"#,
+        ),
+        (
+            &["token", "--key", "k", "--publish", "a*"],
+            r#"fantail: --publish "a*": pattern "a*": * and ** stand for whole labels, and ** for the last"#,
         ),
         (&["tail", "a", "--url", "ftp://h"], r#"fantail: --url: not a URL such as http://127.0.0.1:8080"#),
     ];
@@ -107,9 +119,17 @@ fn help_names_commands_flags_and_variables_but_no_values_of_variables() {
     };
     for arguments in [&["--help"][..], &["-h"], &["help"]] {
         let overview = told(arguments);
-        for part in
-            ["serve", "publish", "tail", "revoke", "check", "--redis <URL>", "FANTAIL_HEARTBEAT", "[default: 15s]"]
-        {
+        for part in [
+            "serve",
+            "publish",
+            "tail",
+            "revoke",
+            "token",
+            "check",
+            "--redis <URL>",
+            "FANTAIL_HEARTBEAT",
+            "[default: 15s]",
+        ] {
             assert!(overview.contains(part), "{part} in {overview}");
         }
     }
