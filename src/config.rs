@@ -14,7 +14,7 @@ pub use values::{
     WhenFull,
 };
 pub(crate) use values::{DAY, HOUR, MINUTE, SECOND, SHORTEST, bytes, duration, duration_or_never, key_prefix, number};
-pub(crate) use values::{heartbeat_range, node_url, retry_range, truth, unready_after};
+pub(crate) use values::{heartbeat_range, node_url, retry_range, truth, ttl_range, unready_after};
 
 use crate::cors::Origin;
 use clap::Args;
@@ -167,10 +167,15 @@ pub struct Serve {
     #[arg(long, env = "FANTAIL_MAX_ENTRY_BYTES", default_value = "64MiB", value_name = "BYTES")]
     #[arg(value_parser = bytes(64 << 10..=512 << 20))]
     pub max_entry_bytes: usize,
-    /// Entries that a stream keeps (about) when the node publishes to it, up to 1000000000; 0: all.
+    /// Entries that a stream keeps (about) when the node publishes to it, and the most that the parameter maxlen of a POST may
+    /// name, up to 1000000000; 0: all.
     #[arg(long, env = "FANTAIL_PUBLISH_MAXLEN", default_value = "10000", value_name = "N")]
     #[arg(value_parser = number(0..=1_000_000_000_u64))]
     pub publish_maxlen: u64,
+    /// How soon and how late a stream may be said to go by the parameter ttl of a POST, 1s to 365days.
+    #[arg(long, env = "FANTAIL_PUBLISH_TTL", default_value = "1s..365days", value_name = "FROM..TO")]
+    #[arg(value_parser = ttl_range)]
+    pub publish_ttl: RetryRange,
     /// Publishes a small event to the channel demo each second.
     #[arg(long, env = "FANTAIL_DEMO")]
     #[arg(value_parser = truth)]

@@ -4,7 +4,8 @@ use crate::channel::Channel;
 use crate::position::Position;
 use bytes::Bytes;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 /// Entries that weigh so much, in bytes, may be fewer than were asked for though there are more.
 const HEAVY: usize = 1 << 20;
@@ -57,9 +58,48 @@ pub fn may_hold_more(entries: &[Entry], count: usize) -> bool {
         || entries.iter().map(Entry::size).sum::<usize>() >= HEAVY
 }
 
-/// What a producer sends: the fields of one entry to append, and optionally how far to trim.
+/// How long a key is remembered that an entry was published once with, unless [`KEYS_MOST`] others of its channel have come.
+pub const KEYS_KEPT: Duration = Duration::from_secs(600);
+/// Keys of one producer that a stream remembers.
+pub const KEYS_MOST: usize = 10_000;
+
+/// What a producer sends: the fields of one entry to append, and how it is to be kept.
 #[derive(Clone, Debug)]
 pub struct Publication {
     pub channel: Channel,
     pub fields: Vec<(Bytes, Bytes)>,
+    pub keeping: Keeping,
+}
+
+/// How an entry and its stream are kept, where the producer says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keeping {
+    /// The entry is not appended where one with this name has been.
+    pub once: Option<Once>,
+    /// Entries that the stream keeps (about); `None`: as the node's settings say.
+    pub maxlen: Option<u64>,
+    /// The stream is gone after this time, unless another entry says so anew; `None`: nothing is changed.
+    pub ttl: Option<Duration>,
+}
+
+/// What names an entry beside its id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Once {
+    /// Whose name it is: those of different producers have nothing to do with each other.
+    pub producer: Arc<str>,
+    pub key: Arc<str>,
+}
+
+impl Publication {
+    /// An entry that is kept as the node's settings say.
+    pub fn new(channel: Channel, fields: Vec<(Bytes, Bytes)>) -> Publication {
+        Publication { channel, fields, keeping: Keeping::default() }
+    }
+
+    /// Says whose the key is by which it is published once, where it has one.
+    pub fn belongs_to(&mut self, producer: &Arc<str>) {
+        if let Some(once) = &mut self.keeping.once {
+            once.producer = producer.clone();
+        }
+    }
 }

@@ -58,11 +58,13 @@ pub enum Code {
     BackplaneDown,
     /// The backplane would not take it.
     BackplaneRefused,
+    /// The backplane is too old for it.
+    NotSupported,
 }
 
 impl Code {
     /// Every code, for tables of metrics and documentation.
-    pub const ALL: [Code; 29] = [
+    pub const ALL: [Code; 30] = [
         Code::BadChannel,
         Code::BadParameter,
         Code::BadBody,
@@ -92,6 +94,7 @@ impl Code {
         Code::AuthDown,
         Code::BackplaneDown,
         Code::BackplaneRefused,
+        Code::NotSupported,
     ];
 
     /// The `code` member, the HTTP status, the title, and the seconds after which to try again.
@@ -136,6 +139,7 @@ impl Code {
                 ("backplane_down", StatusCode::SERVICE_UNAVAILABLE, "The backplane does not answer", Some(1))
             }
             Code::BackplaneRefused => ("backplane_refused", StatusCode::BAD_GATEWAY, "The backplane refused", None),
+            Code::NotSupported => ("not_supported", StatusCode::NOT_IMPLEMENTED, "Not with this backplane", None),
         }
     }
 

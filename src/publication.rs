@@ -5,9 +5,12 @@
 //! [`crate::frame`].
 
 mod fields;
+mod keeping;
 mod member;
 
-use crate::backplane::Publication;
+pub use keeping::{Bounds, refuse_of_batch};
+
+use crate::backplane::{Keeping, Publication};
 use crate::channel::Channel;
 use crate::event::{CONTROL_PREFIX, MAX_RETRY_MS, MAX_TYPE_LENGTH};
 use crate::problem::{Code, Problem};
@@ -28,6 +31,8 @@ pub struct Limits {
     pub max_event_bytes: usize,
     /// Events of one batch.
     pub max_batch_lines: usize,
+    /// What a producer may say of its streams.
+    pub bounds: Bounds,
 }
 
 /// Why a trait of an event is not taken: the second half of a line that names it.
@@ -61,7 +66,7 @@ pub struct Traits {
 }
 
 /// Makes an entry's fields; `data` comes last, since it is the long one.
-pub fn publication(channel: Channel, data: Bytes, traits: Traits) -> Publication {
+pub fn publication(channel: Channel, data: Bytes, traits: Traits, keeping: Keeping) -> Publication {
     let mut fields = Vec::with_capacity(5 + traits.fields.len());
     fields.extend(traits.fields.into_iter().map(|(name, value)| (name.into(), value.into())));
     let mut add = |name: &'static str, value: Bytes| fields.push((Bytes::from_static(name.as_bytes()), value));
@@ -78,13 +83,14 @@ pub fn publication(channel: Channel, data: Bytes, traits: Traits) -> Publication
         add("traceparent", traceparent.into());
     }
     add("data", data);
-    Publication { channel, fields }
+    Publication { channel, fields, keeping }
 }
 
 /// Reads `POST /events/{channel}`: the body is the data, which is text in UTF-8, as an event stream is.
 ///
 /// `event`, `retry` and `final` come from the query or else from the headers `X-Event`, `X-Retry` and `X-Final`;
-/// `traceparent` from the query or from its standard header.
+/// `traceparent` from the query or from its standard header; `maxlen` and `ttl` from the query, and a key from the header
+/// `Idempotency-Key`, whose producer is for the caller to add.
 pub fn parse_single(
     segment: &str,
     query: &str,
@@ -94,11 +100,12 @@ pub fn parse_single(
 ) -> Result<Publication, Problem> {
     let channel = parse_channel(&decode_segment(segment)?)?;
     let traits = parse_traits(query, headers)?;
+    let keeping = keeping::parse(query, headers, &limits.bounds)?;
     check_data(&body, limits)?;
     if let Err(error) = std::str::from_utf8(&body) {
         return Err(Problem::new(Code::BadBody, format!("not UTF-8 from byte {} on", error.valid_up_to())));
     }
-    Ok(publication(channel, body, traits))
+    Ok(publication(channel, body, traits, keeping))
 }
 
 fn parse_traits(query: &str, headers: &HeaderMap) -> Result<Traits, Problem> {
@@ -199,6 +206,12 @@ struct Line<'a> {
     traceparent: Option<&'a RawValue>,
     #[serde(borrow)]
     fields: Option<&'a RawValue>,
+    #[serde(borrow)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    maxlen: Option<&'a RawValue>,
+    #[serde(borrow)]
+    ttl: Option<&'a RawValue>,
 }
 
 /// Reads `POST /events`: one JSON object a line, blank lines allowed. All or nothing.
@@ -254,14 +267,16 @@ fn parse_line(line: &[u8], limits: &Limits) -> Result<Publication, Problem> {
         traceparent,
         fields: line.fields.map(fields::of_member).transpose()?.unwrap_or_default(),
     };
-    Ok(publication(channel, data.into(), traits))
+    let keeping = keeping::of_members(line.key, line.maxlen, line.ttl, &limits.bounds)?;
+    Ok(publication(channel, data.into(), traits, keeping))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
-    const LIMITS: Limits = Limits { max_event_bytes: 20, max_batch_lines: 3 };
+    const LIMITS: Limits = Limits { max_event_bytes: 20, max_batch_lines: 3, bounds: Bounds::ANY };
     const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     fn headers(pairs: &[(&'static str, &'static [u8])]) -> HeaderMap {
@@ -342,6 +357,15 @@ mod tests {
     }
 
     #[test]
+    fn a_line_says_how_it_is_kept() {
+        let line = br#"{"channel":"a","data":"x","key":"k\"1","maxlen":5,"ttl":"1m"}"#;
+        let (_, publication) = parse_batch(line, &LIMITS).unwrap().remove(0);
+        let once = publication.keeping.once.unwrap();
+        assert_eq!((&*once.key, &*once.producer), ("k\"1", ""));
+        assert_eq!((publication.keeping.maxlen, publication.keeping.ttl), (Some(5), Some(Duration::from_secs(60))));
+    }
+
+    #[test]
     fn batch_refusals_name_line_and_member() {
         let good = r#"{"channel":"a","data":"x"}"#;
         for (line, named) in [
@@ -355,6 +379,10 @@ mod tests {
             (r#"{"channel":"a","data":"x","retry":86400001}"#, "member \"retry\""),
             (r#"{"channel":"a","data":"x","final":"1"}"#, "member \"final\""),
             (r#"{"channel":"a","data":"x","traceparent":"y"}"#, "member \"traceparent\""),
+            (r#"{"channel":"a","data":"x","key":"a b"}"#, "member \"key\": a key has 1 to 128"),
+            (r#"{"channel":"a","data":"x","key":7}"#, "member \"key\""),
+            (r#"{"channel":"a","data":"x","maxlen":0}"#, "member \"maxlen\": this node takes 1"),
+            (r#"{"channel":"a","data":"x","ttl":60}"#, "member \"ttl\""),
             (r#"{"channel":"~a","data":"x"}"#, "\"~a\""),
             (r#"{"channel":"a b","data":"x"}"#, "\"a b\""),
             (r#"{"channel":"a","data":"123456789012345678901"}"#, "20 bytes"),

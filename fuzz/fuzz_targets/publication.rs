@@ -12,20 +12,20 @@ use fantail::event::Event;
 use fantail::frame::Frame;
 use fantail::position::Position;
 use fantail::problem::Problem;
-use fantail::publication::{Limits, parse_batch, parse_single};
+use fantail::publication::{Bounds, Limits, parse_batch, parse_single};
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (&str, &str, &[u8], &[u8])| {
     let (segment, query, header, body) = input;
-    let limits = Limits { max_event_bytes: 500, max_batch_lines: 3 };
+    let limits = Limits { max_event_bytes: 500, max_batch_lines: 3, bounds: Bounds::ANY };
     match parse_batch(body, &limits) {
         Ok(batch) => batch.iter().for_each(|(_, publication)| deliver(publication)),
         Err(problem) => refuse(problem),
     }
     let mut headers = HeaderMap::new();
-    for name in ["x-event", "x-retry", "x-final", "traceparent"] {
+    for name in ["x-event", "x-retry", "x-final", "traceparent", "idempotency-key"] {
         HeaderValue::from_bytes(header).into_iter().for_each(|value| drop(headers.insert(name, value)));
         match parse_single(segment, query, &headers, Bytes::copy_from_slice(body), &limits) {
             Ok(publication) => deliver(&publication),

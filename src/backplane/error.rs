@@ -99,6 +99,8 @@ pub enum Refusal {
     NoReplicas,
     /// The server takes no further connection.
     NoRoom,
+    /// The server is too old for what was asked for.
+    NotSupported,
     /// Another of Redis' plain errors (`ERR`).
     Plain,
     /// Whatever else it is.
@@ -167,6 +169,7 @@ impl From<&BackplaneError> for Problem {
     fn from(error: &BackplaneError) -> Problem {
         let code = match error {
             BackplaneError::Down { .. } => Code::BackplaneDown,
+            BackplaneError::Refused { kind: Refusal::NotSupported, .. } => Code::NotSupported,
             BackplaneError::Refused { .. } => Code::BackplaneRefused,
         };
         Problem::new(code, error.to_string())

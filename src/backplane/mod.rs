@@ -13,7 +13,7 @@ pub mod redis;
 pub use self::error::BackplaneError;
 
 use crate::channel::Channel;
-pub use crate::entry::{DIGESTED, Entry, Publication, may_hold_more};
+pub use crate::entry::{DIGESTED, Entry, KEYS_KEPT, KEYS_MOST, Keeping, Once, Publication, may_hold_more};
 use crate::hash::HashSet;
 use crate::position::Position;
 use crate::watched as watch;
@@ -196,7 +196,8 @@ pub trait Backplane: Send + Sync + 'static {
     /// Reads history, apart from the follower's traffic; promises no reports.
     fn history(&self, spans: Vec<Span>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>>;
 
-    /// Appends entries; each is appended at most once, and the answer is its id.
+    /// Appends entries; each is appended at most once, and the answer is its id. Where it is [`Once`] that of the entry which
+    /// has been appended under that name, if there is one.
     fn append(&self, publications: Vec<Publication>) -> Answer<'_, Vec<Result<Position, BackplaneError>>>;
 
     /// Whether it keeps notes; a backplane that is one process's own has nobody to keep them for.

@@ -3,7 +3,7 @@
 //! Starts nothing and listens nowhere. Prints one line for each finding.
 
 use crate::auth::{KeySource, forward};
-use crate::backplane::redis::capabilities::{Findings, Right};
+use crate::backplane::redis::capabilities::{Findings, Keyed, Right};
 use crate::backplane::redis::{self, Settings};
 use crate::clock::Clock;
 use crate::command::NodeSettings;
@@ -235,6 +235,14 @@ impl Report {
         }
         if !findings.exact {
             self.warn("gaps", "before Redis 7.0 lost events are told, but not counted, and some resets are not seen");
+        }
+        match &findings.once {
+            None => {}
+            Some(Keyed::Supported) => self.good("once", "Idempotency-Key is taken"),
+            Some(Keyed::Unknown) => {
+                self.good("once", "Idempotency-Key is answered 501 not_supported: this server is older than Redis 8.6");
+            }
+            Some(Keyed::Forbidden(why)) => self.warn("once", &format!("Idempotency-Key cannot be taken: {why}")),
         }
         match findings.follow {
             "tracking" => self.good("follow", "tracking"),

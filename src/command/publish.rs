@@ -169,7 +169,7 @@ async fn to_redis(settings: &Publish, url: &config::RedisUrl, data: Bytes) -> Re
     if settings.last {
         fields.push((Bytes::from_static(b"final"), Bytes::from_static(b"1")));
     }
-    let publication = Publication { channel: settings.channel.clone(), fields };
+    let publication = Publication::new(settings.channel.clone(), fields);
     let redis = Settings { key_prefix: settings.key_prefix.clone(), ..settings.redis_access.settings(url) };
     let id = once::append(&redis, publication).await;
     id.map(|id| id.to_string()).map_err(|why| PublishError::Redis { url: url.clone(), why })

@@ -76,6 +76,6 @@ async fn append(settings: &Revoke) -> Result<String, RevokeError> {
     let channel = Channel::new(control::CHANNEL).expect("a good name");
     let url = &settings.redis;
     let redis = Settings { key_prefix: settings.key_prefix.clone(), ..settings.redis_access.settings(url) };
-    let id = once::append(&redis, Publication { channel, fields }).await;
+    let id = once::append(&redis, Publication::new(channel, fields)).await;
     id.map(|id| id.to_string()).map_err(|why| RevokeError::Redis { url: url.clone(), why })
 }

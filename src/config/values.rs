@@ -59,7 +59,7 @@ pub enum Switch {
     On,
 }
 
-/// A range of reconnect delays.
+/// A range of durations, such as reconnect delays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryRange {
     pub from: Duration,
@@ -193,6 +193,12 @@ fn outside(from: impl Display, to: impl Display) -> ValueError {
 /// `FROM..TO`, or one duration for both.
 pub(crate) fn retry_range(text: &str) -> Result<RetryRange, ValueError> {
     let (from, to) = range(text, duration(Duration::from_millis(10)..=HOUR))?;
+    Ok(RetryRange { from, to })
+}
+
+/// How long streams may live: `FROM..TO`, or one duration for both.
+pub(crate) fn ttl_range(text: &str) -> Result<RetryRange, ValueError> {
+    let (from, to) = range(text, duration(SECOND..=365 * DAY))?;
     Ok(RetryRange { from, to })
 }
 

@@ -10,8 +10,8 @@ use hyper::header::{
 use hyper::{HeaderMap, Response, StatusCode};
 
 /// Request headers that pages may send. Listed, since `*` means nothing with credentials and never `Authorization`.
-const REQUEST_HEADERS: &str = "Authorization, Cache-Control, Content-Type, Last-Event-ID, Traceparent, Tracestate, \
-                               X-Event, X-Final, X-Retry";
+const REQUEST_HEADERS: &str = "Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, \
+                               Traceparent, Tracestate, X-Event, X-Final, X-Retry";
 
 /// How long a browser may remember a preflight, in seconds: the most that Chromium does.
 const MAX_AGE: &str = "7200";

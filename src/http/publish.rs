@@ -12,15 +12,18 @@ use crate::cors::Cors;
 use crate::limits::{Rate, TooFast, client_of};
 use crate::position::Position;
 use crate::problem::{Code, Problem};
-use crate::publication::{self, parse_batch, parse_first, parse_single};
+use crate::publication::{self, Bounds, parse_batch, parse_first, parse_single, refuse_of_batch};
 use crate::roster::Roster;
 use crate::subscription::parse_switch;
 use crate::telemetry::trace::{context, spans};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Body;
 use hyper::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
+use ring::digest::{SHA256, digest};
 use serde_json::json;
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -63,6 +66,8 @@ pub struct Allowed {
     pub address_rate: u32,
     /// Events per second of one subject; zero: no limit.
     pub subject_rate: u32,
+    /// What may be said of streams.
+    pub bounds: Bounds,
 }
 
 impl Publisher {
@@ -76,7 +81,7 @@ impl Publisher {
             auth,
             rate: Rate::new(allowed.address_rate),
             subject_rate: Rate::new(allowed.subject_rate),
-            limits: publication::Limits { max_event_bytes, max_batch_lines: MAX_BATCH_LINES },
+            limits: publication::Limits { max_event_bytes, max_batch_lines: MAX_BATCH_LINES, bounds: allowed.bounds },
             max_batch_bytes,
             roster: None,
             room: Room::new(MAX_BODY_MEMORY, max_batch_bytes, Code::PublishRate),
@@ -205,6 +210,7 @@ where
     let received = Receiving::begin(body, publisher.limits.max_event_bytes, place)?.all().await?;
     let mut publication = parse_single(segment, query, head.headers(), received.body.clone(), &publisher.limits)?;
     context::stamp(&mut publication, head.headers());
+    publication.belongs_to(&producer(&grant));
     let (channel, asked) = (publication.channel.clone(), asks_for_subscribers(query)?);
     match publisher.append(vec![publication]).await?.pop() {
         Some(Ok(id)) => {
@@ -235,6 +241,7 @@ where
     B::Error: std::fmt::Display,
 {
     publisher.check_head(&head, peer)?;
+    refuse_of_batch(head.headers())?;
     // A body is not read for somebody who may publish nothing, where that is known without it.
     let known = match publisher.auth.needs_channels() {
         true => None,
@@ -261,12 +268,26 @@ where
         Some(grant) => publisher.auth.check(&grant, Action::Publish, &channels).map(|()| grant)?,
         None => publisher.authorize(&head, peer, &channels).await?,
     };
-    publications.iter_mut().for_each(|publication| context::stamp(publication, head.headers()));
+    let producer = producer(&grant);
+    publications.iter_mut().for_each(|publication| {
+        context::stamp(publication, head.headers());
+        publication.belongs_to(&producer);
+    });
     // One was taken for the request itself.
     publisher.take_rate(peer, lines.len() - 1)?;
     publisher.take_subject_rate(&grant, lines.len())?;
     let results = publisher.append(publications).await?;
     Ok(batch_answer(&lines, &results))
+}
+
+/// Whose keys those of a request are: the subject's, without telling it; of all who have none, the same.
+fn producer(grant: &Grant) -> Arc<str> {
+    /// Of the hash, in bytes: enough that nobody finds another subject with the same.
+    const BYTES: usize = 16;
+    match &grant.subject {
+        Some(subject) => URL_SAFE_NO_PAD.encode(&digest(&SHA256, subject.as_bytes()).as_ref()[..BYTES]).into(),
+        None => "-".into(),
+    }
 }
 
 fn batch_answer(lines: &[usize], results: &[Result<Position, BackplaneError>]) -> Response<Full<Bytes>> {
@@ -286,7 +307,9 @@ fn batch_answer(lines: &[usize], results: &[Result<Position, BackplaneError>]) -
 fn refusal(error: &BackplaneError) -> Problem {
     let mut problem = Problem::from(error);
     if let BackplaneError::Down { .. } = error {
-        problem.detail.push_str("; whether anything was stored is unknown, so a repeat may publish twice");
+        problem
+            .detail
+            .push_str("; whether anything was stored is unknown, so a repeat without a key may publish twice");
     }
     problem
 }

@@ -15,6 +15,6 @@ pub async fn run(backplane: Arc<dyn Backplane>) {
         let data = format!("{{\"count\":{count}}}");
         let fields = vec![(Bytes::from("event"), Bytes::from("tick")), (Bytes::from("data"), Bytes::from(data))];
         // While the backplane is down there is nothing to show.
-        let _ = backplane.append(vec![Publication { channel: channel.clone(), fields }]).await;
+        let _ = backplane.append(vec![Publication::new(channel.clone(), fields)]).await;
     }
 }

@@ -30,6 +30,7 @@ use crate::limits::{
 };
 use crate::outside::Outside;
 use crate::pace;
+use crate::publication::Bounds;
 use crate::roster::{Entrance, Roster, Sources};
 use crate::telemetry::LogThrottle;
 use crate::telemetry::trace::Deliveries;
@@ -160,7 +161,8 @@ impl Ground {
 
     /// A publisher for those whom `auth` knows, with rates of an address and of a subject.
     fn publisher(&self, auth: Arc<Auth>, roster: &Arc<Roster>, address_rate: u32, subject_rate: u32) -> Publisher {
-        let allowed = Allowed { event_bytes: self.settings.max_event_bytes, address_rate, subject_rate };
+        let bounds = Bounds { maxlen: self.settings.publish_maxlen, ttl: self.settings.publish_ttl };
+        let allowed = Allowed { event_bytes: self.settings.max_event_bytes, address_rate, subject_rate, bounds };
         Publisher::new(self.backplane.clone(), self.cors.clone(), auth, allowed).with(roster.clone())
     }
 

@@ -106,7 +106,7 @@ async fn a_key_of_another_type_concerns_its_channel_alone() {
     assert!(matches!(answers[1], Err(BackplaneError::Refused { .. })), "{:?}", answers[1]);
     assert_eq!(positions(answers[2].as_ref().unwrap()), [id(3)]);
 
-    let publications = channels.map(|c| Publication { channel: c.clone(), fields: numbered(9) });
+    let publications = channels.map(|c| Publication::new(c.clone(), numbered(9)));
     let answers = backplane.append(publications.into()).await.unwrap();
     assert!(matches!(answers[1], Err(BackplaneError::Refused { .. })), "{:?}", answers[1]);
     assert_eq!(inspect(&*backplane, &c).await.unwrap().last, *answers[2].as_ref().unwrap());

@@ -211,7 +211,7 @@ proptest! {
 
     #[test]
     fn what_is_published_arrives(data in evil(30), event in evil(4), retry in proptest::option::of(0..=MAX_RETRY_MS), last: bool) {
-        let limits = publication::Limits { max_event_bytes: 1 << 20, max_batch_lines: 10 };
+        let limits = publication::Limits { max_event_bytes: 1 << 20, max_batch_lines: 10, bounds: publication::Bounds::ANY };
         let mut query = form_urlencoded::Serializer::new(String::new());
         let event = String::from_utf8_lossy(&event).into_owned();
         query.append_pair("event", &event).append_pair("final", if last { "1" } else { "0" });
@@ -310,7 +310,7 @@ proptest! {
             let _ = subscription::Subscription::parse(&subscription::Texts { query: &query, ..Default::default() }, &limits, 5);
         }
         let _ = Cursor::parse(&text);
-        let limits = publication::Limits { max_event_bytes: 50, max_batch_lines: 3 };
+        let limits = publication::Limits { max_event_bytes: 50, max_batch_lines: 3, bounds: publication::Bounds::ANY };
         let _ = publication::parse_batch(&query, &limits);
         let _ = publication::parse_batch(text.as_bytes(), &limits);
         let _ = publication::parse_single(&text, &text, &HeaderMap::new(), Bytes::from(query), &limits);

@@ -24,6 +24,7 @@ mod redis_credentials;
 mod redis_fallback;
 mod redis_hostile;
 mod redis_model;
+mod redis_once;
 mod redis_refusals;
 mod redis_sentinel;
 mod redis_tls;

@@ -35,6 +35,7 @@ mod operators;
 mod outage;
 mod positions;
 mod publish;
+mod publish_once;
 mod publishing_room;
 mod query;
 mod rates;

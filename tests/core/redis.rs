@@ -249,9 +249,11 @@ async fn appending_answers_each_in_order_and_trims() {
     let server = Server::start();
     let node = connected(&server, Follow::Auto).await;
     server.command(&["SET", "sse:bad", "no stream"]);
-    let publication = |name: &str, data: String| Publication {
-        channel: channel(name),
-        fields: vec![("data".into(), data.into()), ("data".into(), Bytes::from_static(b"\xff\r\n"))],
+    let publication = |name: &str, data: String| {
+        Publication::new(
+            channel(name),
+            vec![("data".into(), data.into()), ("data".into(), Bytes::from_static(b"\xff\r\n"))],
+        )
     };
     let mut publications: Vec<_> = (0..3000).map(|i| publication("a", i.to_string())).collect();
     publications.push(publication("bad", "x".into()));
@@ -299,7 +301,7 @@ async fn over_a_unix_socket_and_another_database() {
     let server = Server::start();
     let node = node(&format!("unix:{}?db=3", server.socket().display()), Follow::Auto);
     linked(&node, Link::Up, PATIENCE).await;
-    let publication = Publication { channel: channel("a"), fields: vec![("data".into(), "1".into())] };
+    let publication = Publication::new(channel("a"), vec![("data".into(), "1".into())]);
     let id = node.append(vec![publication]).await.unwrap().pop().unwrap().unwrap();
     let replies = server.pipeline(&[&["SELECT", "3"], &["XRANGE", "sse:a", "-", "+"]]);
     assert_eq!(replies[1].list()[0].list()[0].text(), id.to_string());

@@ -35,7 +35,7 @@ fn names() -> Vec<String> {
 }
 
 fn publication(name: &str, data: &str) -> Publication {
-    Publication { channel: channel(name), fields: vec![("data".into(), data.to_owned().into())] }
+    Publication::new(channel(name), vec![("data".into(), data.to_owned().into())])
 }
 
 async fn append(node: &Redis, name: &str, data: &str) -> Result<Position, BackplaneError> {

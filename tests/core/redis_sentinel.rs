@@ -19,7 +19,7 @@ fn served_by(node: &Redis, port: u16) -> bool {
 
 async fn append(node: &Redis, name: &str, data: &str) {
     let fields = vec![("data".into(), data.to_owned().into())];
-    node.append(vec![Publication { channel: channel(name), fields }]).await.unwrap().remove(0).unwrap();
+    node.append(vec![Publication::new(channel(name), fields)]).await.unwrap().remove(0).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -176,8 +176,7 @@ async fn a_cluster_behind_tls() {
     linked(&node, Link::Up, PATIENCE).await;
     eventually("three shards", || node.facts().shards.iter().filter(|shard| shard.up).count() == 3);
     let names: Vec<String> = (0..30).map(|i| format!("c{i}")).collect();
-    let publication =
-        |name: &String| Publication { channel: channel(name), fields: vec![("data".into(), name.clone().into())] };
+    let publication = |name: &String| Publication::new(channel(name), vec![("data".into(), name.clone().into())]);
     let ids = node.append(names.iter().map(publication).collect()).await.unwrap();
     let read = node.read(names.iter().map(|name| ask(name, Position::ZERO)).collect()).await.unwrap();
     for ((id, read), name) in ids.into_iter().zip(read).zip(&names) {

@@ -6,6 +6,7 @@ use crate::support::client::{Connection, Response};
 use crate::support::jwt::{Folder, SECRET, now, signed, subscriber};
 use crate::support::node::{Node, eventually};
 use crate::support::redis::Redis;
+use crate::support::relay::Relay;
 use fantail::problem::Code;
 use rustix::process::Signal;
 use serde_json::json;
@@ -64,6 +65,13 @@ fn provoke(code: Code) -> Response {
             let redis = Redis::start();
             redis.command(&["SET", "sse:a", "no stream"]);
             Node::on(&redis, &["--publish", "on"]).ask("POST", "/events/a", &[], "x")
+        }
+        Code::NotSupported => {
+            let redis = Redis::start();
+            let relay = Relay::start(redis.port());
+            relay.spoil(|name, _| (name == "XCFGSET").then(|| b"-ERR unknown command 'XCFGSET'\r\n".to_vec()));
+            let node = Node::start(&["--redis", &relay.url(), "--publish", "on"]);
+            node.ask("POST", "/events/a", &[("Idempotency-Key", "k")], "x")
         }
     }
 }

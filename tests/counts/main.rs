@@ -55,7 +55,7 @@ fn deliveries_allocate_nothing_and_idle_subscribers_keep_little() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let publish_field = |channel: &str, name: &str, text: String| {
         let fields = vec![(name.to_owned().into(), text.into())];
-        let publication = Publication { channel: Channel::new(channel).expect("a name"), fields };
+        let publication = Publication::new(Channel::new(channel).expect("a name"), fields);
         runtime.block_on(backplane.append(vec![publication])).expect("memory is up");
     };
     let publish = |channel: &str, data: &str| publish_field(channel, "data", data.to_owned());

@@ -92,7 +92,7 @@ transaction = """${block(PRODUCING, "sql", "outbox")}"""
 database.executescript(transaction)
 database.executescript(transaction.replace("COMMIT", "ROLLBACK"))
 database.executescript(transaction.replace("'paid'", "'shipped'"))
-${block(PRODUCING, "python", "def move")}
+${block(PRODUCING, "python", "def move(")}
 move(database, redis.Redis())
 assert database.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
 assert database.execute("SELECT state FROM orders").fetchone() == ("shipped",)

@@ -5,7 +5,7 @@
 
 use super::Memory;
 use super::stream::refused;
-use crate::backplane::{BackplaneError, Link};
+use crate::backplane::{BackplaneError, Keeping, Link};
 use crate::channel::Channel;
 use crate::position::Position;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ impl Memory {
         position: Position,
         fields: &[(Bytes, Bytes)],
     ) -> Result<Position, BackplaneError> {
-        self.store.append(channel, Some(position), fields)
+        self.store.append(channel, Some(position), fields, &Keeping::default())
     }
 
     /// `XTRIM MAXLEN`: keeps the newest `maxlen` entries. Returns how many were removed.

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "testing")]
 mod faults;
+mod keys;
 mod settings;
 mod store;
 mod stream;
@@ -114,7 +115,7 @@ impl Backplane for Memory {
     }
 
     fn append(&self, publications: Vec<Publication>) -> Answer<'_, Vec<Result<Position, BackplaneError>>> {
-        self.answer(publications, |p| self.store.append(&p.channel, None, &p.fields))
+        self.answer(publications, |p| self.store.append(&p.channel, None, &p.fields, &p.keeping))
     }
 
     fn followed(&self, channel: &Channel, position: Position) {

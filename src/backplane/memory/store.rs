@@ -5,7 +5,7 @@
 
 use super::settings::Settings;
 use super::stream::{Stream, cost, refused};
-use crate::backplane::{BackplaneError, Changes};
+use crate::backplane::{BackplaneError, Changes, Keeping};
 use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::hash::HashMap;
@@ -13,6 +13,7 @@ use crate::hash::State;
 use crate::position::Position;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -49,6 +50,10 @@ pub(super) struct Store {
     /// One at a time makes room: two would remove twice as much.
     making_room: Mutex<()>,
     trimmed_for_room: AtomicU64,
+    /// Streams that are to go, by their time in Unix milliseconds.
+    expiries: Mutex<BTreeSet<(u64, Channel)>>,
+    /// The first of these times.
+    next_expiry_ms: AtomicU64,
     changes: Arc<Changes>,
 }
 
@@ -63,6 +68,8 @@ impl Store {
             bytes: AtomicUsize::new(0),
             making_room: Mutex::new(()),
             trimmed_for_room: AtomicU64::new(0),
+            expiries: Mutex::default(),
+            next_expiry_ms: AtomicU64::new(u64::MAX),
             changes: Arc::default(),
         }
     }
@@ -89,6 +96,7 @@ impl Store {
         channel: &Channel,
         look: impl FnOnce(Option<&Stream>) -> R,
     ) -> Result<R, BackplaneError> {
+        self.expire();
         self.with(channel, |slot| {
             slot.watched = true;
             look(slot.stream.as_deref())
@@ -97,6 +105,7 @@ impl Store {
 
     /// Looks at a stream.
     pub(super) fn look<R>(&self, channel: &Channel, look: impl FnOnce(Option<&Stream>) -> R) -> R {
+        self.expire();
         look(self.shard(channel).lock().get(channel).and_then(|slot| slot.stream.as_deref()))
     }
 
@@ -117,23 +126,39 @@ impl Store {
         }
     }
 
-    /// Appends an entry under an id of its own (`at`) or the next one, and trims to [`Settings::maxlen`].
+    /// Appends an entry under an id of its own (`at`) or the next one, unless it has been, and trims as the producer or
+    /// [`Settings::maxlen`] says.
     pub(super) fn append(
         &self,
         channel: &Channel,
         at: Option<Position>,
         fields: &[(Bytes, Bytes)],
+        keeping: &Keeping,
     ) -> Result<Position, BackplaneError> {
+        self.expire();
         self.make_room(cost(fields) + SLOT_OVERHEAD)?;
+        let now_ms = self.clock.unix_ms();
         let (answer, report) = self.with(channel, |slot| {
             let missing = slot.stream.is_none();
             let stream = slot.stream.get_or_insert_default();
+            if let Some(ttl) = keeping.ttl {
+                self.expire_at(channel, stream, now_ms.saturating_add(ttl.as_millis() as u64));
+            }
+            if let Some(known) = keeping.once.as_ref().and_then(|once| stream.keys.find(once, now_ms)) {
+                return (Ok(known), false);
+            }
             let answer = match at {
                 Some(position) => stream.append_at(position, fields),
-                None => stream.append(self.clock.unix_ms(), fields),
+                None => stream.append(now_ms, fields),
             };
-            if self.settings.maxlen > 0 {
-                stream.trim(self.settings.maxlen);
+            if let (Some(once), Ok(position)) = (&keeping.once, &answer) {
+                stream.keys.insert(once, *position, now_ms);
+            }
+            match keeping.maxlen.unwrap_or(self.settings.maxlen) {
+                0 => {}
+                maxlen => {
+                    stream.trim(maxlen);
+                }
             }
             if missing && answer.is_err() {
                 slot.stream = None;
@@ -143,6 +168,43 @@ impl Store {
         })?;
         self.report(channel, report);
         answer
+    }
+
+    /// Lets a stream go at a time, whatever was said before.
+    fn expire_at(&self, channel: &Channel, stream: &mut Stream, at_ms: u64) {
+        let mut expiries = self.expiries.lock();
+        if let Some(before) = stream.expires_ms.replace(at_ms) {
+            expiries.remove(&(before, channel.clone()));
+        }
+        expiries.insert((at_ms, channel.clone()));
+        self.next_expiry_ms.fetch_min(at_ms, Ordering::Relaxed);
+    }
+
+    /// Lets streams go whose time is over. Whoever looks at any stream does this; followed ones are looked at by themselves.
+    fn expire(&self) {
+        let now_ms = self.clock.unix_ms();
+        if now_ms < self.next_expiry_ms.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut due = Vec::new();
+        {
+            let mut expiries = self.expiries.lock();
+            while expiries.first().is_some_and(|(at, _)| *at <= now_ms) {
+                due.extend(expiries.pop_first());
+            }
+            let next = expiries.first().map_or(u64::MAX, |(at, _)| *at);
+            self.next_expiry_ms.store(next, Ordering::Relaxed);
+        }
+        for (at, channel) in due {
+            let report = self.change(&channel, |slot| {
+                let over = slot.stream.as_ref().is_some_and(|stream| stream.expires_ms == Some(at));
+                if over {
+                    slot.stream = None;
+                }
+                over && std::mem::take(&mut slot.watched)
+            });
+            self.report(&channel, report.unwrap_or(false));
+        }
     }
 
     /// Changes a stream and reports it where `edit` says that it did. Nothing happens where there is no stream.

@@ -3,6 +3,7 @@
 //! The rules are those of Redis 7 (`t_stream.c`): ids only grow within the life of the key, `XTRIM` keeps every
 //! counter, `XDEL` raises `max-deleted-entry-id`, and neither lowers `last-generated-id`.
 
+use super::keys::Keys;
 use crate::backplane::{BackplaneError, Entry, Span, StreamState, Toward};
 use crate::event::closes;
 use crate::position::Position;
@@ -20,6 +21,10 @@ pub(super) struct Stream {
     added: u64,
     max_deleted: Position,
     bytes: usize,
+    /// Names of entries that were published once; most streams have none.
+    pub(super) keys: Keys,
+    /// When all of it is gone, in Unix milliseconds.
+    pub(super) expires_ms: Option<u64>,
 }
 
 /// Memory that an entry of these fields takes, in bytes.
@@ -29,9 +34,9 @@ pub(super) fn cost(fields: &[(Bytes, Bytes)]) -> usize {
 }
 
 impl Stream {
-    /// Memory that the entries take, in bytes.
+    /// Memory that the entries and their names take, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.keys.bytes()
     }
 
     /// Appends under the id that Redis gives for `*` when its clock shows `now` (ms since the epoch).
@@ -110,8 +115,9 @@ impl Stream {
         surplus
     }
 
-    /// Removes the older half of the entries, at least one.
+    /// Removes the older half of the entries, at least one, and of their names.
     pub(super) fn halve(&mut self) -> u64 {
+        self.keys.halve();
         self.trim(self.entries.len() as u64 / 2)
     }
 

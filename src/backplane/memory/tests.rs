@@ -1,6 +1,7 @@
 //! Bounds and faults; what it shares with Redis is tested by the conformance suite.
 
 use super::*;
+use crate::backplane::{Keeping, Once};
 use bytes::Bytes;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -9,7 +10,7 @@ fn channel(name: &str) -> Channel {
 }
 
 fn publication(name: &str, size: usize) -> Publication {
-    Publication { channel: channel(name), fields: vec![(Bytes::from("data"), Bytes::from(vec![b'x'; size]))] }
+    Publication::new(channel(name), vec![(Bytes::from("data"), Bytes::from(vec![b'x'; size]))])
 }
 
 async fn append(memory: &Memory, name: &str, size: usize) -> Result<Position, BackplaneError> {
@@ -123,4 +124,44 @@ async fn followed_without_a_read_it_reports_what_is_already_there() {
     memory.changes().take();
     memory.followed(&channel("a"), Position::ZERO);
     assert!(memory.changes().take().channels.is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_goes_when_its_time_is_over_and_its_bytes_and_names_with_it() {
+    let now = Arc::new(AtomicU64::new(5_000));
+    let shown = now.clone();
+    let clock = Clock::given(move || UNIX_EPOCH + Duration::from_millis(shown.load(Ordering::Relaxed)));
+    let memory = Memory::by(Settings { maxlen: 0, ..Settings::default() }, clock);
+    let once = Some(Once { producer: "p".into(), key: "k".into() });
+    let append = |ttl: Option<u64>| {
+        let keeping = Keeping { once: once.clone(), maxlen: None, ttl: ttl.map(Duration::from_millis) };
+        memory.append(vec![Publication { keeping, ..publication("a", 10) }])
+    };
+    let first = append(Some(1_000)).await.unwrap().remove(0).unwrap();
+    now.store(5_900, Ordering::Relaxed);
+    assert_eq!(append(Some(500)).await.unwrap().remove(0).unwrap(), first, "it says anew when the stream goes");
+    assert_eq!(append(None).await.unwrap().remove(0).unwrap(), first, "and who says nothing changes nothing");
+    now.store(6_399, Ordering::Relaxed);
+    assert_eq!(length(&memory, "a").await, 1);
+    memory.changes().take();
+    now.store(6_400, Ordering::Relaxed);
+    memory.inspect(vec![channel("b")]).await.unwrap().remove(0).unwrap();
+    assert!(memory.changes().take().channels.contains("a"), "who follows it hears of that");
+    assert_eq!(length(&memory, "a").await, 0);
+    let again = append(None).await.unwrap().remove(0).unwrap();
+    assert_ne!(again, first, "its names went with it");
+    memory.delete_stream(&channel("a"));
+    ["a", "b"].iter().for_each(|name| memory.unfollowed(&channel(name)));
+    assert_eq!(memory.store.bytes(), 0);
+}
+
+#[tokio::test]
+async fn names_are_within_the_bound_of_memory() {
+    let memory = Memory::new(Settings { maxlen: 1, max_bytes: 100_000, max_streams: 10, ..Settings::default() });
+    for n in 0..2_000 {
+        let keeping =
+            Keeping { once: Some(Once { producer: "p".into(), key: n.to_string().into() }), ..Keeping::default() };
+        memory.append(vec![Publication { keeping, ..publication("a", 1) }]).await.unwrap().remove(0).unwrap();
+        assert!(memory.store.bytes() <= 100_000 + 1_000);
+    }
 }

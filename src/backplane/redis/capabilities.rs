@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use super::pipeline::one;
 use super::policy::Caution;
+use super::prepared;
 use crate::backplane::BackplaneError;
 use crate::backplane::error::Refusal;
 use crate::config::Follow;
@@ -103,8 +104,42 @@ pub struct Findings {
     pub cautions: Vec<Caution>,
     /// Whether lost events can be counted.
     pub exact: bool,
+    /// Whether entries can be published once; `None` where the node does not publish.
+    pub once: Option<Keyed>,
     /// Each primary of a cluster, and why it cannot be used.
     pub shards: Vec<(String, Option<String>)>,
+}
+
+/// Whether entries can be published once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keyed {
+    Supported,
+    /// The server is too old.
+    Unknown,
+    /// This user may not; why.
+    Forbidden(String),
+}
+
+/// Whether the server remembers keys of entries for as long as nodes promise, and this user may tell it so.
+pub async fn publishes_once(client: &Client, key_prefix: &str) -> Result<Keyed, BackplaneError> {
+    let (key, settings) = (absent(key_prefix), prepared::settings());
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    // What makes a stream is not to make one here: it is a group of a stream that is not there.
+    let tries = [
+        [&["XCFGSET", &key][..], &settings].concat(),
+        vec!["XGROUP", "CREATE", &key, "a", "$"],
+        vec!["XGROUP", "DESTROY", &key, "a"],
+    ];
+    for words in tries {
+        match one(client, &words).await? {
+            Err(error) if error.refusal() == Some(&Refusal::UnknownCommand) => return Ok(Keyed::Unknown),
+            Err(error) if error.refusal().is_some_and(Refusal::is_for_good) => {
+                return Ok(Keyed::Forbidden(format!("{}: {}", words[0], error.text())));
+            }
+            _ => {}
+        }
+    }
+    Ok(Keyed::Supported)
 }
 
 /// A command that a node needs, or can do without.

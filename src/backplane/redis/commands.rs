@@ -2,6 +2,7 @@
 //!
 //! Owns no connection: it runs on one of the server's, and says `Down` when that does not work.
 
+mod keyed;
 pub mod records;
 
 use super::connection::Connection;
@@ -15,6 +16,7 @@ use crate::position::Position;
 use fred::clients::Pipeline;
 use fred::prelude::*;
 use fred::types::streams::{XCapKind, XCapTrim};
+use fred::types::{ClusterHash, CustomCommand};
 use fred::util::redis_keyslot;
 use futures_util::stream::{self, StreamExt};
 use std::sync::Arc;
@@ -117,22 +119,79 @@ impl Commands<'_> {
     }
 
     async fn append_batch(&self, publications: &[Publication]) -> Answered<Vec<Answered<Position>>> {
-        let pipeline = self.connection.client.pipeline();
-        for publication in publications {
-            let key = self.server.key(&publication.channel);
-            let fields: Vec<(Key, Value)> =
-                publication.fields.iter().map(|(n, v)| (n.clone().into(), v.clone().into())).collect();
-            self.ask_first(&pipeline).await?;
-            queued(match self.server.publish_maxlen {
-                0 => pipeline.xadd(key, false, None, "*", fields).await,
-                maxlen => {
-                    let cap = (XCapKind::MaxLen, XCapTrim::AlmostExact, maxlen as i64, None);
-                    pipeline.xadd(key, false, cap, "*", fields).await
-                }
-            })?;
+        let all: Vec<&Publication> = publications.iter().collect();
+        let mut answers = self.add(&all).await?;
+        // A stream that was known to remember its keys is gone: once more it is made before.
+        let gone: Vec<usize> = (0..all.len()).filter(|at| matches!(answers[*at], Ok(None))).collect();
+        if !gone.is_empty() {
+            gone.iter().for_each(|at| self.server.prepared.forget(&all[*at].channel));
+            let again: Vec<&Publication> = gone.iter().map(|at| all[*at]).collect();
+            gone.iter().zip(self.add(&again).await?).for_each(|(at, answer)| answers[*at] = answer);
         }
-        let replies = self.send("xadd", pipeline, publications.len(), 1).await?;
-        Ok(replies.into_iter().map(|reply| decode::appended(reply?).map_err(refused)).collect())
+        let gone = || BackplaneError::refused("the stream is deleted again and again");
+        Ok(answers.into_iter().map(|answer| answer?.ok_or_else(gone)).collect())
+    }
+
+    /// One pipeline of `XADD`s; `None`: the stream is gone that was to remember the key.
+    async fn add(&self, publications: &[&Publication]) -> Answered<Vec<Answered<Option<Position>>>> {
+        let wrong = self.prepare(publications).await?;
+        let refusal = |publication: &Publication| {
+            publication.keeping.once.as_ref().and_then(|_| wrong.get(&publication.channel)).cloned()
+        };
+        let pipeline = self.connection.client.pipeline();
+        let mut commands = 0;
+        for publication in publications.iter().filter(|publication| refusal(publication).is_none()) {
+            self.ask_first(&pipeline).await?;
+            self.queue(&pipeline, publication).await?;
+            commands += 1;
+            if let Some(ttl) = publication.keeping.ttl {
+                self.ask_first(&pipeline).await?;
+                let key = self.server.key(&publication.channel);
+                queued(pipeline.pexpire(key, ttl.as_millis() as i64, None).await)?;
+                commands += 1;
+            }
+        }
+        let mut replies = match commands {
+            0 => Vec::new(),
+            _ => self.send("xadd", pipeline, commands, 1).await?,
+        }
+        .into_iter();
+        let answer = |publication: &&Publication| {
+            if let Some(error) = refusal(publication) {
+                return Err(error);
+            }
+            let reply = replies.next().unwrap_or_else(|| Err(BackplaneError::down("no reply")));
+            if publication.keeping.ttl.is_some()
+                && let (Ok(_), Some(Err(error))) = (&reply, replies.next())
+            {
+                // The entry is there: who publishes it again would have it twice.
+                self.server.complain("a stream was to expire", error.text());
+            }
+            decode::appended(reply?).map_err(refused)
+        };
+        Ok(publications.iter().map(answer).collect())
+    }
+
+    async fn queue(&self, pipeline: &Pipeline<Client>, publication: &Publication) -> Answered<()> {
+        let Publication { channel, fields, keeping } = publication;
+        let (key, maxlen) = (self.server.key(channel), keeping.maxlen.unwrap_or(self.server.publish_maxlen));
+        let Some(once) = &keeping.once else {
+            let fields: Vec<(Key, Value)> = fields.iter().map(|(n, v)| (n.clone().into(), v.clone().into())).collect();
+            let cap = (XCapKind::MaxLen, XCapTrim::AlmostExact, maxlen as i64, None);
+            return queued(match maxlen {
+                0 => pipeline.xadd(key, false, None, "*", fields).await,
+                _ => pipeline.xadd(key, false, cap, "*", fields).await,
+            });
+        };
+        let mut words: Vec<Value> = vec![key.into()];
+        words.extend(["NOMKSTREAM", "IDMP", &once.producer, &once.key].map(Value::from));
+        if maxlen > 0 {
+            words.extend(["MAXLEN", "~", &maxlen.to_string()].map(Value::from));
+        }
+        words.push("*".into());
+        words.extend(fields.iter().flat_map(|(name, value)| [name.clone().into(), value.clone().into()]));
+        let command = CustomCommand::new_static("XADD", ClusterHash::FirstKey, false);
+        queued(pipeline.custom::<(), _>(command, words).await)
     }
 
     /// Sends a pipeline of `items`, each of `per` commands; as many replies as commands, or `Down`.
@@ -152,11 +211,18 @@ impl Commands<'_> {
             let said = replies.iter().find(|reply| reply.is_err()).or(replies.first());
             said.map(|reply| self.server.refusals.take(name, reply));
         }
-        if let (Ok(replies), true) = (&mut replies, self.asking) {
+        if let Ok(replies) = &mut replies {
+            self.without_asking(replies, per);
+        }
+        replies
+    }
+
+    /// Leaves out what was said to `ASKING`, the first of each `per` commands.
+    fn without_asking(&self, replies: &mut Vec<Answered<Value>>, per: usize) {
+        if self.asking {
             let mut at = 0..;
             replies.retain(|_| at.next().is_some_and(|at: usize| !at.is_multiple_of(per)));
         }
-        replies
     }
 
     async fn ask_first(&self, pipeline: &Pipeline<Client>) -> Answered<()> {

@@ -98,12 +98,27 @@ fn entry(command: &'static str, value: Value) -> Decoded<Entry> {
     Ok(Entry { position, fields })
 }
 
-/// A reply to `XADD`: the id.
-pub fn appended(reply: Value) -> Decoded<Position> {
+/// A reply to `XADD`: the id; `None` where there is no stream, and none was to be made.
+pub fn appended(reply: Value) -> Decoded<Option<Position>> {
     match position(&reply) {
-        Some(position) => Ok(position),
+        Some(position) => Ok(Some(position)),
+        None if reply.is_null() => Ok(None),
         None => unexpected("XADD", "no stream id"),
     }
+}
+
+/// For how many seconds a stream remembers keys, and how many of a producer, by a reply to `XINFO STREAM`; `None` before
+/// Redis 8.6.
+pub fn kept_keys(reply: Value) -> Decoded<Option<(u64, u64)>> {
+    let (mut seconds, mut most) = (None, None);
+    for (name, value) in pairs(reply)? {
+        match name.as_ref() {
+            b"idmp-duration" => seconds = value.as_u64(),
+            b"idmp-maxsize" => most = value.as_u64(),
+            _ => {}
+        }
+    }
+    Ok(seconds.zip(most))
 }
 
 /// A reply to `XINFO STREAM`, read by field name: servers add fields with each version.
@@ -267,7 +282,8 @@ mod tests {
             assert!(entries("XRANGE", reply.clone()).is_err(), "{reply:?}");
         }
         for reply in [Value::Null, s("1"), Value::Integer(1), a([])] {
-            assert!(appended(reply.clone()).is_err(), "{reply:?}");
+            // No stream, where none was to be made.
+            assert!(appended(reply.clone()).is_err() || reply.is_null(), "{reply:?}");
         }
         for reply in [Value::Null, s("OK"), a([s("length")]), m(vec![("length", Value::Integer(1))])] {
             assert!(state(reply.clone()).is_err(), "{reply:?}");

@@ -21,6 +21,7 @@ mod lazy_connection;
 pub mod once;
 mod pipeline;
 pub mod policy;
+mod prepared;
 mod probe_key;
 mod reachable;
 mod reader;

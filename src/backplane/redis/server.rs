@@ -7,6 +7,7 @@ use super::address::{Address, Endpoint, Place};
 use super::connection::{Connection, IDLE};
 use super::large::Large;
 use super::lazy_connection::LazyConnection;
+use super::prepared::Prepared;
 use super::readers::Readers;
 use super::refusals::{PROBE, Refusals};
 use super::settings::{Observe, Settings};
@@ -91,6 +92,8 @@ pub struct Server {
     pub history: Arc<Readers>,
     /// Which streams have large entries.
     pub large: Large,
+    /// Which streams remember keys for long enough.
+    pub prepared: Prepared,
     /// A larger entry is announced, not delivered, in bytes.
     pub max_entry_bytes: usize,
     /// The connection that reads nodes' records.
@@ -114,6 +117,7 @@ impl Server {
             apart: readers(address.access.timeout, READS_APART),
             history: readers(SIDE_TIMEOUT, READS_OF_HISTORY),
             large: Large::default(),
+            prepared: Prepared::default(),
             max_entry_bytes: settings.max_entry_bytes,
             tracking: AtomicBool::new(false),
             records: lazy(),
@@ -155,6 +159,7 @@ impl Server {
         }
         self.complaints.lock().clear();
         self.refusals.forget();
+        self.prepared.forget_all();
         self.tracking.store(tracking, Ordering::Release);
         self.target.reserve(false);
         {

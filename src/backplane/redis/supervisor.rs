@@ -97,6 +97,10 @@ impl Supervisor {
         let cautions = session.connection.run(policy::cautions(client)).await?;
         let counted = capabilities::counts_entries(client, key_prefix, session.version.as_deref());
         let exact = session.connection.run(counted).await?;
+        let once = match publishes {
+            true => Some(session.connection.run(capabilities::publishes_once(client, key_prefix)).await?),
+            false => None,
+        };
         Ok(Findings {
             name: self.server.address.to_string(),
             version: session.version.clone(),
@@ -105,6 +109,7 @@ impl Supervisor {
             rights,
             cautions,
             exact,
+            once,
             shards: Vec::new(),
         })
     }

@@ -86,7 +86,7 @@ fn node(max_event_bytes: usize, rate: u32) -> Node {
         recorder.clone(),
         Arc::default(),
         Auth::nobody(Arc::new(AuthMetrics::new(&Registry::default())), &Clock::default()),
-        Allowed { event_bytes: max_event_bytes, address_rate: rate, subject_rate: 0 },
+        Allowed { event_bytes: max_event_bytes, address_rate: rate, subject_rate: 0, bounds: Bounds::ANY },
     );
     Node { recorder, publisher }
 }

@@ -34,7 +34,7 @@ async fn a_leg_that_is_owed_nothing_goes_on_at_the_end_of_a_log_that_went_back()
 async fn a_leg_that_is_owed_nothing_has_all_of_a_new_life_though_the_tail_has_lost_its_beginning() {
     let (hub, channel) = (hub(), Channel::new("a").unwrap());
     let fields: Vec<(Bytes, Bytes)> = vec![("data".into(), "x".into())];
-    let publication = Publication { channel: channel.clone(), fields: fields.clone() };
+    let publication = Publication::new(channel.clone(), fields.clone());
     let appended = hub.backplane.append(vec![publication; 3]).await.expect("it is memory");
     let positions: Vec<Position> = appended.into_iter().map(|position| position.expect("it is memory")).collect();
     let feed = Arc::new(Feed::new(FeedNumber::new(0), channel));
@@ -83,7 +83,7 @@ async fn a_stream_whose_ids_go_on_and_that_has_had_fewer_entries_is_another_one(
 async fn what_was_deleted_before_a_page_is_told_once_and_counts_as_passed() {
     let (memory, channel) = (Memory::new(Settings::default()), Channel::new("a").unwrap());
     let hub = fixture::hub(memory.clone()).0;
-    let publication = Publication { channel: channel.clone(), fields: vec![("data".into(), "x".into())] };
+    let publication = Publication::new(channel.clone(), vec![("data".into(), "x".into())]);
     let appended = hub.backplane.append(vec![publication; 3]).await.expect("it is memory");
     let positions: Vec<Position> = appended.into_iter().map(|position| position.expect("it is memory")).collect();
     memory.delete_entry(&channel, positions[1]);

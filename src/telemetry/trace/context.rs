@@ -109,7 +109,7 @@ mod tests {
 
     fn stamped(fields: &[(&'static str, &'static str)], header: Option<&'static str>) -> Vec<(Bytes, Bytes)> {
         let fields = fields.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        let mut publication = Publication { channel: Channel::new("a").unwrap(), fields };
+        let mut publication = Publication::new(Channel::new("a").unwrap(), fields);
         let mut headers = HeaderMap::new();
         header.map(|value| headers.insert(TRACEPARENT, HeaderValue::from_static(value)));
         stamp(&mut publication, &headers);

@@ -154,7 +154,7 @@ type Result<T> = std::result::Result<T, BackplaneError>;
 
 /// Calls for one channel; a lost connection fails the test.
 pub async fn append(backplane: &dyn Backplane, channel: &Channel, fields: Vec<(Bytes, Bytes)>) -> Result<Position> {
-    let publication = Publication { channel: channel.clone(), fields };
+    let publication = Publication::new(channel.clone(), fields);
     backplane.append(vec![publication]).await.expect("the backplane is up").remove(0)
 }
 

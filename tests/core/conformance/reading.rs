@@ -221,7 +221,7 @@ pub async fn answers_are_in_the_order_of_the_asks(bench: &dyn Bench) {
     let found: Vec<_> = pieces.into_iter().map(|p| positions(&p.unwrap())).collect();
     assert_eq!(found, [vec![id(2)], vec![], vec![id(1)]]);
 
-    let publish = |channel: &Channel| Publication { channel: channel.clone(), fields: numbered(0) };
+    let publish = |channel: &Channel| Publication::new(channel.clone(), numbered(0));
     let added = backplane.append(vec![publish(&a), publish(&b), publish(&a)]).await.unwrap();
     let added: Vec<_> = added.into_iter().map(Result::unwrap).collect();
     assert_eq!(positions(&read(&*backplane, &a, id(2), 10).await), [added[0], added[2]]);
@@ -236,8 +236,7 @@ pub async fn batches_of_any_size(bench: &dyn Bench) {
     assert!(backplane.append(vec![]).await.unwrap().is_empty());
 
     let channels: Vec<_> = (0..2_500).map(|n| channel(&format!("user.{n}"))).collect();
-    let publish =
-        |(n, channel): (usize, &Channel)| Publication { channel: channel.clone(), fields: numbered(n as u64) };
+    let publish = |(n, channel): (usize, &Channel)| Publication::new(channel.clone(), numbered(n as u64));
     // Every third stays missing.
     let present: Vec<_> = channels.iter().enumerate().filter(|(n, _)| n % 3 > 0).map(publish).collect();
     let added: Vec<_> = backplane.append(present).await.unwrap().into_iter().map(Result::unwrap).collect();
@@ -259,7 +258,7 @@ pub async fn batches_of_any_size(bench: &dyn Bench) {
 
 pub async fn a_refused_publication_concerns_itself_alone(bench: &dyn Bench) {
     let (backplane, a) = (bench.backplane(), channel("a"));
-    let publish = |fields| Publication { channel: a.clone(), fields };
+    let publish = |fields| Publication::new(a.clone(), fields);
     let answers = backplane.append(vec![publish(numbered(1)), publish(vec![]), publish(numbered(3))]).await.unwrap();
     assert!(matches!(answers[1], Err(BackplaneError::Refused { .. })), "an entry without fields: {:?}", answers[1]);
     let entries = read(&*backplane, &a, Position::ZERO, 10).await;

@@ -129,7 +129,7 @@ pub async fn none_is_lost_in_a_race(bench: &dyn Bench) {
             tokio::spawn(async move {
                 for n in 0..ROUNDS {
                     let mine = channels.iter().skip(half).step_by(2);
-                    let batch = mine.map(|c| Publication { channel: c.clone(), fields: numbered(n) }).collect();
+                    let batch = mine.map(|c| Publication::new(c.clone(), numbered(n))).collect();
                     assert!(backplane.append(batch).await.unwrap().iter().all(Result::is_ok));
                 }
             })

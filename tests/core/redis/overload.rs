@@ -23,7 +23,7 @@ async fn a_full_server_refuses_publishers_and_serves_readers() {
     let node = connected(&server, Follow::Auto).await;
     add(&server, "a", "1");
     server.pipeline(&[&["CONFIG", "SET", "maxmemory", "1"]]);
-    let publication = Publication { channel: channel("a"), fields: vec![("data".into(), "x".into())] };
+    let publication = Publication::new(channel("a"), vec![("data".into(), "x".into())]);
     let refused = node.append(vec![publication]).await.unwrap().remove(0);
     assert!(
         matches!(&refused, Err(BackplaneError::Refused { text: why, .. }) if why.starts_with("OOM")),

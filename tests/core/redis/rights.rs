@@ -40,7 +40,7 @@ async fn a_user_who_may_only_read_follows_by_tracking() {
     add(&server, "a", "1");
     told_of(&node, "a").await;
     assert_eq!(read(&node, "a", &mut after).await, ["1"]);
-    let refused = node.append(vec![Publication { channel: channel("a"), fields: vec![("data".into(), "x".into())] }]);
+    let refused = node.append(vec![Publication::new(channel("a"), vec![("data".into(), "x".into())])]);
     assert!(
         matches!(&refused.await.unwrap()[0], Err(BackplaneError::Refused { text: why, .. }) if why.starts_with("NOPERM"))
     );

@@ -71,7 +71,7 @@ impl Drop for Played {
 }
 
 fn publication() -> Publication {
-    Publication { channel: channel("a"), fields: vec![(Bytes::from_static(b"data"), Bytes::from_static(b"x"))] }
+    Publication::new(channel("a"), vec![(Bytes::from_static(b"data"), Bytes::from_static(b"x"))])
 }
 
 async fn follows(played: &Played, follow: Follow) {

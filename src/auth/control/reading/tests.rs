@@ -12,8 +12,7 @@ fn memory() -> Arc<Memory> {
 }
 
 async fn append(memory: &Memory, texts: std::ops::Range<usize>) {
-    let publication =
-        |n: usize| Publication { channel: channel(), fields: vec![(Bytes::from("name"), Bytes::from(n.to_string()))] };
+    let publication = |n: usize| Publication::new(channel(), vec![(Bytes::from("name"), Bytes::from(n.to_string()))]);
     memory.append(texts.map(publication).collect()).await.unwrap();
 }
 
