@@ -6,7 +6,7 @@
 mod number;
 
 use number::Number;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -91,6 +91,18 @@ impl Conditions {
         }
         let conditions = text.split(',').zip(1..).map(|(term, number)| Condition::parse(term, number));
         Ok(Conditions(conditions.collect::<Result<_, _>>()?))
+    }
+
+    /// A text that [`parse`](Conditions::parse) reads as these: two that are the same have the same.
+    pub fn text(&self) -> String {
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let term = |condition: &Condition| {
+            let sign =
+                OPERATORS.iter().find(|(_, operator)| *operator == condition.operator).map_or("", |(sign, _)| sign);
+            let values: Vec<String> = condition.values.iter().map(|value| encoded(&value.text)).collect();
+            format!("{}{sign}{}", encoded(&condition.name), values.join("|"))
+        };
+        self.0.iter().map(term).collect::<Vec<_>>().join(",")
     }
 
     /// Both these and others, where there are any: neither widens the other.

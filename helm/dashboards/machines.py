@@ -278,6 +278,12 @@ def access():
         (rate("fantail_control_rereads_total"), "read again"),
     )
     board.graph(
+        "Extended",
+        "ops",
+        "Subscribers whose grant a renewal of their subject extended.",
+        (rate("fantail_connections_extended_total", by="instance"), "{{instance}}"),
+    )
+    board.graph(
         "Kept out",
         "short",
         "Subjects and tokens that are kept out after a revocation.",

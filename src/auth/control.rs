@@ -3,7 +3,7 @@
 //! It is read when the backplane tells that it has changed, and now and then; where that is not told, or not answered,
 //! twice a second. How it is read, and found again after its ids went back, is `reading`'s.
 
-mod reading;
+pub(super) mod reading;
 
 use super::metrics::{AuthMetrics, Order};
 use super::revocation::{Disconnect, Revocations};
@@ -25,7 +25,7 @@ const EVERY: Duration = Duration::from_millis(500);
 const SELDOM: Duration = Duration::from_secs(2);
 const LOG_PERIOD: Duration = Duration::from_secs(10);
 /// How long before the node's start an order may be dated and still be carried out: clocks are known to some precision.
-const CLOCKS_MS: u64 = 5_000;
+pub(super) const CLOCKS_MS: u64 = 5_000;
 /// Pages of one round; whoever writes faster than they are read must not keep the node from all else.
 const MAX_PAGES: usize = 1_000;
 

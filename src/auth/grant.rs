@@ -65,6 +65,29 @@ pub struct Identity {
     pub subject: Option<Arc<str>>,
     pub token_id: Option<Arc<str>>,
     pub expires_ms: Option<u64>,
+    /// The text of what the fields of events must be that it sees.
+    pub conditions: Option<Arc<str>>,
+    /// Ids of the tokens that have extended it, the latest last.
+    pub renewed_by: Box<[Arc<str>]>,
+}
+
+impl Identity {
+    /// Tokens that have extended a stream and that it goes with, at most: the latest.
+    const MOST_RENEWALS: usize = 8;
+
+    /// Another token extends it until then.
+    pub fn renew(&mut self, token_id: Option<&Arc<str>>, until_ms: u64) {
+        self.expires_ms = Some(until_ms);
+        if let Some(id) = token_id.filter(|id| !self.has_token(id)) {
+            let kept = self.renewed_by.len().saturating_sub(Self::MOST_RENEWALS - 1);
+            self.renewed_by = self.renewed_by[kept..].iter().chain([id]).cloned().collect();
+        }
+    }
+
+    /// Whether it stands on the token of this id, be it by a renewal.
+    pub fn has_token(&self, id: &str) -> bool {
+        self.token_id.iter().chain(&self.renewed_by).any(|token| **token == *id)
+    }
 }
 
 impl Grant {
@@ -120,9 +143,15 @@ impl Grant {
 
     /// What a subscriber keeps; `None` where there is nothing to keep.
     pub fn identity(&self) -> Option<Box<Identity>> {
-        let Grant { subject, token_id, expires_ms, .. } = self;
+        let Grant { subject, token_id, expires_ms, conditions, .. } = self;
         let any = subject.is_some() || token_id.is_some() || expires_ms.is_some();
-        let identity = || Identity { subject: subject.clone(), token_id: token_id.clone(), expires_ms: *expires_ms };
+        let identity = || Identity {
+            subject: subject.clone(),
+            token_id: token_id.clone(),
+            expires_ms: *expires_ms,
+            conditions: conditions.as_ref().map(|conditions| conditions.text().into()),
+            renewed_by: Box::default(),
+        };
         any.then(|| Box::new(identity()))
     }
 }
@@ -130,6 +159,17 @@ impl Grant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_identity_stands_on_its_own_token_and_on_the_latest_renewals() {
+        let mut identity = Identity { token_id: Some("first".into()), ..Identity::default() };
+        for n in 0..10_u64 {
+            identity.renew(Some(&n.to_string().into()), n);
+            identity.renew(None, n);
+        }
+        assert!(["first", "2", "9"].iter().all(|id| identity.has_token(id)) && !identity.has_token("1"));
+        assert_eq!((identity.renewed_by.len(), identity.expires_ms), (8, Some(9)));
+    }
 
     #[test]
     fn a_limited_grant_is_counted_by_subject_or_token() {

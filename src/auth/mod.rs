@@ -14,7 +14,9 @@ mod key_source;
 pub mod keys;
 pub mod metrics;
 pub mod pattern;
+pub mod renewal;
 pub mod revocation;
+pub mod sessions;
 pub mod settings;
 pub mod signing;
 pub mod token;
@@ -38,7 +40,7 @@ use revocation::Revocations;
 use settings::{AuthMode, AuthSettings};
 use std::sync::Arc;
 use std::time::Duration;
-use token::Source;
+use token::{Source, Token};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -158,6 +160,23 @@ impl Auth {
         self.counted(result)
     }
 
+    /// What a token grants that is to become a browser's cookie. It comes in `Authorization`, which no browser adds by itself.
+    pub async fn authorize_session(&self, token: Option<&Token>) -> Result<Grant, Problem> {
+        let result = match self.by_own_token(token).await {
+            Ok(grant) => self.after_revocations(grant).await,
+            refused => refused,
+        };
+        self.counted(result)
+    }
+
+    async fn by_own_token(&self, token: Option<&Token>) -> Result<Grant, Problem> {
+        let seen = self.revocations.count();
+        let (Judge::Jwt(jwt), Some(token)) = (&self.judge, token) else { return Err(no_token()) };
+        let grant = jwt.grant(token).await?;
+        self.refuse_revoked(&grant)?;
+        Ok(Grant { seen, subscribe: grant.subscribe.and(&self.public), ..grant })
+    }
+
     async fn after_revocations(&self, grant: Grant) -> Result<Grant, Problem> {
         let known_by_name = grant.subject.is_some() || grant.token_id.is_some();
         if known_by_name && !self.revocations.is_known() {
@@ -199,7 +218,7 @@ impl Auth {
             Judge::Forward(_) if self.is_public(question) => self.anonymous(),
             Judge::Forward(forward) => {
                 if brings_ambient_credentials(question.headers) {
-                    self.refuse_cross_site(question)?;
+                    self.refuse_cross_site(question.headers)?;
                 }
                 let grant = forward.ask(question).await?;
                 Grant { subscribe: grant.subscribe.and(&self.public), ..grant }
@@ -225,11 +244,11 @@ impl Auth {
         let Some((token, source)) = token::find(question.headers, query, self.cookie.as_deref())? else {
             return match self.is_public(question) {
                 true => Ok(self.anonymous()),
-                false => Err(Problem::new(Code::Unauthorized, "a token is needed: Authorization: Bearer TOKEN")),
+                false => Err(no_token()),
             };
         };
         if source == Source::Cookie {
-            self.refuse_cross_site(question)?;
+            self.refuse_cross_site(question.headers)?;
         }
         let grant = jwt.grant(&token).await?;
         Ok(Grant { subscribe: grant.subscribe.and(&self.public), ..grant })
@@ -245,8 +264,8 @@ impl Auth {
     }
 
     /// A browser sends cookies for whatever page asks it to, so that page must be one of ours.
-    fn refuse_cross_site(&self, question: &Question<'_>) -> Result<(), Problem> {
-        match self.cors.trusts(question.headers) {
+    pub fn refuse_cross_site(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        match self.cors.trusts(headers) {
             true => Ok(()),
             false => {
                 let detail = "a page of another site asks with this browser's cookies; --cors-origin does not name it";
@@ -254,6 +273,10 @@ impl Auth {
             }
         }
     }
+}
+
+fn no_token() -> Problem {
+    Problem::new(Code::Unauthorized, "a token is needed: Authorization: Bearer TOKEN")
 }
 
 /// Whether there are credentials that a browser adds by itself: cookies, or what it asked its user for once (RFC 7617).

@@ -110,7 +110,7 @@ impl Disconnect {
         let named = |name: Option<&Arc<str>>| name.is_some_and(|name| **name == *self.name);
         match self.target {
             Target::Subject => named(identity.and_then(|identity| identity.subject.as_ref())),
-            Target::Token => named(identity.and_then(|identity| identity.token_id.as_ref())),
+            Target::Token => identity.is_some_and(|identity| identity.has_token(&self.name)),
             Target::Channel => channels.any(|channel| *channel.as_ref() == *self.name),
         }
     }

@@ -54,6 +54,11 @@ pub fn find(headers: &HeaderMap, query: &str, cookie: Option<&str>) -> Result<Op
     }
 }
 
+/// The token of the header alone.
+pub fn of_header(headers: &HeaderMap) -> Result<Option<Token>, Problem> {
+    Ok(bearer(headers)?.map(Token))
+}
+
 /// A refusal of what was sent as a token. The text must not quote it.
 pub fn bad(why: &str) -> Problem {
     Problem::new(Code::BadToken, format!("the token is refused: {why}"))

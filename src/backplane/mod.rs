@@ -241,8 +241,8 @@ pub struct Changes {
     stated: AtomicU32,
     /// How many had been stated with the last one about all streams.
     about_all: AtomicU32,
-    /// Who hears of one stream beside the follower.
-    listener: parking_lot::Mutex<Option<(Channel, Arc<Notify>)>>,
+    /// Who hears of a stream instead of the follower.
+    listeners: parking_lot::Mutex<Vec<(Channel, Arc<Notify>)>>,
 }
 
 /// What [`Changes::take`] hands over.
@@ -257,12 +257,12 @@ pub struct Pending {
 impl Changes {
     /// These streams changed.
     pub fn changed(&self, channels: impl IntoIterator<Item = Channel>) {
-        let listener = self.listener.lock();
+        let listeners = self.listeners.lock();
         let mut pending = self.pending.lock();
         for channel in channels {
-            match &*listener {
-                Some((listened, bell)) if *listened == channel => bell.notify_one(),
-                _ => drop(pending.channels.insert(channel)),
+            match listeners.iter().find(|(listened, _)| *listened == channel) {
+                Some((_, bell)) => bell.notify_one(),
+                None => drop(pending.channels.insert(channel)),
             }
         }
         if !pending.channels.is_empty() {
@@ -277,9 +277,7 @@ impl Changes {
         self.about_all.fetch_max(number, Ordering::SeqCst);
         self.pending.lock().doubt = true;
         self.bell.notify_one();
-        if let Some((_, bell)) = &*self.listener.lock() {
-            bell.notify_one();
-        }
+        self.listeners.lock().iter().for_each(|(_, bell)| bell.notify_one());
     }
 
     /// States a doubt about one stream, which nobody else hears of; its number.
@@ -297,10 +295,10 @@ impl Changes {
         self.about_all.load(Ordering::SeqCst)
     }
 
-    /// What rings when this stream, which is no subscriber's, has changed or may have. For one stream.
+    /// What rings when this stream, which is no subscriber's, has changed or may have. For a few streams.
     pub fn listen(&self, channel: Channel) -> Arc<Notify> {
         let bell = Arc::new(Notify::new());
-        *self.listener.lock() = Some((channel, bell.clone()));
+        self.listeners.lock().push((channel, bell.clone()));
         bell
     }
 

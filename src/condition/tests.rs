@@ -91,3 +91,12 @@ fn joined_conditions_hold_together() {
     assert!(one.hold(field(&["a"])) && !both.hold(field(&["a"])) && !both.hold(field(&["a", "b"])));
     assert!(both.hold(|name| Some(if name == "a" { b"1" } else { b"2" })));
 }
+
+#[test]
+fn conditions_have_one_text_that_means_the_same() {
+    for text in ["level>=5,team=red|blue", "a%2Cb!=%7C%25|", "path^=/eu/,x<1", "n=1.0"] {
+        let conditions = Conditions::parse(text).unwrap();
+        assert_eq!(Conditions::parse(&conditions.text()).as_ref(), Ok(&conditions), "{}", conditions.text());
+    }
+    assert_eq!(Conditions::parse("%61=%62,c^=d").unwrap().text(), "a=b,c^=d");
+}

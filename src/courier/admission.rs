@@ -8,7 +8,8 @@ use super::out::{begin_blocks, framed};
 use super::state::Courier;
 use super::subscriber::Route;
 use super::terms::Framing;
-use super::tick::{TICK, ticks};
+use super::tick::{TICK, Tick, ticks};
+use crate::auth::renewal::Renewal;
 use crate::auth::revocation::Disconnect;
 use crate::channel::Channel;
 use crate::control_event::ControlEvent;
@@ -31,15 +32,16 @@ impl Courier {
         }
         if let Some(mut admission) = admission {
             if let Some(expires_ms) = admission.identity.expires_ms {
-                self.limit(&mut admission, expires_ms);
+                let (due, ends) = self.end_of(expires_ms);
+                admission.limit(due, ends);
             }
             self.expiry.insert(key, admission);
         }
         missed.is_none()
     }
 
-    /// Finds the ticks at which a grant ends and its subscriber is to be told.
-    fn limit(&self, admission: &mut Admission, expires_ms: u64) {
+    /// The ticks from which on a grant's subscriber is to be told, and at which it ends.
+    fn end_of(&self, expires_ms: u64) -> (Tick, Tick) {
         let left_ms = expires_ms.saturating_sub(self.deps.clock.unix_ms());
         let left = left_ms.div_ceil(TICK.as_millis() as u64).min(u64::from(u32::MAX / 2)) as u32;
         // The current tick began some time ago: one more, so that nobody goes before its time.
@@ -48,7 +50,38 @@ impl Courier {
             0 => ends,
             warning => ends.minus(warning).max(self.now),
         };
-        admission.limit(due, ends);
+        (due, ends)
+    }
+
+    /// Lets the streams of a subject go on that a renewal is for, and whose channels it covers, those on their way included.
+    pub fn extend(&mut self, renewal: &Renewal) {
+        if self.deps.revocations.bars(Some(&renewal.subject), renewal.token_id.as_ref()) {
+            return;
+        }
+        for key in self.expiry.of_subject(&renewal.subject) {
+            let concerned = self.expiry.identity(key).is_some_and(|identity| renewal.concerns(identity));
+            if !concerned || !self.has_channels(key, |channels| renewal.covers(channels)) {
+                continue;
+            }
+            self.expiry.extend(key, renewal, self.end_of(renewal.until_ms));
+            self.deps.metrics.connections_extended.inc();
+        }
+    }
+
+    /// Whether something holds for the channels of a subscriber, those that it waits for included.
+    fn has_channels(&self, key: Key, holds: impl Fn(&mut dyn Iterator<Item = &Channel>) -> bool) -> bool {
+        match self.subscribers.get(key).map(|subscriber| &subscriber.route) {
+            None => false,
+            Some(Route::Plain(plain)) => {
+                let mirror = self.mirrors.get(plain.feed);
+                mirror.is_some_and(|mirror| holds(&mut std::iter::once(&mirror.feed.channel)))
+            }
+            Some(Route::Composed(composed)) => {
+                let owed = composed.ticket().map_or(&[][..], |ticket| &ticket.owed[..]);
+                let there = composed.legs.iter().map(|leg| &leg.feed.channel);
+                holds(&mut there.chain(owed.iter().map(|(channel, _)| channel)))
+            }
+        }
     }
 
     /// Whether a revocation meant a subscriber for channels whose legs were on their way here.

@@ -19,6 +19,8 @@ pub struct CourierDeps {
     /// Time before the end of a grant at which its subscriber is told; zero: not.
     pub expiring: Duration,
     pub revocations: Arc<Revocations>,
+    /// Whether grants may be extended.
+    pub extends: bool,
     /// Longest time in which a subscriber is sent nothing.
     pub heartbeat: Duration,
     /// Longest time in which a full socket takes nothing.

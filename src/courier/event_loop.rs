@@ -121,6 +121,7 @@ impl Courier {
             Message::Page { id, leg, page } => self.turn_page(id, leg, page),
             Message::GivePagesBack => self.give_pages_back(),
             Message::Disconnect(order) => self.disconnect(&order),
+            Message::Extend(renewal) => self.extend(&renewal),
             Message::Writable(id) if self.subscribers.has(id) => self.writable(id.key),
             Message::PeerGone(id) if self.subscribers.has(id) => self.subscribers.end(id.key, Reason::Client),
             Message::Writable(_) | Message::PeerGone(_) | Message::Stop => {}

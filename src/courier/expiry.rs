@@ -6,9 +6,11 @@
 use super::key::Key;
 use super::tick::Tick;
 use crate::auth::Identity;
+use crate::auth::renewal::Renewal;
 use crate::hash::HashMap;
 use crate::limits::Seat;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What is kept for a subscriber while it stays.
 pub struct Admission {
@@ -43,6 +45,9 @@ pub struct ExpiryTable {
     by_key: HashMap<Key, Box<Admission>>,
     /// Ticks at which somebody must be told, or go.
     due: BTreeSet<(Tick, Key)>,
+    /// Who has a subject, by that; filled where grants may be extended.
+    by_subject: BTreeSet<(Arc<str>, Key)>,
+    extends: bool,
 }
 
 /// A subscriber whose grant is to be looked at.
@@ -55,9 +60,17 @@ pub struct Due {
 }
 
 impl ExpiryTable {
+    /// An empty table; `extends`: whether it is asked for those of a subject.
+    pub fn new(extends: bool) -> ExpiryTable {
+        ExpiryTable { extends, ..ExpiryTable::default() }
+    }
+
     /// Keeps what a subscriber brings.
     pub fn insert(&mut self, key: Key, admission: Box<Admission>) {
         self.due.extend(admission.due.map(|due| (due, key)));
+        if self.extends {
+            self.by_subject.extend(admission.identity.subject.clone().map(|subject| (subject, key)));
+        }
         self.by_key.insert(key, admission);
     }
 
@@ -66,11 +79,31 @@ impl ExpiryTable {
         self.by_key.get(&key).map(|admission| &admission.identity)
     }
 
+    /// All subscribers of a subject.
+    pub fn of_subject(&self, subject: &Arc<str>) -> Vec<Key> {
+        let from = self.by_subject.range((subject.clone(), Key::of(0))..);
+        from.take_while(|(other, _)| other == subject).map(|(_, key)| *key).collect()
+    }
+
+    /// A grant goes on: it ends at another tick, and its subscriber is looked at from `due` on.
+    pub fn extend(&mut self, key: Key, renewal: &Renewal, (due, ends): (Tick, Tick)) {
+        let Some(admission) = self.by_key.get_mut(&key) else { return };
+        admission.identity.renew(renewal.token_id.as_ref(), renewal.until_ms);
+        if let Some(before) = admission.due {
+            self.due.remove(&(before, key));
+        }
+        admission.limit(due, ends);
+        self.due.insert((due, key));
+    }
+
     /// Forgets a subscriber that goes; whether that gave its place back.
     pub fn remove(&mut self, key: Key) -> bool {
         let Some(admission) = self.by_key.remove(&key) else { return false };
         if let Some(due) = admission.due {
             self.due.remove(&(due, key));
+        }
+        if let Some(subject) = admission.identity.subject.filter(|_| self.extends) {
+            self.by_subject.remove(&(subject, key));
         }
         // A seat gives its place back by being dropped, which it is here.
         admission.seat.is_some()

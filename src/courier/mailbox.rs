@@ -8,6 +8,7 @@ use super::pipe::PipeWatcher;
 use super::socket::Socket;
 use super::subscriber::Ticket;
 use super::terms::{Framing, Terms};
+use crate::auth::renewal::Renewal;
 use crate::auth::revocation::Disconnect;
 use crate::frame::Standing;
 use crate::gzip::Gzip;
@@ -53,6 +54,8 @@ pub enum Message {
     GivePagesBack,
     /// End all whom this order concerns.
     Disconnect(Arc<Disconnect>),
+    /// Let streams go on that this is for.
+    Extend(Arc<Renewal>),
     /// A pipe that was full has room again.
     Writable(SubscriberId),
     /// Nobody reads that subscriber's pipe any more.

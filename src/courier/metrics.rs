@@ -23,6 +23,7 @@ pub struct CourierMetrics {
     pub connections: IntGauge,
     pub connections_opened: IntCounter,
     pub connections_closed: Counters<Reason>,
+    pub connections_extended: IntCounter,
     pub subscriptions: IntGauge,
     pub events_delivered: IntCounter,
     pub delivered_bytes: IntCounter,
@@ -46,6 +47,10 @@ impl CourierMetrics {
                 "fantail_connections_closed_total",
                 "Subscribers ended, by reason.",
                 "reason",
+            ),
+            connections_extended: r.counter(
+                "fantail_connections_extended_total",
+                "Subscribers whose grant was extended by a renewal of their subject.",
             ),
             subscriptions: r.gauge("fantail_subscriptions", "Legs: channels of all subscribers together."),
             events_delivered: r.counter("fantail_events_delivered_total", "Events written to sockets."),

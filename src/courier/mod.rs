@@ -65,6 +65,7 @@ pub use subscriber::Ticket;
 pub use terms::{Framing, Terms};
 pub use wanted::{InUse, Wanted};
 
+use crate::auth::renewal::Renewal;
 use crate::auth::revocation::Disconnect;
 use crate::hub::bell::{Bell, Bells};
 use std::sync::Arc;
@@ -153,6 +154,13 @@ impl Couriers {
     pub fn disconnect(&self, order: &Arc<Disconnect>) {
         for mailbox in self.mailboxes.iter() {
             mailbox.send(Message::Disconnect(order.clone()));
+        }
+    }
+
+    /// Lets streams go on that a renewal is for.
+    pub fn extend(&self, renewal: &Arc<Renewal>) {
+        for mailbox in self.mailboxes.iter() {
+            mailbox.send(Message::Extend(renewal.clone()));
         }
     }
 

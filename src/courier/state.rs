@@ -72,6 +72,7 @@ impl Courier {
             watcher: Watcher::new(mailbox.clone()),
             mailbox,
             tally: Tally::new(&deps.metrics, number),
+            expiry: ExpiryTable::new(deps.extends),
             schedule: Schedule::new(deps.heartbeat, deps.stall_timeout, deps.idle_timeout),
             deps,
             stopwatch,
@@ -82,7 +83,6 @@ impl Courier {
             lingering: LingeringCloses::default(),
             tickets: HashMap::default(),
             drain: None,
-            expiry: ExpiryTable::default(),
             buffers: Buffers::default(),
         }
     }

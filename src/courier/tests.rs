@@ -171,6 +171,7 @@ fn deps() -> CourierDeps {
     CourierDeps {
         expiring: Duration::ZERO,
         revocations: Arc::new(Revocations::new(Clock::default())),
+        extends: true,
         heartbeat: Duration::from_secs(10),
         stall_timeout: Duration::from_secs(1_000_000),
         idle_timeout: Duration::ZERO,

@@ -45,6 +45,20 @@ impl Proxies {
         self.trusted.iter().any(|network| network.contains(&address))
     }
 
+    /// Whether a trusted proxy says that the client came by TLS.
+    pub fn says_https(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        let is_https = |text: &str| text.trim().trim_matches('"').eq_ignore_ascii_case("https");
+        let says = |line: &str| match self.header {
+            ForwardedHeader::XForwardedFor => line.split(',').any(is_https),
+            ForwardedHeader::Forwarded => line.split([',', ';']).filter_map(proto).any(is_https),
+        };
+        let name = match self.header {
+            ForwardedHeader::XForwardedFor => "x-forwarded-proto",
+            ForwardedHeader::Forwarded => FORWARDED.as_str(),
+        };
+        self.trusts(peer.to_canonical()) && headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).any(says)
+    }
+
     /// All hops in order; `None` for one that cannot be read.
     fn hops(&self, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         let (name, read): (_, fn(&str) -> Option<IpAddr>) = match self.header {
@@ -71,6 +85,12 @@ fn address(text: &str) -> Option<IpAddr> {
         return Some(socket.ip());
     }
     text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
+/// The value of `proto=` (RFC 7239, section 5.4).
+fn proto(pair: &str) -> Option<&str> {
+    let (name, value) = pair.split_once('=')?;
+    name.trim().eq_ignore_ascii_case("proto").then_some(value)
 }
 
 /// `for=` of one element (RFC 7239, section 4); an obfuscated name is nobody's address.
@@ -119,6 +139,27 @@ mod tests {
         let lines = [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "1.2.3.4, 10.0.0.2")];
         assert_eq!(client(ForwardedHeader::XForwardedFor, "10.0.0.1", &lines), "1.2.3.4");
         assert_eq!(client(ForwardedHeader::XForwardedFor, "10.0.0.1", &[("forwarded", "for=6.6.6.6")]), "10.0.0.1");
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_that_a_client_came_by_tls() {
+        let says = |header, peer: &str, name: &'static str, value: &str| {
+            let headers = HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+            Proxies::new(vec!["10.0.0.0/8".parse().unwrap()], header).says_https(peer.parse().unwrap(), &headers)
+        };
+        let (x, standard) = (ForwardedHeader::XForwardedFor, ForwardedHeader::Forwarded);
+        assert!(says(x, "10.0.0.1", "x-forwarded-proto", "https"));
+        assert!(says(x, "::ffff:10.0.0.1", "x-forwarded-proto", "HTTPS, http"));
+        assert!(says(standard, "10.0.0.1", "forwarded", "for=1.2.3.4;Proto=\"https\", for=10.0.0.2;proto=http"));
+        for (header, peer, name, value) in [
+            (x, "1.2.3.4", "x-forwarded-proto", "https"),
+            (x, "10.0.0.1", "x-forwarded-proto", "http"),
+            (x, "10.0.0.1", "forwarded", "proto=https"),
+            (standard, "10.0.0.1", "x-forwarded-proto", "https"),
+            (standard, "10.0.0.1", "forwarded", "for=https;by=https"),
+        ] {
+            assert!(!says(header, peer, name, value), "{peer} {name}: {value}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! [`acceptor`] takes connections, [`accept`] reads their requests ([`proxy_header`] and [`tls`] come before, [`http1`]
 //! and [`http2`] are behind it), [`route`] tells requests apart, [`subscribe`] turns a request into a subscriber and hands
-//! its [`wire`] to a courier, [`publish`] takes events, `reject` says no, [`admin`] is for operators.
+//! its [`wire`] to a courier, [`publish`] takes events, `session` makes a
+//! cookie of a token, `reject` says no, [`admin`] is for operators.
 
 pub mod accept;
 pub mod acceptor;
@@ -29,11 +30,13 @@ mod preflight;
 pub mod proxy_header;
 pub mod publish;
 mod query;
+mod rates;
 mod receiving;
 mod reject;
 mod resets;
 mod room;
 mod route;
+mod session;
 pub mod settings;
 pub mod stream_body;
 pub mod subscribe;

@@ -7,13 +7,15 @@ use super::head::{self, Marks};
 use super::history::{self, Page};
 use super::metrics::Published;
 use super::query;
+use super::rates::{take_rate, take_subject_rate};
+use super::session;
 use super::subscribe::is_finished;
 use super::well_formed;
 use crate::auth::{Action, Grant, Question};
 use crate::channel::Channel;
 use crate::condition::Conditions;
 use crate::config::WhenFull;
-use crate::limits::{Applicant, Full, Rate, TooFast, client_of};
+use crate::limits::{Applicant, Full, client_of};
 use crate::problem::{Code, Problem};
 use crate::subscription::{Limits, Subscription, Texts, Wish};
 use crate::telemetry::trace::spans;
@@ -24,9 +26,7 @@ use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 use std::convert::Infallible;
-use std::hash::Hash;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 type Answer = Response<FullBody<Bytes>>;
@@ -58,9 +58,14 @@ async fn answer(
     context: &Arc<Context>,
     decision: &Mutex<Option<Decision>>,
 ) -> history::Answer {
+    let direct = peer;
     let peer = context.proxies.client(peer, request.headers());
     let cors = context.cors.headers_for(request.headers());
     let mut answer = match events_path(request.uri().path()) {
+        None if session::is_served(request.uri().path(), context) => match *request.method() {
+            Method::OPTIONS => return context.cors.preflight(request.headers(), session::ALLOW).map(Either::Left),
+            _ => session::answer(&request, direct, peer, context).await,
+        },
         None if request.uri().path().starts_with("/history/") => return history(request, peer, context).await,
         None => Problem::new(Code::NotFound, format!("there is no {}", request.uri().path())).into_response(),
         Some(channel) => match *request.method() {
@@ -298,25 +303,6 @@ async fn admit<B>(asking: &Asking<'_, B>, client: IpAddr, context: &Arc<Context>
     let coding = if marks.chunked { coding } else { coding.plain() };
     let trace = spans::subscribe(request.headers(), &subscription.channels);
     Ok(Admitted { subscription, seat, cors, access, client, marks, coding, trace })
-}
-
-fn take_subject_rate(access: &Grant, context: &Context) -> Result<(), Problem> {
-    match &access.subject {
-        Some(subject) => take_rate(&context.subject_rate, subject.clone(), "a subject"),
-        None => Ok(()),
-    }
-}
-
-fn take_rate<K: Hash + Eq + Clone>(rate: &Option<Rate<K>>, who: K, what: &str) -> Result<(), Problem> {
-    let Some(rate) = rate else { return Ok(()) };
-    rate.take(who, NonZeroU32::MIN).map_err(|too_fast| {
-        let detail = format!("{what} may subscribe {} times a second", rate.per_second());
-        let problem = Problem::new(Code::SubscribeRate, detail);
-        match too_fast {
-            TooFast::Wait(seconds) => Problem { retry_after: Some(seconds), ..problem },
-            TooFast::Never => problem,
-        }
-    })
 }
 
 fn no_place(full: Full, client: IpAddr, context: &Context) -> Problem {

@@ -26,6 +26,16 @@ pub struct Settings {
     /// Age at which a subscriber is ended; zero: never.
     pub max_age: Duration,
     pub stall_timeout: Duration,
+    /// The cookie that a token becomes at `/session`; `None`: there is no such path.
+    pub session: Option<SessionCookie>,
+}
+
+/// The cookie that may carry a token.
+#[derive(Clone, Debug)]
+pub struct SessionCookie {
+    pub name: String,
+    /// Whether browsers come by TLS, whatever a request says of it.
+    pub secure: bool,
 }
 
 /// How clients reach a node.
@@ -55,6 +65,15 @@ impl Transport {
     /// Certificate and key, where clients are to speak TLS.
     pub fn tls(&self) -> Option<(&PathBuf, &PathBuf)> {
         self.tls_cert.as_ref().zip(self.tls_key.as_ref())
+    }
+
+    /// The cookie of this name, as browsers that come this way are given it.
+    pub fn session(&self, name: &str) -> SessionCookie {
+        let public = self.public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
+        // Browsers take such a name with `Secure` alone (draft-ietf-httpbis-rfc6265bis, section 4.1.3).
+        let prefix = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+        let secure = self.tls().is_some() || public || prefix("__Host-") || prefix("__Secure-");
+        SessionCookie { name: name.to_owned(), secure }
     }
 
     /// Checks what concerns several settings.

@@ -3,7 +3,7 @@
 use super::demo;
 use super::given::{Given, StartError};
 use super::metrics::Metrics;
-use crate::auth::{Auth, control};
+use crate::auth::{Auth, control, sessions};
 use crate::backplane::Backplane;
 use crate::clock::Clock;
 use crate::config::{Serve, Switch};
@@ -227,7 +227,7 @@ impl Ground {
     /// What follows others for as long as the node lives.
     pub fn works(&self, delivery: Delivery) -> Works {
         let Delivery { hub, couriers, requests, catch_ups, .. } = delivery;
-        let tell = couriers.clone();
+        let (tell, extending) = (couriers.clone(), couriers.clone());
         let tell = move |order| tell.disconnect(&order);
         let (backplane, revocations) = (self.backplane.clone(), self.auth.revocations.clone());
         let mut control: Vec<Work> = vec![
@@ -235,6 +235,10 @@ impl Ground {
             Box::pin(history_queue::run(hub.clone(), couriers, catch_ups)),
             Box::pin(tidy(hub.clone(), self.outside.clock.clone())),
         ];
+        if self.settings.auth.token_cookie.is_some() {
+            let extend = move |renewal| extending.extend(&renewal);
+            control.push(Box::pin(sessions::follow(backplane.clone(), self.outside.clock.clone(), extend)));
+        }
         if self.settings.demo {
             control.push(Box::pin(demo::run(backplane.clone())));
         }
@@ -270,6 +274,7 @@ impl Delivery {
         let deps = CourierDeps {
             expiring: settings.auth.token_expiring,
             revocations: ground.auth.revocations.clone(),
+            extends: settings.auth.token_cookie.is_some(),
             heartbeat: settings.heartbeat,
             stall_timeout: settings.stall_timeout,
             idle_timeout: settings.idle_timeout,
@@ -301,6 +306,7 @@ fn serving(settings: &Serve) -> http::settings::Settings {
         heartbeat_range: settings.heartbeat_range,
         max_age: settings.max_age,
         stall_timeout: settings.stall_timeout,
+        session: settings.auth.token_cookie.as_deref().map(|name| settings.transport.session(name)),
     }
 }
 

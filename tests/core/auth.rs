@@ -9,7 +9,9 @@ mod forward_callers;
 mod key_sets;
 mod keys;
 mod refusals;
+mod renewals;
 mod revocations;
+mod sessions;
 mod tokens;
 mod tokens_to_try;
 

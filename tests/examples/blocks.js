@@ -23,6 +23,8 @@ export const BLOCKS = {
     ["sh", "tests/run core", "not run: tests would run themselves"],
   ],
   "docs/authorization.md": [
+    ["js", 'fetch("/session"', "not run: tests/core/auth/renewals.rs asks so"],
+    ["sh", "fantail token", "not run: tests/core/auth/tokens_to_try.rs runs the like"],
     ["js", "freshToken", PAGES],
     ["sh", "fantail revoke", SHELL],
     ["sh", "ACL SETUSER", SHELL],

@@ -2,6 +2,7 @@
 
 use crate::site::Site;
 use crate::support::client::Connection;
+use crate::support::jwt;
 use crate::support::node::{Node, eventually};
 use crate::support::raw::trusting;
 use crate::support::stream::Stream;
@@ -74,6 +75,23 @@ pub fn the_client_is_known(name: &str) {
     assert!(refused.problem(429, "too_many_connections").contains("127.0.0.2"), "{name}");
     let other = Stream::on(from("127.0.0.3"), "/events/a", &[]).begun();
     drop((one, two, other));
+}
+
+pub fn a_token_becomes_a_cookie(name: &str) {
+    let folder = jwt::Folder::new();
+    let flags = [&jwt::flags(&folder)[..], &["--token-cookie", "sid"].map(str::to_owned)].concat();
+    let mut flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    if name == "haproxy" {
+        // The PROXY protocol does not say it.
+        flags.extend(["--public-url", "https://events.example.org"]);
+    }
+    let site = Site::start(name, &flags);
+    let bearer = format!("Bearer {}", jwt::subscriber(&["a"]));
+    let answer = site.browser().ask("POST", "/session", &[("Authorization", &bearer)], b"");
+    let line = answer.head.header("set-cookie").unwrap_or_else(|| panic!("{name}: {}", answer.text()));
+    assert!(line.contains("; HttpOnly") && line.ends_with("; Secure"), "{name}: {line}");
+    let pair = line.split(';').next().expect("a pair");
+    site.subscribe("/events/a", &[("Cookie", pair)]);
 }
 
 pub fn a_reload_costs_no_event(name: &str) {

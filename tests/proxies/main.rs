@@ -30,6 +30,11 @@ macro_rules! proxies {
             }
 
             #[test]
+            fn a_token_becomes_a_secure_cookie() {
+                crate::delivery::a_token_becomes_a_cookie(stringify!($name));
+            }
+
+            #[test]
             fn without_tls_an_event_is_there_within_fifty_milliseconds() {
                 crate::delivery::a_plain_listener_keeps_nothing_back(stringify!($name));
             }

@@ -15,7 +15,7 @@ fn order(target: &'static str, name: &'static str, until: Option<&'static str>) 
 }
 
 fn identity(subject: &str, token: &str) -> Identity {
-    Identity { subject: Some(subject.into()), token_id: Some(token.into()), expires_ms: None }
+    Identity { subject: Some(subject.into()), token_id: Some(token.into()), ..Identity::default() }
 }
 
 #[test]
