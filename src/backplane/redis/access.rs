@@ -40,6 +40,8 @@ pub struct Access {
     pub tls: Option<Files>,
     /// The limit of time for a connection, for each command of its set-up, and for the silence of the live connection.
     pub timeout: Duration,
+    /// A folder in which each host is a unix socket named `host:port`, for who has no network, as a simulation.
+    pub sockets: Option<PathBuf>,
 }
 
 /// PEM files of a TLS client.
@@ -101,6 +103,7 @@ impl Default for Access {
             sentinel_password_file: None,
             tls: None,
             timeout: DEFAULT_TIMEOUT,
+            sockets: None,
         }
     }
 }
@@ -120,6 +123,7 @@ impl Access {
         self.password_file.clone_from(&more.password_file);
         self.sentinel_password_file.clone_from(&more.sentinel_password_file);
         self.timeout = more.timeout;
+        self.sockets.clone_from(&more.sockets);
         if let (Some(files), Some(more)) = (&mut self.tls, &more.tls) {
             let or = |known: &mut Option<PathBuf>, other: &Option<PathBuf>| *known = known.take().or(other.clone());
             or(&mut files.ca, &more.ca);

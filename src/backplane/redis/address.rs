@@ -131,7 +131,10 @@ impl Address {
 
     /// A server behind this address.
     pub fn endpoint(&self, host: &Host) -> Endpoint {
-        let server = ServerConfig::new_centralized(host.name.as_str(), host.port);
+        let server = match &self.access.sockets {
+            Some(folder) => ServerConfig::new_unix_socket(folder.join(host.to_string())),
+            None => ServerConfig::new_centralized(host.name.as_str(), host.port),
+        };
         Endpoint { server, database: self.database, access: self.access.clone(), sentinel: false }
     }
 
@@ -156,10 +159,15 @@ impl Address {
 }
 
 impl Endpoint {
-    /// The host, where it is reached by TCP.
+    /// The host, where it is reached by TCP, or by a socket in its place.
     pub fn host(&self) -> Option<Host> {
         match &self.server {
             ServerConfig::Centralized { server } => Some(Host { name: server.host.to_string(), port: server.port }),
+            ServerConfig::Unix { path } if self.access.sockets.is_some() => {
+                let (name, port) = path.file_name()?.to_str()?.rsplit_once(':')?;
+                let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+                Some(Host { name, port: port.parse().ok()? })
+            }
             _ => None,
         }
     }

@@ -183,3 +183,14 @@ fn nothing_that_cannot_be_read_is_repeated() {
         assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
     }
 }
+
+#[test]
+fn hosts_can_be_sockets_of_a_folder() {
+    let more = Access { sockets: Some("/run/hosts".into()), ..Access::default() };
+    let address = Address::parse("redis-cluster://a,[::1]:7001").unwrap().completed(&more).unwrap();
+    for known in [host("a", 6379), host("::1", 7001)] {
+        let endpoint = address.endpoint(&known);
+        assert_eq!(endpoint.to_string(), format!("unix:/run/hosts/{known}"));
+        assert_eq!(endpoint.host(), Some(known));
+    }
+}
