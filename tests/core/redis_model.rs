@@ -5,6 +5,7 @@
 pub mod played;
 
 mod both;
+mod cluster;
 mod followed;
 mod frames;
 mod front;

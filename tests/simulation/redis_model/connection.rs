@@ -51,6 +51,10 @@ pub(super) struct Connection {
     pub held: Vec<Outgoing>,
     /// It is to be closed once what it has to say is written.
     pub is_closing: bool,
+    /// Its next command may be about a slot that is being taken over.
+    pub asking: bool,
+    /// It reads at a replica what that has.
+    pub reads_only: bool,
 }
 
 /// What has come since `MULTI`.

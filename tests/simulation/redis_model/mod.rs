@@ -5,6 +5,7 @@
 
 mod arguments;
 mod blocked;
+pub mod cluster;
 mod commands;
 mod connection;
 mod faults;

@@ -15,10 +15,15 @@ pub fn process(server: &mut Server, id: ConnectionId, words: Words) {
     }
     server.limit_tracked();
     let before = server.runs.replace(id);
+    let asks = table::name(&words) == "asking";
     let reply = reply(server, id, words);
     server.reply(id, reply);
     server.runs = before;
     server.tell_later(id);
+    if let Some(connection) = server.connections.get_mut(&id).filter(|connection| connection.transaction.is_none()) {
+        // It holds for one command, or for one transaction.
+        connection.asking &= asks;
+    }
 }
 
 /// Runs a command once more that has waited, and puts out its reply if it does not wait again.
@@ -61,6 +66,13 @@ fn reply(server: &mut Server, id: ConnectionId, words: Words) -> Reply {
     if !spec.takes(words.len()) {
         break_transaction(server, id);
         return Reply::Error(format!("ERR wrong number of arguments for '{}' command", spec.name));
+    }
+    if let Some(elsewhere) = server.elsewhere(id, spec, &words) {
+        match spec.name {
+            "exec" => drop(take_transaction(server, id)),
+            _ => break_transaction(server, id),
+        }
+        return Reply::Error(elsewhere);
     }
     if let Some(refusal) = refusal(server, id, spec) {
         break_transaction(server, id);

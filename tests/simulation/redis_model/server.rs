@@ -1,5 +1,6 @@
 //! The server: who drives it gives commands and the time, and takes what is to be written.
 
+use super::cluster::Member;
 use super::connection::{Connection, ConnectionId, Outgoing};
 use super::faults::{Pushes, Refusal};
 use super::id::Id;
@@ -45,6 +46,8 @@ pub struct Server {
     /// Passwords of users.
     pub(super) users: BTreeMap<Bytes, Bytes>,
     pub(super) identity: Identity,
+    /// What it knows of its Cluster; `None`: it is in none.
+    pub(super) cluster: Option<Member>,
     pub(super) refusals: BTreeSet<Refusal>,
     pub(super) chance: u64,
     pub(super) log: Option<Vec<Written>>,
@@ -81,6 +84,7 @@ impl Server {
             settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             users: BTreeMap::new(),
             identity: Identity::default(),
+            cluster: None,
             refusals: BTreeSet::new(),
             chance: 1,
             log: None,

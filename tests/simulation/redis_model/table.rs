@@ -22,6 +22,8 @@ pub const ALLOW_BUSY: u16 = 16;
 pub const NO_AUTH: u16 = 32;
 /// It runs at once within a transaction.
 pub const CONTROL: u16 = 64;
+/// It is about a slot that is being taken over, without `ASKING`.
+pub const ASKING: u16 = 128;
 
 /// Which words of a command are keys.
 #[derive(Clone, Copy, Debug)]
@@ -125,6 +127,17 @@ static COMMANDS: &[Spec] = &[
     of("role", 1, LOADING, Keys::None, run::about::role),
     of("config|get", -3, LOADING, Keys::None, run::about::config_get),
     of("config|set", -4, LOADING, Keys::None, run::about::config_set),
+    of("asking", 1, LOADING, Keys::None, run::cluster::asking),
+    of("readonly", 1, LOADING, Keys::None, run::cluster::read_only),
+    of("readwrite", 1, LOADING, Keys::None, run::cluster::read_only),
+    of("cluster|myid", 2, LOADING, Keys::None, run::cluster::own_id),
+    of("cluster|info", 2, LOADING, Keys::None, run::cluster::info),
+    of("cluster|slots", 2, LOADING, Keys::None, run::cluster::slots),
+    of("cluster|shards", 2, LOADING, Keys::None, run::cluster::shards),
+    of("cluster|keyslot", 3, LOADING, Keys::None, run::cluster::key_slot),
+    of("cluster|countkeysinslot", 3, LOADING, Keys::None, run::cluster::count_keys),
+    of("cluster|getkeysinslot", 4, LOADING, Keys::None, run::cluster::keys),
+    of("cluster|setslot", -4, LOADING, Keys::None, run::cluster::set_slot),
     of("dbsize", 1, READ, Keys::None, run::keys::size),
     of("flushall", -1, WRITE, Keys::None, run::keys::flush_all),
     of("flushdb", -1, WRITE, Keys::None, run::keys::flush),
@@ -141,6 +154,7 @@ static COMMANDS: &[Spec] = &[
     of("copy", -3, GROW, Keys::Two, run::keys::copy),
     of("dump", 2, READ, Keys::At(1), run::dump::dump),
     of("restore", -4, GROW, Keys::At(1), run::dump::restore),
+    of("restore-asking", -4, GROW | ASKING, Keys::At(1), run::dump::restore),
     of("expire", -3, WRITE, Keys::At(1), run::expiry::expire),
     of("pexpire", -3, WRITE, Keys::At(1), run::expiry::pexpire),
     of("expireat", -3, WRITE, Keys::At(1), run::expiry::expire_at),
@@ -178,7 +192,7 @@ static COMMANDS: &[Spec] = &[
 ];
 
 /// Commands that have parts.
-const CONTAINERS: [&str; 4] = ["client", "config", "xinfo", "xgroup"];
+const CONTAINERS: [&str; 5] = ["client", "cluster", "config", "xinfo", "xgroup"];
 
 /// The command that these words begin with; else what is said to who sends it.
 pub fn find(words: &[Bytes], version: Version) -> Result<&'static Spec, String> {

@@ -46,12 +46,13 @@ fn section(server: &Server, name: &str) -> String {
 
 fn about_process(server: &Server) -> Vec<(&'static str, String)> {
     let Version { valkey, .. } = server.version;
+    let mode = if server.cluster.is_some() { "cluster" } else { "standalone" };
     let mut lines = vec![("redis_version", server.version.as_redis())];
     if valkey {
         lines.extend([("server_name", "valkey".to_owned()), ("valkey_version", server.version.to_string())]);
-        lines.push(("server_mode", "standalone".to_owned()));
+        lines.push(("server_mode", mode.to_owned()));
     } else {
-        lines.push(("redis_mode", "standalone".to_owned()));
+        lines.push(("redis_mode", mode.to_owned()));
     }
     lines.push(("run_id", server.identity.run_id.clone()));
     lines.push(("server_time_usec", (server.now * 1000).to_string()));

@@ -80,7 +80,7 @@ pub fn hello(server: &mut Server, call: &Call) -> Answer {
         ("version", Reply::text(version.to_string())),
         ("proto", Reply::Number(if connection.resp == Resp::Three { 3 } else { 2 })),
         ("id", Reply::Number(call.id.0 as i64)),
-        ("mode", Reply::word("standalone")),
+        ("mode", Reply::word(if server.cluster.is_some() { "cluster" } else { "standalone" })),
         ("role", Reply::word(role)),
         ("modules", Reply::List(version.module().into_iter().map(module).collect())),
     ];
@@ -100,6 +100,9 @@ fn named<const N: usize>(pairs: [(&'static str, Reply); N]) -> Reply {
 pub fn select(server: &mut Server, call: &Call) -> Answer {
     let index = integer(call.key()).map_err(|_| NO_INTEGER.to_owned())?;
     let databases = server.databases.len();
+    if server.cluster.is_some() && index != 0 {
+        return plain("SELECT is not allowed in cluster mode");
+    }
     let Some(connection) = server.connections.get_mut(&call.id) else { return Ok(Reply::Later) };
     match usize::try_from(index).ok().filter(|index| *index < databases) {
         Some(index) => {

@@ -2,6 +2,7 @@
 
 pub mod about;
 pub mod client;
+pub mod cluster;
 pub mod dump;
 pub mod expiry;
 pub mod greeting;
