@@ -72,3 +72,23 @@ fn history_that_is_shorter_than_a_reconnect_is_told() {
     node.logs(&["WARN", "history is short", "channel=a"]);
     drop(stream);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_behind_what_is_too_large_is_read_on() {
+    let server = Server::start();
+    let settings = Settings { max_entry_bytes: 1_000, ..Settings::new(&server.url()) };
+    let node = Redis::start(settings, &Handle::current()).unwrap();
+    linked(&node, Link::Up, PATIENCE).await;
+    let large = "x".repeat(2_000);
+    let examined = async || node.examine(vec![ask("a", Position::ZERO)]).await.unwrap().remove(0).unwrap();
+    add(&server, "a", &large);
+    assert!(examined().await.entries[0].is_too_large());
+    // Those behind the first, which is known by now.
+    server.pipeline(&[&["XADD", "sse:a", "*", "data", &large], &["XADD", "sse:a", "*", "data", "2"]]);
+    told_of(&node, "a").await;
+    node.changes().take();
+    // Nothing is read on behind a large one, and nobody changes the stream any more.
+    assert_eq!(examined().await.entries.len(), 2);
+    told_of(&node, "a").await;
+    assert_eq!(examined().await.entries.len(), 3);
+}

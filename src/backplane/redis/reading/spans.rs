@@ -124,6 +124,10 @@ impl Reading<'_> {
         let refused = |e: decode::Unexpected| BackplaneError::refused(e.to_string());
         let mut entries = decode::entries("XRANGE", value).map_err(refused)?;
         let more = cut.is_some() || entries.len() >= span.count;
+        if cut.is_some() && self.pool != Pool::History {
+            // Whoever follows the stream reads on.
+            self.server.changes.changed([span.channel.clone()]);
+        }
         if let Some(Cut::Large(bytes)) = cut
             && bytes <= self.server.max_entry_bytes
         {
