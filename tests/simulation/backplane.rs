@@ -3,6 +3,7 @@
 use super::played::Played;
 use super::redis::{Line, Redis, SHARDS};
 use super::streams::Stream;
+use super::world::MOST_BYTES;
 use bytes::Bytes;
 use fantail::backplane::{
     Answer, Ask, Backplane, BackplaneError, Changes, Entry, Examined, Facts, Link, Publication, Shard, Span,
@@ -66,11 +67,18 @@ impl PlayedBackplane {
     }
 }
 
+/// Entries that are too large lose their fields.
+fn weighed(mut entries: Vec<Entry>) -> Vec<Entry> {
+    entries.iter_mut().filter(|entry| entry.size() > MOST_BYTES).for_each(|entry| entry.fields.clear());
+    entries
+}
+
 impl Backplane for PlayedBackplane {
     fn read(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>> {
         Box::pin(self.call("read", move |redis| {
             let one = |ask: &Ask| {
-                let look = |stream: Option<&Stream>| stream.map_or(Vec::new(), |s| s.after(ask.after, ask.count));
+                let look =
+                    |stream: Option<&Stream>| stream.map_or(Vec::new(), |s| weighed(s.after(ask.after, ask.count)));
                 self.watching(redis, &ask.channel, look)
             };
             asks.iter().map(one).collect()
@@ -90,7 +98,7 @@ impl Backplane for PlayedBackplane {
                 let found = self.call("read_next", |redis| -> Result<Vec<Entry>, BackplaneError> {
                     reachable(redis, &ask.channel)?;
                     let streams = redis.streams.lock();
-                    Ok(streams.get(&name).map_or(Vec::new(), |stream| stream.after(ask.after, ask.count)))
+                    Ok(streams.get(&name).map_or(Vec::new(), |stream| weighed(stream.after(ask.after, ask.count))))
                 });
                 let found = found.await??;
                 if found.len() > 1 || timeout_at(until, changed).await.is_err() {
@@ -112,7 +120,7 @@ impl Backplane for PlayedBackplane {
             let one = |ask: &Ask| {
                 self.watching(redis, &ask.channel, |stream| match stream {
                     Some(stream) => {
-                        Examined { state: Some(stream.state()), entries: stream.after(ask.after, ask.count) }
+                        Examined { state: Some(stream.state()), entries: weighed(stream.after(ask.after, ask.count)) }
                     }
                     None => Examined::default(),
                 })
@@ -126,7 +134,7 @@ impl Backplane for PlayedBackplane {
             let streams = redis.streams.lock();
             let one = |span: &Span| {
                 reachable(redis, &span.channel)?;
-                Ok(streams.get(span.channel.as_str()).map_or(Vec::new(), |stream| stream.span(span)))
+                Ok(streams.get(span.channel.as_str()).map_or(Vec::new(), |stream| weighed(stream.span(span))))
             };
             spans.iter().map(one).collect()
         }))

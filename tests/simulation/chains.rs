@@ -6,6 +6,7 @@ use super::plan::{Load, SUBJECTS, Step, What};
 use super::redis::SHARDS;
 use super::temper::Temper;
 use super::wired::Wired;
+use super::world::MOST_BYTES;
 use fastrand::Rng;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -116,6 +117,16 @@ impl Chains {
         self.add(at, What::Publish { channel, count: 1, size: HUGE });
     }
 
+    /// An entry that is too large to be delivered, or two in a row, sometimes with others around it.
+    pub fn too_large_an_event(&mut self, at: Duration) {
+        let channel = self.channel();
+        let count = self.rng.usize(1..3);
+        self.add(at, What::Publish { channel, count, size: MOST_BYTES + 1 });
+        if self.rng.bool() {
+            self.add(at, What::Publish { channel, count: 2, size: 120 });
+        }
+    }
+
     /// A node is without Redis, which tells it of nothing that changes meanwhile.
     pub fn an_outage(&mut self, at: Duration) {
         let node = self.rng.usize(0..self.load.nodes);
@@ -140,6 +151,52 @@ impl Chains {
                 }
             }
             self.steps.push(join);
+        }
+    }
+
+    /// A slot goes to another server while its channel is published to, readers come, and one of them leaves.
+    pub fn a_slot_moves(&mut self, at: Duration) {
+        let (channel, seed) = (self.channel(), self.rng.u64(..));
+        self.add(at, What::Wired(Wired::Move { channel, seed }));
+        if self.rng.once_in(4) {
+            self.add(at, What::Remove { channel, behind_ms: self.behind[channel] });
+        }
+        for _ in 0..self.rng.usize(1..8) {
+            let publish = at + self.within(0..2_500);
+            let count = self.rng.usize(1..4);
+            // To either of the slot, or to both at once.
+            let first = self.rng.usize(0..=1);
+            for channel in [channel ^ first, channel ^ first ^ 1].into_iter().take(self.rng.usize(1..=2)) {
+                self.add(publish, What::Publish { channel, count, size: 10 });
+            }
+        }
+        if self.rng.bool()
+            && let Some(mut join) = self.waiting.pop_front()
+        {
+            join.at = at + self.within(0..1_500);
+            if let What::Join { wish, .. } = &mut join.what {
+                wish.channels = vec![channel, channel ^ 1];
+            }
+            self.steps.push(join);
+        }
+        let client = self.client();
+        let leave = at + self.within(0..2_500);
+        self.add(leave, What::HangUp { client });
+    }
+
+    /// A shard goes, and another server takes over from it, which has not had the last writes.
+    pub fn a_shard_fails_over(&mut self, at: Duration) {
+        let shard = self.rng.usize(0..SHARDS);
+        self.add(at, What::Replicate);
+        let gone = at + self.within(1..400);
+        self.add(gone, What::ShardDown { shard });
+        let promoted = gone + self.within(300..1_500);
+        self.add(promoted, What::Wired(Wired::Promote { shard }));
+        let back = promoted + self.within(1..3_000);
+        self.add(back, What::ShardsUp);
+        for _ in 0..4 {
+            let (channel, publish) = (self.channel(), promoted + self.within(0..1_000));
+            self.add(publish, What::Publish { channel, count: 1, size: 10 });
         }
     }
 

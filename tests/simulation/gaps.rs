@@ -18,6 +18,9 @@ pub struct Gap {
 impl Leg {
     /// Takes a gap, which must be true; `opened`: when its connection was opened.
     pub fn take_gap(&mut self, history: &History, gap: Gap, opened: Duration) -> Result<(), String> {
+        if gap.reason == "too_large" {
+            return self.take_too_large(history, &gap);
+        }
         if !self.may_be_told(history, &gap)? {
             return Err(format!("nothing of that kind happened since {:?}: {gap:?}", self.last));
         }
@@ -35,6 +38,16 @@ impl Leg {
             self.reset_to = gap.continues_at.and_then(|at| history.index_of(at));
         }
         self.gaps.push(gap);
+        Ok(())
+    }
+
+    /// Takes one that is too large.
+    fn take_too_large(&mut self, history: &History, gap: &Gap) -> Result<(), String> {
+        if gap.lost != Some(1) || !history.records.iter().any(|record| record.large) {
+            return Err(format!("one that is too large is one, and is there: {gap:?}"));
+        }
+        self.large.0 += 1;
+        self.here.gap(gap, false);
         Ok(())
     }
 

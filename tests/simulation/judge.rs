@@ -229,7 +229,7 @@ impl Asked {
     /// Whether nothing that is owed lies before the place where a channel begins.
     fn may_begin_at(&self, position: Position, history: &History) -> Result<(), String> {
         let owed = |record: &&Record| {
-            record.gone.is_none() && !record.was_gone && self.most < record.id && record.id <= position
+            record.gone.is_none() && !record.was_gone && !record.large && self.most < record.id && record.id <= position
         };
         match history.records.iter().find(owed) {
             Some(record) => Err(format!("{} begins at {position}, behind {record:?}: {self:?}", history.name)),

@@ -31,6 +31,8 @@ pub struct Leg {
     pub begun: bool,
     /// It got an event: what is lost from then on must be announced.
     pub received: bool,
+    /// How many entries were told to be too large since the last event: on this connection, and on those before it.
+    pub large: (usize, usize),
     /// Gaps that were announced since the last event.
     pub gaps: Vec<Gap>,
     /// It was told at some time that ids went back, or that the stream was missing.
@@ -124,13 +126,26 @@ impl Leg {
         if had.any(|last| history.counts_coincide(last, next)) {
             return Ok(());
         }
-        for (index, record) in history.records[from..next].iter().enumerate() {
+        let begun = self.last.is_some() || from == 0;
+        self.too_large(&history.records[from..next], begun)?;
+        for (index, record) in history.records[from..next].iter().enumerate().filter(|(_, record)| !record.large) {
             let excused = self.excuses(record, &history.records[next]) || self.lies_before(history, record);
             if filtered && record.kind != b'a' || excused {
                 continue;
             }
             let index = from + index;
             return Err(format!("{index} is missing before {next}: {record:?}"));
+        }
+        Ok(())
+    }
+
+    /// Each entry that is too large is told of once on a connection, and need not be again on the next. `begun`: none of them lies
+    /// before these records.
+    fn too_large(&self, records: &[Record], begun: bool) -> Result<(), String> {
+        let count = records.iter().filter(|record| record.large).count();
+        let (here, before) = self.large;
+        if begun && here > count || here + before < count {
+            return Err(format!("{count} of those before are too large, {here} are told, and {before} were before"));
         }
         Ok(())
     }

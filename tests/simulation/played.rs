@@ -16,8 +16,15 @@ use tokio::time::Instant;
 pub enum Way {
     /// As the backplane's contract has it; nodes have a backplane that is played, too.
     Contract,
-    /// As a server of a version; nodes have their own backplane, which follows it so.
-    Wire { version: Version, follow: Follow },
+    /// As so many servers of a version, a Cluster unless one is alone; nodes have their own backplane, which follows it so.
+    Wire { version: Version, follow: Follow, servers: usize },
+}
+
+impl Way {
+    /// Whether there are several shards, of which one can be down.
+    pub fn has_shards(self) -> bool {
+        !matches!(self, Way::Wire { servers: 1, .. })
+    }
 }
 
 /// Fields of an entry with their values.
@@ -76,8 +83,13 @@ pub trait Played: Send + Sync {
     /// The table of readers overflows.
     fn overflow(&self);
 
-    /// A shard is down, or none.
+    /// A shard is down, or none, where there are several.
     fn set_shard_down(&self, shard: Option<usize>);
+
+    /// The shard of a Cluster that a stream lies in.
+    fn shard_of(&self, _: &str) -> Option<usize> {
+        None
+    }
 
     /// Whether nothing can be done to a stream now.
     fn is_down(&self, name: &str) -> bool;
@@ -118,4 +130,8 @@ pub enum Meddling {
     Evict { name: String },
     /// All keys are gone.
     Flush,
+    /// The slot of a stream goes to another server of a Cluster.
+    Move { name: String, seed: u64 },
+    /// A server takes over from a shard that is away, with what was replicated.
+    Promote { shard: usize },
 }

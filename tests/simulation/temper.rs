@@ -36,11 +36,15 @@ pub enum Temper {
     Extensions,
     /// Some of everything, a fault in ten seconds: as much as production has on a bad day. No seed draws it.
     Steady,
+    /// Slots of a Cluster move while their channels are read, and servers of it go away.
+    Moves,
+    /// Entries are there that are too large to be delivered, among others. Nothing is lost.
+    Larges,
 }
 
 impl Temper {
     /// Those that seeds draw.
-    pub const ALL: [Temper; 11] = [
+    pub const ALL: [Temper; 13] = [
         Temper::Usual,
         Temper::Lives,
         Temper::Returns,
@@ -52,6 +56,8 @@ impl Temper {
         Temper::Orders,
         Temper::Tears,
         Temper::Extensions,
+        Temper::Moves,
+        Temper::Larges,
     ];
 
     /// The temper of a seed: every second is usual.
@@ -79,9 +85,10 @@ impl Temper {
         let mut chains = Chains::new(seed, self, self.load());
         self.wishes(&mut plan, &mut chains);
         self.draw(&mut chains);
-        if plan.shape.redis != Way::Contract {
+        if !plan.shape.redis.has_shards() {
             chains.steps.retain(|step| !matches!(step.what, What::ShardDown { .. } | What::ShardsUp));
-        } else {
+        }
+        if plan.shape.redis == Way::Contract {
             chains.steps.retain(|step| !matches!(step.what, What::Wired(_)));
         }
         plan.steps.append(&mut chains.steps);
@@ -112,6 +119,8 @@ impl Temper {
             Temper::Depths => load(2, 3, 12, 0, 120),
             Temper::Tears => load(2, 30, 60, 0, 60),
             Temper::Orders => load(2, 6, 20, 4, 90),
+            Temper::Moves => load(2, 10, 40, 2, 120),
+            Temper::Larges => load(2, 4, 16, 2, 90),
         }
     }
 
@@ -123,7 +132,13 @@ impl Temper {
             Temper::Outages | Temper::Lives => shape.tail_bytes = 4 << 20,
             Temper::Counts => (shape.tail_bytes, shape.waits) = (4 << 20, false),
             Temper::Orders => shape.ahead = Duration::from_millis(2_500),
-            Temper::Usual | Temper::Steady | Temper::Sleepers | Temper::Depths | Temper::Tears => {}
+            Temper::Moves => {
+                shape.tail_bytes = 4 << 20;
+                if let Way::Wire { servers, .. } = &mut shape.redis {
+                    *servers = 2 + plan.seed as usize % 2;
+                }
+            }
+            Temper::Usual | Temper::Steady | Temper::Sleepers | Temper::Depths | Temper::Tears | Temper::Larges => {}
         }
         if matches!(self, Temper::Newcomers | Temper::Extensions) {
             shape.replay_rate = 60;
@@ -136,7 +151,7 @@ impl Temper {
             let What::Join { wish, client } = &mut step.what else { continue };
             wish.manner = Manner::default();
             match self {
-                Temper::Usual | Temper::Steady | Temper::Orders => {}
+                Temper::Usual | Temper::Steady | Temper::Orders | Temper::Larges => {}
                 Temper::Lives => quick(wish, 1),
                 Temper::Returns => {
                     quick(wish, 1);
@@ -163,6 +178,7 @@ impl Temper {
                     wish.begin = Begin::Tail(100);
                 }
                 Temper::Depths => quick(wish, 1),
+                Temper::Moves => quick(wish, 3),
                 Temper::Tears => {
                     (wish.channels, wish.begin, wish.filtered) = (vec![*client / 2], Begin::Earliest, false)
                 }
@@ -175,7 +191,7 @@ impl Temper {
         // Some come when a chain says so.
         let from = match self {
             Temper::Newcomers | Temper::Tears | Temper::Extensions => 0,
-            Temper::Outages => 20,
+            Temper::Outages | Temper::Moves => 20,
             _ => usize::MAX,
         };
         let late = |step: &mut Step| matches!(step.what, What::Join { client, .. } if client >= from);
@@ -213,6 +229,16 @@ impl Temper {
             Temper::Extensions => chains.every(8_000, Chains::an_extension),
             Temper::Depths => chains.every(6_000, Chains::a_sleep),
             Temper::Tears => chains.every(1_000, Chains::torn),
+            Temper::Larges => {
+                chains.every(1_500, Chains::too_large_an_event);
+                chains.every(1_000, Chains::a_leave);
+            }
+            Temper::Moves => {
+                chains.every(3_000, Chains::a_slot_moves);
+                chains.every(20_000, Chains::a_shard_is_down);
+                chains.every(15_000, Chains::an_outage);
+                chains.every(25_000, Chains::a_shard_fails_over);
+            }
             Temper::Orders => {
                 chains.every(2_000, Chains::an_order);
                 chains.every(1_000, Chains::a_leave);

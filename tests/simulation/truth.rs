@@ -48,6 +48,8 @@ pub struct Record {
     pub was_gone: bool,
     /// It was gone as its producer took it back.
     pub was_deleted: bool,
+    /// It is too large to be delivered.
+    pub large: bool,
     /// It ends its channel.
     pub last: bool,
     /// How many its stream had had with it.
@@ -116,8 +118,8 @@ impl History {
     pub fn add(&mut self, id: Position, kind: u8, added: Duration) -> usize {
         self.added += 1;
         let History { life, stream, added: rank, .. } = *self;
-        let (gone, was_gone, was_deleted, last) = (None, false, false, false);
-        self.records.push(Record { id, kind, life, stream, added, gone, was_gone, was_deleted, last, rank });
+        let (gone, was_gone, was_deleted, large, last) = (None, false, false, false, false);
+        self.records.push(Record { id, kind, life, stream, added, gone, was_gone, was_deleted, large, last, rank });
         self.records.len() - 1
     }
 

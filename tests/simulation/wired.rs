@@ -57,12 +57,22 @@ pub enum Wired {
         channel: usize,
     },
     Flush,
+    /// The slot of a stream goes to another server.
+    Move {
+        channel: usize,
+        seed: u64,
+    },
+    /// Another server takes over from a shard that is away.
+    Promote {
+        shard: usize,
+    },
 }
 
 impl Wired {
     /// Whether it is carried out by a server, which may stand still.
     pub fn is_done_to_data(&self) -> bool {
-        !matches!(self, Wired::Tear { .. } | Wired::Crumbs { .. } | Wired::Refuse { .. } | Wired::Stop { .. })
+        use Wired::{Crumbs, Move, Promote, Refuse, Stop, Tear};
+        !matches!(self, Tear { .. } | Crumbs { .. } | Refuse { .. } | Stop { .. } | Move { .. } | Promote { .. })
     }
 }
 
@@ -81,7 +91,7 @@ impl Way {
         }
         let version = [Version::V7_0, Version::V8_0, Version::V8_2][version];
         let follow = [Follow::Auto, Follow::Auto, Follow::Tracking, Follow::Block][follow];
-        Way::Wire { version, follow }
+        Way::Wire { version, follow, servers: 1 }
     }
 }
 
@@ -117,6 +127,7 @@ impl World {
             Wired::Refuse { refusal, on } => Meddling::Refuse { refusal, on },
             Wired::Stop { ms } => Meddling::Stop { time: Duration::from_millis(ms) },
             Wired::Flush => return self.flush(),
+            Wired::Promote { shard } => return self.promote(shard),
             Wired::Away { channel } | Wired::Keep { channel, .. } | Wired::Back { channel, .. } => {
                 return self.put_aside(channel, what);
             }
@@ -128,6 +139,7 @@ impl World {
             }
             Wired::Expire { channel } => Meddling::Expire { name: self.name(channel), within: ENDS },
             Wired::Evict { channel } => Meddling::Evict { name: self.name(channel) },
+            Wired::Move { channel, seed } => Meddling::Move { name: self.name(channel), seed },
         };
         let (at, done) = (self.at(), self.redis.meddle(&meddling));
         if let Wired::SetId { channel, .. } = *what

@@ -8,14 +8,14 @@ use super::http2::Browsers;
 use super::nodes::Nodes;
 use super::orders::CONTROL;
 use super::plan::{Plan, Step, What};
-use super::played::{Fields, Played, Way};
+use super::played::{Fields, Meddling, Played, Way};
 use super::posts;
 use super::redis::Redis;
 use super::temper::Temper;
 use super::trace::Trace;
 use super::truth::{Gone, History, How, Truth};
 use super::watchdog::{self, Running};
-use super::wire::Wire;
+use super::wire::{Wire, name_of_pair};
 use bytes::Bytes;
 use fantail::position::Position;
 use fastrand::Rng;
@@ -31,6 +31,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 pub const EPOCH_MS: u64 = 1_767_225_600_000;
 /// From the last fault on, in virtual time, everything must have come within this.
 const PROGRESS: Duration = Duration::from_secs(20);
+/// Bytes of an entry at most that is delivered.
+pub const MOST_BYTES: usize = 60_000;
 /// What the process opens once and keeps: tokio's pipe for signals.
 const OWN_DESCRIPTORS: usize = 2;
 /// Between two looks at what must always hold.
@@ -98,11 +100,15 @@ impl World {
         let since = move || EPOCH_MS + begun.elapsed().as_millis() as u64;
         let redis: Arc<dyn Played> = match plan.shape.redis {
             Way::Contract => Arc::new(Redis::new(plan.seed, since)),
-            Way::Wire { version, follow } => Arc::new(Wire::new(plan.seed, version, follow, since)),
+            Way::Wire { version, follow, servers } => Arc::new(Wire::new(plan.seed, (version, servers), follow, since)),
         };
         let clock = move || -> SystemTime { UNIX_EPOCH + Duration::from_millis(EPOCH_MS) + begun.elapsed() };
         let nodes = Nodes::new(plan.seed, plan.shape.clone(), redis.clone(), clock);
-        let truth = Truth::new((0..plan.channels).map(|channel| format!("c{channel}")));
+        let names = (0..plan.channels).map(|channel| match plan.shape.redis {
+            Way::Wire { servers: 2.., .. } => name_of_pair(channel),
+            _ => format!("c{channel}"),
+        });
+        let truth = Truth::new(names);
         World {
             begun,
             redis,
@@ -393,6 +399,7 @@ impl World {
         if self.redis.add(&history.name, Some(id), fields) {
             let index = history.add(id, kind, at);
             history.records[index].last = is_last;
+            history.records[index].large = size > MOST_BYTES;
         }
     }
 
@@ -445,6 +452,19 @@ impl World {
             for index in 0..count {
                 history.add(id(index), b'a', at);
             }
+        }
+    }
+
+    /// A server takes over from one shard alone.
+    pub fn promote(&mut self, shard: usize) {
+        let Some(histories) = self.replica.take() else { return };
+        let lies_there = |history: &History| self.redis.shard_of(&history.name) == Some(shard);
+        let at = self.at();
+        let mut truth = self.truth.lock().expect("nobody panics");
+        let lost: Vec<bool> = truth.channels.iter().map(lies_there).collect();
+        if self.redis.meddle(&Meddling::Promote { shard }) {
+            let pairs = truth.channels.iter_mut().zip(&histories).zip(lost);
+            pairs.filter(|(_, lost)| *lost).for_each(|((history, before), _)| history.roll_back(at, before));
         }
     }
 

@@ -2,6 +2,7 @@
 //! who drives them to tell: there is no bus here.
 
 use super::connection::ConnectionId;
+use super::replica::Role;
 use super::reply::Reply;
 use super::server::Server;
 use super::table::{self, ASKING, Keys, Spec, WRITE};
@@ -189,6 +190,23 @@ impl Server {
         let reply = self.output(id).pop().map_or(Reply::Nil, |outgoing| outgoing.reply);
         self.disconnect(id);
         reply
+    }
+
+    /// Takes slots over as a replica does whose primary is gone, with what copies of servers have of them.
+    pub fn take_over(&mut self, slots: &[u16], copies: &[Server]) {
+        self.clear(0);
+        self.forget_readers();
+        let of_slots = |key: &&Bytes| slots.binary_search(&slot(key)).is_ok();
+        for copy in copies {
+            let items = copy.keys(0).filter(of_slots).filter_map(|key| Some((key.clone(), copy.item(0, key)?.clone())));
+            items.for_each(|(key, item)| self.insert(0, key, item));
+        }
+        self.set_role(Role::Primary);
+        let Some(member) = &mut self.cluster else { return };
+        member.epoch += 1;
+        member.epochs[member.own] = member.epoch;
+        slots.iter().for_each(|slot| member.slots[usize::from(*slot)] = Some(member.own));
+        self.settle();
     }
 
     /// Whether a key is there.

@@ -1,12 +1,11 @@
-//! The way between one node and the server: a socket that listens, and what becomes of bytes and connections there.
+//! The way between one node and its servers: sockets that listen, and what becomes of bytes and connections there.
 
+use super::place::Place;
 use crate::chance::{Draw, source};
-use crate::redis_model::Refusal;
-use crate::redis_model::front::{Host, Piece, Way};
+use crate::redis_model::front::{Piece, Way};
 use fastrand::Rng;
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
@@ -18,53 +17,6 @@ use tokio::time::Instant;
 const CALM: Duration = Duration::from_millis(20);
 /// Into how many pieces bytes are torn at most.
 const MOST_PIECES: usize = 6;
-
-/// What is the matter with the server as a whole.
-pub struct Weather {
-    until: Instant,
-    refusals: BTreeSet<Refusal>,
-    troubled: Instant,
-}
-
-impl Default for Weather {
-    fn default() -> Weather {
-        Weather { until: Instant::now(), refusals: BTreeSet::new(), troubled: Instant::now() }
-    }
-}
-
-impl Weather {
-    /// How long it still stands still, if it does.
-    pub fn stopped(&self) -> Option<Duration> {
-        Some(self.until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
-    }
-
-    pub fn stop(&mut self, time: Duration) {
-        self.until = self.until.max(Instant::now() + time);
-        self.troubled = self.until;
-    }
-
-    pub fn refuse(&mut self, host: &Host, refusal: Refusal, on: bool) {
-        host.with(|server| server.set_refusal(refusal, on));
-        match on {
-            true => self.refusals.insert(refusal),
-            false => self.refusals.remove(&refusal),
-        };
-        self.troubled = self.troubled.max(Instant::now());
-    }
-
-    /// Nothing is the matter any more.
-    pub fn clear(&mut self, host: &Host) {
-        for refusal in std::mem::take(&mut self.refusals) {
-            host.with(|server| server.set_refusal(refusal, false));
-        }
-        self.until = Instant::now();
-        self.troubled = Instant::now();
-    }
-
-    pub fn calm_since(&self) -> Option<Instant> {
-        (self.refusals.is_empty() && self.stopped().is_none()).then_some(self.troubled)
-    }
-}
 
 /// How a line behaves.
 pub struct Behaviour {
@@ -119,13 +71,13 @@ pub struct Line {
     behaviour: Mutex<Behaviour>,
     /// Rung when all connections are lost.
     bell: Notify,
-    socket: PathBuf,
-    accepting: Mutex<Option<AbortHandle>>,
+    /// What listens, each at its socket.
+    accepting: Mutex<Vec<(PathBuf, AbortHandle)>>,
 }
 
 impl Line {
-    /// A socket that leads to the server from now on.
-    pub fn listen(socket: &Path, seed: u64, number: usize, host: Host, weather: Arc<Mutex<Weather>>) -> Arc<Line> {
+    /// Sockets that lead to servers from now on.
+    pub fn listen(sockets: Vec<(PathBuf, Place)>, seed: u64, number: usize) -> Arc<Line> {
         let behaviour = Behaviour {
             rng: source(seed, &format!("wire {number}")),
             up: true,
@@ -135,11 +87,13 @@ impl Line {
             tear: None,
             troubled: Instant::now(),
         };
-        let listener = UnixListener::bind(socket).expect("a socket");
-        let (behaviour, socket) = (Mutex::new(behaviour), socket.to_owned());
-        let line = Arc::new(Line { behaviour, bell: Notify::new(), socket, accepting: Mutex::default() });
-        let accepting = tokio::spawn(accept(listener, number, line.clone(), host, weather)).abort_handle();
-        *line.accepting.lock() = Some(accepting);
+        let behaviour = Mutex::new(behaviour);
+        let line = Arc::new(Line { behaviour, bell: Notify::new(), accepting: Mutex::default() });
+        for (socket, place) in sockets {
+            let listener = UnixListener::bind(&socket).expect("a socket");
+            let accepting = tokio::spawn(accept(listener, number, line.clone(), place)).abort_handle();
+            line.accepting.lock().push((socket, accepting));
+        }
         line
     }
 
@@ -169,9 +123,9 @@ impl Line {
     /// It leads nowhere any more.
     pub fn end(&self) {
         self.cut();
-        if let Some(accepting) = self.accepting.lock().take() {
+        for (socket, accepting) in self.accepting.lock().drain(..) {
             accepting.abort();
-            let _ = std::fs::remove_file(&self.socket);
+            let _ = std::fs::remove_file(&socket);
         }
     }
 
@@ -198,16 +152,17 @@ impl Line {
     }
 }
 
-async fn accept(listener: UnixListener, number: usize, line: Arc<Line>, host: Host, weather: Arc<Mutex<Weather>>) {
+async fn accept(listener: UnixListener, number: usize, line: Arc<Line>, place: Place) {
     while let Ok((stream, _)) = listener.accept().await {
-        let Some(generation) = line.generation() else { continue };
-        let (host, line) = (host.clone(), line.clone());
-        let way = Bytewise { number, line: line.clone(), weather: weather.clone() };
+        let (Some(generation), Some(age)) = (line.generation(), place.age()) else { continue };
+        let (place, line) = (place.clone(), line.clone());
+        let way = Bytewise { number, line: line.clone(), place: place.clone() };
         tokio::spawn(async move {
             tokio::select! {
                 biased;
                 () = line.lost(generation) => {}
-                () = host.serve(stream, way) => {}
+                () = place.ended(age) => {}
+                () = place.host.serve(stream, way) => {}
             }
         });
     }
@@ -217,14 +172,14 @@ async fn accept(listener: UnixListener, number: usize, line: Arc<Line>, host: Ho
 struct Bytewise {
     number: usize,
     line: Arc<Line>,
-    weather: Arc<Mutex<Weather>>,
+    place: Place,
 }
 
 impl Bytewise {
     fn pieces(&self, bytes: Vec<u8>, answer: bool) -> Vec<Piece> {
         let text = || bytes.iter().map(|byte| byte.escape_ascii().to_string()).collect::<String>();
         tracing::debug!(line = self.number, answer, "{}", text());
-        let stopped = self.weather.lock().stopped().map(Piece::Pause);
+        let stopped = self.place.weather.lock().stopped().map(Piece::Pause);
         stopped.into_iter().chain(self.line.behaviour.lock().pieces(bytes, answer)).collect()
     }
 }

@@ -1,19 +1,25 @@
-//! Redis as a server that speaks RESP, in the same runtime: nodes have their own backplane, and connect by unix sockets.
+//! Redis as servers that speak RESP, in the same runtime: nodes have their own backplane, and connect by unix sockets.
 
 mod line;
 mod operator;
+mod place;
+mod shards;
 
+use super::chance::source;
 use super::played::{Fields, Meddling, Played};
-use super::redis_model::front::Host;
+use super::redis_model::cluster::slot;
 use super::redis_model::{Refusal, Reply, Server, Version};
+use super::world::MOST_BYTES;
 use fantail::backplane::Backplane;
+use fantail::backplane::redis::access::Access;
 use fantail::backplane::redis::{Redis, Settings};
 use fantail::config::Follow;
 use fantail::outside::Outside;
 use fantail::position::Position;
-use line::{Line, Weather};
+use line::Line;
 use operator::{amount, id_of, key, position, words};
 use parking_lot::Mutex;
+use shards::Shards;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,48 +35,40 @@ const ASIDE: &str = "aside:";
 
 /// See the module.
 pub struct Wire {
-    host: Host,
+    shards: Arc<Shards>,
     follow: Follow,
     seed: u64,
     lines: Mutex<Vec<Arc<Line>>>,
-    weather: Arc<Mutex<Weather>>,
-    replica: Mutex<Option<Server>>,
+    /// What a replica of each server has.
+    replica: Mutex<Option<Vec<Server>>>,
     /// Until when a key is about to end.
     expiring: Mutex<Instant>,
     /// Which server answers: another number after each failover.
     lives: AtomicU32,
     /// Where the sockets lie.
     folder: PathBuf,
-    tasks: Vec<AbortHandle>,
+    beat: AbortHandle,
 }
 
 impl Wire {
-    /// A server without data; `now_ms` tells its time.
+    /// Servers without data, so many of them; `now_ms` tells their time.
     pub fn new(
         seed: u64,
-        version: Version,
+        servers: (Version, usize),
         follow: Follow,
-        now_ms: impl Fn() -> u64 + Send + Sync + 'static,
+        now_ms: impl Fn() -> u64 + Clone + Send + Sync + 'static,
     ) -> Arc<Wire> {
-        let mut server = Server::new(version);
-        server.set_chance(seed);
-        let host = Host::new(server, now_ms);
-        let (keeps, folder) = (host.clone(), own_folder());
-        let tasks = vec![
-            tokio::spawn(async move { keeps.keep_time().await }).abort_handle(),
-            tokio::spawn(beat()).abort_handle(),
-        ];
+        let shards = Shards::new(seed, servers, now_ms);
         Arc::new(Wire {
-            host,
+            shards,
             follow,
             seed,
             lines: Mutex::default(),
-            weather: Arc::default(),
             replica: Mutex::default(),
             expiring: Mutex::new(Instant::now()),
             lives: AtomicU32::new(1),
-            folder,
-            tasks,
+            folder: own_folder(),
+            beat: tokio::spawn(beat()).abort_handle(),
         })
     }
 
@@ -106,7 +104,8 @@ fn own_folder() -> PathBuf {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(AbortHandle::abort);
+        self.beat.abort();
+        self.shards.end();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -119,13 +118,15 @@ impl Played for Arc<Wire> {
     fn open(&self, waits: bool, outside: Outside) -> (usize, Arc<dyn Backplane>) {
         let mut lines = self.lines.lock();
         let number = lines.len();
-        let socket = self.folder.join(number.to_string());
-        lines.push(Line::listen(&socket, self.seed, number, self.host.clone(), self.weather.clone()));
+        let (sockets, url, access) = self.sockets(number);
+        lines.push(Line::listen(sockets, self.seed, number));
         let follow = match self.follow {
             Follow::Auto if !waits => Follow::Tracking,
+            // A Cluster is followed in no other way.
+            Follow::Block if self.shards.are_many() => Follow::Auto,
             follow => follow,
         };
-        let settings = Settings { follow, outside, ..Settings::new(&url(&socket)) };
+        let settings = Settings { follow, outside, access, max_entry_bytes: MOST_BYTES, ..Settings::new(&url) };
         (number, Redis::start(settings, &Handle::current()).expect("an address"))
     }
 
@@ -134,11 +135,12 @@ impl Played for Arc<Wire> {
     }
 
     fn now_ms(&self) -> u64 {
-        self.host.now_ms()
+        self.shards.places[0].host.now_ms()
     }
 
     fn last(&self, name: &str) -> Position {
-        self.host.with(|server| server.last_id(0, &key(name))).map_or(Position::ZERO, position)
+        let key = key(name);
+        self.shards.place(&key).host.with(|server| server.last_id(0, &key)).map_or(Position::ZERO, position)
     }
 
     fn held(&self, name: &str) -> Vec<Position> {
@@ -167,23 +169,26 @@ impl Played for Arc<Wire> {
         let mut commands = vec![words(&["MULTI"]), words(&["DEL", &full(name)])];
         commands.extend(added);
         commands.push(words(&["EXEC"]));
-        !matches!(self.run_all(commands).pop(), Some(Reply::Error(_)) | None)
+        !matches!(self.run_all(&key(name), commands).pop(), Some(Reply::Error(_)) | None)
     }
 
     fn replicate(&self) {
-        *self.replica.lock() = Some(self.host.with(|server| server.clone()));
+        let copy = |place: &place::Place| place.host.with(|server| server.clone());
+        *self.replica.lock() = Some(self.shards.places.iter().map(copy).collect());
     }
 
     /// The same name leads to another process, which has what the replica has.
     fn fail_over(&self, stream: &str) -> Position {
-        let Some(replica) = self.replica.lock().take() else { return self.last(stream) };
+        let Some(replicas) = self.replica.lock().take() else { return self.last(stream) };
         let life = self.lives.fetch_add(1, Ordering::Relaxed);
         self.all_lines().iter().for_each(|line| line.cut());
-        self.host.with(|server| {
-            server.forget_readers();
-            server.replace_data(&replica);
-            server.set_ids(&format!("{life:040x}"), &format!("{life:040x}"));
-        });
+        for (place, replica) in self.shards.places.iter().zip(&replicas) {
+            place.host.with(|server| {
+                server.forget_readers();
+                server.replace_data(replica);
+                server.set_ids(&format!("{life:040x}"), &format!("{life:040x}"));
+            });
+        }
         self.last(stream)
     }
 
@@ -202,33 +207,49 @@ impl Played for Arc<Wire> {
     /// A server loses no push of a connection that is there, but forgets who has read what, when it is emptied or
     /// synchronized anew, and fred does not hear of that.
     fn lose(&self, line: usize, _: u32) {
-        self.host.with(Server::forget_readers);
+        self.shards.places.iter().for_each(|place| place.host.with(Server::forget_readers));
         self.line(line).behave(|_| {});
     }
 
     fn overflow(&self) {
-        self.host.with(|server| server.set_tracking_limit(FEW_READERS));
-        self.run(words(&["ECHO", "x"]));
-        self.host.with(|server| server.set_tracking_limit(1_000_000));
+        for place in &self.shards.places {
+            place.host.with(|server| server.set_tracking_limit(FEW_READERS));
+            operator::run_at(place, vec![words(&["ECHO", "x"])]);
+            place.host.with(|server| server.set_tracking_limit(1_000_000));
+        }
     }
 
-    fn set_shard_down(&self, _: Option<usize>) {}
+    fn set_shard_down(&self, shard: Option<usize>) {
+        match shard {
+            Some(shard) => self.shards.goes(shard),
+            None => self.shards.come_back(),
+        }
+    }
 
-    fn is_down(&self, _: &str) -> bool {
-        self.is_still()
+    fn is_down(&self, name: &str) -> bool {
+        match self.shards.are_many() {
+            true => self.shards.is_down(&key(name)),
+            false => self.is_still(),
+        }
     }
 
     /// A key that is about to end is left alone.
+    fn shard_of(&self, name: &str) -> Option<usize> {
+        self.shards.shard(&key(name))
+    }
+
     fn is_still(&self) -> bool {
-        self.weather.lock().stopped().is_some() || *self.expiring.lock() > Instant::now()
+        let stopped = self.shards.places.iter().any(|place| place.weather.lock().stopped().is_some());
+        stopped || *self.expiring.lock() > Instant::now()
     }
 
     fn calm_since(&self, line: usize) -> Option<Instant> {
-        Some(self.line(line).calm_since()?.max(self.weather.lock().calm_since()?))
+        let calm = self.line(line).calm_since()?;
+        self.shards.places.iter().try_fold(calm, |calm, place| Some(calm.max(place.weather.lock().calm_since()?)))
     }
 
     fn heal(&self) {
-        self.weather.lock().clear(&self.host);
+        self.shards.heal();
         for line in self.all_lines() {
             line.behave(|behaviour| behaviour.calm());
             line.restore();
@@ -246,11 +267,11 @@ impl Played for Arc<Wire> {
                 true
             }
             Meddling::Refuse { refusal, on } => {
-                self.weather.lock().refuse(&self.host, *refusal, *on);
+                self.shards.places.iter().for_each(|place| place.refuse(*refusal, *on));
                 true
             }
             Meddling::Stop { time } => {
-                self.weather.lock().stop(*time);
+                self.shards.places.iter().for_each(|place| place.weather.lock().stop(*time));
                 true
             }
             Meddling::Rename { from, to } => self.does(words(&["RENAME", from, to])),
@@ -261,13 +282,37 @@ impl Played for Arc<Wire> {
                 *self.expiring.lock() = Instant::now() + *within * 2;
                 self.does(words(&["PEXPIRE", &full(name), &within.as_millis().to_string()]))
             }
-            Meddling::Evict { name } => self.host.with(|server| server.evict(0, &key(name))),
-            Meddling::Flush => self.does(words(&["FLUSHALL"])),
+            Meddling::Evict { name } => {
+                let key = key(name);
+                self.shards.place(&key).host.with(|server| server.evict(0, &key))
+            }
+            Meddling::Flush => {
+                let flush = |place| operator::run_at(place, vec![words(&["FLUSHALL"])]);
+                self.shards.places.iter().all(|place| flush(place) == [Reply::ok()])
+            }
+            Meddling::Promote { shard } => {
+                let copies = self.replica.lock().take();
+                copies.is_some_and(|copies| self.shards.promote(*shard, &copies))
+            }
+            Meddling::Move { name, seed } => self.shards.moves(&key(name), source(*seed, "move")),
         }
     }
 }
 
 impl Wire {
+    /// Sockets of one more node, with the address that leads there.
+    fn sockets(&self, number: usize) -> (Vec<(PathBuf, place::Place)>, String, Access) {
+        let socket = self.folder.join(number.to_string());
+        if !self.shards.are_many() {
+            return (vec![(socket.clone(), self.shards.places[0].clone())], url(&socket), Access::default());
+        }
+        std::fs::create_dir_all(&socket).expect("a folder");
+        let places = self.shards.places.iter().enumerate();
+        let sockets = places.map(|(at, place)| (socket.join(shards::host(at)), place.clone())).collect();
+        let url = format!("redis-cluster://{},{}", shards::host(0), shards::host(1));
+        (sockets, url, Access { sockets: Some(socket), ..Access::default() })
+    }
+
     fn restore_dump(&self, from: &str, to: &str) -> bool {
         let Reply::Text(dump) = self.run(words(&["DUMP", from])) else { return false };
         let mut command = words(&["RESTORE", to, "0"]);
@@ -279,6 +324,16 @@ impl Wire {
 /// The key of a stream, as words have it.
 pub fn full(name: &str) -> String {
     format!("{}{name}", operator::PREFIX)
+}
+
+/// A channel's name in a Cluster: every second one lies in the slot of the one before it.
+pub fn name_of_pair(channel: usize) -> String {
+    let first = format!("c{}", channel / 2 * 2);
+    let of = slot(&key(&first));
+    match channel % 2 {
+        0 => first,
+        _ => (0..).map(|n| format!("c{channel}.{n}")).find(|name| slot(&key(name)) == of).expect("there are many"),
+    }
 }
 
 /// Where the stream of a name is kept meanwhile.

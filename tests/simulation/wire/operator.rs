@@ -1,6 +1,7 @@
 //! Commands of producers and operators, by a connection of their own.
 
 use super::Wire;
+use super::place::Place;
 use crate::played::Fields;
 use crate::redis_model::{Id, Reply};
 use bytes::Bytes;
@@ -49,20 +50,29 @@ pub fn position(id: Id) -> Position {
 }
 
 impl Wire {
-    /// Runs a command; its reply.
+    /// Runs a command about the key behind its name; its reply.
     pub fn run(&self, command: Vec<Bytes>) -> Reply {
-        self.run_all(vec![command]).pop().expect("a reply")
+        let key = command[1].clone();
+        self.run_all(&key, vec![command]).pop().expect("a reply")
     }
 
-    /// Runs commands by one connection; their replies.
-    pub fn run_all(&self, commands: Vec<Vec<Bytes>>) -> Vec<Reply> {
-        let now = self.host.now_ms();
-        self.host.with(|server| {
-            let id = server.connect();
-            commands.into_iter().for_each(|command| server.execute(id, command, now));
-            let replies = server.output(id).into_iter().map(|outgoing| outgoing.reply).collect();
-            server.disconnect(id);
-            replies
-        })
+    /// Runs commands about a key by one connection, to the server that has it; their replies.
+    pub fn run_all(&self, key: &[u8], mut commands: Vec<Vec<Bytes>>) -> Vec<Reply> {
+        if self.shards.are_many() {
+            commands.insert(0, words(&["ASKING"]));
+        }
+        run_at(self.shards.place(key), commands)
     }
+}
+
+/// Runs commands at a server by one connection; their replies.
+pub fn run_at(place: &Place, commands: Vec<Vec<Bytes>>) -> Vec<Reply> {
+    let now = place.host.now_ms();
+    place.host.with(|server| {
+        let id = server.connect();
+        commands.into_iter().for_each(|command| server.execute(id, command, now));
+        let replies = server.output(id).into_iter().map(|outgoing| outgoing.reply).collect();
+        server.disconnect(id);
+        replies
+    })
 }
