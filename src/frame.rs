@@ -17,6 +17,7 @@ use crate::channel::Channel;
 use crate::control_event::{ControlEvent, Gap};
 use crate::event::{Event, fields};
 use crate::gzip;
+use crate::planted::{self, Fault};
 use crate::position::Position;
 use crate::telemetry::trace::Delivery;
 use bytes::Bytes;
@@ -159,7 +160,15 @@ impl Frame {
 
     /// What stands in the place of an entry that is too large to be delivered.
     pub fn too_large(position: Position, gap: &Gap) -> Frame {
-        Frame { origin: Origin::TooLarge, ..Frame::control(position, gap.block().as_bytes()) }
+        let block = if planted::is(Fault::TooLargeInSilence) {
+            ":
+
+"
+            .to_owned()
+        } else {
+            gap.block()
+        };
+        Frame { origin: Origin::TooLarge, ..Frame::control(position, block.as_bytes()) }
     }
 
     /// The frame with its rank.

@@ -72,6 +72,12 @@ faults! {
     OrdersByNodeClock: "The end of an order is judged by the node's clock",
     DoubtNotAwaited: "Who joins behind a doubt is joined to a log that is not verified yet",
     TwoAreAll: "History ends with two entries after a connection ended within its answer",
+    TooLargeInSilence: "An entry that is too large is passed over in silence",
+    TooLargeCountsTwice: "An entry that is too large counts as two",
+    LeftoverOfAnother: "What a full socket did not take is taken of the frame before",
+    LeftoverDropped: "What a full socket did not take of what others have, too, is dropped",
+    LeftoverCut: "What a full socket did not take of what others have, too, ends too early",
+    RationKept: "The memory of a page is not given back",
 }
 
 #[cfg(feature = "testing")]

@@ -10,6 +10,7 @@ use super::terms::{Framing, Terms};
 use crate::frame::{Part, Standing};
 use crate::hub::bell::FeedNumber;
 use crate::hub::offset::Offset;
+use crate::planted::{self, Fault};
 use crate::probe::{self, Probe};
 
 /// Where a plain subscriber is, in full.
@@ -31,11 +32,18 @@ impl Courier {
         let mut leftover = Leftover::default();
         leftover.push(cut, &self.deps.leftovers);
         let mut kept = Kept { leftover, at: plain.at, standing: mirror.standing_at(plain.at), last: false };
-        if let Some((offset, frame)) = mirror.frame(mirror.index(plain.at))
+        let index = mirror.index(plain.at);
+        if let Some((offset, frame)) = mirror.frame(index)
             && *offset < plain.at
         {
-            let source = Source::Frame(frame.clone(), Part::Chunk, 0);
-            kept.leftover.share(source, plain.at.since(*offset), &self.deps.leftovers);
+            let (mut of, at) = (frame, plain.at.since(*offset));
+            if planted::is(Fault::LeftoverOfAnother)
+                && let Some((_, before)) = index.checked_sub(1).and_then(|before| mirror.frame(before))
+                && before.chunk().len() >= at
+            {
+                of = before;
+            }
+            kept.leftover.share(Source::Frame(of.clone(), Part::Chunk, 0), at, &self.deps.leftovers);
             kept.at = offset.plus(frame.chunk().len());
             (kept.standing, kept.last) = (mirror.standing_at(kept.at), frame.last);
         }

@@ -3,6 +3,7 @@
 
 use crate::frame::{Frame, Part};
 use crate::hash::HashMap;
+use crate::planted::{self, Fault};
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 use std::io;
@@ -159,7 +160,13 @@ impl Leftover {
 
     /// Bytes that others have go behind the rest, from an offset on.
     pub fn share(&mut self, source: Source, at: usize, ledger: &Arc<Ledger>) {
+        if planted::is(Fault::LeftoverDropped) {
+            return;
+        }
         let rest = &source.bytes()[at..];
+        if planted::is(Fault::LeftoverCut) {
+            return self.push(&rest[..rest.len() - 1], ledger);
+        }
         match rest.len() {
             ..SHARED_BYTES => self.push(rest, ledger),
             _ => self.0.push(Piece::new(Content::Shared(source), at, ledger)),

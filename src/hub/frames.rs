@@ -5,6 +5,7 @@ use crate::channel::Channel;
 use crate::control_event::{Gap, GapReason};
 use crate::event::Event;
 use crate::frame::{Frame, Rank};
+use crate::planted::{self, Fault};
 use crate::position::Position;
 use std::sync::Arc;
 
@@ -29,6 +30,6 @@ pub(super) fn too_large(channel: &Channel, entries: &[Entry], index: usize, befo
         reason: GapReason::TooLarge,
         resume_from: index.checked_sub(1).and_then(known).or(before),
         continues_at: known(index + 1).or(known(index)),
-        lost: Some(1),
+        lost: Some(if planted::is(Fault::TooLargeCountsTwice) { 2 } else { 1 }),
     }
 }

@@ -82,6 +82,9 @@ fn suits(fault: Fault, run: u64) -> (Temper, bool) {
         | Fault::FellBehindInSilence
         | Fault::MissingNotJudged => (Temper::Newcomers, false),
         Fault::TwoLivesMixed => (Temper::Newcomers, true),
+        Fault::TooLargeInSilence | Fault::TooLargeCountsTwice => (Temper::Larges, false),
+        Fault::RationKept => (Temper::Newcomers, false),
+        Fault::LeftoverDropped | Fault::LeftoverCut => (Temper::Outages, false),
         Fault::RetraceKept => (Temper::Depths, false),
         _ => (Temper::Usual, false),
     };

@@ -138,7 +138,9 @@ impl Temper {
                     *servers = 2 + plan.seed as usize % 2;
                 }
             }
-            Temper::Usual | Temper::Steady | Temper::Sleepers | Temper::Depths | Temper::Tears | Temper::Larges => {}
+            // Who comes back, or is slow, reads pages.
+            Temper::Larges => (shape.tail_bytes, shape.replay_rate) = (1 << 10, 500),
+            Temper::Usual | Temper::Steady | Temper::Sleepers | Temper::Depths | Temper::Tears => {}
         }
         if matches!(self, Temper::Newcomers | Temper::Extensions) {
             shape.replay_rate = 60;
@@ -231,7 +233,7 @@ impl Temper {
             Temper::Tears => chains.every(1_000, Chains::torn),
             Temper::Larges => {
                 chains.every(1_500, Chains::too_large_an_event);
-                chains.every(1_000, Chains::a_leave);
+                chains.every(400, Chains::a_leave);
             }
             Temper::Moves => {
                 chains.every(3_000, Chains::a_slot_moves);
