@@ -83,7 +83,7 @@ fn publish_line(settings: &Serve, url: &str) -> String {
         return format!("curl -d 'hello' {}{url}", bearer(settings, "publish"));
     }
     let address = settings.redis.as_ref().and_then(|url| settings.redis_access.settings(url).address().ok());
-    let Some(Address { place, access, database }) = address else { return String::new() };
+    let Some(Address { place, access, database, .. }) = address else { return String::new() };
     let (secret, login) = login(&access);
     let (scheme, tls) = access.tls.as_ref().map_or(("redis", String::new()), |files| ("rediss", tls(files)));
     let db = if database > 0 { format!("/{database}") } else { String::new() };

@@ -110,6 +110,7 @@ impl Health {
             metrics.backplane_shards_down.set(facts.shards.iter().filter(|shard| !shard.up).count() as i64);
             metrics.backplane_reconnects.inc_by(facts.reconnects.saturating_sub(reconnects));
             reconnects = facts.reconnects;
+            metrics.read_from(&facts.reads);
             tokio::select! {
                 biased;
                 changed = link.changed() => {

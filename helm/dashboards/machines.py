@@ -68,6 +68,18 @@ def redis():
         (metric("fantail_hot_streams"), "{{instance}}"),
     )
     board.graph(
+        "Lag of replicas",
+        "s",
+        "With read=replica: how far the replica that a node reads lags, at most.",
+        (metric("fantail_redis_replica_lag_seconds"), "{{instance}}"),
+    )
+    board.graph(
+        "Servers read from a primary",
+        "short",
+        "With read=replica: servers of which no replica would do, so that a node reads the primary.",
+        (metric("fantail_redis_read_from", 'role="primary"'), "{{instance}}"),
+    )
+    board.graph(
         "Pauses of the follower",
         "ops",
         "Pauses a second (--coalesce), by which many small reads become few. A thousand is the most at 1ms.",

@@ -142,6 +142,21 @@ pub struct Facts {
     pub refused: Vec<Refused>,
     /// The parts of a backplane that can fail one by one; empty where it is whole.
     pub shards: Vec<Shard>,
+    /// From where its servers are read, where replicas are to be read; empty where they are not.
+    pub reads: Vec<ReadFrom>,
+}
+
+/// From where a server's streams are read, where replicas are to be read.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ReadFrom {
+    /// The primary.
+    pub primary: String,
+    /// The replica that is read; `None`: the primary is.
+    pub replica: Option<String>,
+    /// How far the replica lags, at most, as far as that is known.
+    pub lag_ms: Option<u64>,
+    /// Why none is read.
+    pub why: Option<String>,
 }
 
 /// A command that a backplane refuses now.

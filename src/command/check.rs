@@ -233,6 +233,12 @@ impl Report {
                 Some(why) => self.bad("shard", &format!("{shard}: {}", why)),
             }
         }
+        for (replica, found) in &findings.replicas {
+            match found {
+                Ok(found) => self.good("replica", &format!("{replica}: {found}")),
+                Err(why) => self.warn("replica", &format!("{replica}: {why}")),
+            }
+        }
         if !findings.exact {
             self.warn("gaps", "before Redis 7.0 lost events are told, but not counted, and some resets are not seen");
         }

@@ -255,6 +255,7 @@ impl Admin {
                 "trouble": facts.trouble,
                 "refused": facts.refused,
                 "shards": facts.shards,
+                "reads": facts.reads,
             },
             "unreadable": self.hub.unreadable.list(LISTED_CHANNELS).iter().map(|(channel, why)| {
                 serde_json::json!({ "channel": channel.as_str(), "why": why })

@@ -26,6 +26,7 @@ mod redis_hostile;
 mod redis_model;
 mod redis_once;
 mod redis_refusals;
+mod redis_replica;
 mod redis_sentinel;
 mod redis_tls;
 mod redis_torn;

@@ -1,7 +1,7 @@
 //! Where the servers are, and what may be shown of it.
 //!
 //! `redis://` and `rediss://` `[user:password@]host[:port][/db]`, `unix:/path`, `redis-sentinel://h1,h2/master`,
-//! `redis-cluster://h1,h2`. Connects to nothing.
+//! `redis-cluster://h1,h2`; with `?read=replica` also which replicas are read. Connects to nothing.
 
 mod parse;
 
@@ -11,6 +11,7 @@ use fred::types::config::ServerConfig;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 const FORMS: &str = "redis://, rediss://, unix:/path, redis-sentinel://host,host/master or redis-cluster://host,host";
 
@@ -52,6 +53,17 @@ pub struct Address {
     pub access: Arc<Access>,
     /// The database's number.
     pub database: u8,
+    /// Whether replicas are read, and which; `None`: the primary alone.
+    pub replicas: Option<ReplicaRead>,
+}
+
+/// How replicas are read (`read=replica`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaRead {
+    /// Where they are, where nobody else says that; empty for Sentinel and Cluster.
+    pub hosts: Vec<Host>,
+    /// One that lags by more is left.
+    pub lag: Duration,
 }
 
 /// One server that can be connected to.
@@ -65,6 +77,8 @@ pub struct Endpoint {
     pub access: Arc<Access>,
     /// Whether it is a sentinel, which has credentials of its own.
     pub sentinel: bool,
+    /// Whether it is a replica of a cluster, which must be told that it is read (`READONLY`).
+    pub readonly: bool,
 }
 
 /// Why settings are no address. No variant repeats anything of a text that could not be read: a password may stand
@@ -95,6 +109,18 @@ pub enum AddressError {
     /// A parameter, counted from 1, is unknown; and which there are.
     #[error("parameter {0} is unknown; there are {1}")]
     UnknownParameter(usize, &'static str),
+    #[error("its parameter read is neither replica nor primary")]
+    BadRead,
+    /// A `replica`, counted from 1, is no host.
+    #[error("its parameter replica {0} is no host: replica=HOST:PORT")]
+    BadReplica(usize),
+    #[error("its parameter replica_lag is no time from 100ms to 1m")]
+    BadLag,
+    /// What `read=replica` needs beside it.
+    #[error("read=replica of a redis:// address needs {0} replicas: &replica=HOST:PORT for each")]
+    ReplicaCount(&'static str),
+    #[error("its parameters replica and replica_lag are for read=replica")]
+    NotRead,
     #[error("it has a # in it, which such a URL has no use for")]
     Fragment,
     #[error("there is an @ behind the host")]
@@ -135,7 +161,12 @@ impl Address {
             Some(folder) => ServerConfig::new_unix_socket(folder.join(host.to_string())),
             None => ServerConfig::new_centralized(host.name.as_str(), host.port),
         };
-        Endpoint { server, database: self.database, access: self.access.clone(), sentinel: false }
+        Endpoint { server, database: self.database, access: self.access.clone(), sentinel: false, readonly: false }
+    }
+
+    /// A replica of a server of this address.
+    pub fn replica(&self, host: &Host) -> Endpoint {
+        Endpoint { readonly: matches!(self.place, Place::Cluster(_)), ..self.endpoint(host) }
     }
 
     /// A sentinel of this address.
@@ -152,6 +183,7 @@ impl Address {
                 database: self.database,
                 access: self.access.clone(),
                 sentinel: false,
+                readonly: false,
             }),
             Place::Sentinel(..) | Place::Cluster(_) => None,
         }

@@ -284,7 +284,7 @@ struct Waiter {
 
 impl Waiter {
     async fn open(server: &Server, may_interrupt: &Arc<AtomicBool>) -> Result<Waiter, BackplaneError> {
-        let Some(endpoint) = server.target.get() else {
+        let Some(endpoint) = server.near.get() else {
             return Err(BackplaneError::down("the primary is not known yet"));
         };
         let mut reader = Reader::open(&endpoint, GRACE).await?;

@@ -108,6 +108,8 @@ pub struct Findings {
     pub once: Option<Keyed>,
     /// Each primary of a cluster, and why it cannot be used.
     pub shards: Vec<(String, Option<String>)>,
+    /// Where replicas are to be read, each of them, and what was found there or is wrong with it.
+    pub replicas: Vec<(String, Result<String, String>)>,
 }
 
 /// Whether entries can be published once.
@@ -153,6 +155,15 @@ pub struct Right {
     pub needed: bool,
     /// Why the server refuses it; `None`: allowed.
     pub refused: Option<String>,
+}
+
+impl Right {
+    /// Says it of a replica, if it is refused there; what replicas never allow is not wanted of them.
+    pub fn at_replica(self) -> Option<Right> {
+        let refused = self.refused.filter(|why| !why.starts_with("READONLY"))?;
+        let refused = Some(format!("at the replica: {refused}"));
+        Some(Right { refused, needed: false, ..self })
+    }
 }
 
 /// What of a server is tried.

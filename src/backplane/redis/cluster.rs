@@ -151,6 +151,7 @@ impl Cluster {
             let down: Vec<&str> = shards.iter().filter(|shard| !shard.up).map(|shard| shard.name.as_str()).collect();
             (!down.is_empty()).then(|| format!("down: {}", down.join(", ")))
         });
+        let reads = members.iter().flat_map(|facts| facts.reads.clone()).collect();
         let of_live = members.iter().filter(|facts| facts.version.is_some()).map(|facts| facts.clock_least_ms);
         Facts {
             name: self.address.to_string(),
@@ -166,6 +167,7 @@ impl Cluster {
                 .find_map(|facts| Some(facts.refused).filter(|r| !r.is_empty()))
                 .unwrap_or_default(),
             shards,
+            reads,
         }
     }
 
@@ -224,7 +226,8 @@ impl Cluster {
         map.topology = topology;
         let owners: Vec<Host> = map.topology.owners().into_keys().cloned().collect();
         for host in &owners {
-            self.member(&mut map, host);
+            let replicas = map.topology.replicas(host);
+            self.member(&mut map, host).replicas.set_known(replicas);
         }
         let now = Instant::now();
         let unwanted = |host: &Host, m: &Member| !owners.contains(host) && now.duration_since(m.wanted) > KEPT;
@@ -277,12 +280,17 @@ impl Cluster {
     pub async fn survey(&self, publishes: bool) -> Result<Findings, BackplaneError> {
         let topology = self.search().await?;
         let mut found: Option<Findings> = None;
-        let (mut shards, mut failures) = (Vec::new(), Failures::default());
+        let (mut shards, mut replicas, mut failures) = (Vec::new(), Vec::new(), Failures::default());
         let owners: BTreeSet<Host> = topology.owners().into_keys().cloned().collect();
         for host in owners {
-            let answer = self.supervisor(&host).survey(publishes).await;
+            let supervisor = self.supervisor(&host);
+            supervisor.server.replicas.set_known(topology.replicas(&host));
+            let answer = supervisor.survey(publishes).await;
             let (findings, why) = match answer {
-                Ok(findings) => (Some(findings), None),
+                Ok(mut findings) => {
+                    replicas.append(&mut findings.replicas);
+                    (Some(findings), None)
+                }
                 Err(error) => {
                     failures.add(&host, &error);
                     (None, Some(fault::explain(error).text().to_owned()))
@@ -292,7 +300,7 @@ impl Cluster {
             found = found.or(findings);
         }
         match found {
-            Some(findings) => Ok(Findings { shards, ..findings }),
+            Some(findings) => Ok(Findings { shards, replicas, ..findings }),
             None => Err(failures.into_error("")),
         }
     }

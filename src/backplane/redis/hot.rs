@@ -78,6 +78,9 @@ impl Hot {
     /// The stream's entries from the asked position on: as soon as anything follows the first of them, or after
     /// [`BLOCK`]. Whoever stops waiting closes the connection.
     pub async fn next(&self, ask: &Ask) -> Result<Vec<Entry>, BackplaneError> {
+        if self.server.replicas.floors.is_ahead(&ask.channel) {
+            return Err(BackplaneError::down("the replica is behind what is known of the stream"));
+        }
         let (era, reader) = {
             let mut state = self.state.lock();
             (state.era, state.idle.pop())
@@ -106,7 +109,7 @@ impl Hot {
 
     /// Makes a connection that can wait, unless the server has been left meanwhile.
     async fn open(self: Arc<Hot>, era: u64) {
-        let opened = match self.server.target.for_side() {
+        let opened = match self.server.near.for_side() {
             Ok(endpoint) => Reader::open(&endpoint, GRACE).await,
             Err(error) => Err(error),
         };

@@ -1,6 +1,7 @@
 //! Who a server says it is: primary or replica, and which data set it holds.
 //!
-//! A replica takes reads and lags behind, or was demoted and holds what the new primary never had: it is never used.
+//! A replica takes reads and lags behind, or was demoted and holds what the new primary never had: it is never used for a
+//! primary. Where replicas are to be read, `replica` has what one must say of itself.
 
 use super::decode;
 use fred::types::Value;

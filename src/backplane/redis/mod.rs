@@ -28,6 +28,7 @@ mod reader;
 mod readers;
 mod reading;
 pub mod refusals;
+mod replica;
 mod sentinel;
 mod server;
 mod session;
@@ -129,7 +130,7 @@ impl Drop for Redis {
 
 impl Backplane for Redis {
     fn read(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>> {
-        self.servers.call(asks, reading::newer::read)
+        self.servers.call(asks, reading::order::read)
     }
 
     fn reads_apart(&self, channel: &Channel) -> bool {
@@ -157,15 +158,15 @@ impl Backplane for Redis {
     }
 
     fn inspect(&self, channels: Vec<Channel>) -> Answer<'_, Vec<Result<Option<StreamState>, BackplaneError>>> {
-        self.servers.call(channels, reading::examine::inspect)
+        self.servers.call(channels, reading::order::inspect)
     }
 
     fn examine(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Examined, BackplaneError>>> {
-        self.servers.call(asks, reading::examine::examine)
+        self.servers.call(asks, reading::order::examine)
     }
 
     fn history(&self, spans: Vec<Span>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>> {
-        self.servers.call(spans, reading::spans::history)
+        self.servers.call(spans, reading::order::history)
     }
 
     fn append(&self, publications: Vec<Publication>) -> Answer<'_, Vec<Result<Position, BackplaneError>>> {

@@ -24,10 +24,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// How long the key outlives its node, in milliseconds.
-const LIFETIME_MS: i64 = 30_000;
+pub const LIFETIME_MS: i64 = 30_000;
 /// What follows the one key's name in the other's: in a cluster, both lie in one slot.
 const OTHER: &str = ":2";
 /// Clock samples of which the one with the shortest way counts.
@@ -40,6 +41,8 @@ pub struct ProbeKey {
     stem: Option<String>,
     /// Pushes of the key that have arrived.
     pub pushes: Arc<AtomicU64>,
+    /// Rung with each of them.
+    pub bell: Arc<Notify>,
     pushes_before: u64,
     /// Whether the other key is the one to write.
     turn: bool,
@@ -106,6 +109,7 @@ impl ProbeKey {
             stem: cluster.then(|| key.clone()),
             key: Arc::new(Mutex::new(key)),
             pushes: Default::default(),
+            bell: Default::default(),
             pushes_before: 0,
             turn: false,
             armed: false,
@@ -123,6 +127,11 @@ impl ProbeKey {
     /// The first key's name; in a cluster it changes with the server's slots.
     pub fn key(&self) -> Arc<Mutex<String>> {
         self.key.clone()
+    }
+
+    /// The name of the one key, or of the other.
+    pub fn name(&self, other: bool) -> String {
+        [self.key.lock().as_str(), if other { OTHER } else { "" }].concat()
     }
 
     /// Moves the keys of a cluster's server into one of these slots; whether that can be done.
@@ -177,8 +186,20 @@ impl ProbeKey {
         self.may_write &= !check.refusal().is_some_and(Refusal::is_for_good);
         self.expected = was_armed && check.written;
         self.turn = !self.turn;
-        check.clock_offset_ms = self.samples.iter().min_by_key(|(way, _)| *way).map(|(_, offset)| *offset);
+        check.clock_offset_ms = self.clock_offset_ms();
         Ok(check)
+    }
+
+    /// The server's clock minus this node's, by the shortest way, in milliseconds.
+    fn clock_offset_ms(&self) -> Option<i64> {
+        self.samples.iter().min_by_key(|(way, _)| *way).map(|(_, offset)| *offset)
+    }
+
+    /// Takes in a clock that was read on a way that took so long and ended now; the difference by the shortest such way.
+    pub fn take_time(&mut self, theirs: Option<i64>, way: Duration) -> Option<i64> {
+        let at = self.clock.since_epoch().saturating_sub(way);
+        self.sample(theirs, &Sent { at, way });
+        self.clock_offset_ms()
     }
 
     /// Takes in one reply; `Down` where the server is not usable.
@@ -239,7 +260,7 @@ impl ProbeKey {
     }
 
     async fn queue(&self, pipeline: &Pipeline<Client>, question: Question) -> Result<(), Error> {
-        let key = |other: bool| [self.key.lock().as_str(), if other { OTHER } else { "" }].concat();
+        let key = |other| self.name(other);
         match question {
             Question::Read => pipeline.get(key(!self.turn)).await,
             Question::Write => {

@@ -65,6 +65,9 @@ impl Reader {
         if endpoint.database > 0 {
             greeting.push(vec![word("SELECT"), endpoint.database.to_string().into()]);
         }
+        if endpoint.readonly {
+            greeting.push(vec![word("READONLY")]);
+        }
         for command in greeting {
             reader.ask(std::slice::from_ref(&command)).await?;
             if let Reply::Error(why) = reader.reply(Taken::Skimmed).await? {

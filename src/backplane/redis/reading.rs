@@ -1,5 +1,6 @@
 //! The commands that read entries, on connections whose replies have a limit: how one call takes a connection, sends its
-//! commands, and weighs what came. What each command means is in `newer`, `spans`, `examine` and `unreadable`.
+//! commands, and weighs what came. What each command means is in `newer`, `spans`, `examine` and `unreadable`; which server
+//! it is sent to where a replica is read, in `order`.
 //!
 //! A reply is not read on behind a large entry, so that the streams behind it need not wait: they are asked for
 //! again, and the large one's stream is read apart. What is too large to be read at all is an [`Entry`] without
@@ -7,6 +8,7 @@
 
 pub mod examine;
 pub mod newer;
+pub mod order;
 pub mod spans;
 mod unreadable;
 
@@ -52,17 +54,25 @@ pub struct Reading<'a> {
     pool: Pool,
     /// To a server that is taking slots over: `ASKING` precedes each command.
     asking: bool,
+    /// To the primary, though a replica is read.
+    primary: bool,
     loan: Option<Loan>,
 }
 
 impl Reading<'_> {
     /// A call that has no connection yet. `asking`: to a server that is taking slots over.
     pub fn new(server: &Server, pool: Pool, asking: bool) -> Reading<'_> {
-        Reading { server, pool, asking, loan: None }
+        Reading { server, pool, asking, primary: false, loan: None }
+    }
+
+    /// Sends the call to the primary, where a replica is read.
+    fn at_primary(self) -> Self {
+        Reading { primary: true, ..self }
     }
 
     fn readers(&self) -> &Arc<Readers> {
         match self.pool {
+            _ if self.primary => &self.server.judges,
             Pool::Live => &self.server.readers,
             Pool::Apart => &self.server.apart,
             Pool::History => &self.server.history,
@@ -98,6 +108,9 @@ impl Reading<'_> {
     async fn arm(&mut self, channels: &[&Channel]) -> Answered<()> {
         if self.pool == Pool::History || !self.server.is_tracking() {
             return Ok(());
+        }
+        if self.primary {
+            return commands::arm(self.server, channels, self.asking).await;
         }
         if self.loan.is_none() {
             self.loan = Some(self.readers().take().await?);

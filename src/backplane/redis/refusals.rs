@@ -88,6 +88,7 @@ pub fn name(observed: &'static str) -> &'static str {
         "xadd" => "XADD",
         "note" => "HSET",
         "noted" => "HGETALL",
+        "role" => "ROLE",
         PROBE => "SET",
         other => other,
     }

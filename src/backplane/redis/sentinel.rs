@@ -1,4 +1,4 @@
-//! Sentinel: asks where the primary is, and listens for its replacement.
+//! Sentinel: asks where the primary and its replicas are, and listens for the primary's replacement.
 //!
 //! Never through fred's own Sentinel mode: it replaces the configured list by what one sentinel says, and when those
 //! are dead it never asks the others again.
@@ -27,18 +27,48 @@ const SWITCHED: &str = "+switch-master";
 
 /// Asks the sentinels in turn where the primary is, and takes the first answer.
 pub async fn primary(address: &Address, hosts: &[Host], master: &str) -> Result<Endpoint, BackplaneError> {
+    let primary = in_turn(address, hosts, master, |connection| async move { look(&connection, master).await }).await?;
+    Ok(address.endpoint(&primary))
+}
+
+/// Asks the sentinels in turn where the primary's replicas are, without those that are known to be away or apart from it.
+pub async fn replicas(address: &Address, hosts: &[Host], master: &str) -> Result<Vec<Host>, BackplaneError> {
+    let listed = |connection: Connection| async move {
+        let words = ["SENTINEL", "REPLICAS", master];
+        let reply = connection.run(pipeline::one(&connection.client, &words)).await??;
+        Ok(Some(list(&reply)))
+    };
+    in_turn(address, hosts, master, listed).await
+}
+
+/// Asks the sentinels in turn, and takes the first answer.
+async fn in_turn<T, F>(
+    address: &Address,
+    hosts: &[Host],
+    master: &str,
+    ask: impl Fn(Connection) -> F,
+) -> Result<T, BackplaneError>
+where
+    F: Future<Output = Result<Option<T>, BackplaneError>>,
+{
+    let ask = &ask;
     let mut asked: FuturesUnordered<_> = hosts
         .iter()
         .zip(0..)
         .map(|(host, turn)| async move {
             sleep(STAGGER * turn).await;
-            (host, ask(address, host, master).await)
+            let endpoint = address.sentinel(host);
+            let answer = match Connection::open(&endpoint, RespVersion::RESP2, endpoint.access.timeout).await {
+                Ok(connection) => ask(connection).await,
+                Err(unopened) => Err(unopened.error),
+            };
+            (host, answer)
         })
         .collect();
     let mut failures = Failures::default();
     while let Some((host, answer)) = asked.next().await {
         match answer {
-            Ok(Some(primary)) => return Ok(address.endpoint(&primary)),
+            Ok(Some(answer)) => return Ok(answer),
             Ok(None) => {
                 failures.add_text(Outage::UnknownPrimary, format!("{host} knows no primary named {master:?}"));
             }
@@ -59,12 +89,6 @@ fn told_apart(error: BackplaneError) -> BackplaneError {
     }
 }
 
-async fn ask(address: &Address, host: &Host, master: &str) -> Result<Option<Host>, BackplaneError> {
-    let endpoint = address.sentinel(host);
-    let connection = Connection::open(&endpoint, RespVersion::RESP2, endpoint.access.timeout).await?;
-    look(&connection, master).await
-}
-
 async fn look(connection: &Connection, master: &str) -> Result<Option<Host>, BackplaneError> {
     let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", master];
     match connection.run(pipeline::one(&connection.client, &words)).await?? {
@@ -77,6 +101,23 @@ fn host(reply: &Value) -> Option<Host> {
     let Value::Array(list) = reply else { return None };
     let [name, port] = list.as_slice() else { return None };
     Some(Host { name: decode::str(name)?.to_owned(), port: decode::str(port)?.parse().ok()? })
+}
+
+/// The replicas in a reply to `SENTINEL REPLICAS`, each a list of names and values.
+fn list(reply: &Value) -> Vec<Host> {
+    let Value::Array(all) = reply else { return Vec::new() };
+    let replica = |one: &Value| {
+        let Value::Array(words) = one else { return None };
+        let of = |name: &str| {
+            let pair = words.chunks_exact(2).find(|pair| decode::str(&pair[0]) == Some(name))?;
+            decode::str(&pair[1])
+        };
+        let away = |flag: &str| matches!(flag, "s_down" | "o_down" | "disconnected");
+        let apart = of("flags")?.split(',').any(away) || of("master-link-status").is_some_and(|status| status != "ok");
+        let host = Host { name: of("ip")?.to_owned(), port: of("port")?.parse().ok()? };
+        (!apart).then_some(host)
+    };
+    all.iter().filter_map(replica).collect()
 }
 
 /// Ends the live connection as soon as a sentinel says that the primary is another one. Runs as long as the node.
@@ -132,6 +173,24 @@ fn leave_another(server: &Server, primary: &Host) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn replicas_that_are_away_are_left_out() {
+        let one = |port: &str, flags: &str, link: &str| {
+            let words = ["ip", "h", "port", port, "flags", flags, "master-link-status", link];
+            Value::Array(words.iter().map(|word| Value::from(*word)).collect())
+        };
+        let reply = Value::Array(vec![
+            one("1", "slave", "ok"),
+            one("2", "s_down,slave", "ok"),
+            one("3", "slave,disconnected", "ok"),
+            one("4", "slave", "err"),
+            one("x", "slave", "ok"),
+            Value::Null,
+        ]);
+        assert_eq!(list(&reply), [Host { name: "h".into(), port: 1 }]);
+        assert_eq!(list(&Value::Null), []);
+    }
 
     #[test]
     fn odd_answers_are_no_address() {

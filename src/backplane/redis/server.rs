@@ -10,9 +10,10 @@ use super::lazy_connection::LazyConnection;
 use super::prepared::Prepared;
 use super::readers::Readers;
 use super::refusals::{PROBE, Refusals};
+use super::replica::Replicas;
 use super::settings::{Observe, Settings};
 use super::target::Target;
-use crate::backplane::{BackplaneError, Changes, Facts, Link};
+use crate::backplane::{BackplaneError, Changes, Facts, Link, ReadFrom};
 use crate::channel::Channel;
 use crate::config::Follow;
 use crate::outside::Outside;
@@ -28,6 +29,8 @@ use tokio::time::{Instant, timeout};
 const LIVE_CALLS: usize = 32;
 /// Reads of streams with small entries that may be on their way.
 const READS: usize = 4;
+/// Questions to the primary that may be on their way while a replica is read.
+const QUESTIONS: usize = 4;
 /// Reads of streams with large entries that may be on their way.
 const READS_APART: usize = 4;
 /// Reads of history that may be on their way.
@@ -53,8 +56,12 @@ pub struct Reports {
 pub struct Server {
     /// What the settings name: this server, or what leads to it.
     pub address: Address,
-    /// Where its connections lead now.
+    /// Where connections to the primary lead now.
     pub target: Arc<Target>,
+    /// Where those lead that follow and read: to the primary, or to a replica of it.
+    pub near: Arc<Target>,
+    /// Its replicas, where they are to be read.
+    pub replicas: Replicas,
     /// What precedes a channel's name in its stream's key.
     pub key_prefix: String,
     /// How the settings want changes to be learnt of.
@@ -90,6 +97,10 @@ pub struct Server {
     pub apart: Arc<Readers>,
     /// Connections that read history.
     pub history: Arc<Readers>,
+    /// Connections by which the primary is asked while a replica is read.
+    pub judges: Arc<Readers>,
+    /// The connection that measures, by way of the primary, how far the replica lags that is read.
+    pub pulse: LazyConnection,
     /// Which streams have large entries.
     pub large: Large,
     /// Which streams remember keys for long enough.
@@ -110,12 +121,20 @@ impl Server {
         let Reports { changes, turned } = reports;
         let facts = Facts { name: address.to_string(), ..Facts::default() };
         let target = Arc::new(Target::new(endpoint.or_else(|| address.fixed())));
-        let readers = |patience, most| Arc::new(Readers::new(target.clone(), changes.clone(), patience, most));
-        let lazy = || LazyConnection::new(target.clone(), SIDE_TIMEOUT, settings.outside.random.clone());
+        let near = Arc::new(Target::new(target.get()));
+        let at = |target: &Arc<Target>, patience, most| {
+            Arc::new(Readers::new(target.clone(), changes.clone(), patience, most))
+        };
+        let patient = |patience| LazyConnection::new(target.clone(), patience, settings.outside.random.clone());
+        let lazy = || patient(SIDE_TIMEOUT);
         Server {
-            readers: readers(address.access.timeout, READS),
-            apart: readers(address.access.timeout, READS_APART),
-            history: readers(SIDE_TIMEOUT, READS_OF_HISTORY),
+            readers: at(&near, address.access.timeout, READS),
+            apart: at(&near, address.access.timeout, READS_APART),
+            history: at(&near, SIDE_TIMEOUT, READS_OF_HISTORY),
+            judges: at(&target, SIDE_TIMEOUT, QUESTIONS),
+            pulse: patient(address.access.timeout),
+            near: near.clone(),
+            replicas: Replicas::new(address.replicas.clone()),
             large: Large::default(),
             prepared: Prepared::default(),
             max_entry_bytes: settings.max_entry_bytes,
@@ -162,6 +181,7 @@ impl Server {
         self.prepared.forget_all();
         self.tracking.store(tracking, Ordering::Release);
         self.target.reserve(false);
+        self.near.reserve(false);
         {
             let mut live = self.live.lock();
             *live = Some(connection);
@@ -169,7 +189,15 @@ impl Server {
         }
         self.link.send_replace(Link::Up);
         self.turned.notify_one();
-        tracing::info!(redis = %self.shown(), version = shown, follow, "redis: connected");
+        match self.replicas.read() {
+            None => tracing::info!(redis = %self.shown(), version = shown, follow, "redis: connected"),
+            Some(replica) => {
+                tracing::info!(redis = %self.shown(), %replica, version = shown, follow, "redis: connected, a replica is read");
+            }
+        }
+        if let Some(why) = self.replicas.trouble() {
+            tracing::warn!(redis = %self.shown(), %why, "redis: no replica can be read, the primary is");
+        }
     }
 
     /// Notes the clock of the server minus this node's, in milliseconds: as measured, and at least.
@@ -183,12 +211,29 @@ impl Server {
         self.facts.lock().trouble = Some(why.to_owned());
     }
 
+    /// Notes for `/status` that the primary is away, or back; the replica that is read is read on.
+    pub fn set_primary_away(&self, why: Option<&str>) {
+        self.replicas.set_primary_away(why.is_some());
+        let told = why.map(|why| format!("the primary is away, its replica is read on: {why}"));
+        let mut facts = self.facts.lock();
+        if told.is_some() || facts.trouble.as_ref().is_some_and(|trouble| trouble.starts_with("the primary is away")) {
+            facts.trouble = told;
+        }
+    }
+
     /// Ends the calls that read, but not those that append: what the server says is not to be believed any more.
     pub fn leave_reads(&self) {
+        self.leave_near();
+        self.judges.leave();
+        self.pulse.leave();
+        self.records.leave();
+    }
+
+    /// Ends the calls that read where streams are followed.
+    pub fn leave_near(&self) {
         self.readers.leave();
         self.apart.leave();
         self.history.leave();
-        self.records.leave();
     }
 
     /// Looks whether idle connections still lead somewhere, so that the next request finds one that does.
@@ -197,6 +242,7 @@ impl Server {
             self.readers.look(IDLE),
             self.apart.look(IDLE),
             self.history.look(IDLE),
+            self.judges.look(IDLE),
             self.publish.look(),
             self.records.look()
         );
@@ -255,6 +301,12 @@ impl Server {
         let mut facts = self.facts.lock().clone();
         facts.refused = self.refusals.list();
         facts.server = self.target.get().map(|endpoint| endpoint.to_string());
+        if self.replicas.bound().is_some() {
+            let primary = facts.server.clone().unwrap_or_default();
+            let replica = self.replicas.read().map(|host| host.to_string());
+            let lag_ms = self.replicas.lag().map(|lag| lag.as_millis() as u64);
+            facts.reads.push(ReadFrom { primary, replica, lag_ms, why: self.replicas.trouble() });
+        }
         facts
     }
 

@@ -1,5 +1,7 @@
 //! The life of the live connection: it follows by tracking where the server can, checks the server's health, and ends at
-//! any fault.
+//! any fault. Where it leads to a replica, `at_replica` has its checks.
+
+mod at_replica;
 
 use super::address::Endpoint;
 use super::capabilities::{self, Mode};
@@ -8,6 +10,7 @@ use super::fault::Unopened;
 use super::identity::Identity;
 use super::probe_key::{HealthCheck, ProbeKey};
 use super::refusals;
+use super::replica::pulse::Pulse;
 use super::server::{Server, follow_label};
 use super::{decode, slots};
 use crate::backplane::error::Refusal;
@@ -24,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::broadcast::{Receiver, error::RecvError, error::TryRecvError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
@@ -54,6 +57,7 @@ pub struct Session {
     pub clock_least_ms: Option<i64>,
     identity: Identity,
     probe_key: ProbeKey,
+    pulse: Pulse,
     drain: AbortHandle,
     checks: mpsc::UnboundedSender<oneshot::Sender<()>>,
 }
@@ -75,6 +79,11 @@ impl Session {
         let about = connection.run(capabilities::about(&connection.client)).await?;
         session.version = about.version;
         expected(about.mode, server.cluster)?;
+        if server.replicas.is_read() {
+            session.begin_at_replica(server).await?;
+            return Ok(session);
+        }
+        server.replicas.floors.begin(0);
         // A loading server, or a replica without its primary, takes commands but has no data.
         session.first_check = session.check_health(server).await?;
         if session.tracking && server.cluster {
@@ -95,6 +104,7 @@ impl Session {
             pushes: connection.client.invalidation_rx(),
             probe_key: probe_key.key(),
             heard: probe_key.pushes.clone(),
+            bell: probe_key.bell.clone(),
             prefix: Bytes::copy_from_slice(server.key_prefix.as_bytes()),
             changes: server.changes.clone(),
         };
@@ -106,6 +116,7 @@ impl Session {
             clock_least_ms: None,
             identity: Identity::default(),
             probe_key,
+            pulse: Pulse::default(),
             drain: tokio::spawn(drain.run(asked)).abort_handle(),
             checks,
         }
@@ -175,6 +186,9 @@ impl Session {
 
     /// Checks until the connection ends, and says why it ended.
     pub async fn live(mut self, server: &Arc<Server>) -> BackplaneError {
+        if server.replicas.is_read() {
+            return self.live_at_replica(server).await;
+        }
         let mut tick = pace::in_step(&server.outside.clock, PROBE);
         let connection = self.connection.clone();
         take_in(server, &self.first_check, self.clock_least_ms);
@@ -249,6 +263,7 @@ struct Drain {
     pushes: Receiver<Invalidation>,
     probe_key: Arc<Mutex<String>>,
     heard: Arc<AtomicU64>,
+    bell: Arc<Notify>,
     prefix: Bytes,
     changes: Arc<Changes>,
 }
@@ -291,6 +306,7 @@ impl Drain {
             let key = key.into_bytes();
             if ProbeKey::is_own(&self.probe_key.lock(), &key) {
                 self.heard.fetch_add(1, Ordering::Release);
+                self.bell.notify_one();
             } else {
                 channels.extend(key.strip_prefix(self.prefix.as_ref()).and_then(decode::channel));
             }

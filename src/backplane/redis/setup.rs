@@ -45,6 +45,7 @@ pub struct Plan {
     tls: Option<TlsConfig>,
     version: RespVersion,
     database: u8,
+    readonly: bool,
 }
 
 /// Whom fred logs in as, by `AUTH`; nobody, without a `PING` instead.
@@ -72,8 +73,8 @@ impl Plan {
             true => access.sentinel_credentials()?,
             false => access.credentials()?,
         };
-        let plan =
-            Plan { login: Login::default(), bytes: None, tls: access.tls()?, version, database: endpoint.database };
+        let (database, readonly) = (endpoint.database, endpoint.readonly);
+        let plan = Plan { login: Login::default(), bytes: None, tls: access.tls()?, version, database, readonly };
         let Some(password) = password else { return Ok(plan) };
         let text = |credential: &Credential| credential.text().map(str::to_owned);
         Ok(match (username.as_ref().map(text), text(&password)) {
@@ -125,6 +126,9 @@ impl Plan {
         if self.database > 0 {
             steps.push(Step { resp3: None, answer: Box::pin(select(client, self.database)) });
         }
+        if self.readonly {
+            steps.push(Step { resp3: None, answer: Box::pin(read_only(client)) });
+        }
         steps
     }
 }
@@ -140,6 +144,11 @@ async fn greet(client: &Client) -> Result<(), BackplaneError> {
 
 async fn select(client: &Client, database: u8) -> Result<(), BackplaneError> {
     pipeline::one(client, &["SELECT", &database.to_string()]).await?.map(drop)
+}
+
+/// Tells a replica of a cluster that it is read: it would send the reader to its primary otherwise.
+async fn read_only(client: &Client) -> Result<(), BackplaneError> {
+    pipeline::one(client, &["READONLY"]).await?.map(drop)
 }
 
 fn command(name: &'static str) -> CustomCommand {

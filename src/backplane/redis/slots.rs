@@ -1,4 +1,4 @@
-//! Which primary owns which slot.
+//! Which primary owns which slot, and which replicas it has.
 //!
 //! Read from `CLUSTER SLOTS`, corrected at once by what a redirected command is told.
 
@@ -22,11 +22,13 @@ pub struct Topology {
     hosts: Vec<Host>,
     /// Per slot, which of the hosts.
     owner: Vec<Option<u16>>,
+    /// Of each owner, its replicas.
+    replicas: HashMap<Host, Vec<Host>>,
 }
 
 impl Default for Topology {
     fn default() -> Topology {
-        Topology { hosts: Vec::new(), owner: vec![None; SLOTS] }
+        Topology { hosts: Vec::new(), owner: vec![None; SLOTS], replicas: HashMap::default() }
     }
 }
 
@@ -35,6 +37,11 @@ impl Topology {
     pub fn owner(&self, slot: u16) -> Option<&Host> {
         let index = (*self.owner.get(usize::from(slot))?)?;
         self.hosts.get(usize::from(index))
+    }
+
+    /// The replicas of an owner.
+    pub fn replicas(&self, owner: &Host) -> Vec<Host> {
+        self.replicas.get(owner).cloned().unwrap_or_default()
     }
 
     /// Notes the owner of a slot; whether it is another one than before.
@@ -71,6 +78,9 @@ impl Topology {
         let mut topology = Topology::default();
         for range in ranges(reply)? {
             let host = range.host(asked);
+            let all = topology.replicas.entry(host.clone()).or_default();
+            let new = range.replicas.iter().filter(|replica| !all.contains(replica)).cloned().collect::<Vec<_>>();
+            all.extend(new);
             for slot in range.slots {
                 topology.set(slot, host.clone());
             }
@@ -84,6 +94,7 @@ struct Range {
     name: Option<String>,
     port: u16,
     id: String,
+    replicas: Vec<Host>,
 }
 
 impl Range {
@@ -98,14 +109,21 @@ fn ranges(reply: &Value) -> Option<Vec<Range>> {
     let Value::Array(list) = reply else { return None };
     let range = |range: &Value| {
         let Value::Array(range) = range else { return None };
-        let [first, last, Value::Array(primary), ..] = range.as_slice() else { return None };
+        let [first, last, Value::Array(primary), replicas @ ..] = range.as_slice() else { return None };
         let slot = |value: &Value| value.as_u64().and_then(|slot| u16::try_from(slot).ok());
         let (first, last) = (slot(first)?, slot(last).filter(|last| usize::from(*last) < SLOTS)?);
         let [name, port, more @ ..] = primary.as_slice() else { return None };
         let name = decode::str(name).filter(|name| !matches!(*name, "" | "?")).map(str::to_owned);
         let port = port.as_u64().and_then(|port| u16::try_from(port).ok())?;
         let id = more.first().and_then(decode::str).unwrap_or_default().to_owned();
-        Some(Range { slots: first..=last, name, port, id })
+        // One whose name is not known cannot be read.
+        let replica = |node: &Value| {
+            let Value::Array(node) = node else { return None };
+            let name = node.first().and_then(decode::str).filter(|name| !matches!(*name, "" | "?"))?.to_owned();
+            Some(Host { name, port: node.get(1)?.as_u64().and_then(|port| u16::try_from(port).ok())? })
+        };
+        let replicas = replicas.iter().filter_map(replica).collect();
+        Some(Range { slots: first..=last, name, port, id, replicas })
     };
     list.iter().map(range).collect()
 }
@@ -160,6 +178,17 @@ mod tests {
         assert!(topology.set(5, host("c", 9)) && topology.moved(&before));
         assert_eq!(topology.owner(5), Some(&host("c", 9)));
         assert!(!before.moved(&Topology::default()), "what had no owner has not moved");
+    }
+
+    #[test]
+    fn an_owner_has_replicas() {
+        let node = |name: &str, port: i64| Value::Array(vec![name.into(), port.into(), "id".into()]);
+        let range = |first: i64, last: i64| {
+            Value::Array(vec![first.into(), last.into(), node("a", 7), node("b", 8), node("?", 9), node("c", 8)])
+        };
+        let topology = Topology::read(&Value::Array(vec![range(0, 5), range(9, 9)]), &host("seed", 1)).unwrap();
+        assert_eq!(topology.replicas(&host("a", 7)), [host("b", 8), host("c", 8)]);
+        assert_eq!(topology.replicas(&host("b", 8)), []);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod program;
 pub mod raw;
 pub mod redis;
 pub mod relay;
+pub mod replication_link;
 pub mod resp_proxy;
 pub mod slow_way;
 pub mod stream;

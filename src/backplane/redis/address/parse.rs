@@ -1,16 +1,23 @@
 //! Reading a URL. Passwords hold any character, so it is taken apart here, where nothing is dropped or rewritten on the
 //! way (the rules for URLs strip tabs and line breaks); hosts alone are read by the `url` crate.
 
-use super::{Address, AddressError, Host, Place};
+use super::{Address, AddressError, Host, Place, ReplicaRead};
 use crate::backplane::redis::access::{Access, Files};
 use crate::backplane::redis::credential::{self, Credential};
 use percent_encoding::percent_decode_str;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use url::Url;
 
 const DEFAULT_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26_379;
+/// Replicas of an address that names them, at most.
+const REPLICAS: usize = 16;
+/// By how much a replica may lag where nothing else is said.
+const LAG: Duration = Duration::from_secs(2);
+/// What may be said.
+const LAGS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 
 type Parsed<T> = Result<T, AddressError>;
 
@@ -75,6 +82,7 @@ impl<'a> Parts<'a> {
         if self.path.contains('@') {
             return Err(AddressError::LateAt);
         }
+        let replicas = query.replicas(&plain)?;
         let (place, database) = self.place(&plain, query.database)?;
         if !secure && query.files != Files::default() {
             return Err(AddressError::NoTls(format!("{plain}://")));
@@ -87,7 +95,7 @@ impl<'a> Parts<'a> {
             tls: secure.then_some(query.files),
             ..Access::default()
         };
-        Ok(Address { place, access: Arc::new(access), database })
+        Ok(Address { place, access: Arc::new(access), database, replicas })
     }
 
     /// Where it leads, and to which database; the path counts more than the parameter.
@@ -141,7 +149,7 @@ impl<'a> Parts<'a> {
             return Err(AddressError::NoTls("unix:".into()));
         }
         let access = Arc::new(Access { username: query.username, password: query.password, ..Access::default() });
-        Ok(Address { place: Place::Unix(PathBuf::from(path)), access, database: query.database })
+        Ok(Address { place: Place::Unix(PathBuf::from(path)), access, database: query.database, replicas: None })
     }
 }
 
@@ -168,6 +176,9 @@ struct Query {
     password: Option<Credential>,
     sentinel_username: Option<Credential>,
     sentinel_password: Option<Credential>,
+    reads_replica: bool,
+    replicas: Vec<Host>,
+    lag: Option<Duration>,
 }
 
 impl Query {
@@ -177,8 +188,9 @@ impl Query {
         let (unix, sentinel) = (scheme == "unix", scheme == "redis-sentinel");
         let known = match scheme {
             "unix" => "db, user and password",
-            "redis-sentinel" => "db, ca, cert, key, sentinel_user and sentinel_password",
-            _ => "db, ca, cert and key",
+            "redis-sentinel" => "db, ca, cert, key, read, replica_lag, sentinel_user and sentinel_password",
+            "redis-cluster" => "db, ca, cert, key, read and replica_lag",
+            _ => "db, ca, cert, key, read, replica and replica_lag",
         };
         for (pair, at) in text.split('&').filter(|pair| !pair.is_empty()).zip(1..) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -193,11 +205,50 @@ impl Query {
                 "password" if unix => query.password = login(value, "password")?,
                 "sentinel_user" if sentinel => query.sentinel_username = login(value, "sentinel_user")?,
                 "sentinel_password" if sentinel => query.sentinel_password = login(value, "sentinel_password")?,
+                "read" if !unix => query.reads_replica = reads_replica(value)?,
+                "replica_lag" if !unix => query.lag = Some(lag(value)?),
+                "replica" if scheme == "redis" => query.replicas.push(replica(value, query.replicas.len() + 1)?),
                 _ => return Err(AddressError::UnknownParameter(at, known)),
             }
         }
         Ok(query)
     }
+
+    /// Whether replicas are read, and which.
+    fn replicas(&self, scheme: &str) -> Parsed<Option<ReplicaRead>> {
+        match (self.reads_replica, self.replicas.len()) {
+            (false, 0) if self.lag.is_none() => Ok(None),
+            (false, _) => Err(AddressError::NotRead),
+            (true, 0) if scheme == "redis" => Err(AddressError::ReplicaCount("its")),
+            (true, REPLICAS..) if self.replicas.len() > REPLICAS => Err(AddressError::ReplicaCount("at most 16")),
+            (true, _) => {
+                let (hosts, lag) = (self.replicas.clone(), self.lag.unwrap_or(LAG));
+                Ok(Some(ReplicaRead { hosts, lag }))
+            }
+        }
+    }
+}
+
+fn reads_replica(value: &str) -> Parsed<bool> {
+    match value {
+        "replica" => Ok(true),
+        "primary" => Ok(false),
+        _ => Err(AddressError::BadRead),
+    }
+}
+
+/// One replica; `at`: which of them it is. What was written is not repeated.
+fn replica(value: &str, at: usize) -> Parsed<Host> {
+    let text = decoded(value, "replica")?;
+    match text.contains(['/', '@', '?', ',']) {
+        true => Err(AddressError::BadReplica(at)),
+        false => host(&text, at, DEFAULT_PORT).map_err(|_| AddressError::BadReplica(at)),
+    }
+}
+
+fn lag(value: &str) -> Parsed<Duration> {
+    let lag = humantime::parse_duration(value).ok();
+    lag.filter(|lag| LAGS.contains(lag)).ok_or(AddressError::BadLag)
 }
 
 fn number(text: &str) -> Option<u8> {

@@ -102,7 +102,10 @@ fn errors_say_which_part_is_wrong() {
         ("redis://h/-1", "what follows the host is no database number (0 to 255)".into()),
         ("redis://h/256", "what follows the host is no database number (0 to 255)".into()),
         ("redis://h?db=x", "its parameter db is no database number (0 to 255)".into()),
-        ("redis://h?db=1&x=1", "parameter 2 is unknown; there are db, ca, cert and key".into()),
+        (
+            "redis://h?db=1&x=1",
+            "parameter 2 is unknown; there are db, ca, cert, key, read, replica and replica_lag".into(),
+        ),
         ("redis://a,b", "one host only; several are for redis-sentinel:// and redis-cluster://".into()),
         (
             "redis://h?ca=/x",
@@ -193,4 +196,43 @@ fn hosts_can_be_sockets_of_a_folder() {
         assert_eq!(endpoint.to_string(), format!("unix:/run/hosts/{known}"));
         assert_eq!(endpoint.host(), Some(known));
     }
+}
+
+#[test]
+fn replicas_are_read_where_it_says_so() {
+    let read = |text: &str| Address::parse(text).map(|address| address.replicas);
+    let seconds = |lag| Duration::from_secs(lag);
+    assert_eq!(read("redis-sentinel://a/m"), Ok(None));
+    assert_eq!(read("redis-sentinel://a/m?read=primary"), Ok(None));
+    let near = Ok(Some(ReplicaRead { hosts: Vec::new(), lag: seconds(2) }));
+    assert_eq!(
+        (read("redis-sentinel://a/m?read=replica"), read("redis-cluster://a?read=replica")),
+        (near.clone(), near)
+    );
+    let named = ReplicaRead { hosts: vec![host("r", 1), host("::1", 6379)], lag: seconds(5) };
+    assert_eq!(read("redis://a?read=replica&replica=r:1&replica=[::1]&replica_lag=5s"), Ok(Some(named)));
+    for (text, error) in [
+        (
+            "redis://a?read=replica",
+            "read=replica of a redis:// address needs its replicas: &replica=HOST:PORT for each",
+        ),
+        ("redis://a?read=all", "its parameter read is neither replica nor primary"),
+        ("redis://a?replica=r:1", "its parameters replica and replica_lag are for read=replica"),
+        ("redis-cluster://a?replica_lag=1s", "its parameters replica and replica_lag are for read=replica"),
+        (
+            "redis-cluster://a?read=replica&replica=r",
+            "parameter 2 is unknown; there are db, ca, cert, key, read and replica_lag",
+        ),
+        (
+            "redis://a?read=replica&replica=r&replica=u:secret@h",
+            "its parameter replica 2 is no host: replica=HOST:PORT",
+        ),
+        ("redis://a?read=replica&replica=r&replica_lag=1h", "its parameter replica_lag is no time from 100ms to 1m"),
+        ("unix:/r?read=replica", "parameter 1 is unknown; there are db, user and password"),
+    ] {
+        let found = read(text).unwrap_err().to_string();
+        assert!(found.starts_with(error), "{text}: {found}");
+    }
+    let many: String = (0..17).map(|n| format!("&replica=r{n}")).collect();
+    assert!(read(&format!("redis://a?read=replica{many}")).unwrap_err().to_string().contains("at most 16"));
 }

@@ -27,17 +27,21 @@ pub async fn inspect(server: Arc<Server>, channels: Vec<Channel>, asking: bool) 
 /// What each stream tells of itself, with its entries after a position. Runs by itself, as [`inspect`] does.
 pub async fn examine(server: Arc<Server>, asks: Vec<Ask>, asking: bool) -> Answers<Examined> {
     server.is_up()?;
-    by_itself(server.clone(), async move {
-        let apart = || matches!(asks.as_slice(), [ask] if server.large.is_apart(&ask.channel));
+    by_itself(server.clone(), async move { of_one_instant(|pool| Reading::new(&server, pool, asking), &asks).await })
+        .await
+}
+
+/// State and entries of one instant, by calls that use one of these pools: of a single stream with large entries, apart.
+pub(super) async fn of_one_instant<'a>(reading: impl Fn(Pool) -> Reading<'a>, asks: &[Ask]) -> Answers<Examined> {
+    let server = reading(Pool::Live).server;
+    let apart = || matches!(asks, [ask] if server.large.is_apart(&ask.channel));
+    if !apart() {
+        let answers = reading(Pool::Live).examine(asks).await;
         if !apart() {
-            let answers = Reading::new(&server, Pool::Live, asking).examine(&asks).await;
-            if !apart() {
-                return answers;
-            }
+            return answers;
         }
-        Reading::new(&server, Pool::Apart, asking).examine(&asks).await
-    })
-    .await
+    }
+    reading(Pool::Apart).examine(asks).await
 }
 
 /// Runs a call to its end, whether or not anybody waits for it any more. `Down` where nobody follows the server by then, for it
@@ -53,7 +57,7 @@ async fn by_itself<T: Send + 'static>(
 
 impl Reading<'_> {
     /// Sends an `XINFO STREAM` for each. It also brings the first and the last entry, whose long strings are passed over.
-    async fn inspect(&mut self, channels: &[Channel]) -> Answers<Option<StreamState>> {
+    pub(super) async fn inspect(&mut self, channels: &[Channel]) -> Answers<Option<StreamState>> {
         let mut answers = Vec::with_capacity(channels.len());
         let mut at_once = PIPELINE;
         while answers.len() < channels.len() {

@@ -29,7 +29,7 @@ pub async fn history(server: Arc<Server>, spans: Vec<Span>, asking: bool) -> Ans
 
 impl Reading<'_> {
     /// Sends an `XRANGE` or `XREVRANGE` for each; answers oldest first.
-    async fn history(&mut self, spans: &[Span]) -> Answers<Vec<Entry>> {
+    pub(super) async fn history(&mut self, spans: &[Span]) -> Answers<Vec<Entry>> {
         let mut answers: Vec<Option<Answered<Vec<Entry>>>> = spans.iter().map(|_| None).collect();
         loop {
             let open: Vec<usize> = answers
