@@ -81,6 +81,15 @@ pub struct Arena {
     _turn: MutexGuard<'static, ()>,
 }
 
+/// The address with what `FANTAIL_CHAOS_READ` says: `replica` has all cases of Sentinel and Cluster read from replicas.
+fn read_at(url: &str) -> String {
+    let named = url.contains("-sentinel:") || url.contains("-cluster:");
+    match std::env::var("FANTAIL_CHAOS_READ") {
+        Ok(role) if named && !url.contains('?') => format!("{url}?read={role}"),
+        _ => url.to_owned(),
+    }
+}
+
 /// A runtime that a case's proxies can have before there is an arena.
 pub fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
@@ -186,7 +195,7 @@ impl Arena {
     }
 
     fn start_node(&mut self, index: usize) {
-        let url = self.urls[index].clone();
+        let url = read_at(&self.urls[index]);
         // A cluster can only be followed by tracking.
         let follow = if url.contains("-cluster:") { "auto" } else { FOLLOW[index % 3] };
         let flags = ["--redis", &url, "--follow", follow, "--drain", "1s", "--retry", "100ms..300ms"];
@@ -366,9 +375,11 @@ impl Arena {
             }
         }
         let truth = self.publisher.truth().clone();
-        let mut rules = Rules { reasons: self.case.reasons, ..Rules::default() };
+        let replicas = self.urls.iter().any(|url| read_at(url).contains("read=replica"));
+        let mut rules = Rules { reasons: self.case.reasons, replicas, ..Rules::default() };
         if self.case.may_lose_acknowledged {
             (rules.excused, rules.undone) = self.excused(&truth, held);
+            println!("lost in the failover: {} that somebody got, {} others", rules.undone.len(), rules.excused.len());
         }
         let mut checker = Checker::new(&truth, &rules);
         for (number, client) in self.clients.iter().enumerate() {

@@ -32,6 +32,8 @@ pub struct Rules {
     /// The same of entries that some got before a failover lost them: the others are told of it by a reset, unless they
     /// came later.
     pub undone: BTreeSet<(usize, u64)>,
+    /// Some nodes read replicas, which may never have had what is undone: nobody needs to be told of what he has not had.
+    pub replicas: bool,
 }
 
 /// Counts, and the first few findings in words.
@@ -166,7 +168,7 @@ impl<'a> Checker<'a> {
         for (number, published) in &missing {
             let Fate::Acknowledged(id) = published.fate else { continue };
             let came_later = leg.begun.is_some_and(|begun| published.sent < begun);
-            let told = came_later || leg.gaps.iter().any(|gap| is_reset(gap));
+            let told = came_later || self.rules.replicas || leg.gaps.iter().any(|gap| is_reset(gap));
             let undone = told && self.rules.undone.contains(&(channel, *number));
             let excused = undone || self.rules.excused.contains(&(channel, *number));
             if excused || covered(&leg.gaps, published, id, next_id) {
@@ -276,8 +278,13 @@ mod tests {
 
         /// Lost, repeated, reordered, untrue, where a failover lost some that others got.
         fn counts_without(self, undone: impl IntoIterator<Item = u64>) -> [u64; 4] {
+            self.judged(undone, false)
+        }
+
+        /// The counts where some nodes read replicas, or none.
+        fn judged(self, undone: impl IntoIterator<Item = u64>, replicas: bool) -> [u64; 4] {
             let undone = undone.into_iter().map(|number| (0, number)).collect();
-            let rules = Rules { reasons: &["trimmed", "reset"], undone, ..Rules::default() };
+            let rules = Rules { reasons: &["trimmed", "reset"], undone, replicas, ..Rules::default() };
             let mut checker = Checker::new(&self.truth, &rules);
             checker.leg("a client", 0, Some(0), &self.journal);
             let Counts { lost, repeated, reordered, untrue, .. } = checker.report.counts;
@@ -302,6 +309,14 @@ mod tests {
         assert_eq!(Story::new().events([0, 1, 3, 2, 4, 5, 6, 7, 8, 9]).counts(), [1, 0, 1, 0]);
         let wrong_id = What::Event { number: 9, id: Some(id(8)) };
         assert_eq!(Story::new().events(0..8).note(9, wrong_id).counts(), [1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn who_reads_a_replica_needs_no_word_of_what_was_never_there() {
+        let story = || Story::new().events(0..2).events(4..10);
+        assert_eq!(story().judged([2, 3], false), [2, 0, 0, 0], "at the primary they were");
+        assert_eq!(story().judged([2, 3], true), [0; 4]);
+        assert_eq!(story().judged([2], true), [1, 0, 0, 0], "the third is in the stream");
     }
 
     #[test]

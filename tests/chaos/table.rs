@@ -19,7 +19,7 @@ pub struct Row {
 }
 
 /// How many rows a whole run has.
-const CASES: usize = 41;
+const CASES: usize = 45;
 
 const HEAD: &str = "| fault | runs | events | lost | repeated | reordered | gaps | untrue | outage p50 | outage max | down after | up after |\n\
                     |---|---|---|---|---|---|---|---|---|---|---|---|\n";
