@@ -138,6 +138,7 @@ impl Lab {
         if self.redis.is_none() {
             self.redis = Some(match &self.options.redis {
                 Some(url) => Redis::given(servers::address(url)?),
+                None if self.options.replicas > 0 => Redis::start_with(self.options.replicas, self.core(1))?,
                 None => Redis::start(self.core(1))?,
             });
         }
@@ -182,6 +183,13 @@ impl Lab {
             return Ok(Server::given(servers::address(url)?, self.options.pid));
         }
         let redis = if load.needs_redis(kind) { Some(self.redis()?.address) } else { None };
+        // Another build may not know how.
+        let replicas = match redis {
+            Some(_) if kind.is_node() && kind != Kind::Before => {
+                self.redis()?.replicas.iter().map(|r| r.address).collect()
+            }
+            _ => Vec::new(),
+        };
         let given = if kind == Kind::Before { &self.options.before } else { &self.options.node };
         let binary: Option<PathBuf> = if kind.is_node() { Some(node::binary(given.as_deref())?) } else { None };
         let own = load.node_arguments.iter().map(|&argument| argument.to_owned());
@@ -191,6 +199,7 @@ impl Lab {
             &Start {
                 core,
                 redis,
+                replicas: &replicas,
                 binary: binary.as_deref(),
                 node_arguments: &arguments,
                 couriers: self.options.couriers,

@@ -126,6 +126,9 @@ pub struct Options {
     /// A Redis that runs already, instead of starting one
     #[arg(long)]
     pub redis: Option<String>,
+    /// Replicas that are started with the Redis, from which nodes read
+    #[arg(long, default_value_t = 0, conflicts_with = "redis")]
+    pub replicas: usize,
     /// Subscribers
     #[arg(long, short = 'n', visible_alias = "connections")]
     pub subscribers: Option<u32>,

@@ -12,6 +12,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// A Redis: started here, or given.
 pub struct Redis {
     pub address: SocketAddr,
+    /// Those that nodes read from instead.
+    pub replicas: Vec<Redis>,
     _process: Option<Process>,
     _directory: Option<tempfile::TempDir>,
 }
@@ -19,6 +21,27 @@ pub struct Redis {
 impl Redis {
     /// Starts `redis-server` on a free port, without persistence.
     pub fn start(core: Option<usize>) -> Result<Redis> {
+        Redis::start_as(core, &[])
+    }
+
+    /// The same with so many replicas, which have all that it has when this returns.
+    pub fn start_with(replicas: usize, core: Option<usize>) -> Result<Redis> {
+        let mut redis = Redis::start_as(core, &["--repl-diskless-sync-delay", "0"])?;
+        let port = redis.address.port().to_string();
+        for _ in 0..replicas {
+            let mut replica = Redis::start_as(core, &["--replicaof", "127.0.0.1", &port])?;
+            let (address, process) = (replica.address, replica._process.as_mut().context("just started")?);
+            wait_until("a replica", TIMEOUT, process, || {
+                let info = Connection::open(address)?.command(&[b"INFO", b"replication"])?;
+                ensure!(String::from_utf8_lossy(&info).contains("master_link_status:up"), "not in step");
+                Ok(())
+            })?;
+            redis.replicas.push(replica);
+        }
+        Ok(redis)
+    }
+
+    fn start_as(core: Option<usize>, more: &[&str]) -> Result<Redis> {
         let address = free_address()?;
         let directory = tempfile::tempdir()?;
         let mut command = Command::new("redis-server");
@@ -32,16 +55,21 @@ impl Redis {
             "--appendonly",
             "no",
         ]);
-        command.args(["--loglevel", "warning", "--maxclients", "1000"]);
+        command.args(["--loglevel", "warning", "--maxclients", "1000"]).args(more);
         command.current_dir(directory.path()).stdin(Stdio::null()).stdout(Stdio::null());
         let mut process = Process::start("redis-server", &mut command, core)?;
         wait_until("redis-server", TIMEOUT, &mut process, || Connection::open(address)?.command(&[b"PING"]).map(drop))?;
-        Ok(Redis { address, _process: Some(process), _directory: Some(directory) })
+        Ok(Redis { address, replicas: Vec::new(), _process: Some(process), _directory: Some(directory) })
     }
 
     /// One that runs already.
     pub fn given(address: SocketAddr) -> Redis {
-        Redis { address, _process: None, _directory: None }
+        Redis { address, replicas: Vec::new(), _process: None, _directory: None }
+    }
+
+    /// CPU seconds of all replicas together.
+    pub fn replicas_cpu(&self) -> Result<f64> {
+        self.replicas.iter().map(|replica| Ok(replica.usage()?.cpu)).sum()
     }
 
     /// CPU seconds of its main thread and calls by command, without those of this crate's own INFO.

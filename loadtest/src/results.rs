@@ -114,6 +114,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("redis_reads_per_client", "reads of Redis history per client that resumed"),
     ("redis_us", "CPU of Redis per event, µs"),
     ("redis_us_per_node", "what each further node adds to it: the difference to one node over the nodes besides, µs"),
+    ("replicas_us", "CPU of all replicas together per event, µs, where nodes read from replicas"),
     ("redis_first_us", "the same for the first event of a stream"),
     (
         "memory_per_channel_kib",

@@ -82,9 +82,12 @@ fn once(lab: &mut Lab, kind: Kind, case: &Case) -> Result<()> {
     let mut others = cluster::more(lab, &mut stage, &load, case.nodes)?;
     stage.connect(0.0, IN_FLIGHT)?;
     stage.publish(&case.warm())?;
-    let before = lab.redis()?.usage()?;
+    let (before, replicas) = (lab.redis()?.usage()?, lab.redis()?.replicas_cpu()?);
     let delivery = stage.publish(&case.schedule)?;
-    let after = lab.redis()?.usage()?;
+    let (after, replicas) = (lab.redis()?.usage()?, lab.redis()?.replicas_cpu()? - replicas);
+    if lab.options.replicas > 0 {
+        stage.run.figure("replicas_us", replicas * 1e6 / delivery.published.events as f64);
+    }
     deliver::costs(&mut stage, &delivery);
     deliver::redis_costs(&mut stage, &delivery, Some((before, after)));
     let latency = stage.fleet.collect()?.latency;

@@ -105,6 +105,8 @@ impl fmt::Display for Kind {
 pub struct Start<'a> {
     pub core: Option<usize>,
     pub redis: Option<SocketAddr>,
+    /// Its replicas, where nodes are to read from those.
+    pub replicas: &'a [SocketAddr],
     pub binary: Option<&'a Path>,
     pub node_arguments: &'a [String],
     pub couriers: usize,

@@ -37,7 +37,9 @@ pub fn start(kind: Kind, start: &Start<'_>) -> Result<Server> {
     command.arg("serve").arg("--listen").arg(listen.to_string()).arg("--admin-listen").arg(admin.to_string());
     command.arg("--couriers").arg(start.couriers.to_string());
     if let Some(redis) = start.redis {
-        command.arg("--redis").arg(format!("redis://{redis}"));
+        let replicas: String = start.replicas.iter().map(|replica| format!("&replica={replica}")).collect();
+        let read = if replicas.is_empty() { String::new() } else { format!("?read=replica{replicas}") };
+        command.arg("--redis").arg(format!("redis://{redis}{read}"));
     }
     if kind.is_packed() {
         command.arg("--compress").arg("on");
