@@ -142,7 +142,7 @@ impl Hub {
         }
     }
 
-    /// The same, for a leg that stood at a place of the stream before: what had come behind that by then is lost.
+    /// A whole new life for a leg that stood at a place of the stream before: what had come behind that by then is lost.
     async fn told_of_a_new_life(
         &self,
         request: &PageRequest,
