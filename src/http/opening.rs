@@ -52,8 +52,10 @@ impl<'a> Opening<'a> {
             self.blocks.push(b'\n');
         }
         self.gaps(starts);
-        // Who comes back with an id, or begins at the newest few, may lose what lies before that event.
-        let events = !self.subscription.hello && is_first(self.subscription) && self.first_event(starts);
+        // Who comes back with an id, or begins at the newest few, may lose what lies before that event. At the end no event is due, but by
+        // chance: there the id says where that was.
+        let from_before = is_first(self.subscription) && self.subscription.since != Since::Latest;
+        let events = !self.subscription.hello && from_before && self.first_event(starts);
         if !events {
             self.place(starts, &[]);
         }

@@ -183,11 +183,11 @@ impl Hub {
         Ok(finished)
     }
 
-    /// Whether a feed's stream does not exist. The stream itself is asked, for it may exist by now.
+    /// Whether a feed's stream does not exist. The stream itself is asked, each time: it may exist by now, and who is told that it does
+    /// not stops for good.
     pub async fn is_absent(&self, feed: &Arc<Feed>) -> Result<bool, BackplaneError> {
         let position = feed.lock().log.position();
-        let (_, Examined { state, .. }) = self.shared_look(feed, position).await?;
-        Ok(state.is_none())
+        Ok(self.look(feed, position).await?.state.is_none())
     }
 
     async fn resume(&self, feed: &Arc<Feed>, claim: Claim) -> Result<Found, BackplaneError> {
