@@ -5,11 +5,13 @@ use crate::redis::rights::checked;
 use crate::support::jwt::{Folder, flags, signed};
 use crate::support::node::Node;
 use crate::support::redis::{Redis, Reply};
+use crate::support::topology::Cluster;
 use serde_json::json;
 
 /// Whether this server remembers keys: Redis 8.6 and later do.
 fn remembers(server: &Redis) -> bool {
-    server.command(&["XCFGSET", "nothing", "IDMP-DURATION", "1"]).is_error_of("ERR no such key")
+    let reply = server.command(&["XCFGSET", "nothing", "IDMP-DURATION", "1"]);
+    reply.is_error_of("ERR no such key") || reply.is_error_of("MOVED")
 }
 
 fn publish(node: &Node, target: &str, key: &str) -> (u16, String) {
@@ -83,6 +85,28 @@ fn lines_of_a_batch_have_keys_of_their_own() {
     assert_eq!(ids[0], ids[2]);
     assert_eq!(node.ask("POST", "/events", &[], &batch[..3].join("\n")).json()["ids"], json!([ids[0], ids[1], ids[2]]));
     assert_eq!(lengths(), [2, 1]);
+}
+
+#[test]
+fn a_cluster_remembers_at_each_of_its_servers() {
+    let cluster = Cluster::start();
+    if !remembers(&cluster.servers[0]) {
+        println!("these servers are older than 8.6: nothing to see");
+        return;
+    }
+    let nodes = [(); 2].map(|()| Node::start(&["--redis", &cluster.url(), "--publish", "on"]));
+    let names: Vec<String> = (0..9).map(|n| format!("once.{n}")).collect();
+    let batch: Vec<String> =
+        names.iter().map(|name| json!({"channel": name, "data": "x", "key": "k"}).to_string()).collect();
+    let ids = |node: &Node| {
+        let answer = node.ask("POST", "/events", &[], &batch.join("\n"));
+        assert_eq!(answer.head.status, 200, "{}", answer.text());
+        answer.json()["ids"].clone()
+    };
+    let first = ids(&nodes[0]);
+    assert_eq!([ids(&nodes[1]), ids(&nodes[0])], [first.clone(), first]);
+    let length = |name: &String| cluster.of(&format!("sse:{name}")).command(&["XLEN", &format!("sse:{name}")]).number();
+    assert!(names.iter().all(|name| length(name) == 1));
 }
 
 #[test]
