@@ -135,3 +135,19 @@ async fn a_tail_that_begins_at_no_entry_is_not_extended_by_a_life_whose_ids_go_o
     let begun = begin(5).await.at.map(|begins| entries_from(live.feed(), begins));
     assert!(begun.as_ref().is_none_or(|entries| *entries == [at(10), at(30), at(50)]), "{begun:?}");
 }
+
+#[tokio::test]
+async fn a_page_is_given_though_what_the_tail_begins_and_ends_with_is_deleted() {
+    let memory = Memory::new(Settings::default());
+    let hub = hub(&memory);
+    publish(&memory, &[5, 10, 20, 30]);
+    let live = follow(&hub).await;
+    let feed = live.feed().clone();
+    assert!(memory.delete_entry(&channel(), at(30)));
+    let (known_to, here) = (feed.lock().log.end(), Arc::new(()));
+    let standing = Standing { position: at(20), due: None, entry: true };
+    let request = PageRequest { feed, standing, known_to, fresh: false, given: 0, here: Arc::downgrade(&here) };
+    let mut allowance = hub.allowance(&request, Instant::now()).expect("nothing is limited");
+    let page = hub.page(&request, &mut allowance).await.expect("it would be asked for until something is published");
+    assert_eq!((page.frames.len(), page.at), (0, Some(request.feed.lock().log.end())));
+}

@@ -143,7 +143,12 @@ impl Follower {
                 // What is not counted here is as it was, where nothing was lost.
                 let known =
                     feed.log.rank().filter(|_| after == finding.position && !planted::is(Fault::CountForgotten));
-                feed.log.continue_after(after, rank.or(known), None);
+                let rank = rank.or(known);
+                match state.is_some_and(|state| state.last == finding.position) && after == finding.position {
+                    // The stream stands where it stood: what was read beside this log is of the same one.
+                    true => feed.log.set_rank(rank),
+                    false => feed.log.continue_after(after, rank, None),
+                }
             }
             Verdict::Broken { reason, lost, .. } => {
                 if reason == GapReason::Missing {
