@@ -12,6 +12,7 @@ const BY_ITSELF: &[(&str, &str, &str)] = &[
     ("Clock::default()", "auth/forward.rs", "`fantail check`, a process of its own"),
     ("Clock::default()", "command/check.rs", "a process of its own"),
     ("Clock::default()", "command/revoke.rs", "a process of its own"),
+    ("Clock::default()", "command/token.rs", "a process of its own"),
     ("Random::default()", "auth/key_source.rs", "`fantail check`, which asks once"),
     ("fastrand", "random.rs", "it is the chance"),
     ("fastrand", "backplane/redis/capabilities.rs", "a key of `fantail check`"),

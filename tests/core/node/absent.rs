@@ -64,7 +64,9 @@ fn a_stream_that_went_away_is_absent_and_an_empty_one_is_not() {
         assert_eq!(status(&node, "GET", "/events/a?absent=204", id), 204, "{id}");
     }
     add(&redis, "a", [3]);
-    assert_eq!(node.subscribe("/events/a?since=earliest&absent=204").before("3").len(), 0);
+    // It is a stream again. The node may not have been told yet that it was away; who joins before that is told so.
+    let told = node.subscribe("/events/a?since=earliest&absent=204").before("3");
+    assert!(told.is_empty() || told.iter().any(|message| message.event == "fantail.gap"), "{told:?}");
 }
 
 #[test]
