@@ -51,6 +51,8 @@ export const BLOCKS = {
     ["java", "xadd", SNIPPETS],
     ["rust", "xadd_maxlen", SNIPPETS],
     ["sh", "curl -d '{\"id\":1}' 'http", "tests/core/guides.rs"],
+    ["sh", "level 7 team red", "tests/core/guides.rs"],
+    ["sh", "field.level=7", "tests/core/guides.rs"],
     ["sh", "Idempotency-Key", "tests/core/guides.rs"],
     ["sh", "MINID", "tests/core/guides.rs"],
     ["sql", "outbox", SNIPPETS],

@@ -85,12 +85,13 @@ test("links to headings lead to them", () => {
 });
 
 // Of cargo, curl, helm, kubectl, loadtest, python3, redis-cli, redis-server and tests/run.
-const OTHERS = `--against --bind --cluster --compressed --connections --from-literal --http2-prior-knowledge --latency
-  --list --logs --no-default-features --port --previous --release --set --timeout --users --wait`.split(/\s+/);
+const OTHERS = `--against --bind --cluster --compressed --connections --data-urlencode --from-literal
+  --http2-prior-knowledge --latency --list --logs --no-default-features --port --previous --release --set --timeout
+  --users --wait`.split(/\s+/);
 
 test("flags that pages name exist", () => {
   const flags = (text) => text.match(/(?<![\w-])--[a-z][a-z0-9-]+/g) ?? [];
-  const commands = [["serve"], ["publish"], ["tail"], ["top"], ["check"], ["revoke"], ["revoke", "subject"]];
+  const commands = [["serve"], ["publish"], ["tail"], ["top"], ["check"], ["revoke"], ["revoke", "subject"], ["token"]];
   const help = commands.map((words) => String(execFileSync(process.env.FANTAIL_BIN, [...words, "--help"])));
   const known = new Set([...OTHERS, ...help.flatMap(flags)]);
   assert.ok(known.size > 80, String(known.size));
