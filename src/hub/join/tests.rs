@@ -8,20 +8,39 @@ fn at(ms: u64) -> Position {
     Position::new(ms, 0)
 }
 
+/// A node on a stream in memory, which is followed.
+struct Node {
+    memory: Arc<Memory>,
+    hub: Arc<Hub>,
+    channel: Channel,
+}
+
+impl Node {
+    fn with_one_entry() -> Node {
+        let (memory, channel) = (Memory::new(Settings::default()), Channel::new("a").unwrap());
+        let (hub, asked) = fixture::hub(memory.clone());
+        tokio::spawn(Follower::new(hub.clone(), Clock::default(), Duration::ZERO).run(asked));
+        let node = Node { memory, hub, channel };
+        node.publish(5);
+        node
+    }
+
+    fn publish(&self, ms: u64) {
+        assert!(self.memory.append_at(&self.channel, at(ms), &[("data".into(), "x".into())]).is_ok());
+    }
+}
+
 /// Another node has had an entry that was deleted before this one read it, and nothing has come since.
 #[tokio::test]
 async fn who_has_had_what_was_deleted_before_this_node_read_it_begins_behind_it() {
-    let (memory, channel) = (Memory::new(Settings::default()), Channel::new("a").unwrap());
-    let (hub, asked) = fixture::hub(memory.clone());
-    tokio::spawn(Follower::new(hub.clone(), Clock::default(), Duration::ZERO).run(asked));
-    let publish = |ms| assert!(memory.append_at(&channel, at(ms), &[("data".into(), "x".into())]).is_ok());
-    publish(5);
-    let mut attached = hub.attached(&channel).await.unwrap();
+    let node = Node::with_one_entry();
+    let mut attached = node.hub.attached(&node.channel).await.unwrap();
     // The follower has a turn only where a test waits.
-    publish(10);
-    assert!(memory.delete_entry(&channel, at(10)));
+    node.publish(10);
+    assert!(node.memory.delete_entry(&node.channel, at(10)));
     let claim = Claim { position: at(10), earlier: None };
-    let start = hub.join(&mut attached, Want::Resume(claim), None).await.expect("nothing is there to be waited for");
+    let start =
+        node.hub.join(&mut attached, Want::Resume(claim), None).await.expect("nothing is there to be waited for");
     let end = attached.feed().lock().log.end();
     assert_eq!(
         (start.gap, start.at, start.standing.position, start.standing.rank()),
@@ -32,20 +51,16 @@ async fn who_has_had_what_was_deleted_before_this_node_read_it_begins_behind_it(
 
 #[tokio::test]
 async fn who_has_had_an_entry_that_is_deleted_and_comes_from_before_the_tail_is_owed_what_lies_behind_it() {
-    let (memory, channel) = (Memory::new(Settings::default()), Channel::new("a").unwrap());
-    let (hub, asked) = fixture::hub(memory.clone());
-    tokio::spawn(Follower::new(hub.clone(), Clock::default(), Duration::ZERO).run(asked));
-    let publish = |ms| assert!(memory.append_at(&channel, at(ms), &[("data".into(), "x".into())]).is_ok());
-    publish(5);
-    let mut attached = hub.attached(&channel).await.unwrap();
-    [10, 15, 20].into_iter().for_each(publish);
+    let node = Node::with_one_entry();
+    let mut attached = node.hub.attached(&node.channel).await.unwrap();
+    [10, 15, 20].into_iter().for_each(|ms| node.publish(ms));
     while attached.feed().lock().log.position() < at(20) {
         tokio::task::yield_now().await;
     }
     // A tail that was trimmed is not extended.
     attached.feed().lock().log.trim(0, 1);
-    assert!(memory.delete_entry(&channel, at(10)));
+    assert!(node.memory.delete_entry(&node.channel, at(10)));
     let claim = Claim { position: at(10), earlier: None };
-    let start = hub.join(&mut attached, Want::Resume(claim), None).await.expect("it is read");
+    let start = node.hub.join(&mut attached, Want::Resume(claim), None).await.expect("it is read");
     assert_eq!((start.gap, start.at, start.fresh), (None, None, false), "its stream may go away before its first page");
 }
