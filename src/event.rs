@@ -54,9 +54,7 @@ impl Event {
     /// `retry` and `final` may mean anything else, so they count only where nothing but such fields is.
     pub fn from_entry(entry: &Entry) -> Event {
         let fields = &entry.fields;
-        let kind = first(fields, b"event").filter(|kind| !kind.is_empty());
-        let renamed = kind.is_some_and(|kind| kind.starts_with(CONTROL_PREFIX.as_bytes()));
-        let own = kind.map(|kind| if renamed { Bytes::from([DEFUSED, kind].concat()) } else { kind.clone() });
+        let kind = given_type(fields);
         let data = first(fields, b"data");
         let is_text = |text: &Bytes| std::str::from_utf8(text).is_ok();
         let whole = match data {
@@ -65,8 +63,8 @@ impl Event {
         };
         let retry = first(fields, b"retry").filter(|_| steers(fields));
         Event {
-            kind: own.map(|kind| kind.slice(..cut(&kind, MAX_TYPE_LENGTH))),
-            renamed,
+            kind: Event::type_of(entry),
+            renamed: kind.is_some_and(is_of_the_cluster),
             object: data.is_none(),
             garbled: !whole,
             data: data.cloned().unwrap_or_else(|| fields_as_json(fields)),
@@ -75,9 +73,14 @@ impl Event {
             fields: kept(fields),
         }
     }
-}
 
-impl Event {
+    /// The type of an entry's event alone; `None` is EventSource's `message`.
+    pub fn type_of(entry: &Entry) -> Option<Bytes> {
+        let kind = given_type(&entry.fields)?;
+        let own = if is_of_the_cluster(kind) { [DEFUSED, kind].concat().into() } else { kind.clone() };
+        Some(own.slice(..cut(&own, MAX_TYPE_LENGTH)))
+    }
+
     /// Reads an entry, but of one without `data` the value of a field is that, where it has the field.
     pub fn with_data_of(entry: &Entry, field: &str) -> Event {
         let event = Event::from_entry(entry);
@@ -109,6 +112,15 @@ fn steers(fields: &[(Bytes, Bytes)]) -> bool {
 
 fn is_trait(name: &[u8]) -> bool {
     TRAITS.contains(&name)
+}
+
+/// The type as the producer wrote it, if it is one.
+fn given_type(fields: &[(Bytes, Bytes)]) -> Option<&Bytes> {
+    first(fields, b"event").filter(|kind| !kind.is_empty())
+}
+
+fn is_of_the_cluster(kind: &Bytes) -> bool {
+    kind.starts_with(CONTROL_PREFIX.as_bytes())
 }
 
 fn first<'a>(fields: &'a [(Bytes, Bytes)], name: &[u8]) -> Option<&'a Bytes> {

@@ -420,8 +420,8 @@ pub fn is_within(entry: &Entry, most: usize) -> bool {
         return true;
     }
     let mut length = BESIDE;
-    match entry.fields.iter().find(|(name, _)| name.as_ref() == b"data") {
-        Some((_, data)) => data_lines(data, |part| length += part.len()),
+    match entry.field(b"data") {
+        Some(data) => data_lines(data, |part| length += part.len()),
         None => {
             length += members;
             let texts = entry.fields.iter().flat_map(|(name, value)| [name, value]);
@@ -464,8 +464,8 @@ pub fn plain_data(event: &Event) -> Cow<'_, str> {
 }
 
 /// An event's type as an EventSource has it.
-pub fn plain_type(event: &Event) -> String {
-    event.kind.as_deref().map_or_else(|| "message".into(), one_line)
+pub fn plain_type(kind: Option<&[u8]>) -> String {
+    kind.map_or_else(|| "message".into(), one_line)
 }
 
 /// A field value that must stay on its line: CR, LF and NUL become spaces.

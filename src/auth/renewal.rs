@@ -86,8 +86,8 @@ impl Renewal {
     /// Reads an entry.
     pub fn from_entry(entry: &Entry) -> Result<Renewal, RenewalError> {
         let field = |name: &'static str| {
-            let found = entry.fields.iter().find(|(field, _)| field == name.as_bytes());
-            found.map(|(_, value)| std::str::from_utf8(value).map_err(|_| RenewalError::NoText(name))).transpose()
+            let text = entry.field(name.as_bytes()).map(std::str::from_utf8).transpose();
+            text.map_err(|_| RenewalError::NoText(name))
         };
         let needed = |name| field(name)?.ok_or(RenewalError::Missing(name));
         let name = |field: &'static str, text: &str| match text.len() {

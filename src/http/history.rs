@@ -37,7 +37,7 @@ fn event(entry: &Entry, field: Option<&str>) -> Value {
     let event = shown(entry, field);
     let mut json = json!({
         "id": entry.position.to_string(),
-        "event": plain_type(&event),
+        "event": plain_type(event.kind.as_deref()),
         "data": plain_data(&event),
     });
     if event.last {

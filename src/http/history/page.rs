@@ -51,7 +51,7 @@ impl Passing {
         if self.is_all() || entry.is_too_large() {
             return true;
         }
-        let kind = plain_type(&Event::from_entry(entry));
+        let kind = plain_type(Event::type_of(entry).as_deref());
         let field = |name: &str| match name {
             "event" => Some(kind.as_bytes()),
             name => entry.field(name.as_bytes()),
@@ -155,7 +155,7 @@ pub(super) fn written_size(entry: &Entry) -> usize {
         _ => 1,
     };
     let escaped = |text: &str| text.bytes().map(size).sum::<usize>();
-    AROUND + escaped(&plain_data(&event)) + escaped(&plain_type(&event))
+    AROUND + escaped(&plain_data(&event)) + escaped(&plain_type(event.kind.as_deref()))
 }
 
 #[cfg(test)]

@@ -214,7 +214,7 @@ fn put_event(into: &mut String, entry: &Entry, field: Option<&str>, first: &mut 
 fn put_head(into: &mut String, entry: &Entry, event: &Event, first: &mut bool) {
     into.push_str(if std::mem::take(first) { "{" } else { ",{" });
     into.push_str(&format!("\"id\":\"{}\",\"event\":\"", entry.position));
-    put_escaped(into, &plain_type(event));
+    put_escaped(into, &plain_type(event.kind.as_deref()));
     into.push_str("\",\"data\":\"");
 }
 

@@ -43,7 +43,7 @@ pub fn of_request(headers: &HeaderMap) -> Option<SpanContext> {
 
 /// The span that a producer wrote into an entry.
 pub fn of_entry(entry: &Entry) -> Option<SpanContext> {
-    let (_, value) = entry.fields.iter().find(|(name, _)| name.as_ref() == TRACEPARENT.as_bytes())?;
+    let value = entry.field(TRACEPARENT.as_bytes())?;
     remote(value)
 }
 
