@@ -6,7 +6,7 @@
 {{- range $name, $value := .Values.settings }}
 {{- if not (kindIs "invalid" $value) }}
 {{- $text := ternary (join "," $value) (toString $value) (kindIs "slice" $value) }}
-{{- if kindIs "float64" $value }}{{ $text = printf "%.0f" $value }}{{ end }}
+{{- if and (kindIs "float64" $value) (eq (floor $value) $value) }}{{ $text = printf "%.0f" $value }}{{ end }}
 {{- $_ := set $env (printf "FANTAIL_%s" (snakecase $name | upper)) $text }}
 {{- end }}
 {{- end }}
@@ -19,6 +19,16 @@
 {{- end }}
 {{- if .Values.redis.passwordSecret.name }}
 {{- $_ := set $env "FANTAIL_REDIS_PASSWORD_FILE" "/etc/fantail/redis-password/password" }}
+{{- end }}
+{{- if .Values.redis.sentinelPasswordSecret.name }}
+{{- $_ := set $env "FANTAIL_REDIS_SENTINEL_PASSWORD_FILE" "/etc/fantail/redis-sentinel-password/password" }}
+{{- end }}
+{{- with .Values.redis.tls }}
+{{- if .existingSecret }}
+{{- if .caKey }}{{ $_ := set $env "FANTAIL_REDIS_CA" "/etc/fantail/redis-tls/ca.crt" }}{{ end }}
+{{- if .certKey }}{{ $_ := set $env "FANTAIL_REDIS_CERT" "/etc/fantail/redis-tls/tls.crt" }}{{ end }}
+{{- if .keyKey }}{{ $_ := set $env "FANTAIL_REDIS_KEY" "/etc/fantail/redis-tls/tls.key" }}{{ end }}
+{{- end }}
 {{- end }}
 {{- if .Values.tls.enabled }}
 {{- $_ := set $env "FANTAIL_TLS_CERT" "/etc/fantail/tls/tls.crt" }}
@@ -71,16 +81,37 @@ key: {{ ternary .Values.redis.existingSecret.key "url" (ne .Values.redis.existin
 {{- end }}
 {{- end }}
 
-{{/* Secrets as files: name of the volume, Secret, key, file; yields volumes. */}}
-{{- define "fantail.volumes" -}}
+{{/* What reaching Redis takes as files. */}}
+{{- define "fantail.redisVolumes" -}}
 {{- with .Values.redis.passwordSecret }}{{ if .name }}
 - name: redis-password
   secret: {secretName: {{ .name | quote }}, defaultMode: 0440, items: [{key: {{ .key | quote }}, path: password}]}
 {{- end }}{{ end }}
-{{- with .Values.redis.caSecret }}{{ if .name }}
-- name: redis-ca
-  secret: {secretName: {{ .name | quote }}, defaultMode: 0440, items: [{key: {{ .key | quote }}, path: ca.crt}]}
+{{- with .Values.redis.sentinelPasswordSecret }}{{ if .name }}
+- name: redis-sentinel-password
+  secret: {secretName: {{ .name | quote }}, defaultMode: 0440, items: [{key: {{ .key | quote }}, path: password}]}
 {{- end }}{{ end }}
+{{- with .Values.redis.tls }}{{ if .existingSecret }}
+- name: redis-tls
+  secret:
+    secretName: {{ .existingSecret | quote }}
+    defaultMode: 0440
+    items:
+      {{- if .caKey }}
+      - {key: {{ .caKey | quote }}, path: ca.crt}
+      {{- end }}
+      {{- if .certKey }}
+      - {key: {{ .certKey | quote }}, path: tls.crt}
+      {{- end }}
+      {{- if .keyKey }}
+      - {key: {{ .keyKey | quote }}, path: tls.key}
+      {{- end }}
+{{- end }}{{ end }}
+{{- end }}
+
+{{/* Secrets as files, by the name of the volume; each is mounted at /etc/fantail/NAME. */}}
+{{- define "fantail.volumes" -}}
+{{- include "fantail.redisVolumes" . }}
 {{- if .Values.tls.enabled }}
 - name: tls
   secret: {secretName: {{ .Values.tls.secretName | quote }}, defaultMode: 0440}

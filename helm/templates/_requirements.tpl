@@ -51,7 +51,7 @@
 {{- fail "tls.enabled: it needs tls.secretName, a kubernetes.io/tls Secret" }}
 {{- end }}
 {{- with .Values.auth }}
-{{- $keys := and .jwt.keysSecret.name .jwt.keysSecret.keys }}
+{{- $keys := or (and .jwt.keysSecret.name .jwt.keysSecret.keys) $.Values.settings.jwtKey }}
 {{- if and (eq .mode "jwt") (not $keys) (not .jwt.jwksUrl) }}
 {{- fail "auth.mode jwt: it needs auth.jwt.keysSecret (name and keys) or auth.jwt.jwksUrl" }}
 {{- end }}
@@ -83,4 +83,70 @@
 {{- if and .Values.service.externalTrafficPolicy (eq .Values.service.type "ClusterIP") }}
 {{- fail "service.externalTrafficPolicy: it needs service.type NodePort or LoadBalancer" }}
 {{- end }}
+{{- range $name, $path := fromYaml (include "fantail.elsewhere" .) }}
+{{- if hasKey $.Values.settings $name }}
+{{- fail (printf "settings.%s: set %s instead, from which the chart computes more than this flag" $name $path) }}
+{{- end }}
+{{- end }}
+{{- $files := dict "redisPasswordFile" "redis.passwordSecret" "redisSentinelPasswordFile" "redis.sentinelPasswordSecret" "redisCa" "redis.tls" "redisCert" "redis.tls" "redisKey" "redis.tls" "adminTokenFile" "admin.tokenSecret" "authCa" "auth.caSecret" "jwtKey" "auth.jwt.keysSecret" }}
+{{- range $name, $path := $files }}
+{{- $from := $.Values }}
+{{- range splitList "." $path }}{{ $from = get $from . }}{{ end }}
+{{- if and (hasKey $.Values.settings $name) (or (get $from "name") (get $from "existingSecret")) }}
+{{- fail (printf "settings.%s: %s names a Secret for it; leave out one of the two" $name $path) }}
+{{- end }}
+{{- end }}
+{{- with .Values.redis.tls }}
+{{- if and .existingSecret (not $redis) }}
+{{- fail "redis.tls.existingSecret: it needs a Redis" }}
+{{- end }}
+{{- if and .existingSecret (hasPrefix "redis" $.Values.redis.url) (not (hasPrefix "rediss" $.Values.redis.url)) }}
+{{- fail "redis.tls.existingSecret: redis.url does not speak TLS; begin it with rediss://, rediss-sentinel:// or rediss-cluster://" }}
+{{- end }}
+{{- if and .existingSecret (not .caKey) (not .certKey) }}
+{{- fail "redis.tls.existingSecret: name at least one of its keys, redis.tls.caKey or redis.tls.certKey" }}
+{{- end }}
+{{- if ne (empty .certKey) (empty .keyKey) }}
+{{- fail "redis.tls.certKey and redis.tls.keyKey go together" }}
+{{- end }}
+{{- if and .certKey (not .existingSecret) }}
+{{- fail "redis.tls.certKey: it needs redis.tls.existingSecret" }}
+{{- end }}
+{{- end }}
+{{- if and .Values.service.nodePort (eq .Values.service.type "ClusterIP") }}
+{{- fail "service.nodePort: it needs service.type NodePort or LoadBalancer" }}
+{{- end }}
+{{- if and .Values.service.loadBalancerClass (ne .Values.service.type "LoadBalancer") }}
+{{- fail (printf "service.loadBalancerClass: it needs service.type LoadBalancer (it is %s)" .Values.service.type) }}
+{{- end }}
+{{- if and .Values.alerts.enabled (not .Values.alerts.runbookUrl) }}
+{{- fail "alerts.enabled: it needs alerts.runbookUrl, where docs/runbooks/ of this version can be read" }}
+{{- end }}
+{{- $volumes := list }}
+{{- range fromYamlArray (include "fantail.volumes" .) }}{{ $volumes = append $volumes .name }}{{ end }}
+{{- range .Values.extraVolumes }}
+{{- if has .name $volumes }}
+{{- fail (printf "extraVolumes: %s is a volume of the chart's own" .name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Flags that other values set, and which. */}}
+{{- define "fantail.elsewhere" -}}
+listen: listenAddress
+adminListen: listenAddress
+redis: redis.url or redis.existingSecret
+drain: shutdown.drainSeconds
+drainDelay: shutdown.drainDelaySeconds
+tlsCert: tls.secretName
+tlsKey: tls.secretName
+auth: auth.mode
+jwtJwksUrl: auth.jwt.jwksUrl
+jwtIssuer: auth.jwt.issuers
+jwtAudience: auth.jwt.audiences
+public: auth.public
+forwardUrl: auth.forward.url
+forwardHeaders: auth.forward.headers
+trustedProxies: trustedProxies
+otlpEndpoint: tracing.endpoint
 {{- end }}

@@ -15,16 +15,28 @@
 {{- end }}
 {{- end }}
 
+{{/* How Redis is reached: those variables of the nodes that `fantail publish` reads, too. */}}
+{{- define "fantail.testRedis" -}}
+- name: FANTAIL_REDIS
+  valueFrom:
+    secretKeyRef:
+      {{- include "fantail.redisSecret" . | nindent 6 }}
+{{- range $name, $value := fromYaml (include "fantail.settings" .) }}
+{{- if or (hasPrefix "FANTAIL_REDIS_" $name) (eq $name "FANTAIL_KEY_PREFIX") }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Secrets as files, by the name of the volume. */}}
 {{- define "fantail.testVolumes" -}}
 {{- $secrets := dict "token" .Values.test.tokenSecret "admin-token" .Values.admin.tokenSecret }}
-{{- $files := dict "token" "token" "admin-token" "token" "test-ca" "ca.crt" "redis-password" "password" "redis-ca" "ca.crt" }}
+{{- $files := dict "token" "token" "admin-token" "token" "test-ca" "ca.crt" }}
 {{- if .Values.tls.enabled }}
 {{- $_ := set $secrets "test-ca" .Values.test.caSecret }}
 {{- end }}
 {{- if include "fantail.hasRedis" . }}
-{{- $_ := set $secrets "redis-password" .Values.redis.passwordSecret }}
-{{- $_ := set $secrets "redis-ca" .Values.redis.caSecret }}
+{{- include "fantail.redisVolumes" . }}
 {{- end }}
 {{- range $name, $secret := $secrets }}
 {{- if $secret.name }}

@@ -37,6 +37,7 @@ export const BLOCKS = {
   "docs/kubernetes.md": [
     ["sh", "helm install", CHART],
     ["yaml", "seriesQuery", CHART],
+    ["yaml", "retry: {codes", CHART],
     ["sh", "kubectl apply -f k6/kubernetes/", CHART],
   ],
   "docs/operating.md": [

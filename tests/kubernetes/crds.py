@@ -19,6 +19,8 @@ CRDS = [
     (OPERATOR, "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"),
     (KEDA, "config/crd/bases/keda.sh_scaledobjects.yaml"),
 ]
+# What Gateway API has beside its standard channel.
+EXPERIMENTAL = (GATEWAY, "config/crd/experimental/gateway.networking.k8s.io_httproutes.yaml")
 
 
 @functools.cache
@@ -31,8 +33,8 @@ def module(name):
     return pathlib.Path(json.loads(found.stdout)["Dir"])
 
 
-def definitions():
-    return [yaml.load((module(name) / path).read_text(), Loader=LOADER) for name, path in CRDS]
+def definition(name, path):
+    return yaml.load((module(name) / path).read_text(), Loader=LOADER)
 
 
 def strict(schema):
@@ -52,10 +54,10 @@ def strict(schema):
 
 
 @functools.cache
-def schemas():
+def schemas(*files):
     """Schemas by API version and kind."""
     found = {}
-    for each in definitions():
+    for each in [definition(*file) for file in files]:
         spec = each["spec"]
         for version in spec["versions"]:
             schema = strict(version["schema"]["openAPIV3Schema"])
@@ -65,8 +67,8 @@ def schemas():
     return found
 
 
-def objection(thing):
+def objection(thing, *files):
     """What an object's definition finds wrong, or None."""
-    schema = schemas()[thing["apiVersion"], thing["kind"]]
+    schema = schemas(*(files or CRDS))[thing["apiVersion"], thing["kind"]]
     wrong = next(iter(sorted(jsonschema.Draft202012Validator(schema).iter_errors(thing), key=str)), None)
     return f"{thing['kind']} {wrong.json_path}: {wrong.message}" if wrong else None

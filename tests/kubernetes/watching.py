@@ -105,7 +105,8 @@ def grafanas_own_models_know_every_key():
 def rules_are_valid_alone_and_in_the_chart():
     found = program("promtool", "check", "rules", "--lint=all", RULES)
     assert found.returncode == 0, found.stdout + found.stderr
-    values = merged(MINIMAL, {"alerts": {"enabled": True, "disabled": ["FantailUneven"], "labels": {"release": "p"}}})
+    alerts = {"enabled": True, "runbookUrl": "https://git.example.org/runbooks"}
+    values = merged(MINIMAL, {"alerts": {**alerts, "disabled": ["FantailUneven"], "labels": {"release": "p"}}})
     rule = the(render(values), "PrometheusRule")
     text = yaml.safe_dump(rule["spec"])
     assert 'job="fantail"' not in text and "RUNBOOKS" not in text and "FantailUneven" not in text
