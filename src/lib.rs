@@ -66,6 +66,8 @@ mod publication;
 #[cfg(not(feature = "testing"))]
 mod random;
 #[cfg(not(feature = "testing"))]
+mod records;
+#[cfg(not(feature = "testing"))]
 mod subscription;
 #[cfg(not(feature = "testing"))]
 mod watched;
@@ -114,6 +116,8 @@ pub mod problem;
 pub mod publication;
 #[cfg(feature = "testing")]
 pub mod random;
+#[cfg(feature = "testing")]
+pub mod records;
 #[cfg(feature = "testing")]
 pub mod subscription;
 #[cfg(feature = "testing")]

@@ -326,4 +326,11 @@ def access():
         (metric("fantail_http2_connections"), "{{instance}}: connections"),
         (metric("fantail_http2_streams"), "{{instance}}: streams"),
     )
+    board.graph(
+        "Subscribers under TLS with HTTP/1.1",
+        "short",
+        "Whose records the delivery threads make, and those with a session of the TLS library: TLS 1.2, or all with --tls-records rustls.",
+        (metric("fantail_tls_subscribers"), "{{instance}}: records"),
+        (metric("fantail_tls_session_subscribers"), "{{instance}}: session"),
+    )
     return board

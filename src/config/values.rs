@@ -31,6 +31,15 @@ pub enum WhenFull {
     Retry,
 }
 
+/// Who makes the TLS records of subscribers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TlsRecords {
+    /// Delivery threads, where it is TLS 1.3 and HTTP/1.1.
+    Courier,
+    /// The TLS library, for all.
+    Rustls,
+}
+
 /// Whose event streams are compressed, among those who ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Compress {

@@ -31,6 +31,8 @@ pub struct EventLoop {
 pub enum Readiness {
     /// It has room.
     Writable,
+    /// Its client said something.
+    Readable,
     /// Its client hung up, or the connection failed.
     PeerGone,
 }
@@ -104,9 +106,16 @@ impl Courier {
             match readiness {
                 Readiness::PeerGone => self.subscribers.end(key, Reason::Client),
                 Readiness::Writable => self.writable(key),
+                Readiness::Readable => self.hear(key),
             }
         }
         self.reap();
+    }
+
+    fn hear(&mut self, key: Key) {
+        if self.subscribers.get_mut(key).is_some_and(|subscriber| !subscriber.connection.socket.hear()) {
+            self.subscribers.end(key, Reason::Client);
+        }
     }
 
     fn open(&mut self, message: Message) {

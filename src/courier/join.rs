@@ -32,7 +32,9 @@ impl Courier {
         });
         self.schedule.comes(beat);
         let key = id.key;
-        let registered = self.subscribers[key].connection.socket.register(&self.registry, &self.watcher, id);
+        let socket = &mut self.subscribers[key].connection.socket;
+        let registered = socket.register(&self.registry, &self.watcher, &self.deps.leftovers, id);
+        self.deps.metrics.carried_by(socket).inspect(|gauge| gauge.inc());
         self.schedule.hasten(key);
         self.deps.metrics.connections.inc();
         self.deps.metrics.connections_opened.inc();

@@ -31,6 +31,7 @@ impl Courier {
         let ending = self.say_goodbye(key, reason);
         let Subscriber { connection, route, blocked, beat, peer, .. } = self.subscribers.remove(key);
         self.schedule.goes(beat);
+        self.deps.metrics.carried_by(&connection.socket).inspect(|gauge| gauge.dec());
         // Without chunks nothing but the missing close_notify tells that the rest is missing (RFC 9112, section 9.8).
         let notify = reason.listens() && (ending == Ending::Complete || !route.is_bare());
         if let Some(close) = connection.socket.close(&self.registry, reason.listens(), notify) {
@@ -77,8 +78,8 @@ impl Courier {
     /// Ends those whose sockets have taken nothing for longest, until what full sockets left over is within its limit.
     pub fn end_slowest(&mut self) {
         let holds = |subscriber: &Subscriber| match &subscriber.route {
-            Route::Composed(composed) => composed.has_leftover(),
-            Route::Plain(_) => false,
+            Route::Composed(composed) if composed.has_leftover() => true,
+            Route::Composed(_) | Route::Plain(_) => subscriber.connection.socket.has_leftover(),
         };
         let holders = self.subscribers.iter().filter(|(_, subscriber)| holds(subscriber));
         // Of those who took something in the same tick, who came first.

@@ -1,6 +1,7 @@
 //! What couriers count: subscribers, what was written to them, and how they ended.
 
 use super::ending::Reason;
+use super::socket::Socket;
 use crate::metrics::{Counters, LAG_SECONDS, Label, Registry, WeightedHistogram};
 use prometheus::{Counter, CounterVec, IntCounter, IntGauge};
 
@@ -33,6 +34,8 @@ pub struct CourierMetrics {
     pub subscriber_lag: WeightedHistogram,
     pub courier_turn: WeightedHistogram,
     pub leftover_bytes: IntGauge,
+    tls_subscribers: IntGauge,
+    tls_session_subscribers: IntGauge,
     courier_busy: CounterVec,
 }
 
@@ -79,11 +82,28 @@ impl CourierMetrics {
                 TURN_SECONDS,
             ),
             leftover_bytes: r.gauge("fantail_leftover_bytes", "Bytes of events that full sockets left over."),
+            tls_subscribers: r.gauge(
+                "fantail_tls_subscribers",
+                "Subscribers under TLS whose records the delivery threads make themselves.",
+            ),
+            tls_session_subscribers: r.gauge(
+                "fantail_tls_session_subscribers",
+                "Subscribers under TLS with a session of the TLS library: TLS 1.2, or all with --tls-records rustls.",
+            ),
             courier_busy: r.seconds(
                 "fantail_courier_busy_seconds_total",
                 "Time in which a courier did not wait for something to do.",
                 "courier",
             ),
+        }
+    }
+
+    /// The gauge of subscribers on sockets of this kind, where one is kept.
+    pub fn carried_by(&self, socket: &Socket) -> Option<&IntGauge> {
+        match socket {
+            Socket::Tls(_) => Some(&self.tls_subscribers),
+            Socket::Rustls(_) => Some(&self.tls_session_subscribers),
+            _ => None,
         }
     }
 

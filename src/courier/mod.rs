@@ -38,6 +38,7 @@ mod out;
 mod own_blocks;
 pub mod pipe;
 mod run;
+mod rustls_socket;
 mod schedule;
 mod socket;
 mod state;
@@ -49,6 +50,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod tick;
+mod tls_socket;
 mod wanted;
 
 pub use beat::Beat;

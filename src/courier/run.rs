@@ -66,19 +66,19 @@ fn run(mut poll: Poll, courier: Courier) {
             panic!("epoll_wait failed: {error}");
         }
         let woken = Instant::now();
-        turns.turn(woken, events.iter().filter_map(readiness));
+        turns.turn(woken, events.iter().flat_map(readiness));
         turns.took(woken.elapsed());
     }
 }
 
-/// What an event tells of a subscriber's socket, if it does.
-fn readiness(event: &Event) -> Option<(Key, Readiness)> {
-    let key = (event.token() != WAKE).then(|| Key::of(event.token().0))?;
-    if event.is_read_closed() || event.is_write_closed() || event.is_error() {
-        Some((key, Readiness::PeerGone))
-    } else if event.is_writable() {
-        Some((key, Readiness::Writable))
-    } else {
-        None
-    }
+/// What an event tells of a subscriber's socket.
+fn readiness(event: &Event) -> impl Iterator<Item = (Key, Readiness)> + use<> {
+    let told = match event.is_read_closed() || event.is_write_closed() || event.is_error() {
+        true => [Some(Readiness::PeerGone), None],
+        false => {
+            [event.is_readable().then_some(Readiness::Readable), event.is_writable().then_some(Readiness::Writable)]
+        }
+    };
+    let key = (event.token() != WAKE).then(|| Key::of(event.token().0));
+    told.into_iter().flatten().filter_map(move |readiness| Some((key?, readiness)))
 }

@@ -1,20 +1,22 @@
-//! What a courier writes to: a bare TCP socket, one under TLS, or a pipe to an HTTP/2 stream. All take what fits and
-//! report a full socket alike, so that delivery knows no difference.
+//! What a courier writes to: a bare TCP socket, one under TLS, whose records are the courier's own or those of a session
+//! of rustls', or a pipe to an HTTP/2 stream. All take what fits and report a full socket alike, so that delivery knows no
+//! difference.
 
 use super::ending::Ending;
 use super::key::{Key, SubscriberId};
+use super::leftover::Ledger;
 #[cfg(feature = "testing")]
 use super::memory_socket::MemorySocket;
 use super::pipe::{PipeWriter, Watcher};
+use super::rustls_socket::RustlsSocket;
+use super::tls_socket::TlsSocket;
+use crate::records::Session;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::ServerConnection;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 
-/// Plaintext that is encrypted before the socket is asked again: one record (RFC 8446, section 5.1). What a full socket
-/// leaves over is no more than that.
-const RECORD_BYTES: usize = 16 << 10;
 /// Unread bytes that are taken off a socket before it is closed, since they would turn its FIN into a RST.
 const UNREAD_BYTES: usize = 16 << 10;
 
@@ -22,6 +24,7 @@ const UNREAD_BYTES: usize = 16 << 10;
 pub enum Socket {
     Tcp(TcpStream),
     Tls(Box<TlsSocket>),
+    Rustls(Box<RustlsSocket>),
     Pipe(Box<PipeWriter>),
     #[cfg(feature = "testing")]
     Memory(MemorySocket),
@@ -29,52 +32,20 @@ pub enum Socket {
     Scripted(Box<dyn Write + Send>),
 }
 
-/// A TCP socket and the TLS session on it. It is never read: a client has nothing to say after its request, and its
-/// end shows at the TCP socket.
-pub struct TlsSocket {
-    socket: TcpStream,
-    session: ServerConnection,
-}
-
-impl TlsSocket {
-    /// Writes what was encrypted; whether all of it is out.
-    fn push(&mut self) -> io::Result<bool> {
-        while self.session.wants_write() {
-            match self.session.write_tls(&mut self.socket) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(true)
-    }
-
-    /// Encrypts and writes record by record. A record that is begun counts as taken: the rest of it goes out first
-    /// when there is room again.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.push()? {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        let mut taken = 0;
-        while taken < bytes.len() {
-            let end = bytes.len().min(taken + RECORD_BYTES);
-            taken += self.session.writer().write(&bytes[taken..end])?;
-            if !self.push()? {
-                break;
-            }
-        }
-        Ok(taken)
-    }
-}
-
 /// A connection whose last bytes are still on their way.
-pub struct LingeringClose(Box<TlsSocket>);
+pub enum LingeringClose {
+    Tls(Box<TlsSocket>),
+    Rustls(Box<RustlsSocket>),
+}
 
 impl LingeringClose {
     /// Whether nothing is left to do.
     pub fn is_over(&mut self) -> bool {
-        !matches!(self.0.push(), Ok(false))
+        let pushed = match self {
+            LingeringClose::Tls(tls) => tls.push(),
+            LingeringClose::Rustls(tls) => tls.push(),
+        };
+        !matches!(pushed, Ok(false))
     }
 }
 
@@ -84,18 +55,35 @@ impl Socket {
         Socket::Tcp(TcpStream::from_std(socket))
     }
 
-    /// A session whose handshake is done and whose request was read.
-    pub fn tls(socket: std::net::TcpStream, session: ServerConnection) -> Socket {
-        Socket::Tls(Box::new(TlsSocket { socket: TcpStream::from_std(socket), session }))
+    /// A session of TLS 1.3 that rustls has handed over, and whose request was read.
+    pub fn tls(socket: std::net::TcpStream, session: Session) -> Socket {
+        Socket::Tls(Box::new(TlsSocket::new(TcpStream::from_std(socket), session)))
+    }
+
+    /// A session of rustls' whose handshake is done and whose request was read.
+    pub fn rustls(socket: std::net::TcpStream, session: ServerConnection) -> Socket {
+        Socket::Rustls(Box::new(RustlsSocket::new(TcpStream::from_std(socket), session)))
     }
 
     /// Begins to watch for the client's end. For TLS, room is always watched: what a full socket left over of a record
-    /// waits for it, even where no more is due. It costs nothing, since only a change is reported. A pipe tells `watcher`.
-    pub(super) fn register(&mut self, registry: &Registry, watcher: &Arc<Watcher>, id: SubscriberId) -> io::Result<()> {
+    /// waits for it, even where no more is due. It costs nothing, since only a change is reported; what it left is counted
+    /// in `ledger`. A pipe tells `watcher`.
+    pub(super) fn register(
+        &mut self,
+        registry: &Registry,
+        watcher: &Arc<Watcher>,
+        ledger: &Arc<Ledger>,
+        id: SubscriberId,
+    ) -> io::Result<()> {
         let token = Token(id.key.index());
+        let both = Interest::READABLE | Interest::WRITABLE;
         match self {
             Socket::Tcp(socket) => registry.register(socket, token, Interest::READABLE),
-            Socket::Tls(tls) => registry.register(&mut tls.socket, token, Interest::READABLE | Interest::WRITABLE),
+            Socket::Tls(tls) => {
+                tls.count_in(ledger);
+                registry.register(&mut tls.socket, token, both)
+            }
+            Socket::Rustls(tls) => registry.register(&mut tls.socket, token, both),
             Socket::Pipe(pipe) if pipe.attach(watcher.clone(), id) => Ok(()),
             Socket::Pipe(_) => Err(ErrorKind::BrokenPipe.into()),
             #[cfg(feature = "testing")]
@@ -114,7 +102,8 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => registry.reregister(socket, token, interest),
             Socket::Tls(tls) if room => registry.reregister(&mut tls.socket, token, interest),
-            Socket::Tls(_) | Socket::Pipe(_) => Ok(()),
+            Socket::Rustls(tls) if room => registry.reregister(&mut tls.socket, token, interest),
+            Socket::Tls(_) | Socket::Rustls(_) | Socket::Pipe(_) => Ok(()),
             #[cfg(feature = "testing")]
             Socket::Memory(_) => Ok(()),
             #[cfg(test)]
@@ -134,8 +123,23 @@ impl Socket {
     pub(super) fn push(&mut self) -> io::Result<bool> {
         match self {
             Socket::Tls(tls) => tls.push(),
+            Socket::Rustls(tls) => tls.push(),
             _ => Ok(true),
         }
+    }
+
+    /// Something has come from the client: looks at it where it concerns the way itself. False where that has ended.
+    pub(super) fn hear(&mut self) -> bool {
+        match self {
+            Socket::Tls(tls) => tls.hear(),
+            // What else a client says stays where it is.
+            _ => true,
+        }
+    }
+
+    /// Whether a full socket left something over below.
+    pub(super) fn has_leftover(&self) -> bool {
+        matches!(self, Socket::Tls(tls) if tls.has_leftover())
     }
 
     /// Writes the last bytes, as far as they fit, and ends what has an end of its own.
@@ -161,11 +165,20 @@ impl Socket {
             Socket::Tls(mut tls) => {
                 let _ = registry.deregister(&mut tls.socket);
                 if notify {
-                    tls.session.send_close_notify();
+                    tls.notify();
                 }
                 let all = !matches!(tls.push(), Ok(false));
                 take_unread(&mut tls.socket);
-                (!all && listens).then_some(LingeringClose(tls))
+                (!all && listens).then_some(LingeringClose::Tls(tls))
+            }
+            Socket::Rustls(mut tls) => {
+                let _ = registry.deregister(&mut tls.socket);
+                if notify {
+                    tls.notify();
+                }
+                let all = !matches!(tls.push(), Ok(false));
+                take_unread(&mut tls.socket);
+                (!all && listens).then_some(LingeringClose::Rustls(tls))
             }
             // It was finished, or is cut by being dropped.
             Socket::Pipe(_) => None,
@@ -182,6 +195,7 @@ impl Write for Socket {
         match self {
             Socket::Tcp(socket) => socket.write(bytes),
             Socket::Tls(tls) => tls.write(bytes),
+            Socket::Rustls(tls) => tls.write(bytes),
             Socket::Pipe(pipe) => pipe.write(bytes),
             #[cfg(feature = "testing")]
             Socket::Memory(memory) => memory.write(bytes),

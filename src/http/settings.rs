@@ -1,6 +1,8 @@
 //! Settings of the HTTP side: how clients reach a node (TLS, HTTP/2, proxies in front), and what they are served by.
 
-use crate::config::values::{Compress, Contradiction, HeartbeatRange, RetryRange, WhenFull, node_url, number, truth};
+use crate::config::values::{
+    Compress, Contradiction, HeartbeatRange, RetryRange, TlsRecords, WhenFull, node_url, number, truth,
+};
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,6 +53,10 @@ pub struct Transport {
     /// File with the certificate's private key, PEM. Read again when it changes.
     #[arg(long, env = "FANTAIL_TLS_KEY", value_name = "PATH")]
     pub tls_key: Option<PathBuf>,
+    /// Who makes the TLS 1.3 records of subscribers: the delivery threads, or as before them the TLS library, which takes 8 KiB
+    /// more for each. For one release, to go back by.
+    #[arg(long, env = "FANTAIL_TLS_RECORDS", default_value = "courier", value_enum, ignore_case = true)]
+    pub tls_records: TlsRecords,
     /// Streams at once on one HTTP/2 connection; 1 to 10000.
     #[arg(long, env = "FANTAIL_HTTP2_STREAMS", default_value = "256", value_name = "N")]
     #[arg(value_parser = number(1..=10_000_u32))]

@@ -1,11 +1,14 @@
 //! TLS of clients (1.2 and 1.3): the handshake, its bounds and counts. The certificate and its changes are
-//! [`certificate`]'s.
+//! [`certificate`]'s; [`tapped`] is how a session leaves rustls.
 
 pub mod certificate;
+pub mod tapped;
 
 use super::Context;
 use super::acceptor::RequestPermit;
 use super::metrics::{Dropped, Handshake};
+use crate::config::values::TlsRecords;
+use crate::records::KeptSecrets;
 use certificate::{Certificate, CertificateError, Files};
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::server::ServerSessionMemoryCache;
@@ -17,6 +20,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tapped::Tapped;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -48,17 +52,19 @@ const HTTP_1: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
 
 /// What a node needs to accept TLS.
 pub struct Tls {
-    acceptor: TlsAcceptor,
+    config: Arc<ServerConfig>,
+    /// Who makes the records of subscribers.
+    records: TlsRecords,
     pub certificate: Arc<Certificate>,
     places: Semaphore,
 }
 
 /// A connection whose handshake is done and whose request has begun to come.
-pub type Secure = Box<TlsStream<TcpStream>>;
+pub type Secure = Box<TlsStream<Tapped>>;
 
 impl Tls {
     /// Reads the certificate and its key.
-    pub fn new(cert: &Path, key: &Path) -> Result<Tls, CertificateError> {
+    pub fn new(cert: &Path, key: &Path, records: TlsRecords) -> Result<Tls, CertificateError> {
         let certificate = Arc::new(Certificate::new(Files { cert: cert.into(), key: key.into() })?);
         let provider = Arc::new(default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -71,8 +77,9 @@ impl Tls {
         config.ticketer = Ticketer::new().map_err(|error| CertificateError::unusable(cert, error))?;
         config.session_storage = ServerSessionMemoryCache::new(CACHED_SESSIONS);
         config.send_tls13_tickets = TICKETS;
+        config.enable_secret_extraction = records == TlsRecords::Courier;
         let places = Semaphore::new(HANDSHAKES);
-        Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), certificate, places })
+        Ok(Tls { config: Arc::new(config), records, certificate, places })
     }
 
     /// Shakes hands and waits for the first byte behind that, or counts why not. The client's messages are answered
@@ -121,8 +128,23 @@ impl Tls {
             refuse_plain(socket).await;
             return Ok(None);
         }
-        let accepting = self.acceptor.accept_with(socket, |session| session.set_buffer_limit(Some(SESSION_BYTES)));
+        let (acceptor, secrets) = self.acceptor();
+        let socket = Tapped::new(socket, secrets);
+        let accepting = acceptor.accept_with(socket, |session| session.set_buffer_limit(Some(SESSION_BYTES)));
         Ok(Some(Box::new(accepting.await?)))
+    }
+
+    /// What accepts one connection, and where its secrets will be, where a courier is to go on with them.
+    fn acceptor(&self) -> (TlsAcceptor, Option<Arc<KeptSecrets>>) {
+        match self.records {
+            TlsRecords::Rustls => (TlsAcceptor::from(self.config.clone()), None),
+            TlsRecords::Courier => {
+                let secrets = Arc::<KeptSecrets>::default();
+                let mut config = ServerConfig::clone(&self.config);
+                config.key_log = secrets.clone();
+                (TlsAcceptor::from(Arc::new(config)), Some(secrets))
+            }
+        }
     }
 
     /// Waits for the first byte of a request: before it, nothing of HTTP need be there.
@@ -150,12 +172,12 @@ impl Tls {
 }
 
 /// Waits until something can be read, of the session or of its socket.
-pub async fn readable(stream: &mut TlsStream<TcpStream>) {
+pub async fn readable(stream: &mut TlsStream<Tapped>) {
     let (socket, session) = stream.get_mut();
     // It may have come with the client's last message.
     let has_come = session.process_new_packets().map_or(true, |state| state.plaintext_bytes_to_read() > 0);
     if !has_come {
-        let _ = socket.readable().await;
+        socket.readable().await;
     }
 }
 

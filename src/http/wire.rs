@@ -6,6 +6,7 @@ use super::decision::Admitted;
 use super::encoding::Coding;
 use super::head::{self, Marks};
 use super::stream_body::{StreamAnswer, StreamBody};
+use super::tls::{Secure, tapped};
 use crate::clock::Clock;
 use crate::cors::CorsHeaders;
 #[cfg(feature = "testing")]
@@ -20,10 +21,8 @@ use hyper::{Response, StatusCode};
 use prometheus::IntGauge;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
 
 /// A fresh socket takes a head at once; one that does not is no reader.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,7 +32,7 @@ pub enum Wire {
     /// HTTP/1 on a socket that has left hyper.
     Tcp(ClientSocket),
     /// HTTP/1 under TLS, on a socket that has left hyper.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Secure),
     /// HTTP/2, where hyper writes.
     Stream(ResponseWriter),
     /// HTTP/1 in memory.
@@ -194,10 +193,7 @@ impl Wire {
     pub fn into_socket(self) -> Option<Socket> {
         match self {
             Wire::Tcp(socket) => Some(Socket::tcp(socket.into_std().ok()?)),
-            Wire::Tls(tls) => {
-                let (socket, session) = tls.into_inner();
-                Some(Socket::tls(socket.into_std().ok()?, session))
-            }
+            Wire::Tls(tls) => tapped::into_socket(*tls),
             Wire::Stream(writer) => writer.pipe.map(|pipe| Socket::Pipe(Box::new(pipe))),
             #[cfg(feature = "testing")]
             Wire::Memory(socket) => Some(Socket::Memory(socket)),

@@ -352,7 +352,8 @@ fn listen(
         bound.push(listener.local_addr()?);
         listeners.push(listener);
     }
-    let tls = settings.transport.tls().map(|(cert, key)| Tls::new(cert, key)).transpose()?;
+    let records = settings.transport.tls_records;
+    let tls = settings.transport.tls().map(|(cert, key)| Tls::new(cert, key, records)).transpose()?;
     if let Some(tls) = &tls {
         runtime.spawn(tls.certificate.clone().follow(context.metrics.clone(), context.clock.clone()));
     }

@@ -2,7 +2,6 @@
 
 mod attacks;
 mod auth;
-mod chart;
 mod cluster;
 mod command_line;
 mod conformance;
@@ -17,7 +16,6 @@ mod layers;
 mod model;
 mod node;
 mod outside;
-mod public_paths;
 mod redis;
 mod redis_acked;
 mod redis_check;

@@ -5,6 +5,7 @@ mod commands;
 mod delivery;
 mod ends;
 mod proxy_header;
+mod records;
 mod streams;
 
 use crate::support::authority::Authority;

@@ -44,6 +44,8 @@ pub enum Kind {
     NodeGzip,
     /// The node under TLS.
     NodeTls,
+    /// The node under TLS whose records the TLS library makes.
+    NodeTlsLibrary,
     /// The node with HTTP/2, a stream per connection.
     NodeHttp2,
     /// Both.
@@ -68,7 +70,7 @@ impl Kind {
     /// How its clients speak.
     pub fn way(self) -> Way {
         match self {
-            Kind::NodeTls => Way::Tls,
+            Kind::NodeTls | Kind::NodeTlsLibrary => Way::Tls,
             Kind::NodeHttp2 => Way::Http2,
             Kind::NodeTlsHttp2 => Way::TlsHttp2,
             _ => Way::Plain,
@@ -90,6 +92,7 @@ impl fmt::Display for Kind {
             Kind::Before => BEFORE,
             Kind::NodeGzip => "fantail gzip",
             Kind::NodeTls => "fantail TLS",
+            Kind::NodeTlsLibrary => "fantail TLS by rustls",
             Kind::NodeHttp2 => "fantail HTTP/2",
             Kind::NodeTlsHttp2 => "fantail HTTP/2 TLS",
             Kind::Nchan => NCHAN,

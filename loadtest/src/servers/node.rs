@@ -44,6 +44,9 @@ pub fn start(kind: Kind, start: &Start<'_>) -> Result<Server> {
     if kind.is_packed() {
         command.arg("--compress").arg("on");
     }
+    if kind == Kind::NodeTlsLibrary {
+        command.arg("--tls-records").arg("rustls");
+    }
     if kind.way().is_secure() {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
         for (flag, file, text) in

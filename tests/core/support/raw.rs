@@ -4,7 +4,7 @@ use super::authority::Authority;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, ProtocolVersion, RootCertStore};
+use rustls::{CipherSuite, ClientConfig, ClientConnection, ProtocolVersion, RootCertStore};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -17,11 +17,22 @@ pub struct Raw {
 
 /// What a client of an authority's servers trusts and speaks. Shared by connections, it resumes sessions.
 pub fn trusting(authority: &Authority, protocols: &[&str], versions: &[ProtocolVersion]) -> Arc<ClientConfig> {
+    trusting_with(authority, protocols, versions, &[])
+}
+
+/// The same with these cipher suites alone; with all where none is named.
+pub fn trusting_with(
+    authority: &Authority,
+    protocols: &[&str],
+    versions: &[ProtocolVersion],
+    suites: &[CipherSuite],
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority.folder.join("ca.pem")).unwrap()).unwrap();
     let versions: Vec<_> = rustls::ALL_VERSIONS.iter().copied().filter(|v| versions.contains(&v.version)).collect();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&versions).unwrap();
+    let mut provider = rustls::crypto::ring::default_provider();
+    provider.cipher_suites.retain(|offered| suites.is_empty() || suites.contains(&offered.suite()));
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&versions).unwrap();
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     config.resumption = Resumption::in_memory_sessions(16);
