@@ -73,6 +73,11 @@ pub struct Serve {
     #[arg(long, env = "FANTAIL_COALESCE", default_value = "1ms", value_name = "DURATION")]
     #[arg(value_parser = duration(Duration::ZERO..=Duration::from_millis(20)))]
     pub coalesce: Duration,
+    /// With so many nodes that follow a busy stream, up to 10000, one of them reads it for all and passes on what is new, by sharded
+    /// pub/sub of Redis 7.0; 0: each reads for itself.
+    #[arg(long, env = "FANTAIL_RELAY_FROM", default_value = "0", value_name = "N")]
+    #[arg(value_parser = number(0..=10_000_u32))]
+    pub relay_from: u32,
     /// Delivery threads, up to 64; 0: one per core.
     #[arg(long, env = "FANTAIL_COURIERS", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=64_usize))]

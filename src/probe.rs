@@ -54,6 +54,8 @@ probes! {
     FollowFailed,
     FollowHot,
     FollowCooled,
+    FollowRelayed,
+    FollowUnclear,
     FellBehind,
     ReachedBack,
     Blocked,

@@ -80,6 +80,20 @@ def redis():
         (metric("fantail_redis_read_from", 'role="primary"'), "{{instance}}"),
     )
     board.graph(
+        "Relayed streams",
+        "short",
+        "Busy streams that another node reads for this one (--relay-from).",
+        (metric("fantail_relayed_streams"), "{{instance}}"),
+    )
+    board.graph(
+        "Messages of relays",
+        "ops",
+        "Events that another node has passed on, messages that brought nothing new, and reads as one did not follow what is known.",
+        (rate("fantail_relayed_events_total", by=""), "events"),
+        (rate("fantail_relayed_passed_over_total", by=""), "passed over"),
+        (rate("fantail_relayed_reads_total", by=""), "reads"),
+    )
+    board.graph(
         "Pauses of the follower",
         "ops",
         "Pauses a second (--coalesce), by which many small reads become few. A thousand is the most at 1ms.",

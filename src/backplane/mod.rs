@@ -9,8 +9,10 @@ pub mod error;
 pub mod memory;
 pub mod metrics;
 pub mod redis;
+mod relayed;
 
 pub use self::error::BackplaneError;
+pub use self::relayed::Relayed;
 
 use crate::channel::Channel;
 pub use crate::entry::{DIGESTED, Entry, KEYS_KEPT, KEYS_MOST, Keeping, Once, Publication, may_hold_more};
@@ -21,7 +23,7 @@ use bytes::Bytes;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -236,6 +238,22 @@ pub trait Backplane: Send + Sync + 'static {
     /// Nobody here wants reports of this channel any more.
     fn unfollowed(&self, channel: &Channel);
 
+    /// Whether nodes may pass on to each other what they read, through [`Changes`].
+    fn may_relay(&self) -> bool {
+        false
+    }
+
+    /// Whether the stream is busy, so that this node would have passed on to it what is new there, or pass it on itself.
+    fn busy(&self, _: &Channel, _is: bool) {}
+
+    /// Whether this node is the one that passes on what it reads of the stream.
+    fn relays(&self, _: &Channel) -> bool {
+        false
+    }
+
+    /// Passes on what was read, unless a doubt about all streams has been stated since there had been so many.
+    fn relay(&self, _: Relayed, _doubts: u32) {}
+
     /// What may have changed.
     fn changes(&self) -> &Arc<Changes>;
 
@@ -267,7 +285,15 @@ pub struct Pending {
     /// Reports may have been lost (new connection, emptied tracking table, lagged receiver): everything followed
     /// must be verified.
     pub doubt: bool,
+    /// What others have read of streams, in the order in which it came; of behind the last doubt.
+    pub relayed: Vec<Relayed>,
+    relayed_bytes: usize,
 }
+
+/// What others pass on and nobody has taken yet, in bytes and at most so many; of further ones it is only told that there are
+/// new entries.
+const RELAYED_BYTES: usize = 4 << 20;
+const RELAYED: usize = 4_096;
 
 impl Changes {
     /// These streams changed.
@@ -285,12 +311,33 @@ impl Changes {
         }
     }
 
+    /// Another node has passed this on, by a connection that may have `ended`: what is behind its end may be of before a doubt.
+    pub fn relayed(&self, relayed: Relayed, ended: &AtomicBool) {
+        let mut pending = self.pending.lock();
+        if ended.load(Ordering::SeqCst) {
+            return;
+        }
+        let bytes = pending.relayed_bytes + relayed.size();
+        if bytes > RELAYED_BYTES || pending.relayed.len() == RELAYED {
+            pending.channels.insert(relayed.channel);
+        } else {
+            pending.relayed_bytes = bytes;
+            pending.relayed.push(relayed);
+        }
+        self.bell.notify_one();
+    }
+
     /// Any stream may have changed in any way. Stated before anybody can read what it is about, so that no answer of behind it
     /// meets a log of before it.
     pub fn doubt(&self) {
         let number = self.stated.fetch_add(1, Ordering::SeqCst) + 1;
         self.about_all.fetch_max(number, Ordering::SeqCst);
-        self.pending.lock().doubt = true;
+        {
+            let mut pending = self.pending.lock();
+            pending.doubt = true;
+            // What was read before it is not of behind it.
+            (pending.relayed, pending.relayed_bytes) = (Vec::new(), 0);
+        }
         self.bell.notify_one();
         self.listeners.lock().iter().for_each(|(_, bell)| bell.notify_one());
     }

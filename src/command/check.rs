@@ -69,6 +69,7 @@ pub async fn report(settings: &Serve, traces: Option<&Plan>, unknown: &[Unknown]
     let redis = Settings {
         key_prefix: settings.key_prefix.clone(),
         follow: settings.follow,
+        relay_from: settings.relay_from,
         publish_maxlen: settings.publish_maxlen,
         ..settings.redis_access.settings(url)
     };

@@ -14,7 +14,9 @@ mod examined;
 mod followed;
 mod heat;
 mod hot;
+mod passed_on;
 mod reach;
+mod relayed;
 mod retrace;
 mod sample;
 mod seen;
@@ -38,6 +40,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hot::Hot;
 use reach::Reaches;
+use relayed::Busy;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,6 +97,9 @@ pub struct Follower {
     apart: FuturesUnordered<Batch>,
     most_batches: usize,
     hot: Hot,
+    /// Streams that are busy, of which some are relayed, and how often that was looked at.
+    busy: Busy,
+    looks: u32,
     /// Since when there has been something to read and no answer.
     unanswered: Option<Instant>,
     clock: Clock,
@@ -131,6 +137,8 @@ impl Follower {
             apart: FuturesUnordered::new(),
             most_batches: BATCHES,
             hot: Hot::default(),
+            busy: Busy::default(),
+            looks: 0,
             unanswered: None,
             clock,
         }
@@ -142,6 +150,8 @@ impl Follower {
         let mut link = self.hub.backplane.link();
         let mut second = pace::in_step(&self.clock, Duration::from_secs(1));
         let mut asked = Vec::new();
+        let mut look = tokio::time::interval(passed_on::LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut retry = tokio::time::interval(PARKED);
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -180,12 +190,15 @@ impl Follower {
                         probe::reached(Probe::FollowDoubt);
                         self.cool_all();
                         self.unpark();
+                        self.busy.forget();
                         self.mark_all();
                     }
-                    pending.channels.iter().for_each(|channel| self.mark(channel));
+                    pending.relayed.into_iter().for_each(|relayed| self.relayed(relayed));
+                    self.reported(pending.channels);
                 }
                 _ = link_changed(&mut link) => {}
                 _ = retry.tick(), if !self.parked.is_empty() => self.unpark(),
+                _ = look.tick(), if !self.busy.is_empty() => self.look_at_relayed(),
                 _ = second.tick() => {
                     self.prune();
                     self.counted = 0;
@@ -222,6 +235,7 @@ impl Follower {
         self.followed.remove(channel);
         self.parked.remove(channel);
         self.uncounted.remove(channel);
+        self.not_busy(channel);
         self.hub.backplane.unfollowed(channel);
     }
 
@@ -308,6 +322,7 @@ impl Follower {
     fn mark(&mut self, channel: &Channel) {
         let Some(followed) = self.followed.get_mut(channel) else { return };
         if followed.report() {
+            self.busy.asked(channel);
             if !self.waiting.is_empty() && self.waiting.contains_key(channel) {
                 return self.hasten(channel);
             }

@@ -57,6 +57,10 @@ pub struct HubMetrics {
     pub history_short: IntGauge,
     pub follower_stalled: Gauge,
     pub hot_streams: IntGauge,
+    pub relayed_streams: IntGauge,
+    pub relayed_events: IntCounter,
+    pub relayed_passed_over: IntCounter,
+    pub relayed_unclear: IntCounter,
     pub follower_pauses: IntCounter,
 }
 
@@ -115,6 +119,17 @@ impl HubMetrics {
             follower_stalled: r.real(
                 "fantail_follower_stalled_seconds",
                 "Time for which the follower has had something to read and got no answer.",
+            ),
+            relayed_streams: r
+                .gauge("fantail_relayed_streams", "Busy streams that another node reads for this one (--relay-from)."),
+            relayed_events: r.counter("fantail_relayed_events_total", "Events that another node has passed on."),
+            relayed_passed_over: r.counter(
+                "fantail_relayed_passed_over_total",
+                "Messages of other nodes whose events were known already, or came while the stream was read.",
+            ),
+            relayed_unclear: r.counter(
+                "fantail_relayed_reads_total",
+                "Reads of a stream as what another node passed on did not follow what is known.",
             ),
             hot_streams: r.gauge(
                 "fantail_hot_streams",

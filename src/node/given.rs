@@ -62,6 +62,7 @@ pub fn backplane(
     let redis = redis::Settings {
         key_prefix: settings.key_prefix.clone(),
         follow: settings.follow,
+        relay_from: settings.relay_from,
         publish_maxlen: settings.publish_maxlen,
         max_entry_bytes: settings.max_entry_bytes,
         observe: Arc::new(move |command, took, ok| {

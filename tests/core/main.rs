@@ -33,6 +33,7 @@ mod redis_torn;
 mod redis_unwilling;
 mod redis_versions;
 mod refusals;
+mod relays;
 mod sizes;
 mod stale_answers;
 mod support;

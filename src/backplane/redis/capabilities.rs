@@ -175,6 +175,8 @@ pub struct Tried {
     pub blocks: bool,
     /// The node reads several streams with one command, wherever they lie.
     pub several: bool,
+    /// The node passes on to others what it reads of busy streams, and hears what they do.
+    pub relays: bool,
 }
 
 /// Tries every command that a node uses on a key under the prefix that no channel can have; nothing is left behind.
@@ -206,6 +208,11 @@ pub async fn rights(client: &Client, key_prefix: &str, tried: &Tried) -> Result<
     let purpose = if tried.blocks { "following" } else { "waiting for busy streams" };
     let block = vec!["XREAD", "COUNT", "1", "BLOCK", "1", "STREAMS", key, "0-0"];
     tries.push(("XREAD BLOCK", purpose, tried.blocks, block));
+    if tried.relays {
+        let purpose = "reading busy streams for other nodes";
+        tries.push(("SPUBLISH", purpose, false, vec!["SPUBLISH", key, ""]));
+        tries.push(("PUBSUB SHARDNUMSUB", purpose, false, vec!["PUBSUB", "SHARDNUMSUB", key]));
+    }
     let console = "showing other nodes in the console";
     tries.push(("HSET", console, false, vec!["HSET", key, "a", "1"]));
     tries.push(("HDEL", console, false, vec!["HDEL", key, "b"]));

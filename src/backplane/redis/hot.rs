@@ -9,9 +9,11 @@ use super::decode;
 use super::large::LARGE;
 use super::reader::Reader;
 use super::reader::reply::{Reply, Taken};
+use super::relays::Relays;
 use super::server::Server;
 use crate::backplane::{Ask, BackplaneError, Entry};
 use crate::frame;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +31,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub struct Hot {
     server: Arc<Server>,
     runtime: Handle,
+    /// What of a stream is to be passed on goes before the next wait for it.
+    relays: Arc<Relays>,
     state: Mutex<State>,
 }
 
@@ -45,8 +49,8 @@ struct State {
 
 impl Hot {
     /// No connection yet; they are made on `runtime`.
-    pub fn new(server: Arc<Server>, runtime: Handle) -> Hot {
-        Hot { server, runtime, state: Mutex::default() }
+    pub fn new(server: Arc<Server>, runtime: Handle, relays: Arc<Relays>) -> Hot {
+        Hot { server, runtime, relays, state: Mutex::default() }
     }
 
     /// Takes in that there is a new live connection; `allowed`: whether busy streams may be waited for.
@@ -87,7 +91,7 @@ impl Hot {
         };
         let Some(mut reader) = reader else { return Err(BackplaneError::down("no connection is idle")) };
         let begun = Instant::now();
-        let entries = read(&mut reader, &self.server, ask).await;
+        let entries = read(&mut reader, &self.server, ask, self.relays.unanswered(&ask.channel)).await;
         (self.server.observe)("xread", begun.elapsed(), entries.is_ok());
         let mut state = self.state.lock();
         if state.era != era {
@@ -128,15 +132,22 @@ impl Hot {
     }
 }
 
-/// Waits for what follows, and reads it with the entry before it; `None`: an entry is too large to be read here.
-async fn read(reader: &mut Reader, server: &Server, ask: &Ask) -> Result<Option<Vec<Entry>>, BackplaneError> {
+/// Waits for what follows, and reads it with the entry before it; `None`: an entry is too large to be read here. `first`: commands
+/// that are not answered.
+async fn read(
+    reader: &mut Reader,
+    server: &Server,
+    ask: &Ask,
+    first: Vec<Vec<Bytes>>,
+) -> Result<Option<Vec<Entry>>, BackplaneError> {
     let key = server.key(&ask.channel);
-    let words = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
+    let words = |words: &[&str]| words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect::<Vec<_>>();
     let (block, count) = (BLOCK.as_millis().to_string(), ask.count.to_string());
     let (known, next) = (ask.after.to_string(), ask.after.after().to_string());
     let wait = words(&["XREAD", "COUNT", "1", "BLOCK", &block, "STREAMS", &key, &next]);
     let read = words(&["XREAD", "COUNT", &count, "STREAMS", &key, &known]);
-    reader.ask(&[wait, read]).await?;
+    let commands: Vec<_> = first.into_iter().chain([wait, read]).collect();
+    reader.ask(&commands).await?;
     let taken = Taken::Entries { most: LARGE.min(server.max_entry_bytes), total: 2 * LARGE, witness: None };
     let large = || {
         server.large.found(&ask.channel);

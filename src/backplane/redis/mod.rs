@@ -28,6 +28,7 @@ mod reader;
 mod readers;
 mod reading;
 pub mod refusals;
+mod relays;
 mod replica;
 mod sentinel;
 mod server;
@@ -47,11 +48,12 @@ pub use self::survey::survey;
 use self::address::{AddressError, Place};
 use self::cluster::Cluster;
 use self::cluster::route::Part;
+use self::relays::Relays;
 use self::server::{Answers, Reports, Server};
 use self::supervisor::Supervisor;
 use super::{
     Answer, Ask, Backplane, BackplaneError, Changes, Entry, Examined, Facts, Fields, Link, Lookup, Note, Publication,
-    Span, StreamState,
+    Relayed, Span, StreamState,
 };
 use crate::channel::Channel;
 use crate::position::Position;
@@ -93,6 +95,16 @@ impl Redis {
             Servers::One(supervisor)
         };
         Ok(Arc::new(Redis { servers, tasks }))
+    }
+}
+
+impl Redis {
+    /// Streams that nodes read for each other; a cluster's are read by each.
+    fn relaying(&self) -> Option<&Arc<Relays>> {
+        match &self.servers {
+            Servers::One(one) => Some(&one.relays),
+            Servers::Many(_) => None,
+        }
     }
 }
 
@@ -194,6 +206,26 @@ impl Backplane for Redis {
     fn unfollowed(&self, channel: &Channel) {
         if let Servers::One(one) = &self.servers {
             one.blocks.unfollowed(channel);
+        }
+    }
+
+    fn may_relay(&self) -> bool {
+        self.relaying().is_some_and(|relays| relays.are_possible())
+    }
+
+    fn busy(&self, channel: &Channel, is: bool) {
+        if let Some(relays) = self.relaying() {
+            relays.busy(channel, is);
+        }
+    }
+
+    fn relays(&self, channel: &Channel) -> bool {
+        self.relaying().is_some_and(|relays| relays.is_relay(channel))
+    }
+
+    fn relay(&self, relayed: Relayed, doubts: u32) {
+        if let Some(relays) = self.relaying() {
+            relays.pass_on(&relayed, doubts);
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Settings {
     pub key_prefix: String,
     /// How changes of streams are learnt of.
     pub follow: Follow,
+    /// Nodes that follow a busy stream from which on one of them reads it for all; 0: each reads for itself.
+    pub relay_from: u32,
     /// Entries that a stream keeps (about) when this node appends; 0: all.
     pub publish_maxlen: u64,
     /// A larger entry is announced, not delivered, in bytes.
@@ -44,6 +46,7 @@ impl Settings {
             access: Access::default(),
             key_prefix: "sse:".into(),
             follow: Follow::Auto,
+            relay_from: 0,
             publish_maxlen: 10_000,
             max_entry_bytes: MAX_ENTRY_BYTES,
             observe: Arc::new(|_, _, _| {}),

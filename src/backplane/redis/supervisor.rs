@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::fault::{Resp3, Unopened};
 use super::hot::Hot;
 use super::reachable::wait_until_reachable;
+use super::relays::Relays;
 use super::replica::choice::{self, Choice};
 use super::server::{Reports, Server};
 use super::session::Session;
@@ -41,6 +42,8 @@ pub struct Supervisor {
     pub blocks: Blocks,
     /// Waits for the next entries of busy streams.
     pub hot: Arc<Hot>,
+    /// Passes on what it reads of busy streams, or has it passed on by other nodes.
+    pub relays: Arc<Relays>,
 }
 
 impl Supervisor {
@@ -54,8 +57,9 @@ impl Supervisor {
     ) -> Supervisor {
         let server = Arc::new(Server::new(settings, address, endpoint, reports));
         let blocks = Blocks::new(server.clone(), runtime.clone());
-        let hot = Arc::new(Hot::new(server.clone(), runtime.clone()));
-        Supervisor { server, blocks, hot }
+        let relays = Arc::new(Relays::new(server.clone(), runtime.clone(), settings.relay_from));
+        let hot = Arc::new(Hot::new(server.clone(), runtime.clone(), relays.clone()));
+        Supervisor { server, blocks, hot, relays }
     }
 
     /// Makes one live connection after the other, for as long as the node lives.
@@ -96,6 +100,7 @@ impl Supervisor {
     /// Ends the live connection and what follows beside it.
     pub fn end(&self) {
         self.blocks.stop();
+        self.relays.leave();
         self.server.end();
     }
 
@@ -105,7 +110,9 @@ impl Supervisor {
         self.server.doubts_of_resp3.store(1, Ordering::Relaxed);
         let session = self.open().await?;
         let (server, key_prefix) = (&self.server, &self.server.key_prefix);
-        let tried = capabilities::Tried { publishes, blocks: !session.tracking, several: !server.cluster };
+        // Who reads a replica reads busy streams for itself.
+        let relays = self.relays.are_wanted() && session.tracking && !server.replicas.is_read();
+        let tried = capabilities::Tried { publishes, blocks: !session.tracking, several: !server.cluster, relays };
         // Where a replica is read, the primary is written to all the same.
         let primary = match server.replicas.is_read() {
             true => {
@@ -117,6 +124,9 @@ impl Supervisor {
         let connection = primary.as_ref().unwrap_or(&session.connection);
         let client = &connection.client;
         let mut rights = connection.run(capabilities::rights(client, key_prefix, &tried)).await?;
+        if relays {
+            rights.push(self.relays.right().await?);
+        }
         let cautions = connection.run(policy::cautions(client)).await?;
         let counted = capabilities::counts_entries(client, key_prefix, session.version.as_deref());
         let exact = connection.run(counted).await?;
@@ -276,13 +286,14 @@ impl Supervisor {
         Ok(endpoint)
     }
 
-    /// Order matters: who hears of the doubt finds blocking reads that take streams.
+    /// Order matters: who hears of the doubt finds blocking reads that take streams, and what other nodes pass on is of behind it.
     async fn came_up(&self, session: &Session, lives: u64) {
         let server = &self.server;
         server.readers.report_to(reports(session).await);
         self.blocks.start(!session.tracking);
         self.hot.start(session.tracking && server.follow == Follow::Auto);
         server.begin(session.connection.clone(), session.version.clone(), session.tracking, lives);
+        self.relays.start(session.tracking && !server.replicas.is_read());
     }
 
     fn went_down(&self, error: &BackplaneError) {
@@ -313,6 +324,7 @@ impl Supervisor {
     fn leave_reads(&self) {
         self.server.leave_reads();
         self.hot.leave();
+        self.relays.leave();
     }
 }
 

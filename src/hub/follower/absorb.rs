@@ -137,6 +137,9 @@ impl Follower {
             probe::reached(Probe::FollowCountedLoss);
             return self.look_again(&channel, None);
         }
+        if let Some(followed) = self.followed.get(&channel) {
+            self.pass_on(followed, &known, &entries);
+        }
         self.append(&channel, entries);
         self.settled(&channel, more);
         grown

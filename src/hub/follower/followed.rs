@@ -78,6 +78,11 @@ impl Followed {
         !matches!(self.phase, Phase::Idle | Phase::Owed)
     }
 
+    /// Whether an answer is on its way.
+    pub fn is_asked(&self) -> bool {
+        matches!(self.phase, Phase::Asked(_) | Phase::AskedAgain(_))
+    }
+
     /// Whether there may be something new that nothing asks for.
     pub fn is_owed(&self) -> bool {
         self.phase == Phase::Owed

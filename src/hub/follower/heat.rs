@@ -12,7 +12,7 @@ use tokio::time::Instant;
 impl Follower {
     /// A stream was read, and what it had is appended.
     pub(super) fn heat(&mut self, turn: Turn, grown: usize) {
-        if self.hot.is_heated(turn.1, grown, Instant::now()) {
+        if !self.is_passed_on(&turn, grown) && self.hot.is_heated(turn.1, grown, Instant::now()) {
             self.wait_for(turn);
         }
     }
@@ -50,7 +50,8 @@ impl Follower {
             if entries.len() > 1 {
                 followed.acquit();
             }
-            if !entries.is_empty() && is_few(self.read(turn.0.clone(), count, entries, None)) {
+            let grown = if entries.is_empty() { 0 } else { self.read(turn.0.clone(), count, entries, None) };
+            if !self.is_passed_on(&turn, grown) && is_few(grown) {
                 self.wait_for(turn.clone());
             }
             if self.current(&turn).is_some_and(|followed| !followed.is_busy()) {
