@@ -6,7 +6,7 @@ use super::streams::Stream;
 use super::world::MOST_BYTES;
 use bytes::Bytes;
 use fantail::backplane::{
-    Answer, Ask, Backplane, BackplaneError, Changes, Entry, Examined, Facts, Link, Publication, Shard, Span,
+    Answer, Ask, Backplane, BackplaneError, Changes, Entry, Examined, Facts, Link, Publication, Relayed, Shard, Span,
     StreamState,
 };
 use fantail::channel::Channel;
@@ -169,6 +169,22 @@ impl Backplane for PlayedBackplane {
 
     fn unfollowed(&self, _: &Channel) {}
 
+    fn may_relay(&self) -> bool {
+        self.redis.relaying.is_on()
+    }
+
+    fn busy(&self, channel: &Channel, is: bool) {
+        self.redis.relaying.busy(self.number, channel, is);
+    }
+
+    fn relays(&self, channel: &Channel) -> bool {
+        self.redis.relaying.relays(self.number, channel)
+    }
+
+    fn relay(&self, relayed: Relayed, doubts: u32) {
+        self.redis.relay(&self.line, relayed, doubts);
+    }
+
     fn changes(&self) -> &Arc<Changes> {
         &self.line.changes
     }
@@ -189,7 +205,8 @@ impl Backplane for PlayedBackplane {
     }
 }
 
-fn reachable(redis: &Arc<Redis>, channel: &Channel) -> Result<(), BackplaneError> {
+/// Whether the shard of a stream is there.
+pub fn reachable(redis: &Arc<Redis>, channel: &Channel) -> Result<(), BackplaneError> {
     match redis.is_down(channel.as_str()) {
         true => Err(BackplaneError::down("its shard is down")),
         false => Ok(()),

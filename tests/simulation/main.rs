@@ -36,6 +36,7 @@ mod reading;
 mod redis;
 #[expect(dead_code, unused_imports, reason = "others use the rest of it")]
 mod redis_model;
+mod relaying;
 mod request;
 mod results;
 mod shrink;

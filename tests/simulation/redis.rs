@@ -4,6 +4,7 @@
 use super::backplane::PlayedBackplane;
 use super::chance::{Draw, source};
 use super::played::{Fields, Meddling, Played};
+use super::relaying::Relaying;
 use super::streams::{Stream, Streams};
 use fantail::backplane::{Backplane, Changes, Link};
 use fantail::channel::Channel;
@@ -30,6 +31,8 @@ pub struct Redis {
     down: Mutex<Option<usize>>,
     /// Rung at every change, for reads that wait.
     pub bell: Notify,
+    /// Streams that nodes read for each other.
+    pub relaying: Relaying,
     seed: u64,
     /// Unix time in milliseconds.
     now_ms: Box<dyn Fn() -> u64 + Send + Sync>,
@@ -73,7 +76,8 @@ impl LineState {
 impl Redis {
     pub fn new(seed: u64, now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Arc<Redis> {
         let (streams, lines, down, replica) = (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
-        Arc::new(Redis { streams, lines, replica, down, bell: Notify::new(), seed, now_ms: Box::new(now_ms) })
+        let relaying = Relaying::new(seed);
+        Arc::new(Redis { streams, lines, replica, down, bell: Notify::new(), relaying, seed, now_ms: Box::new(now_ms) })
     }
 
     /// A connection of one more node; its number and itself.
@@ -200,6 +204,7 @@ impl Played for Arc<Redis> {
     }
 
     fn cut(&self, line: usize) {
+        self.relaying.ended(line);
         self.disconnect(&self.line(line));
     }
 
