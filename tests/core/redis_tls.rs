@@ -19,7 +19,9 @@ use tokio::runtime::Handle;
 /// Primary and replica that speak TLS and want passwords, and the sentinel.
 struct Watched {
     primary: Server,
+    primary_port: u16,
     replica: Server,
+    replica_port: u16,
     sentinel: Server,
     port: u16,
 }
@@ -28,14 +30,16 @@ impl Watched {
     fn start(ours: &Authority) -> Watched {
         let secret =
             ["--tls-replication", "yes", "--tls-auth-clients", "no", "--requirepass", "data", "--masterauth", "data"];
-        let (primary, at) =
+        let (primary, primary_port) =
             Server::start_tls(&ours.folder, &[&secret[..], &["--repl-diskless-sync-delay", "0"]].concat());
-        let (replica, _) =
-            Server::start_tls(&ours.folder, &[&secret[..], &["--replicaof", "127.0.0.1", &at.to_string()]].concat());
+        let (replica, replica_port) = Server::start_tls(
+            &ours.folder,
+            &[&secret[..], &["--replicaof", "127.0.0.1", &primary_port.to_string()]].concat(),
+        );
         let lines = "sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 4000\n\
                      sentinel auth-pass main data\nrequirepass boss\nuser watcher on >watch allchannels ~* +@all";
-        let (sentinel, port) = Server::start_tls_sentinel(&ours.folder, at, lines);
-        let all = Watched { primary, replica, sentinel, port };
+        let (sentinel, port) = Server::start_tls_sentinel(&ours.folder, primary_port, lines);
+        let all = Watched { primary, primary_port, replica, replica_port, sentinel, port };
         eventually("a replica that the sentinel knows", || {
             let replies = all.sentinel.pipeline(&[&["AUTH", "boss"], &["SENTINEL", "REPLICAS", "main"]]);
             let linked = all.replica.pipeline(&[&["AUTH", "data"], &["INFO", "replication"]]);
@@ -149,6 +153,42 @@ fn sentinels_behind_tls_with_a_user_of_their_own() {
     assert_eq!(stream.next().data, "2");
     let log = node.log();
     assert!(!log.contains("data@") && !log.contains("watch@"), "{log}");
+}
+
+/// A replica is reached as its primary is: by TLS and with the same password, whoever names it. One that wants another password
+/// is not read, which is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_behind_tls_with_the_password_of_its_primary() {
+    let ours = Authority::new("replica");
+    let watched = Watched::start(&ours);
+    let (ca, replica) = (ours.file("ca.pem"), format!("127.0.0.1:{}", watched.replica_port));
+    let plain = format!("rediss://:data@127.0.0.1:{}?ca={ca}&read=replica&replica={replica}", watched.primary_port);
+    let sentinel = format!(
+        "rediss-sentinel://:data@127.0.0.1:{}/main?ca={ca}&sentinel_user=watcher&sentinel_password=watch&read=replica",
+        watched.port
+    );
+    let reads = |node: &Redis| node.facts().reads.first().cloned();
+    for (url, name) in [(&plain, "plain"), (&sentinel, "sentinel")] {
+        let node = Redis::start(Settings::new(url), &Handle::current()).unwrap();
+        linked(&node, Link::Up, PATIENCE).await;
+        let is_read = || reads(&node).is_some_and(|read| read.replica.as_ref() == Some(&replica));
+        eventually("the replica is read", || *node.link().borrow() == Link::Up && is_read());
+        let publication = Publication::new(channel(name), vec![("data".into(), "1".into())]);
+        let id = node.append(vec![publication]).await.unwrap().remove(0).unwrap();
+        eventually("the event on the replica", || {
+            let replies = watched.replica.pipeline(&[&["AUTH", "data"], &["EXISTS", &format!("sse:{name}")]]);
+            replies[1].number() == 1
+        });
+        let read = node.read(vec![ask(name, Position::ZERO)]).await.unwrap().remove(0).unwrap();
+        assert_eq!(read.iter().map(|entry| entry.position).collect::<Vec<_>>(), [id]);
+    }
+    watched.replica.pipeline(&[&["AUTH", "data"], &["CONFIG", "SET", "requirepass", "other"]]);
+    let node = Redis::start(Settings::new(&plain), &Handle::current()).unwrap();
+    linked(&node, Link::Up, PATIENCE).await;
+    let read = reads(&node).expect("replicas are to be read");
+    assert_eq!(read.replica, None);
+    let why = read.why.unwrap_or_default();
+    assert!(why.contains(&replica) && why.contains("WRONGPASS") && !why.contains("data"), "{why}");
 }
 
 /// `fantail check`: whether a node would work, and what is said.
