@@ -34,6 +34,10 @@ export const BLOCKS = {
     ["json", '"more"', PAGES],
     ["js", "/history/", PAGES],
   ],
+  "docs/javascript.md": [
+    ["js", 'new EventStream("https:', "clients/js/test/guide.test.js"],
+    ["js", "for await", "clients/js/test/guide.test.js"],
+  ],
   "docs/kubernetes.md": [
     ["sh", "helm install", CHART],
     ["yaml", "seriesQuery", CHART],
