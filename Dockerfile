@@ -1,5 +1,8 @@
 # The image has the binary and the certificates of public authorities, and nothing else: no shell, no libc.
-FROM rust:1.90-bookworm AS build
+# `.ci/release` writes a Dockerfile whose base has its digest. To renew it by hand:
+# skopeo inspect --format '{{.Digest}}' docker://docker.io/library/rust:1.90-bookworm
+ARG BASE=rust:1.90-bookworm
+FROM ${BASE} AS build
 WORKDIR /src
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # Dependencies first: they are built again only when Cargo.lock changes.

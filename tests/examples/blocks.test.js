@@ -85,7 +85,7 @@ test("links to headings lead to them", () => {
 });
 
 // Of cargo, curl, helm, kubectl, loadtest, python3, redis-cli, redis-server and tests/run.
-const OTHERS = `--against --bind --cluster --compressed --connect-to --connections --data-urlencode --from-literal
+const OTHERS = `--against --bind --cluster --compressed --connect-to --connections --data-urlencode --dry-run --from-literal
   --http2-prior-knowledge --latency --list --logs --no-default-features --port --previous --release --replicas --set --timeout
   --users --wait`.split(/\s+/);
 

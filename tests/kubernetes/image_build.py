@@ -38,7 +38,10 @@ def storage(folder):
 
 def base_names():
     """What the Dockerfile begins from, but for `scratch` and its own stages."""
-    found = re.findall(r"^FROM (\S+)(?: AS (\S+))?", (ROOT / "Dockerfile").read_text(), re.M)
+    text = (ROOT / "Dockerfile").read_text()
+    for name, value in re.findall(r"^ARG (\S+)=(\S+)$", text.split("\nFROM ")[0], re.M):
+        text = text.replace(f"${{{name}}}", value)
+    found = re.findall(r"^FROM (\S+)(?: AS (\S+))?", text, re.M)
     stages = {stage for _, stage in found}
     return [name for name, _ in found if name != "scratch" and name not in stages]
 
