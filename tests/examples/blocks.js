@@ -22,6 +22,10 @@ export const BLOCKS = {
     ["sh", "helm install", CHART],
     ["sh", "tests/run core", "not run: tests would run themselves"],
   ],
+  "docs/ai.md": [
+    ["python", "AsyncOpenAI", "tests/ai/blocks.py"],
+    ["js", "new Anthropic()", "tests/ai/blocks.py"],
+  ],
   "docs/authorization.md": [
     ["js", 'fetch("/session"', "not run: tests/core/auth/renewals.rs asks so"],
     ["sh", "fantail token", "not run: tests/core/auth/tokens_to_try.rs runs the like"],
