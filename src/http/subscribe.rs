@@ -9,7 +9,7 @@ use super::decision::{Admitted, Decision};
 use super::joining::{Joined, Joins, Refused, joins};
 use super::losses::{is_over, lost};
 use super::opening::{Opening, behind_id, retry, write_control, write_gaps};
-use super::wire::Wire;
+use super::wire::{HEAD_TIMEOUT, Wire};
 use crate::auth::Grant;
 use crate::backplane::Link;
 use crate::channel::Channel;
@@ -37,6 +37,8 @@ use tokio::time::timeout;
 const HOLD_AFTER: Duration = Duration::from_secs(1);
 /// How long a join is waited for while the backplane is known to be down: only what is in memory can be joined.
 const HOLD_SOON: Duration = Duration::from_millis(5);
+/// From a request's place on this node to its place on a courier at most, where the backplane does not keep it waiting once more.
+pub const LONGEST_BEGINNING: Duration = HOLD_AFTER.saturating_add(HEAD_TIMEOUT);
 
 /// Answers a request whose connection has left hyper.
 pub async fn begin(wire: Wire, decision: Decision, context: Arc<Context>) {

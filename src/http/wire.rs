@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// A fresh socket takes a head at once; one that does not is no reader.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The way back to one client whose subscription was admitted.
 pub enum Wire {

@@ -2,6 +2,7 @@
 
 use crate::health::Health;
 use crate::http::Context;
+use crate::http::subscribe::LONGEST_BEGINNING;
 use crate::probe::{self, Probe};
 use prometheus::IntGauge;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use tracing::{info, warn};
 
 /// After the drain's window: for the last goodbyes.
 const LAST_GOODBYES: Duration = Duration::from_secs(5);
+/// Who was taken right before the drain is told to go, too, however slow.
+const _: () = assert!(LONGEST_BEGINNING.as_millis() < LAST_GOODBYES.as_millis());
 /// For what was written to HTTP/2 streams.
 const LAST_STREAMS: Duration = Duration::from_secs(1);
 
