@@ -103,10 +103,13 @@ impl Reading<'_> {
                 Some(Some(entry)) => return Ok(Some(entry)),
                 Some(None) => {}
                 None => {
+                    self.answers_beside(&before).await?;
                     let position = self.search(&before).await?;
-                    if self.only(&Span { oldest: position, newest: position, ..before }, 1).await?.is_some() {
-                        return Err(BackplaneError::down("connections end, but not by what is read"));
+                    self.answers_beside(&before).await?;
+                    if self.only(&Span { oldest: position, newest: position, ..before.clone() }, 1).await?.is_some() {
+                        return Err(by_something_else());
                     }
+                    self.answers_beside(&before).await?;
                     self.server.large.found_too_large(&span.channel, position);
                     self.tell(&span.channel, position).await;
                     return Ok(Some(marked(position)));
@@ -130,6 +133,13 @@ impl Reading<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a read that touches no entry is answered; `Down` where its connection ends, too, as it does where that leads to a primary
+    /// that is away beside a replica that is there.
+    async fn answers_beside(&mut self, span: &Span) -> Answered<()> {
+        let nothing = Span { oldest: Position::MAX, newest: Position::MAX, ..span.clone() };
+        self.only(&nothing, 1).await?.map(drop).ok_or_else(by_something_else)
     }
 
     /// Finds where the entry lies at which the server closes the connection: by halves, at most 128 of them. Of
@@ -219,4 +229,8 @@ impl Reading<'_> {
         let why = format!("{position} of channel {channel}: Redis closes the connection instead ({LIMIT}: {limit})");
         self.server.tell(TOO_LARGE, &why);
     }
+}
+
+fn by_something_else() -> BackplaneError {
+    BackplaneError::down("connections end, but not by what is read")
 }
