@@ -77,6 +77,8 @@ faults! {
     LeftoverOfAnother: "What a full socket did not take is taken of the frame before",
     LeftoverDropped: "What a full socket did not take of what others have, too, is dropped",
     LeftoverCut: "What a full socket did not take of what others have, too, ends too early",
+    NewLifeAtItsEnd: "Of a stream that was made anew, what it holds by then is passed over",
+    ResetToldAgain: "Who comes back behind a reset is told of it once more",
     RationKept: "The memory of a page is not given back",
 }
 

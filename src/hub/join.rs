@@ -203,6 +203,11 @@ impl Hub {
                         let standing = Standing { position, entry: true, ..state.log.standing_at(at) };
                         (state.log.end() == at, standing)
                     };
+                    if planted::is(Fault::ResetToldAgain) && is_behind_a_reset(feed, at) {
+                        let mut found = deleted(feed, standing, at);
+                        found.gap.iter_mut().for_each(|gap| gap.reason = GapReason::Reset);
+                        return Ok(found);
+                    }
                     if position < feed.lock().log.hole() {
                         probe::reached(Probe::JoinHole);
                         return Ok(deleted(feed, standing, at));
@@ -429,6 +434,12 @@ impl Hub {
         }
         Ok(place(feed, position))
     }
+}
+
+/// Whether a place lies behind a reset that the log still has, as one fault wants to know.
+fn is_behind_a_reset(feed: &Feed, at: Offset) -> bool {
+    let state = feed.lock();
+    state.log.start() < state.log.begun() && state.log.begun() <= at
 }
 
 /// The place that was found; one event later where that fault is planted.

@@ -156,6 +156,7 @@ impl Client {
         self.reads = None;
         for leg in &mut self.legs {
             leg.here = Here::default();
+            leg.gaps.iter_mut().for_each(|gap| gap.over = true);
             leg.large = (0, leg.large.0 + leg.large.1);
             // A channel that was not joined yet is none of its id: who comes back without it begins anew there.
             if !leg.begun {

@@ -1,6 +1,6 @@
 //! Gaps that a client is told of: each must be true.
 
-use super::leg::Leg;
+use super::leg::{FOUND_OUT, Leg};
 use super::truth::{History, How, Record};
 use fantail::position::Position;
 use std::time::Duration;
@@ -13,6 +13,28 @@ pub struct Gap {
     pub resume_from: Option<Position>,
     pub continues_at: Option<Position>,
     pub lost: Option<u64>,
+    /// The connection that it was told on has ended since.
+    pub over: bool,
+}
+
+impl Gap {
+    /// Whether a stream that was made anew, or is missing, excuses that a record is not sent: it was there by then, and it is gone, or lies
+    /// up to where its reader goes on.
+    pub fn passes_over(&self, record: &Record) -> bool {
+        let sets_back = ["reset", "missing"].contains(&self.reason.as_str());
+        // What is trimmed later has to be told.
+        let gone = record.gone.is_some_and(|gone| gone.at <= self.at || gone.how != How::Trimmed);
+        // "A subscriber that is connected gets every event that its node has not seen before."
+        let had = self.over || self.resume_from.is_none_or(|from| record.id <= from);
+        sets_back && record.added <= self.at && (gone || had && self.goes_on_behind(record))
+    }
+
+    /// Whether its reader goes on behind a record, by ids: "a client that comes back later, or to another node, goes on after its own
+    /// id, or where that lies ahead of the stream, at the stream's end".
+    pub fn goes_on_behind(&self, record: &Record) -> bool {
+        let own = self.resume_from.filter(|_| self.over);
+        self.continues_at.max(own).is_none_or(|at| record.id <= at)
+    }
 }
 
 impl Leg {
@@ -21,7 +43,7 @@ impl Leg {
         if gap.reason == "too_large" {
             return self.take_too_large(history, &gap);
         }
-        if !self.may_be_told(history, &gap)? {
+        if !self.may_be_told(history, &gap, opened)? {
             return Err(format!("nothing of that kind happened since {:?}: {gap:?}", self.last));
         }
         if gap.lost == Some(0) {
@@ -57,7 +79,7 @@ impl Leg {
     }
 
     /// Whether something of that kind happened.
-    fn may_be_told(&self, history: &History, gap: &Gap) -> Result<bool, String> {
+    fn may_be_told(&self, history: &History, gap: &Gap, opened: Duration) -> Result<bool, String> {
         let records = &history.records;
         let had = |how: How| {
             records[self.next().saturating_sub(1)..].iter().any(|r| r.gone.is_some_and(|g| g.how == how) || r.was_gone)
@@ -74,7 +96,13 @@ impl Leg {
                 had(How::Trimmed) || at_gone || gap.resume_from.is_some_and(behind_some) || !history.breaks.is_empty()
             }
             "deleted" => records.iter().any(|r| r.gone.is_some_and(|g| g.how == How::Deleted) || r.was_gone),
-            "missing" | "reset" => !history.breaks.is_empty(),
+            "missing" | "reset" => {
+                // A place where no entry is says nothing of when it was had.
+                let unknown = gap.resume_from.is_some() && came_with.is_none();
+                let had = [self.last, came_with].into_iter().flatten().map(|at| records[at].added).min();
+                let had = had.filter(|_| !unknown).unwrap_or_default();
+                history.broke_since(had.min(opened).min(gap.at.saturating_sub(FOUND_OUT)))
+            }
             other => return Err(format!("no such reason: {other}")),
         })
     }

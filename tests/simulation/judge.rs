@@ -193,6 +193,7 @@ impl Client {
             resume_from: position("resume_from"),
             continues_at: position("continues_at"),
             lost: gap["lost"].as_u64(),
+            over: false,
         };
         self.gaps += 1;
         self.asked[place] = None;
@@ -211,12 +212,12 @@ impl Client {
     /// Whether it has all that there is.
     pub fn is_complete(&self) -> bool {
         let truth = self.around.truth.lock().expect("nobody panics");
-        // Who was held, and comes back without the channel's id, begins behind an end that is there by then.
-        let ended = |leg: &Leg, history: &History| {
-            let end = history.records.last().filter(|record| record.last && record.added < self.opened);
-            !leg.begun && self.wish.begin == Begin::Latest && end.is_some()
+        // Who was held, and comes back without the channel's id, begins behind what is there by then.
+        let begins_there = |leg: &Leg, history: &History| {
+            let newest = history.records.last().filter(|record| record.added < self.opened);
+            !leg.begun && self.wish.begin == Begin::Latest && newest.is_some()
         };
-        let complete = |leg: &Leg, history: &History| leg.is_complete(history) || ended(leg, history);
+        let complete = |leg: &Leg, history: &History| leg.is_complete(history) || begins_there(leg, history);
         self.legs.iter().zip(&self.wish.channels).all(|(leg, channel)| complete(leg, &truth.channels[*channel]))
     }
 }

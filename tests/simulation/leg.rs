@@ -6,7 +6,7 @@ use super::truth::{History, How, Record};
 use std::time::Duration;
 
 /// Within this time every node has found out what nobody told it: so long takes a sweep over all streams.
-const FOUND_OUT: Duration = Duration::from_secs(30);
+pub const FOUND_OUT: Duration = Duration::from_secs(30);
 
 /// A stream that is back has so many new events at most within this time, if nobody is to fall behind them at once.
 const MOST_AT_RETURN: usize = 10;
@@ -152,9 +152,7 @@ impl Leg {
 
     /// Whether an event may be missing.
     fn excuses(&self, record: &Record, next: &Record) -> bool {
-        // What a reset passes over is older than it, of whatever life.
-        let passed = |gap: &Gap| ["reset", "missing"].contains(&gap.reason.as_str()) && record.added <= gap.at;
-        if self.gaps.iter().any(passed) || record.was_gone && !self.gaps.is_empty() {
+        if self.gaps.iter().any(|gap| gap.passes_over(record)) || record.was_gone && !self.gaps.is_empty() {
             return true;
         }
         // It was read while its producer had taken it back, and is there again.
@@ -191,7 +189,7 @@ impl Leg {
     fn lies_before(&self, history: &History, record: &Record) -> bool {
         let is_another = |at: Option<usize>| at.is_some_and(|at| history.records[at].life != record.life);
         let lies_before = |from| record.id < from && (is_another(self.last) || is_another(history.index_of(from)));
-        self.gaps.iter().filter_map(|gap| gap.resume_from).any(lies_before)
+        self.gaps.iter().any(|gap| gap.resume_from.is_some_and(lies_before) && gap.goes_on_behind(record))
     }
 
     /// Whether it has the channel's last event.

@@ -67,7 +67,7 @@ static PASSED: AtomicU32 = AtomicU32::new(0);
 static FAILED: AtomicU32 = AtomicU32::new(0);
 
 /// Seeds that showed a fault when there was one, and some others.
-const KNOWN: [u64; 12] = [1, 8, 23, 75, 242, 563, 572, 1_025, 200_010, 1_031, 2_003, 3_260_537];
+const KNOWN: [u64; 14] = [1, 8, 23, 75, 242, 563, 572, 1_025, 200_010, 1_031, 2_003, 3_260_537, 7_000_186, 7_000_876];
 
 /// The same, of runs whose Redis speaks RESP.
 const KNOWN_BY_WIRE: [u64; 11] =

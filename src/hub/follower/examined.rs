@@ -241,6 +241,9 @@ impl Followed {
             // Nothing is left before its last id.
             (Verdict::Continuous, Some(state)) if state.length == 0 => Back::On(state.last),
             (Verdict::Continuous, _) => Back::On(finding.position),
+            (Verdict::Broken { reason: GapReason::Reset, .. }, Some(state)) if planted::is(Fault::NewLifeAtItsEnd) => {
+                Back::On(state.last)
+            }
             (Verdict::Broken { reason: GapReason::Reset, .. }, Some(state)) => {
                 let retrace = self.retrace.take();
                 back(&self.feed, state, finding.witness, retrace.as_deref(), seen)
