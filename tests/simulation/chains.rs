@@ -3,6 +3,7 @@
 use super::chance::{Draw, source};
 use super::orders::Target;
 use super::plan::{Load, SUBJECTS, Step, What};
+use super::played::Copying;
 use super::redis::SHARDS;
 use super::temper::Temper;
 use super::wired::Wired;
@@ -198,6 +199,40 @@ impl Chains {
             let (channel, publish) = (self.channel(), promoted + self.within(0..1_000));
             self.add(publish, What::Publish { channel, count: 1, size: 10 });
         }
+    }
+
+    /// One of the replicas that nodes read from lags, loses its primary, takes over its data anew, or goes away.
+    pub fn a_replica_suffers(&mut self, at: Duration) {
+        let (copy, back) = (self.rng.usize(0..2), at + self.within(100..6_000));
+        let (begins, ends) = match self.rng.u8(0..10) {
+            0..4 => (Copying::Lag { ms: self.rng.u64(30..3_000) }, Some(Copying::Lag { ms: 2 })),
+            4..6 => (Copying::Parted, Some(Copying::Joined)),
+            6..8 => (Copying::Synchronized { ms: self.rng.u64(1..1_500) }, None),
+            _ => (Copying::Gone { silent: self.rng.bool() }, Some(Copying::Back)),
+        };
+        self.add(at, What::Wired(Wired::Copy { copy, what: begins }));
+        if let Some(what) = ends {
+            self.add(back, What::Wired(Wired::Copy { copy, what }));
+        }
+    }
+
+    /// A server takes over that lacks the last writes, and that nodes have not read from.
+    pub fn a_primary_fails(&mut self, at: Duration) {
+        self.add(at, What::Replicate);
+        for _ in 0..4 {
+            let (channel, publish) = (self.channel(), at + self.within(0..300));
+            self.add(publish, What::Publish { channel, count: 1, size: 10 });
+        }
+        let failed = at + self.within(1..600);
+        self.add(failed, What::FailOver);
+    }
+
+    /// The primary of those that nodes read from is away for a while.
+    pub fn a_primary_is_away(&mut self, at: Duration) {
+        let at = at + self.within(5_000..15_000);
+        self.add(at, What::ShardDown { shard: 0 });
+        let back = at + self.within(300..5_000);
+        self.add(back, What::ShardsUp);
     }
 
     /// Entries that are deleted before anybody has read them.

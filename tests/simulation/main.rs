@@ -222,6 +222,7 @@ fn known_seeds() -> impl Iterator<Item = Plan> + Send {
     let usual = contract.chain(wire).map(|(seed, wire)| Temper::Usual.plan(*seed, Some(wire)));
     let of_temper = KNOWN_BY_TEMPER.into_iter().map(|(temper, seed, wire)| temper.plan(seed, Some(wire)));
     let others = Temper::ALL.into_iter().filter(|temper| *temper != Temper::Usual);
-    let others = others.map(|temper| temper.plan(1_001, Some(matches!(temper, Temper::Tears | Temper::Moves))));
+    let others = others
+        .map(|temper| temper.plan(1_001, Some(matches!(temper, Temper::Tears | Temper::Moves | Temper::Replicas))));
     usual.chain(of_temper).chain(others)
 }

@@ -84,6 +84,7 @@ fn suits(fault: Fault, run: u64) -> (Temper, bool) {
         Fault::TwoLivesMixed => (Temper::Newcomers, true),
         Fault::TooLargeInSilence | Fault::TooLargeCountsTwice => (Temper::Larges, false),
         Fault::RationKept => (Temper::Newcomers, false),
+        Fault::FloorForgotten | Fault::ReplicaForgets => (Temper::Replicas, true),
         Fault::LeftoverDropped | Fault::LeftoverCut => (Temper::Outages, false),
         Fault::RetraceKept => (Temper::Depths, false),
         _ => (Temper::Usual, false),

@@ -17,7 +17,8 @@ pub enum Way {
     /// As the backplane's contract has it; nodes have a backplane that is played, too.
     Contract,
     /// As so many servers of a version, a Cluster unless one is alone; nodes have their own backplane, which follows it so.
-    Wire { version: Version, follow: Follow, servers: usize },
+    /// Where one stands alone, nodes read from so many replicas of it, if it has some.
+    Wire { version: Version, follow: Follow, servers: usize, replicas: usize },
 }
 
 impl Way {
@@ -134,4 +135,23 @@ pub enum Meddling {
     Move { name: String, seed: u64 },
     /// A server takes over from a shard that is away, with what was replicated.
     Promote { shard: usize },
+    /// Something happens to a replica that nodes read from.
+    Copy { copy: usize, what: Copying },
+}
+
+/// What happens to a replica that nodes read from.
+#[derive(Clone, Copy, Debug)]
+pub enum Copying {
+    /// What its primary writes comes so much later at most.
+    Lag { ms: u64 },
+    /// It loses its primary.
+    Parted,
+    /// It is connected to it again, and is sent what it has missed.
+    Joined,
+    /// It takes over all data of its primary, which takes so long.
+    Synchronized { ms: u64 },
+    /// Its process ends, or nothing is heard of it any more.
+    Gone { silent: bool },
+    /// It is back.
+    Back,
 }

@@ -38,13 +38,15 @@ pub enum Temper {
     Steady,
     /// Slots of a Cluster move while their channels are read, and servers of it go away.
     Moves,
+    /// Nodes read from replicas, which lag, lose their primary, are synchronized anew, and go away; only where Redis speaks RESP.
+    Replicas,
     /// Entries are there that are too large to be delivered, among others. Nothing is lost.
     Larges,
 }
 
 impl Temper {
     /// Those that seeds draw.
-    pub const ALL: [Temper; 13] = [
+    pub const ALL: [Temper; 14] = [
         Temper::Usual,
         Temper::Lives,
         Temper::Returns,
@@ -58,6 +60,7 @@ impl Temper {
         Temper::Extensions,
         Temper::Moves,
         Temper::Larges,
+        Temper::Replicas,
     ];
 
     /// The temper of a seed: every second is usual.
@@ -79,6 +82,9 @@ impl Temper {
         if matches!(self, Temper::Usual | Temper::Steady) {
             return plan.with_all(self.load());
         }
+        if self == Temper::Replicas {
+            return Temper::with_replicas(plan.with_all(self.load()));
+        }
         plan.shape.tokens = self == Temper::Orders;
         plan.steps.retain(|step| !matches!(step.what, What::Revoke { .. } | What::ControlLost { .. }));
         self.shape(&mut plan);
@@ -98,6 +104,19 @@ impl Temper {
         plan
     }
 
+    /// Some of everything, at nodes that read from replicas.
+    fn with_replicas(mut plan: Plan) -> Plan {
+        let Way::Wire { replicas, .. } = &mut plan.shape.redis else { return plan };
+        *replicas = 1 + plan.seed as usize % 2;
+        let mut chains = Chains::new(plan.seed, plan.temper, plan.temper.load());
+        chains.every(2_000, Chains::a_replica_suffers);
+        chains.every(40_000, Chains::a_primary_fails);
+        chains.every(30_000, Chains::a_primary_is_away);
+        plan.steps.append(&mut chains.steps);
+        plan.steps.sort_by_key(|step| step.at);
+        plan
+    }
+
     fn load(self) -> Load {
         let load = |nodes, channels, clients, events_per_second, seconds| Load {
             nodes,
@@ -110,6 +129,7 @@ impl Temper {
         match self {
             Temper::Usual => Load::USUAL,
             Temper::Steady => Load::STEADY,
+            Temper::Replicas => Load { faults_per_ten_seconds: 2, length: Duration::from_secs(120), ..Load::USUAL },
             Temper::Lives => load(2, 4, 12, 1, 120),
             Temper::Returns => load(2, 4, 16, 1, 120),
             Temper::Outages => load(2, 40, 40, 0, 120),
@@ -140,7 +160,7 @@ impl Temper {
             }
             // Who comes back, or is slow, reads pages.
             Temper::Larges => (shape.tail_bytes, shape.replay_rate) = (1 << 10, 500),
-            Temper::Usual | Temper::Steady | Temper::Sleepers | Temper::Depths | Temper::Tears => {}
+            Temper::Usual | Temper::Steady | Temper::Replicas | Temper::Sleepers | Temper::Depths | Temper::Tears => {}
         }
         if matches!(self, Temper::Newcomers | Temper::Extensions) {
             shape.replay_rate = 60;
@@ -153,7 +173,7 @@ impl Temper {
             let What::Join { wish, client } = &mut step.what else { continue };
             wish.manner = Manner::default();
             match self {
-                Temper::Usual | Temper::Steady | Temper::Orders | Temper::Larges => {}
+                Temper::Usual | Temper::Steady | Temper::Replicas | Temper::Orders | Temper::Larges => {}
                 Temper::Lives => quick(wish, 1),
                 Temper::Returns => {
                     quick(wish, 1);
@@ -208,7 +228,7 @@ impl Temper {
 
     fn draw(self, chains: &mut Chains) {
         match self {
-            Temper::Usual | Temper::Steady => {}
+            Temper::Usual | Temper::Steady | Temper::Replicas => {}
             Temper::Lives => {
                 chains.every(1_500, Chains::another_life);
                 chains.every(5_000, Chains::other_content);

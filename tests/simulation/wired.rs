@@ -1,7 +1,7 @@
 //! Steps of a run whose Redis speaks RESP: what can go wrong there only, drawn and carried out.
 
 use super::chance::{Draw, source};
-use super::played::{Meddling, Way};
+use super::played::{Copying, Meddling, Way};
 use super::redis_model::{Refusal, Version};
 use super::wire::{REFUSALS, aside, full};
 use super::world::World;
@@ -66,13 +66,19 @@ pub enum Wired {
     Promote {
         shard: usize,
     },
+    /// Something happens to a replica that nodes read from.
+    Copy {
+        copy: usize,
+        what: Copying,
+    },
 }
 
 impl Wired {
     /// Whether it is carried out by a server, which may stand still.
     pub fn is_done_to_data(&self) -> bool {
-        use Wired::{Crumbs, Move, Promote, Refuse, Stop, Tear};
-        !matches!(self, Tear { .. } | Crumbs { .. } | Refuse { .. } | Stop { .. } | Move { .. } | Promote { .. })
+        use Wired::{Copy, Crumbs, Move, Promote, Refuse, Stop, Tear};
+        let is_elsewhere = matches!(self, Move { .. } | Promote { .. } | Copy { .. });
+        !is_elsewhere && !matches!(self, Tear { .. } | Crumbs { .. } | Refuse { .. } | Stop { .. })
     }
 }
 
@@ -91,7 +97,7 @@ impl Way {
         }
         let version = [Version::V7_0, Version::V8_0, Version::V8_2][version];
         let follow = [Follow::Auto, Follow::Auto, Follow::Tracking, Follow::Block][follow];
-        Way::Wire { version, follow, servers: 1 }
+        Way::Wire { version, follow, servers: 1, replicas: 0 }
     }
 }
 
@@ -128,6 +134,7 @@ impl World {
             Wired::Stop { ms } => Meddling::Stop { time: Duration::from_millis(ms) },
             Wired::Flush => return self.flush(),
             Wired::Promote { shard } => return self.promote(shard),
+            Wired::Copy { copy, what } => Meddling::Copy { copy, what },
             Wired::Away { channel } | Wired::Keep { channel, .. } | Wired::Back { channel, .. } => {
                 return self.put_aside(channel, what);
             }

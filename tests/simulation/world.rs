@@ -100,7 +100,9 @@ impl World {
         let since = move || EPOCH_MS + begun.elapsed().as_millis() as u64;
         let redis: Arc<dyn Played> = match plan.shape.redis {
             Way::Contract => Arc::new(Redis::new(plan.seed, since)),
-            Way::Wire { version, follow, servers } => Arc::new(Wire::new(plan.seed, (version, servers), follow, since)),
+            Way::Wire { version, follow, servers, replicas } => {
+                Arc::new(Wire::new(plan.seed, (version, servers, replicas), follow, since))
+            }
         };
         let clock = move || -> SystemTime { UNIX_EPOCH + Duration::from_millis(EPOCH_MS) + begun.elapsed() };
         let nodes = Nodes::new(plan.seed, plan.shape.clone(), redis.clone(), clock);

@@ -81,6 +81,11 @@ impl Host {
         done
     }
 
+    /// Looks at the server, without changing it.
+    pub fn look<T>(&self, what: impl FnOnce(&Server) -> T) -> T {
+        what(&lock(&self.0.server))
+    }
+
     /// The server's time, in milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
         (self.0.now_ms)()

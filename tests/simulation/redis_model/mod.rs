@@ -31,7 +31,7 @@ mod tests;
 pub use connection::{ConnectionId, Outgoing};
 pub use faults::{Pushes, Refusal};
 pub use id::Id;
-pub use replica::{Role, Written};
+pub use replica::{Role, Tie, Written};
 pub use reply::{Reply, Resp};
 pub use server::Server;
 pub use version::Version;

@@ -32,10 +32,24 @@ pub enum Role {
     },
 }
 
+/// How a replica is connected to its primary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tie {
+    /// It is told of all that is written.
+    #[default]
+    Up,
+    /// It is not.
+    Down,
+    /// It is taking over all data.
+    Synchronizing,
+}
+
 /// Who a server says it is.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     pub role: Role,
+    /// How it is connected to its primary, if it has one.
+    pub tie: Tie,
     /// The process.
     pub run_id: String,
     /// The data set.
@@ -47,7 +61,7 @@ pub(super) struct Identity {
 impl Default for Identity {
     fn default() -> Identity {
         let of = |digit: &str| digit.repeat(40);
-        Identity { role: Role::Primary, run_id: of("1"), replication_id: of("a"), offset: 0 }
+        Identity { role: Role::Primary, tie: Tie::Up, run_id: of("1"), replication_id: of("a"), offset: 0 }
     }
 }
 
@@ -69,6 +83,32 @@ impl Server {
         self.identity.role = role;
     }
 
+    /// How it is connected to its primary.
+    pub fn tie(&self) -> Tie {
+        self.identity.tie
+    }
+
+    /// Changes how it is connected to its primary.
+    pub fn set_tie(&mut self, tie: Tie) {
+        self.identity.tie = tie;
+    }
+
+    /// How much of its history it has.
+    pub fn offset(&self) -> u64 {
+        self.identity.offset
+    }
+
+    /// It has come so far in its primary's history.
+    pub fn set_offset(&mut self, offset: u64) {
+        self.identity.offset = offset;
+    }
+
+    /// Another process has its data, and knows of no connection.
+    pub fn start_anew(&mut self, run_id: &str) {
+        self.forget_readers();
+        self.identity.run_id = run_id.to_owned();
+    }
+
     /// Puts the data of another server in the place of its own, as a replica does that is synchronized anew.
     pub fn replace_data(&mut self, with: &Server) {
         self.flushed();
@@ -87,6 +127,11 @@ impl Server {
     /// Writes down from now on what is changed, for [`Server::apply`].
     pub fn keep_log(&mut self) {
         self.log.get_or_insert_default();
+    }
+
+    /// Whether something has been written down.
+    pub fn has_written(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| !log.is_empty())
     }
 
     /// Takes what has been written down.

@@ -1,15 +1,18 @@
 //! Redis as servers that speak RESP, in the same runtime: nodes have their own backplane, and connect by unix sockets.
 
+mod copies;
 mod line;
 mod operator;
 mod place;
 mod shards;
 
 use super::chance::source;
-use super::played::{Fields, Meddling, Played};
+use super::played::{Copying, Fields, Meddling, Played};
 use super::redis_model::cluster::slot;
+use super::redis_model::front::Host;
 use super::redis_model::{Refusal, Reply, Server, Version};
 use super::world::MOST_BYTES;
+use copies::Copies;
 use fantail::backplane::Backplane;
 use fantail::backplane::redis::access::Access;
 use fantail::backplane::redis::{Redis, Settings};
@@ -19,6 +22,7 @@ use fantail::position::Position;
 use line::Line;
 use operator::{amount, id_of, key, position, words};
 use parking_lot::Mutex;
+use place::Away;
 use shards::Shards;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +40,7 @@ const ASIDE: &str = "aside:";
 /// See the module.
 pub struct Wire {
     shards: Arc<Shards>,
+    copies: Arc<Copies>,
     follow: Follow,
     seed: u64,
     lines: Mutex<Vec<Arc<Line>>>,
@@ -51,16 +56,23 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Servers without data, so many of them; `now_ms` tells their time.
+    /// Servers without data, so many of them, and replicas; `now_ms` tells their time.
     pub fn new(
         seed: u64,
-        servers: (Version, usize),
+        (version, servers, replicas): (Version, usize, usize),
         follow: Follow,
         now_ms: impl Fn() -> u64 + Clone + Send + Sync + 'static,
     ) -> Arc<Wire> {
-        let shards = Shards::new(seed, servers, now_ms);
+        let copies = Arc::new(Copies::new(seed, (version, replicas), now_ms.clone()));
+        let shards = Shards::new(seed, (version, servers), now_ms);
+        let first = shards.places[0].host.clone();
+        if replicas > 0 {
+            first.with(Server::keep_log);
+        }
+        let beat = tokio::spawn(beat(copies.clone(), first)).abort_handle();
         Arc::new(Wire {
             shards,
+            copies,
             follow,
             seed,
             lines: Mutex::default(),
@@ -68,7 +80,7 @@ impl Wire {
             expiring: Mutex::new(Instant::now()),
             lives: AtomicU32::new(1),
             folder: own_folder(),
-            beat: tokio::spawn(beat()).abort_handle(),
+            beat,
         })
     }
 
@@ -80,16 +92,28 @@ impl Wire {
         self.lines.lock().clone()
     }
 
+    /// Whether the server is away that stands alone.
+    fn has_no_primary(&self) -> bool {
+        !self.shards.are_many() && self.shards.places[0].is_away()
+    }
+
+    /// All servers, those that nodes read from included.
+    fn all_places(&self) -> impl Iterator<Item = &place::Place> {
+        self.shards.places.iter().chain(&self.copies.places)
+    }
+
     /// Whether a command was carried out, all of it.
     fn does(&self, command: Vec<bytes::Bytes>) -> bool {
         !matches!(self.run(command), Reply::Error(_) | Reply::Number(0))
     }
 }
 
-/// tokio's paused clock jumps to the next timer also where a socket has something to read: so there is always one soon.
-async fn beat() {
+/// tokio's paused clock jumps to the next timer also where a socket has something to read: so there is always one soon. What is
+/// replicated goes on its way by it.
+async fn beat(copies: Arc<Copies>, primary: Host) {
     loop {
         sleep(Duration::from_millis(1)).await;
+        copies.carry(&primary);
     }
 }
 
@@ -106,6 +130,7 @@ impl Drop for Wire {
     fn drop(&mut self) {
         self.beat.abort();
         self.shards.end();
+        self.copies.end();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -181,14 +206,20 @@ impl Played for Arc<Wire> {
     fn fail_over(&self, stream: &str) -> Position {
         let Some(replicas) = self.replica.lock().take() else { return self.last(stream) };
         let life = self.lives.fetch_add(1, Ordering::Relaxed);
-        self.all_lines().iter().for_each(|line| line.cut());
+        match self.copies.places.is_empty() {
+            true => self.all_lines().iter().for_each(|line| line.cut()),
+            // Connections to replicas go on.
+            false => [Some(Away::Ended), None].into_iter().for_each(|away| self.shards.places[0].set_away(away)),
+        }
         for (place, replica) in self.shards.places.iter().zip(&replicas) {
             place.host.with(|server| {
                 server.forget_readers();
                 server.replace_data(replica);
                 server.set_ids(&format!("{life:040x}"), &format!("{life:040x}"));
+                drop(server.take_log());
             });
         }
+        self.copies.lose_primary();
         self.last(stream)
     }
 
@@ -207,12 +238,12 @@ impl Played for Arc<Wire> {
     /// A server loses no push of a connection that is there, but forgets who has read what, when it is emptied or
     /// synchronized anew, and fred does not hear of that.
     fn lose(&self, line: usize, _: u32) {
-        self.shards.places.iter().for_each(|place| place.host.with(Server::forget_readers));
+        self.all_places().for_each(|place| place.host.with(Server::forget_readers));
         self.line(line).behave(|_| {});
     }
 
     fn overflow(&self) {
-        for place in &self.shards.places {
+        for place in self.all_places() {
             place.host.with(|server| server.set_tracking_limit(FEW_READERS));
             operator::run_at(place, vec![words(&["ECHO", "x"])]);
             place.host.with(|server| server.set_tracking_limit(1_000_000));
@@ -221,8 +252,18 @@ impl Played for Arc<Wire> {
 
     fn set_shard_down(&self, shard: Option<usize>) {
         match shard {
-            Some(shard) => self.shards.goes(shard),
-            None => self.shards.come_back(),
+            Some(shard) => {
+                self.shards.goes(shard);
+                self.copies.suffer_all(Copying::Parted);
+            }
+            None => {
+                let anew = self.shards.places[0].age().is_none();
+                self.shards.come_back();
+                match anew {
+                    true => self.copies.lose_primary(),
+                    false => self.copies.suffer_all(Copying::Joined),
+                }
+            }
         }
     }
 
@@ -240,16 +281,21 @@ impl Played for Arc<Wire> {
 
     fn is_still(&self) -> bool {
         let stopped = self.shards.places.iter().any(|place| place.weather.lock().stopped().is_some());
-        stopped || *self.expiring.lock() > Instant::now()
+        stopped || self.has_no_primary() || *self.expiring.lock() > Instant::now()
     }
 
     fn calm_since(&self, line: usize) -> Option<Instant> {
         let calm = self.line(line).calm_since()?;
+        let calm = if self.copies.places.is_empty() { calm } else { calm.max(self.copies.calm_since()?) };
+        if self.has_no_primary() {
+            return None;
+        }
         self.shards.places.iter().try_fold(calm, |calm, place| Some(calm.max(place.weather.lock().calm_since()?)))
     }
 
     fn heal(&self) {
         self.shards.heal();
+        self.copies.heal();
         for line in self.all_lines() {
             line.behave(|behaviour| behaviour.calm());
             line.restore();
@@ -294,6 +340,10 @@ impl Played for Arc<Wire> {
                 let copies = self.replica.lock().take();
                 copies.is_some_and(|copies| self.shards.promote(*shard, &copies))
             }
+            Meddling::Copy { copy, what } => {
+                self.copies.suffer(*copy, *what);
+                true
+            }
             Meddling::Move { name, seed } => self.shards.moves(&key(name), source(*seed, "move")),
         }
     }
@@ -303,10 +353,20 @@ impl Wire {
     /// Sockets of one more node, with the address that leads there.
     fn sockets(&self, number: usize) -> (Vec<(PathBuf, place::Place)>, String, Access) {
         let socket = self.folder.join(number.to_string());
-        if !self.shards.are_many() {
+        let copies = &self.copies.places;
+        if !self.shards.are_many() && copies.is_empty() {
             return (vec![(socket.clone(), self.shards.places[0].clone())], url(&socket), Access::default());
         }
         std::fs::create_dir_all(&socket).expect("a folder");
+        if !copies.is_empty() {
+            let names: Vec<String> = (0..copies.len()).map(copies::replica).collect();
+            let places = names.iter().zip(copies).map(|(name, place)| (socket.join(name), place.clone()));
+            let first = (socket.join(copies::primary()), self.shards.places[0].clone());
+            let listed: String = names.iter().map(|name| format!("&replica={name}")).collect();
+            let url = format!("redis://{}?read=replica&replica_lag=1s{listed}", copies::primary());
+            let access = Access { sockets: Some(socket.clone()), ..Access::default() };
+            return (std::iter::once(first).chain(places).collect(), url, access);
+        }
         let places = self.shards.places.iter().enumerate();
         let sockets = places.map(|(at, place)| (socket.join(shards::host(at)), place.clone())).collect();
         let url = format!("redis-cluster://{},{}", shards::host(0), shards::host(1));

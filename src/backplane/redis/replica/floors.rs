@@ -7,6 +7,7 @@
 use crate::backplane::{Entry, StreamState};
 use crate::channel::Channel;
 use crate::hash::HashMap;
+use crate::planted::{self, Fault};
 use parking_lot::Mutex;
 
 /// Streams with a floor of their own.
@@ -77,7 +78,9 @@ impl Floors {
     /// Whether the replica may be behind what was said of a stream.
     pub fn is_ahead(&self, channel: &Channel) -> bool {
         let state = self.0.lock();
-        state.all > state.passed || state.streams.get(channel).is_some_and(|floor| floor.offset > state.passed)
+        let heard = !planted::is(Fault::FloorForgotten);
+        let own = state.streams.get(channel).map_or(0, |floor| floor.offset);
+        heard && state.all.max(own) > state.passed
     }
 
     /// What stands for a stream while the replica is behind that.

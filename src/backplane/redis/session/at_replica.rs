@@ -13,6 +13,7 @@ use crate::backplane::redis::replica::role::{Replication, Role};
 use crate::backplane::redis::server::Server;
 use crate::backplane::redis::{decode, pipeline, refusals, slots};
 use crate::pace;
+use crate::planted::{self, Fault};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -221,7 +222,7 @@ impl Session {
         match sent.arrival(offset, self.pushes()) {
             Arrival::Come => self.came(server),
             Arrival::Silent => {
-                if !self.pulse_was_pushed().await {
+                if !self.pulse_was_pushed().await && !planted::is(Fault::ReplicaForgets) {
                     tracing::warn!("redis: the replica has forgotten what this node follows; verifying all");
                     server.changes.doubt();
                 }

@@ -1,7 +1,7 @@
 //! What a server tells of itself.
 
 use super::super::arguments::{integer, shown};
-use super::super::replica::Role;
+use super::super::replica::{Role, Tie};
 use super::super::reply::{Answer, Reply, plain};
 use super::super::server::Server;
 use super::super::version::Version;
@@ -66,7 +66,8 @@ fn about_replication(server: &Server) -> Vec<(&'static str, String)> {
             ("role", "slave".to_owned()),
             ("master_host", host.clone()),
             ("master_port", port.to_string()),
-            ("master_link_status", "up".to_owned()),
+            ("master_link_status", if server.tie() == Tie::Up { "up" } else { "down" }.to_owned()),
+            ("master_sync_in_progress", u8::from(server.tie() == Tie::Synchronizing).to_string()),
         ],
     };
     lines.push(("master_replid", server.identity.replication_id.clone()));
@@ -89,8 +90,12 @@ pub fn role(server: &mut Server, _: &Call) -> Answer {
             Reply::word("slave"),
             Reply::text(host.clone()),
             Reply::Number(i64::from(*port)),
-            Reply::word("connected"),
-            offset,
+            Reply::word(match server.tie() {
+                Tie::Up => "connected",
+                Tie::Down => "connect",
+                Tie::Synchronizing => "sync",
+            }),
+            if server.tie() == Tie::Up { offset } else { Reply::Number(-1) },
         ],
     }))
 }
