@@ -328,10 +328,11 @@ def access():
         (f"clamp_min({metric('fantail_tls_certificate_expires_seconds')} - time(), 0)", "{{instance}}"),
     )
     board.graph(
-        "Changes of the certificate",
+        "Changes of the certificate and of ticket keys",
         "short",
-        "In the last hour. failed: the new files could not be used, and the old certificate stays.",
+        "In the last hour. failed: the new files could not be used, and the old certificate or keys stay.",
         (f"sum by (outcome) (increase({metric('fantail_tls_reloads_total')}[1h]))", "{{outcome}}"),
+        (f"sum by (outcome) (increase({metric('fantail_tls_ticket_reloads_total')}[1h]))", "{{outcome}}: ticket keys"),
     )
     board.graph(
         "HTTP/2",

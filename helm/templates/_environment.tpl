@@ -33,6 +33,7 @@
 {{- if .Values.tls.enabled }}
 {{- $_ := set $env "FANTAIL_TLS_CERT" "/etc/fantail/tls/tls.crt" }}
 {{- $_ := set $env "FANTAIL_TLS_KEY" "/etc/fantail/tls/tls.key" }}
+{{- if .Values.tls.ticketKeysSecret.name }}{{ $_ := set $env "FANTAIL_TLS_TICKET_KEYS" "/etc/fantail/tls-tickets/ticket.keys" }}{{ end }}
 {{- end }}
 {{- with .Values.auth }}
 {{- if ne .mode "none" }}
@@ -115,6 +116,10 @@ key: {{ ternary .Values.redis.existingSecret.key "url" (ne .Values.redis.existin
 {{- if .Values.tls.enabled }}
 - name: tls
   secret: {secretName: {{ .Values.tls.secretName | quote }}, defaultMode: 0440}
+{{- with .Values.tls.ticketKeysSecret }}{{ if .name }}
+- name: tls-tickets
+  secret: {secretName: {{ .name | quote }}, defaultMode: 0440, items: [{key: {{ .key | quote }}, path: ticket.keys}]}
+{{- end }}{{ end }}
 {{- end }}
 {{- with .Values.admin.tokenSecret }}{{ if .name }}
 - name: admin-token

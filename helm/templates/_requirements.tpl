@@ -140,6 +140,7 @@ drain: shutdown.drainSeconds
 drainDelay: shutdown.drainDelaySeconds
 tlsCert: tls.secretName
 tlsKey: tls.secretName
+tlsTicketKeys: tls.ticketKeysSecret
 auth: auth.mode
 jwtJwksUrl: auth.jwt.jwksUrl
 jwtIssuer: auth.jwt.issuers

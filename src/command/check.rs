@@ -11,6 +11,7 @@ use crate::command::environment::Unknown;
 use crate::config::{AuthMode, Serve};
 use crate::http::admin::token::AdminToken;
 use crate::http::tls::certificate::Files;
+use crate::http::tls::tickets::TicketKeys;
 use crate::limits::connection_limit;
 use crate::printable::Printable;
 use crate::telemetry::trace::Plan;
@@ -196,6 +197,12 @@ impl Report {
     /// Whether the certificate can be shown, and for how long.
     fn certificate(&mut self, settings: &Serve) {
         let Some((cert, key)) = settings.transport.tls() else { return };
+        if let Some(path) = &settings.transport.tls_ticket_keys {
+            match TicketKeys::new(path, Clock::default()) {
+                Err(error) => self.bad("ticket keys", &error.to_string()),
+                Ok(keys) => self.good("ticket keys", &format!("{} of 4", keys.count())),
+            }
+        }
         match (Files { cert: cert.clone(), key: key.clone() }).load() {
             Err(error) => self.bad("tls", &error.to_string()),
             Ok(loaded) => {

@@ -58,7 +58,7 @@ labels! {
 }
 
 labels! {
-    /// Whether other files of the certificate could be used: the label of `fantail_tls_reloads_total`.
+    /// Whether other files could be used: the label of `fantail_tls_reloads_total` and `fantail_tls_ticket_reloads_total`.
     pub enum Reload {
         Ok = "ok",
         Failed = "failed",
@@ -78,6 +78,7 @@ pub struct HttpMetrics {
     pub tls_handshakes: Counters<Handshake>,
     pub tls_certificate_expires: IntGauge,
     pub tls_reloads: Counters<Reload>,
+    pub tls_ticket_reloads: Counters<Reload>,
 }
 
 impl HttpMetrics {
@@ -96,6 +97,7 @@ impl HttpMetrics {
             tls_handshakes: r.counters("fantail_tls_handshakes_total", "TLS handshakes, by outcome.", "outcome"),
             tls_certificate_expires: r.gauge("fantail_tls_certificate_expires_seconds", "Unix time at which the certificate that is shown ends; 0: without TLS."),
             tls_reloads: r.counters("fantail_tls_reloads_total", "Changes of the certificate's files, by whether they could be used.", "outcome"),
+            tls_ticket_reloads: r.counters("fantail_tls_ticket_reloads_total", "Changes of the file of ticket keys, by whether they could be used.", "outcome"),
         }
     }
 }

@@ -53,6 +53,10 @@ pub struct Transport {
     /// File with the certificate's private key, PEM. Read again when it changes.
     #[arg(long, env = "FANTAIL_TLS_KEY", value_name = "PATH")]
     pub tls_key: Option<PathBuf>,
+    /// File with keys of TLS tickets, one of 32 bytes as base64 a line, four at most; the first makes tickets, all take them. With
+    /// one file for all nodes a client resumes its session at each of them, and after a restart. Read again when it changes.
+    #[arg(long, env = "FANTAIL_TLS_TICKET_KEYS", value_name = "PATH")]
+    pub tls_ticket_keys: Option<PathBuf>,
     /// Who makes the TLS 1.3 records of subscribers: the delivery threads, or as before them the TLS library, which takes 8 KiB
     /// more for each. For one release, to go back by.
     #[arg(long, env = "FANTAIL_TLS_RECORDS", default_value = "courier", value_enum, ignore_case = true)]
@@ -87,6 +91,9 @@ impl Transport {
         match (&self.tls_cert, &self.tls_key) {
             (Some(_), None) => Err(Contradiction("--tls-cert: it needs --tls-key".into())),
             (None, Some(_)) => Err(Contradiction("--tls-key: it needs --tls-cert".into())),
+            (None, None) if self.tls_ticket_keys.is_some() => {
+                Err(Contradiction("--tls-ticket-keys: it needs --tls-cert".into()))
+            }
             _ => Ok(()),
         }
     }

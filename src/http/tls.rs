@@ -1,8 +1,9 @@
 //! TLS of clients (1.2 and 1.3): the handshake, its bounds and counts. The certificate and its changes are
-//! [`certificate`]'s; [`tapped`] is how a session leaves rustls.
+//! [`certificate`]'s; [`tickets`] are those that other nodes take, too; [`tapped`] is how a session leaves rustls.
 
 pub mod certificate;
 pub mod tapped;
+pub mod tickets;
 
 use super::Context;
 use super::acceptor::RequestPermit;
@@ -21,6 +22,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tapped::Tapped;
+use tickets::TicketKeys;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -56,6 +58,8 @@ pub struct Tls {
     /// Who makes the records of subscribers.
     records: TlsRecords,
     pub certificate: Arc<Certificate>,
+    /// `None`: keys of this process alone.
+    pub tickets: Option<Arc<TicketKeys>>,
     places: Semaphore,
 }
 
@@ -64,7 +68,13 @@ pub type Secure = Box<TlsStream<Tapped>>;
 
 impl Tls {
     /// Reads the certificate and its key.
-    pub fn new(cert: &Path, key: &Path, records: TlsRecords) -> Result<Tls, CertificateError> {
+    pub fn new(
+        cert: &Path,
+        key: &Path,
+        tickets: Option<TicketKeys>,
+        records: TlsRecords,
+    ) -> Result<Tls, CertificateError> {
+        let tickets = tickets.map(Arc::new);
         let certificate = Arc::new(Certificate::new(Files { cert: cert.into(), key: key.into() })?);
         let provider = Arc::new(default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -73,13 +83,16 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(certificate.clone());
         config.alpn_protocols = [H2].iter().chain(&HTTP_1).map(|name| name.to_vec()).collect();
-        // Tickets cost the node no memory; their keys change every six hours.
-        config.ticketer = Ticketer::new().map_err(|error| CertificateError::unusable(cert, error))?;
+        // Tickets cost the node no memory; the keys of a process change every six hours.
+        config.ticketer = match &tickets {
+            Some(tickets) => tickets.clone(),
+            None => Ticketer::new().map_err(|error| CertificateError::unusable(cert, error))?,
+        };
         config.session_storage = ServerSessionMemoryCache::new(CACHED_SESSIONS);
         config.send_tls13_tickets = TICKETS;
         config.enable_secret_extraction = records == TlsRecords::Courier;
         let places = Semaphore::new(HANDSHAKES);
-        Ok(Tls { config: Arc::new(config), records, certificate, places })
+        Ok(Tls { config: Arc::new(config), records, certificate, tickets, places })
     }
 
     /// Shakes hands and waits for the first byte behind that, or counts why not. The client's messages are answered

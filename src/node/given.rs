@@ -8,6 +8,7 @@ use crate::backplane::{Backplane, memory, redis};
 use crate::config::Serve;
 use crate::http::admin::token::AdminTokenError;
 use crate::http::tls::certificate::CertificateError;
+use crate::http::tls::tickets::TicketKeysError;
 use crate::outside::Outside;
 use crate::telemetry::trace::Deliveries;
 use std::net::SocketAddr;
@@ -29,6 +30,8 @@ pub enum StartError {
     AdminToken(#[from] AdminTokenError),
     #[error("--tls-cert, --tls-key: {0}")]
     Tls(#[from] CertificateError),
+    #[error("--tls-ticket-keys: {0}")]
+    TicketKeys(#[from] TicketKeysError),
     #[error("the node does not start: {0}")]
     System(#[from] std::io::Error),
 }

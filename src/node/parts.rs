@@ -20,6 +20,7 @@ use crate::http::history::budget::Budget;
 use crate::http::intake::Intake;
 use crate::http::publish::{Allowed, Publisher};
 use crate::http::tls::Tls;
+use crate::http::tls::tickets::TicketKeys;
 use crate::http::{self, Context};
 use crate::hub::follow_request::FollowRequest;
 use crate::hub::follower::Follower;
@@ -352,14 +353,23 @@ fn listen(
         bound.push(listener.local_addr()?);
         listeners.push(listener);
     }
-    let records = settings.transport.tls_records;
-    let tls = settings.transport.tls().map(|(cert, key)| Tls::new(cert, key, records)).transpose()?;
-    if let Some(tls) = &tls {
-        runtime.spawn(tls.certificate.clone().follow(context.metrics.clone(), context.clock.clone()));
-    }
+    let tls = tls(settings, context, runtime)?;
     let (handle, intake) = (runtime.handle().clone(), Intake::new(context.clone(), tls));
     let acceptor = acceptor::open(listeners, context.clone(), move |accepted| intake.enter(&handle, accepted))?;
     Ok((bound, acceptor))
+}
+
+/// What clients' handshakes need, and what follows its files.
+fn tls(settings: &Serve, context: &Arc<Context>, runtime: &Runtime) -> Result<Option<Tls>, StartError> {
+    let Some((cert, key)) = settings.transport.tls() else { return Ok(None) };
+    let tickets = settings.transport.tls_ticket_keys.as_ref();
+    let tickets = tickets.map(|path| TicketKeys::new(path, context.clock.clone())).transpose()?;
+    let tls = Tls::new(cert, key, tickets, settings.transport.tls_records)?;
+    runtime.spawn(tls.certificate.clone().follow(context.metrics.clone(), context.clock.clone()));
+    if let Some(tickets) = &tls.tickets {
+        runtime.spawn(tickets.clone().follow(context.metrics.clone()));
+    }
+    Ok(Some(tls))
 }
 
 /// Keeps the hub's feeds and tails within their bounds.

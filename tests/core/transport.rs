@@ -7,6 +7,7 @@ mod ends;
 mod proxy_header;
 mod records;
 mod streams;
+mod tickets;
 
 use crate::support::authority::Authority;
 use crate::support::client::Connection;
