@@ -26,6 +26,7 @@ mod losses;
 pub mod memory_http;
 pub mod metrics;
 mod opening;
+pub mod paths;
 mod preflight;
 pub mod proxy_header;
 pub mod publish;

@@ -6,6 +6,7 @@ use super::encoding::Coding;
 use super::head::{self, Marks};
 use super::history::{self, Page};
 use super::metrics::Published;
+use super::paths;
 use super::query;
 use super::rates::{take_rate, take_subject_rate};
 use super::session;
@@ -61,13 +62,13 @@ async fn answer(
     let direct = peer;
     let peer = context.proxies.client(peer, request.headers());
     let cors = context.cors.headers_for(request.headers());
-    let mut answer = match events_path(request.uri().path()) {
+    let mut answer = match paths::below(request.uri().path(), paths::EVENTS) {
         None if session::is_served(request.uri().path(), context) => match *request.method() {
             Method::OPTIONS => return context.cors.preflight(request.headers(), session::ALLOW).map(Either::Left),
             _ => session::answer(&request, direct, peer, context).await,
         },
-        None if request.uri().path().starts_with("/history/") => return history(request, peer, context).await,
-        None => Problem::new(Code::NotFound, format!("there is no {}", request.uri().path())).into_response(),
+        None if is_history(request.uri().path()) => return history(request, peer, context).await,
+        None => no_such_path(request.uri().path()).into_response(),
         Some(channel) => match *request.method() {
             Method::GET => {
                 let asking = Asking { head: &request, channel, form: None };
@@ -125,6 +126,15 @@ async fn answer(
     answer.map(Either::Left)
 }
 
+/// Whether it is below `/history`, as `/history/{channel}`.
+fn is_history(path: &str) -> bool {
+    paths::below(path, paths::HISTORY).is_some_and(|rest| rest.is_some() || path.ends_with('/'))
+}
+
+fn no_such_path(path: &str) -> Problem {
+    Problem::new(Code::NotFound, format!("there is no {path}; clients ask for {}", paths::PUBLIC.join(", ")))
+}
+
 /// A request for a stream, as far as it says what it wants.
 struct Asking<'a, B> {
     head: &'a Request<B>,
@@ -154,7 +164,7 @@ async fn history(request: Request<Incoming>, client: IpAddr, context: &Arc<Conte
     let cors = context.cors.headers_for(request.headers());
     let mut answer = match *request.method() {
         Method::GET | Method::HEAD => {
-            let segment = request.uri().path().strip_prefix("/history/").unwrap_or_default();
+            let segment = paths::below(request.uri().path(), paths::HISTORY).flatten().unwrap_or_default();
             let answered = match may_page(&request, segment, client, context).await {
                 Ok(page) => {
                     let head = request.method() == Method::HEAD;
@@ -173,17 +183,6 @@ async fn history(request: Request<Incoming>, client: IpAddr, context: &Arc<Conte
     };
     cors.apply(answer.headers_mut());
     answer
-}
-
-/// `Some(None)` for `/events`, `Some(Some(channel))` for `/events/{channel}`.
-fn events_path(path: &str) -> Option<Option<&str>> {
-    let rest = path.strip_prefix("/events")?;
-    match rest.strip_prefix('/') {
-        None if rest.is_empty() => Some(None),
-        None => None,
-        Some("") => Some(None),
-        Some(channel) => Some(Some(channel)),
-    }
 }
 
 async fn publish(request: Request<Incoming>, peer: IpAddr, context: &Context) -> Answer {
@@ -320,18 +319,4 @@ fn no_place(full: Full, client: IpAddr, context: &Context) -> Problem {
         }
     };
     Problem::new(code, detail)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths() {
-        assert_eq!(events_path("/events"), Some(None));
-        assert_eq!(events_path("/events/"), Some(None));
-        assert_eq!(events_path("/events/orders"), Some(Some("orders")));
-        assert_eq!(events_path("/eventsx"), None);
-        assert_eq!(events_path("/"), None);
-    }
 }

@@ -3,6 +3,7 @@
 //! Only with `--token-cookie`. Nothing is kept on the node: the cookie is the token, and ends with it.
 
 use super::Context;
+use super::paths;
 use super::rates::{take_rate, take_subject_rate};
 use super::settings::SessionCookie;
 use crate::auth::renewal::Renewal;
@@ -17,7 +18,6 @@ use hyper::{Method, Request, Response, StatusCode};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-const PATH: &str = "/session";
 /// Its methods.
 pub const ALLOW: &str = "POST, DELETE, OPTIONS";
 /// Name and value of a cookie together; browsers drop what is larger (draft-ietf-httpbis-rfc6265bis, section 5.6).
@@ -25,7 +25,7 @@ const MOST_BYTES: usize = 4096;
 
 /// Whether this node answers here.
 pub fn is_served(path: &str, context: &Context) -> bool {
-    path == PATH && context.settings.session.is_some()
+    path == paths::SESSION && context.settings.session.is_some()
 }
 
 /// Answers `POST`, which sets the cookie, and `DELETE`, which clears it. `direct` is who the connection is from, `client`

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod auth;
+mod chart;
 mod cluster;
 mod command_line;
 mod conformance;
@@ -16,6 +17,7 @@ mod layers;
 mod model;
 mod node;
 mod outside;
+mod public_paths;
 mod redis;
 mod redis_acked;
 mod redis_check;

@@ -6,6 +6,7 @@ use crate::support::jwt;
 use crate::support::node::{Node, eventually};
 use crate::support::raw::trusting;
 use crate::support::stream::Stream;
+use fantail::http::paths::{HISTORY, PUBLIC};
 use rustls::ProtocolVersion::TLSv1_3;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -92,6 +93,27 @@ pub fn a_token_becomes_a_cookie(name: &str) {
     assert!(line.contains("; HttpOnly") && line.ends_with("; Secure"), "{name}: {line}");
     let pair = line.split(';').next().expect("a pair");
     site.subscribe("/events/a", &[("Cookie", pair)]);
+}
+
+/// Each answer of a node to what it does not do has its code; what is not for clients has no answer of a node.
+pub fn every_public_path_leads_to_a_node(name: &str) {
+    let site = Site::start(name, &[]);
+    site.publish("1");
+    let history = site.browser().ask("GET", "/history/a", &[], b"");
+    assert_eq!(history.head.status, 200, "{name}: {}", history.text());
+    assert!(history.text().contains("\"1\""), "{name}: {}", history.text());
+    let of_a_node = |path: &str| {
+        let answer = site.browser().ask("PATCH", path, &[], b"");
+        ["\"method_not_allowed\"", "\"not_found\""].iter().any(|code| answer.text().contains(code))
+    };
+    for path in PUBLIC {
+        let path = if path == HISTORY { "/history/a" } else { path };
+        assert!(of_a_node(path), "{name}: {path} did not come to a node");
+    }
+    for path in ["/", "/eventsx", "/session/x", "/metrics", "/livez"] {
+        assert!(!of_a_node(path), "{name}: {path} came to a node");
+        assert_eq!(site.browser().ask("GET", path, &[], b"").head.status, 404, "{name}: {path}");
+    }
 }
 
 pub fn a_reload_costs_no_event(name: &str) {

@@ -35,6 +35,11 @@ macro_rules! proxies {
             }
 
             #[test]
+            fn clients_paths_lead_to_a_node_and_no_others() {
+                crate::delivery::every_public_path_leads_to_a_node(stringify!($name));
+            }
+
+            #[test]
             fn without_tls_an_event_is_there_within_fifty_milliseconds() {
                 crate::delivery::a_plain_listener_keeps_nothing_back(stringify!($name));
             }
