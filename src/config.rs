@@ -26,7 +26,7 @@ use std::time::Duration;
 /// Settings of a node.
 #[derive(Args, Clone, Debug)]
 pub struct Serve {
-    /// Addresses to serve clients on, separated by commas.
+    /// Addresses for clients, separated by commas.
     #[arg(
         long,
         env = "FANTAIL_LISTEN",
@@ -35,149 +35,150 @@ pub struct Serve {
         value_name = "ADDRESS"
     )]
     pub listen: Vec<SocketAddr>,
-    /// Address of probes, metrics, status and console; keep it away from clients.
+    /// Address of probes, metrics, status and console. Keep it away from clients.
     #[arg(long, env = "FANTAIL_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
     pub admin_listen: SocketAddr,
-    /// Names under which --admin-listen may be asked for, separated by commas, besides addresses and private names; .NAME for
-    /// all below it.
+    /// Host names under which --admin-listen answers, separated by commas, in addition to addresses and private names.
+    /// .NAME stands for all names below it.
     #[arg(long, env = "FANTAIL_ADMIN_HOST", value_delimiter = ',', value_name = "NAME", value_parser = host_name)]
     pub admin_host: Vec<String>,
-    /// File with the tokens, one a line, that console, status and actions need; probes and metrics stay open. Read again
+    /// File with tokens, one per line, that console, status and actions require. Probes and metrics stay open. Reread
     /// when it changes.
     #[arg(long, env = "FANTAIL_ADMIN_TOKEN_FILE", value_name = "PATH")]
     pub admin_token_file: Option<PathBuf>,
-    /// Whether the console shows what events hold.
+    /// Whether the console shows the contents of events.
     #[arg(long, env = "FANTAIL_ADMIN_CONTENTS", default_value = "on", value_enum, ignore_case = true)]
     pub admin_contents: Switch,
     /// Lets the console on --admin-listen publish events and drain this node.
     #[arg(long, env = "FANTAIL_ADMIN_ACTIONS")]
     #[arg(value_parser = truth)]
     pub admin_actions: bool,
-    /// Redis: redis:// or rediss://user:password@host:6379/0, unix:/path, redis-sentinel://host,host/NAME or
-    /// redis-cluster://host,host; without it the node keeps channels in its own memory.
+    /// Address of Redis: redis:// or rediss://user:password@host:6379/0, unix:/path, redis-sentinel://host,host/NAME or
+    /// redis-cluster://host,host. Without it the node keeps channels in its own memory.
     #[arg(long, env = "FANTAIL_REDIS", value_name = "URL")]
     #[arg(value_parser = redis_url)]
     pub redis: Option<RedisUrl>,
     #[command(flatten)]
     pub redis_access: RedisAccess,
-    /// What precedes a channel's name in its stream's key; up to 100 of A-Z a-z 0-9 _ . : ~ @ - / { }.
+    /// Prefix of a channel's name in its stream's key, up to 100 of A-Z a-z 0-9 _ . : ~ @ - / { }.
     #[arg(long, env = "FANTAIL_KEY_PREFIX", default_value = "sse:", value_name = "TEXT")]
     #[arg(value_parser = key_prefix)]
     pub key_prefix: String,
-    /// How the node learns of new entries: by tracking (invalidation pushes), by blocking reads, or by tracking
-    /// where the server allows it.
+    /// How the node learns of new entries: by tracking (invalidation pushes), by blocking reads, or by tracking where
+    /// the server allows it.
     #[arg(long, env = "FANTAIL_FOLLOW", default_value = "auto", value_enum, ignore_case = true)]
     pub follow: Follow,
-    /// While there is much to read, how long the node lets more come before it looks, up to 20ms: many small reads become few.
-    /// 0s: never.
+    /// Pause before the next read while Redis has much to read, up to 20ms. It turns many small reads into few. 0s: no
+    /// pause.
     #[arg(long, env = "FANTAIL_COALESCE", default_value = "1ms", value_name = "DURATION")]
     #[arg(value_parser = duration(Duration::ZERO..=Duration::from_millis(20)))]
     pub coalesce: Duration,
-    /// With so many nodes that follow a busy stream, up to 10000, one of them reads it for all and passes on what is new, by sharded
-    /// pub/sub of Redis 7.0; 0: each reads for itself.
+    /// Number of nodes on a busy stream, up to 10000, from which one of them reads it for all and passes on what is new,
+    /// by sharded pub/sub of Redis 7.0. 0: each node reads for itself.
     #[arg(long, env = "FANTAIL_RELAY_FROM", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=10_000_u32))]
     pub relay_from: u32,
-    /// Delivery threads, up to 64; 0: one per core.
+    /// Delivery threads, up to 64. 0: one per core.
     #[arg(long, env = "FANTAIL_COURIERS", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=64_usize))]
     pub couriers: usize,
-    /// Time without a write after which a comment is sent; 1s to 5m.
+    /// Time without a write after which the node sends a comment, 1s to 5m.
     #[arg(long, env = "FANTAIL_HEARTBEAT", default_value = "15s", value_name = "DURATION")]
     #[arg(value_parser = duration(SECOND..=5 * MINUTE))]
     pub heartbeat: Duration,
-    /// Range of the heartbeats that subscriptions may ask for; 1s to 10m.
+    /// Range of the heartbeats that subscriptions may request, 1s to 10m.
     #[arg(long, env = "FANTAIL_HEARTBEAT_RANGE", default_value = "1s..10m", value_name = "FROM..TO")]
     #[arg(value_parser = heartbeat_range)]
     pub heartbeat_range: HeartbeatRange,
-    /// Range of the reconnect delay that clients are told, each its own; 10ms to 1h.
+    /// Range of the reconnect delay, 10ms to 1h. Each client is told one of its own.
     #[arg(long, env = "FANTAIL_RETRY", default_value = "1s..5s", value_name = "FROM..TO")]
     #[arg(value_parser = retry_range)]
     pub retry: RetryRange,
-    /// Subscribers at once, up to 10000000; 0: as many as the file limit allows.
+    /// Concurrent subscribers, up to 10000000. 0: as many as the file limit allows.
     #[arg(long, env = "FANTAIL_MAX_CONNECTIONS", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=10_000_000_usize))]
     pub max_connections: usize,
-    /// Subscribers at once from one address, up to 10000000; 0: no limit.
+    /// Concurrent subscribers of one address, up to 10000000. 0: no limit.
     #[arg(long, env = "FANTAIL_MAX_CONNECTIONS_PER_ADDRESS", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=10_000_000_usize))]
     pub max_connections_per_address: usize,
-    /// Channels of one subscription; 1 to 1000.
+    /// Channels of one subscription, 1 to 1000.
     #[arg(long, env = "FANTAIL_MAX_CHANNELS_PER_CONNECTION", default_value = "100", value_name = "N")]
     #[arg(value_parser = number(1..=1_000_usize))]
     pub max_channels_per_connection: usize,
-    /// Channels of one subscription by QUERY; 1 to 1000.
+    /// Channels of one subscription by QUERY, 1 to 1000.
     #[arg(long, env = "FANTAIL_MAX_CHANNELS_PER_QUERY", default_value = "300", value_name = "N")]
     #[arg(value_parser = number(1..=1_000_usize))]
     pub max_channels_per_query: usize,
-    /// Subscribers of one channel on this node, up to 10000000; 0: no limit.
+    /// Subscribers of one channel on this node, up to 10000000. 0: no limit.
     #[arg(long, env = "FANTAIL_MAX_CHANNEL_SUBSCRIBERS", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=10_000_000_usize))]
     pub max_channel_subscribers: usize,
-    /// Connections accepted per second, up to 1000000; 0: no limit.
+    /// Connections accepted per second, up to 1000000. 0: no limit.
     #[arg(long, env = "FANTAIL_ACCEPT_RATE", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=1_000_000_u32))]
     pub accept_rate: u32,
-    /// Memory for the newest frames of all channels, in bytes; 1MiB to 1024GiB.
+    /// Memory for the newest frames of all channels, in bytes, 1MiB to 1024GiB.
     #[arg(long, env = "FANTAIL_TAIL_BYTES", default_value = "64MiB", value_name = "BYTES")]
     #[arg(value_parser = bytes(1 << 20..=1 << 40))]
     pub tail_bytes: usize,
-    /// Entries of history per second that the node reads for subscribers behind the tail, up to 100000000; 0: no limit.
+    /// Entries of history per second that the node reads for subscribers behind the tail, up to 100000000. 0: no limit.
     #[arg(long, env = "FANTAIL_REPLAY_RATE", default_value = "100000", value_name = "N")]
     #[arg(value_parser = number(0..=100_000_000_u32))]
     pub replay_rate: u32,
-    /// Memory for history on its way to subscribers behind the tail, in bytes; 1MiB to 1024GiB.
+    /// Memory for history on its way to subscribers behind the tail, in bytes, 1MiB to 1024GiB.
     #[arg(long, env = "FANTAIL_REPLAY_BYTES", default_value = "32MiB", value_name = "BYTES")]
     #[arg(value_parser = bytes(1 << 20..=1 << 40))]
     pub replay_bytes: usize,
-    /// Memory for what full sockets left over; at its end those that took nothing for longest are evicted; 1MiB to 1024GiB.
+    /// Memory for data that full sockets did not accept, 1MiB to 1024GiB. At the limit the node evicts those that have
+    /// accepted nothing for longest.
     #[arg(long, env = "FANTAIL_LEFTOVER_BYTES", default_value = "64MiB", value_name = "BYTES")]
     #[arg(value_parser = bytes(1 << 20..=1 << 40))]
     pub leftover_bytes: usize,
-    /// Without effect: history is never cut short any more, but paced.
+    /// No effect. The node paces history and never cuts it short.
     #[arg(long, env = "FANTAIL_REPLAY_LIMIT", value_name = "N")]
     #[arg(value_parser = number(1..=10_000_000_usize))]
     pub replay_limit: Option<usize>,
-    /// What a full node answers: reject with 503, after which a browser gives up for good, or 200 with a long retry.
+    /// Answer of a full node: reject with 503, after which a browser gives up for good, or 200 with a long retry.
     #[arg(long, env = "FANTAIL_WHEN_FULL", default_value = "reject", value_enum, ignore_case = true)]
     pub when_full: WhenFull,
-    /// Compresses streams of clients that accept gzip: none; those of requests without cookies; or all.
+    /// Which clients that accept gzip get it: none, those whose requests have no cookies, or all.
     #[arg(long, env = "FANTAIL_COMPRESS", default_value = "off", value_enum, ignore_case = true)]
     pub compress: Compress,
-    /// Time without an event after which a subscriber is ended, 100ms to 30days; 0s: never.
+    /// Time without an event after which the node ends a subscriber, 100ms to 30days. 0s: never.
     #[arg(long, env = "FANTAIL_IDLE_TIMEOUT", default_value = "0s", value_name = "DURATION")]
     #[arg(value_parser = duration_or_never(SHORTEST..=30 * DAY))]
     pub idle_timeout: Duration,
-    /// Age at which a subscriber is ended, give or take 20 %, 100ms to 30days; 0s: never.
+    /// Age at which the node ends a subscriber, plus or minus 20 %, 100ms to 30days. 0s: never.
     #[arg(long, env = "FANTAIL_MAX_AGE", default_value = "0s", value_name = "DURATION")]
     #[arg(value_parser = duration_or_never(SHORTEST..=30 * DAY))]
     pub max_age: Duration,
-    /// Time for which a socket may take nothing before its subscriber is evicted; 100ms to 1h.
+    /// Time during which a socket accepts nothing, after which the node evicts its subscriber, 100ms to 1h.
     #[arg(long, env = "FANTAIL_STALL_TIMEOUT", default_value = "30s", value_name = "DURATION")]
     #[arg(value_parser = duration(SHORTEST..=HOUR))]
     pub stall_timeout: Duration,
-    /// Publishing over HTTP; where not given: on without Redis, else off.
+    /// Publishing over HTTP. Default: on without Redis, else off.
     #[arg(long, env = "FANTAIL_PUBLISH", value_enum, ignore_case = true)]
     pub publish: Option<Switch>,
-    /// Events that one address may publish over HTTP per second, up to 1000000; 0: no limit.
+    /// Events that one address may publish over HTTP per second, up to 1000000. 0: no limit.
     #[arg(long, env = "FANTAIL_PUBLISH_RATE", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=1_000_000_u32))]
     pub publish_rate: u32,
-    /// Largest data of an event published over HTTP, in bytes; 1KiB to 64MiB.
+    /// Largest data of an event that is published over HTTP, in bytes, 1KiB to 64MiB.
     #[arg(long, env = "FANTAIL_MAX_EVENT_BYTES", default_value = "1MiB", value_name = "BYTES")]
     #[arg(value_parser = bytes(1 << 10..=64 << 20))]
     pub max_event_bytes: usize,
-    /// What one event takes at most, as it goes to clients and as Redis has it, in bytes; 64KiB to 512MiB. A larger one is
-    /// announced to them as a gap.
+    /// Largest event, both as sent to clients and as stored in Redis, in bytes, 64KiB to 512MiB. The node announces a
+    /// larger one as a gap.
     #[arg(long, env = "FANTAIL_MAX_ENTRY_BYTES", default_value = "64MiB", value_name = "BYTES")]
     #[arg(value_parser = bytes(64 << 10..=512 << 20))]
     pub max_entry_bytes: usize,
-    /// Entries that a stream keeps (about) when the node publishes to it, and the most that the parameter maxlen of a POST may
-    /// name, up to 1000000000; 0: all.
+    /// Number of entries, approximately, to which the node trims a stream when it publishes, and the largest maxlen of
+    /// a POST, up to 1000000000. 0: no trimming.
     #[arg(long, env = "FANTAIL_PUBLISH_MAXLEN", default_value = "10000", value_name = "N")]
     #[arg(value_parser = number(0..=1_000_000_000_u64))]
     pub publish_maxlen: u64,
-    /// How soon and how late a stream may be said to go by the parameter ttl of a POST, 1s to 365days.
+    /// Allowed range of the parameter ttl of a POST, 1s to 365days.
     #[arg(long, env = "FANTAIL_PUBLISH_TTL", default_value = "1s..365days", value_name = "FROM..TO")]
     #[arg(value_parser = ttl_range)]
     pub publish_ttl: RetryRange,
@@ -185,22 +186,22 @@ pub struct Serve {
     #[arg(long, env = "FANTAIL_DEMO")]
     #[arg(value_parser = truth)]
     pub demo: bool,
-    /// Origins whose pages may read and publish, separated by commas; * for any page, without credentials.
+    /// Origins whose pages may read and publish, separated by commas. * stands for any page, without credentials.
     #[arg(long, env = "FANTAIL_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub cors_origin: Vec<Origin>,
-    /// After SIGTERM: time for which connections are still accepted; up to 10m.
+    /// After SIGTERM: time during which the node still accepts connections, up to 10m.
     #[arg(long, env = "FANTAIL_DRAIN_DELAY", default_value = "0s", value_name = "DURATION")]
     #[arg(value_parser = duration(Duration::ZERO..=10 * MINUTE))]
     pub drain_delay: Duration,
-    /// After SIGTERM and the delay: time over which subscribers are ended evenly; up to 1h.
+    /// After SIGTERM and the delay: time over which the node ends subscribers evenly, up to 1h.
     #[arg(long, env = "FANTAIL_DRAIN", default_value = "20s", value_name = "DURATION")]
     #[arg(value_parser = duration(Duration::ZERO..=HOUR))]
     pub drain: Duration,
-    /// Time without the backplane after which the node says it is not ready, 100ms to 1day; or never.
+    /// Time without Redis after which the node reports that it is not ready, 100ms to 1day, or never.
     #[arg(long, env = "FANTAIL_UNREADY_AFTER", default_value = "30s", value_name = "DURATION")]
     #[arg(value_parser = unready_after)]
     pub unready_after: UnreadyAfter,
-    /// Networks of proxies that may say which client they speak for, such as 10.0.0.0/8, separated by commas.
+    /// Networks of proxies that may name the client they speak for, such as 10.0.0.0/8, separated by commas.
     #[arg(long, env = "FANTAIL_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR", value_parser = network)]
     pub trusted_proxies: Vec<IpNet>,
     #[command(flatten)]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/metrics.md: every metric of README.md and of the process, with the dashboards and alerts that use it.
+"""Writes the last column of docs/reference/metrics.md: the dashboards and alerts that use each metric.
 
 `list_metrics.py --check` says whether the page is what it would write.
 """
@@ -11,24 +11,8 @@ import sys
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
-PAGE = ROOT / "docs" / "metrics.md"
-PROCESS = [
-    ("process_cpu_seconds_total", "counter", "CPU time of the process"),
-    ("process_resident_memory_bytes", "gauge", "its memory, without the kernel's socket buffers"),
-    ("process_virtual_memory_bytes", "gauge", "its address space"),
-    ("process_open_fds", "gauge", "its open file descriptors"),
-    ("process_max_fds", "gauge", "how many it may have"),
-    ("process_threads", "gauge", "its threads"),
-    ("process_start_time_seconds", "gauge", "Unix time of its start"),
-]
-
-
-def of_readme():
-    """Rows of README.md's table: name with labels, type, meaning."""
-    for line in (ROOT / "README.md").read_text().splitlines():
-        found = re.match(r"\| `(fantail_[^`]+)` \| (gauge|counter|histogram) \| (.*) \|$", line)
-        if found:
-            yield found.groups()
+PAGE = ROOT / "docs" / "reference" / "metrics.md"
+ROW = re.compile(r"\| `((?:fantail|process)_[^`]+)` \| (gauge|counter|histogram) \| (.*?) \|(?: [^|]* \|)?$")
 
 
 def uses():
@@ -59,27 +43,21 @@ def text():
         # Annotations are on every dashboard; one is enough to name.
         return list(dict.fromkeys(title for title, queries in places if pattern.search(queries)))
 
-    lines = [
-        "# Metrics",
-        "",
-        "Every metric of `/metrics`, and where it is looked at. Written by `helm/dashboards/list_metrics.py` from the table in",
-        "README.md, the dashboards and `helm/alerts/rules.yaml`.",
-        "",
-        "| metric | type | meaning | dashboards, rules |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| `{name}` | {kind} | {meaning} | {', '.join(where(name)) or '–'} |"
-        for name, kind, meaning in [*of_readme(), *PROCESS]
-    ]
-    return "\n".join(lines) + "\n"
+    def written(line):
+        row = ROW.match(line)
+        if not row:
+            return line
+        name, kind, meaning = row.groups()
+        return f"| `{name}` | {kind} | {meaning} | {', '.join(where(name)) or '–'} |"
+
+    return "\n".join(map(written, PAGE.read_text().splitlines())) + "\n"
 
 
 def main():
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(text())
-    elif not PAGE.exists() or PAGE.read_text() != text():
-        sys.exit("docs/metrics.md is not what list_metrics.py writes; run helm/dashboards/list_metrics.py")
+    elif PAGE.read_text() != text():
+        sys.exit("docs/reference/metrics.md is not what list_metrics.py writes; run helm/dashboards/list_metrics.py")
 
 
 if __name__ == "__main__":

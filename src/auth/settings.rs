@@ -36,37 +36,37 @@ impl AuthMode {
 /// Settings of authorization and of limits per client.
 #[derive(Args, Clone, Debug)]
 pub struct AuthSettings {
-    /// Who decides what a client may do: nobody, a signed token, or the application, which is asked.
+    /// Who decides what a client may do: nobody, a signed token, or the application, which the node asks.
     #[arg(long = "auth", env = "FANTAIL_AUTH", default_value = "none", value_enum, ignore_case = true)]
     #[arg(id = "auth", value_name = "MODE")]
     pub mode: AuthMode,
-    /// Files with the keys of tokens, separated by commas: PEM, JWK Set, or a shared key raw; read again when they change.
+    /// Files with the keys of tokens, separated by commas: PEM, JWK Set, or a raw shared key. Reread when they change.
     #[arg(long, env = "FANTAIL_JWT_KEY", value_delimiter = ',', value_name = "PATH")]
     pub jwt_key: Vec<PathBuf>,
     /// URL of a JWK Set with the keys of tokens.
     #[arg(long, env = "FANTAIL_JWT_JWKS_URL", value_name = "URL", value_parser = http_url)]
     pub jwt_jwks_url: Option<Uri>,
-    /// Time after which the JWK Set is fetched again; 10s to 1day.
+    /// Interval between reads of the JWK Set, 10s to 1day.
     #[arg(long, env = "FANTAIL_JWT_REFRESH", default_value = "5m", value_name = "DURATION")]
     #[arg(value_parser = duration(10 * SECOND..=DAY))]
     pub jwt_refresh: Duration,
-    /// Algorithm of keys that do not name theirs, such as HS512 or PS256; else HS256, RS256, or the curve's.
+    /// Algorithm of keys that do not name theirs, such as HS512 or PS256. Default: HS256, RS256, or the curve's.
     #[arg(long, env = "FANTAIL_JWT_ALGORITHM", value_name = "NAME", value_parser = algorithm)]
     pub jwt_algorithm: Option<Algorithm>,
-    /// Issuers (iss) whose tokens are taken, separated by commas; any where not given.
+    /// Accepted issuers (iss), separated by commas. Default: any.
     #[arg(long, env = "FANTAIL_JWT_ISSUER", value_delimiter = ',', value_name = "TEXT")]
     pub jwt_issuer: Vec<String>,
-    /// Audiences (aud) of which a token must name one, separated by commas; where not given a token must have none.
+    /// Accepted audiences (aud), separated by commas. A token must name one of them. Default: a token must have none.
     #[arg(long, env = "FANTAIL_JWT_AUDIENCE", value_delimiter = ',', value_name = "TEXT")]
     pub jwt_audience: Vec<String>,
-    /// How far the issuer's clock may be off; up to 5m.
+    /// Allowed error of the issuer's clock, up to 5m.
     #[arg(long, env = "FANTAIL_JWT_LEEWAY", default_value = "5s", value_name = "DURATION")]
     #[arg(value_parser = duration(Duration::ZERO..=5 * MINUTE))]
     pub jwt_leeway: Duration,
     /// Claim that names the subject.
     #[arg(long, env = "FANTAIL_CLAIM_SUBJECT", default_value = "sub", value_name = "NAME")]
     pub claim_subject: String,
-    /// Claim with the patterns of channels to subscribe to; a dot leads into a nested claim.
+    /// Claim with the patterns of channels to subscribe to. A dot leads into a nested claim.
     #[arg(long, env = "FANTAIL_CLAIM_SUBSCRIBE", default_value = "fantail.subscribe", value_name = "NAME")]
     pub claim_subscribe: String,
     /// Claim with the patterns of channels to publish to.
@@ -75,7 +75,7 @@ pub struct AuthSettings {
     /// Claim with the channels of a request that names none.
     #[arg(long, env = "FANTAIL_CLAIM_CHANNELS", default_value = "fantail.channels", value_name = "NAME")]
     pub claim_channels: String,
-    /// Claim with conditions on the fields of events that are seen, as the parameter where has them.
+    /// Claim with conditions on the fields of events, in the form of the parameter where.
     #[arg(long, env = "FANTAIL_CLAIM_WHERE", default_value = "fantail.where", value_name = "NAME")]
     pub claim_where: String,
     /// Claim with the subject's limits.
@@ -87,59 +87,60 @@ pub struct AuthSettings {
     /// Whether the parameter token of the URL may carry the token.
     #[arg(long, env = "FANTAIL_TOKEN_QUERY", default_value = "on", value_enum, ignore_case = true)]
     pub token_query: Switch,
-    /// Time before a grant's end at which its subscriber is told of it; up to 1h, 0s: not.
+    /// Time before the end of a grant at which its subscriber is told, up to 1h. 0s: never.
     #[arg(long, env = "FANTAIL_TOKEN_EXPIRING", default_value = "30s", value_name = "DURATION")]
     #[arg(value_parser = duration(Duration::ZERO..=HOUR))]
     pub token_expiring: Duration,
-    /// Patterns of channels that need no token to subscribe to, separated by commas.
+    /// Channels that anybody may subscribe to without a token: patterns, separated by commas.
     #[arg(long, env = "FANTAIL_PUBLIC", value_delimiter = ',', value_name = "PATTERN", value_parser = public_pattern)]
     pub public: Vec<Pattern>,
-    /// URL of the application that is asked for each subscription and publication.
+    /// URL of the application that the node asks for each subscription and publication.
     #[arg(long, env = "FANTAIL_FORWARD_URL", value_name = "URL", value_parser = http_url)]
     pub forward_url: Option<Uri>,
-    /// Request headers that the application is shown, separated by commas; cookies always are.
+    /// Request headers that the application receives, separated by commas. It always receives cookies.
     #[arg(long, env = "FANTAIL_FORWARD_HEADERS", value_delimiter = ',', value_name = "NAME")]
     #[arg(default_value = "authorization", value_parser = header_name)]
     pub forward_headers: Vec<HeaderName>,
-    /// How long the application may take to answer; 100ms to 1m.
+    /// Time that the application has for its answer, 100ms to 1m.
     #[arg(long, env = "FANTAIL_FORWARD_TIMEOUT", default_value = "2s", value_name = "DURATION")]
     #[arg(value_parser = duration(SHORTEST..=MINUTE))]
     pub forward_timeout: Duration,
-    /// Time for which the application's answer serves the same question again; up to 1h, 0s: never.
+    /// Time for which the application's answer serves the same question again, up to 1h. 0s: never.
     #[arg(long, env = "FANTAIL_FORWARD_CACHE", default_value = "5s", value_name = "DURATION")]
     #[arg(value_parser = duration(Duration::ZERO..=HOUR))]
     pub forward_cache: Duration,
-    /// Questions to the application at once; 1 to 10000.
+    /// Concurrent questions to the application, 1 to 10000.
     #[arg(long, env = "FANTAIL_FORWARD_CONCURRENCY", default_value = "100", value_name = "N")]
     #[arg(value_parser = number(1..=10_000_usize))]
     pub forward_concurrency: usize,
-    /// File with the authorities that certify the key server and the application; else the system's.
+    /// File with the authorities to trust at the key server and the application. Default: the system's.
     #[arg(long, env = "FANTAIL_AUTH_CA", value_name = "PATH")]
     pub auth_ca: Option<PathBuf>,
-    /// In which header --trusted-proxies say which client they speak for; the other one is not looked at.
+    /// The header in which --trusted-proxies name the client. The node ignores the other one.
     #[arg(long, env = "FANTAIL_FORWARDED_HEADER", default_value = "x-forwarded-for", value_enum, ignore_case = true)]
     pub forwarded_header: ForwardedHeader,
-    /// Subscribers at once of one subject, up to 10000000; 0: no limit.
+    /// Concurrent subscribers of one subject, up to 10000000. 0: no limit.
     #[arg(long, env = "FANTAIL_MAX_CONNECTIONS_PER_SUBJECT", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=10_000_000_usize))]
     pub max_connections_per_subject: usize,
-    /// Channels at once of all subscribers of one address, up to 10000000; 0: no limit.
+    /// Channels of all subscribers of one address, up to 10000000. 0: no limit.
     #[arg(long, env = "FANTAIL_MAX_CHANNELS_PER_ADDRESS", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=10_000_000_usize))]
     pub max_channels_per_address: usize,
-    /// Channels at once of all subscribers of one subject, up to 10000000; 0: no limit.
+    /// Channels of all subscribers of one subject, up to 10000000. 0: no limit.
     #[arg(long, env = "FANTAIL_MAX_CHANNELS_PER_SUBJECT", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=10_000_000_usize))]
     pub max_channels_per_subject: usize,
-    /// Subscriptions, HEADs of them and pages of history per second of one address, up to 1000000; 0: no limit.
+    /// Subscriptions, HEAD requests for them, and pages of history per second of one address, up to 1000000. 0: no
+    /// limit.
     #[arg(long, env = "FANTAIL_SUBSCRIBE_RATE", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=1_000_000_u32))]
     pub subscribe_rate: u32,
-    /// Subscriptions per second of one subject, up to 1000000; 0: no limit.
+    /// Subscriptions per second of one subject, up to 1000000. 0: no limit.
     #[arg(long, env = "FANTAIL_SUBSCRIBE_RATE_PER_SUBJECT", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=1_000_000_u32))]
     pub subscribe_rate_per_subject: u32,
-    /// Events that one subject may publish over HTTP per second, up to 1000000; 0: no limit.
+    /// Events that one subject may publish over HTTP per second, up to 1000000. 0: no limit.
     #[arg(long, env = "FANTAIL_PUBLISH_RATE_PER_SUBJECT", default_value = "0", value_name = "N")]
     #[arg(value_parser = number(0..=1_000_000_u32))]
     pub publish_rate_per_subject: u32,

@@ -25,7 +25,7 @@ pub(super) struct Link {
     /// PEM file of the authorities to trust with https:// instead of the system's.
     #[arg(long, env = "FANTAIL_CA", value_name = "PATH")]
     ca: Option<PathBuf>,
-    /// The name in the node's certificate, where it is not the one in the URL.
+    /// The name in the node's certificate, if it differs from the URL's.
     #[arg(long, env = "FANTAIL_SERVER_NAME", value_name = "NAME", value_parser = server_name)]
     server_name: Option<ServerName<'static>>,
 }

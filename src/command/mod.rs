@@ -4,6 +4,7 @@ pub mod check;
 mod credentials;
 pub mod environment;
 mod failure;
+mod groups;
 mod link;
 pub mod live;
 mod printable;
@@ -43,7 +44,7 @@ fn print_id(appended: Result<String, impl Display>) -> ExitCode {
     }
 }
 
-const ABOUT: &str = "A node of a Server-Sent-Events cluster on Redis Streams, and tools to publish and to watch.";
+const ABOUT: &str = "A node of a Server-Sent Events cluster on Redis Streams, and tools to publish and to watch.";
 
 #[derive(Parser, Debug)]
 #[command(name = "fantail", version, about = ABOUT)]
@@ -59,15 +60,15 @@ pub enum Command {
     Serve(Box<NodeSettings>),
     /// Publishes one event and prints its id.
     Publish(publish::Publish),
-    /// Prints the events of channels as they come; resumes by itself.
+    /// Prints the events of channels as they come. Resumes by itself.
     Tail(tail::Tail),
     /// Disconnects a subject, a channel's subscribers or a token on all nodes.
     Revoke(revoke::Revoke),
-    /// Prints a token for nodes with --auth jwt, to try them with.
+    /// Prints a token, to try nodes that run with --auth jwt.
     Token(token::Token),
     /// Shows nodes and channels of the whole cluster in the terminal.
     Top(top::Top),
-    /// Says whether a node would work with these settings, or with --live whether it does.
+    /// Says whether a node would work with these settings. With --live: whether a node is alive.
     Check(Box<Check>),
 }
 
@@ -98,11 +99,11 @@ impl NodeSettings {
 /// Settings of `fantail check`.
 #[derive(Args, Clone, Debug)]
 pub struct Check {
-    #[command(flatten)]
-    pub node: NodeSettings,
-    /// Asks the node that runs with these settings whether it lives, at its admin listener.
+    /// Asks the node that runs with these settings, at its admin listener, whether it is alive.
     #[arg(long)]
     pub live: bool,
+    #[command(flatten)]
+    pub node: NodeSettings,
 }
 
 /// A command line that asks for no command to be run.
@@ -187,7 +188,13 @@ pub fn settings_of(flags: &[&str]) -> Result<Serve, UsageError> {
 }
 
 fn command_line() -> clap::Command {
-    CommandLine::command().mut_subcommands(|command| with_environment(command).next_line_help(true))
+    CommandLine::command().mut_subcommands(|command| {
+        let command = with_environment(command).next_line_help(true);
+        match command.get_name() {
+            "serve" | "check" => groups::grouped(command),
+            _ => command,
+        }
+    })
 }
 
 /// An empty variable counts as unset, as in `FANTAIL_REDIS=${REDIS:-}`; values stay out of help, they may be secret.
@@ -199,16 +206,13 @@ fn with_environment(command: clap::Command) -> clap::Command {
     })
 }
 
-/// The commands, and the flags of the default one.
+/// The commands, and where their flags are told.
 fn overview() -> String {
-    let command = with_environment(NodeSettings::augment_args(CommandLine::command()));
-    command
-        .next_line_help(true)
-        // The flags bring their own.
-        .about(ABOUT)
-        .long_about(None)
+    CommandLine::command()
         .override_usage("fantail [FLAGS]\n       fantail COMMAND [FLAGS]")
-        .after_help("These are the flags of `fantail serve`; see `fantail COMMAND --help` for those of the others.")
+        .after_help(
+            "Without a command, FLAGS are those of `fantail serve`.\n`fantail COMMAND --help` lists the flags of a command.",
+        )
         .render_long_help()
         .to_string()
 }

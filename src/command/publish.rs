@@ -31,16 +31,16 @@ pub struct Publish {
     /// Channel to publish under: 1 to 200 of A-Z a-z 0-9 _ . : ~ @ -.
     #[arg(value_name = "CHANNEL", value_parser = super::channel)]
     channel: Channel,
-    /// The event's data; - or nothing reads stdin, up to 64MiB, without the line break at its end.
+    /// The event's data. - or nothing: reads stdin, up to 64MiB, without the line break at its end.
     #[arg(value_name = "DATA")]
     data: Option<String>,
-    /// The event's type; without it EventSource calls it message.
+    /// The event's type. Without it EventSource calls the event message.
     #[arg(long, value_name = "TYPE", value_parser = event_type)]
     event: Option<String>,
-    /// The last event of the channel: subscribers are ended after it.
+    /// Marks the last event of the channel: subscribers are closed after it.
     #[arg(long = "final")]
     last: bool,
-    /// Reconnect delay that subscribers are told with it, in milliseconds, up to 86400000; less than 500 counts as 500.
+    /// Reconnect delay for subscribers, in milliseconds, up to 86400000. Less than 500 counts as 500.
     #[arg(long, value_name = "MS", value_parser = config::number(0..=86_400_000_u64))]
     retry: Option<u64>,
     /// The node to publish to.
@@ -56,7 +56,7 @@ pub struct Publish {
     redis: Option<config::RedisUrl>,
     #[command(flatten)]
     redis_access: config::RedisAccess,
-    /// What precedes a channel's name in its stream's key; of use with --redis.
+    /// Prefix of a channel's name in its stream's key, for --redis.
     #[arg(long, env = "FANTAIL_KEY_PREFIX", default_value = "sse:", value_name = "TEXT")]
     #[arg(value_parser = config::key_prefix)]
     key_prefix: String,

@@ -16,13 +16,13 @@ use std::time::Duration;
 /// Disconnects, and prints the id of the control stream's entry.
 #[derive(Args, Clone, Debug)]
 pub struct Revoke {
-    /// What is disconnected: a subject, a channel's subscribers, or a token.
+    /// What to disconnect: a subject, a channel's subscribers, or a token.
     #[arg(value_name = "KIND", value_parser = ["subject", "channel", "token"])]
     kind: String,
     /// The subject's name, the channel, or the token's id (jti).
     #[arg(value_name = "NAME", value_parser = name)]
     name: String,
-    /// How long a subject or token is kept out, up to 365days; a token is for 1day where not given.
+    /// How long to refuse the subject or token, up to 365days. Default for a token: 1day.
     #[arg(long = "for", value_name = "DURATION", value_parser = config::duration(config::SECOND..=365 * config::DAY))]
     time: Option<Duration>,
     /// The Redis of the nodes.
@@ -30,7 +30,7 @@ pub struct Revoke {
     redis: config::RedisUrl,
     #[command(flatten)]
     redis_access: config::RedisAccess,
-    /// What precedes a channel's name in its stream's key.
+    /// Prefix of a channel's name in its stream's key.
     #[arg(long, env = "FANTAIL_KEY_PREFIX", default_value = "sse:", value_name = "TEXT")]
     #[arg(value_parser = config::key_prefix)]
     key_prefix: String,

@@ -19,29 +19,29 @@ pub struct Token {
     /// File with the key that signs: the shared secret that the nodes have, or the private half of their public key in PEM.
     #[arg(long, value_name = "PATH")]
     key: PathBuf,
-    /// Patterns of channels to subscribe to, separated by commas; {sub} is the subject.
+    /// Patterns of channels to subscribe to, separated by commas; {sub} stands for the subject.
     #[arg(long, value_delimiter = ',', value_name = "PATTERN")]
     subscribe: Vec<String>,
     /// Patterns of channels to publish to, separated by commas.
     #[arg(long, value_delimiter = ',', value_name = "PATTERN")]
     publish: Vec<String>,
-    /// The subject: who shows the token.
+    /// The subject: who presents the token.
     #[arg(long, value_name = "TEXT")]
     sub: Option<String>,
-    /// The token's id, by which it can be revoked.
+    /// The token's id (jti), by which it can be revoked.
     #[arg(long, value_name = "TEXT")]
     jti: Option<String>,
-    /// Time after which the token ends; 1s to 365days.
+    /// Lifetime of the token, 1s to 365days.
     #[arg(long, default_value = "1h", value_name = "DURATION")]
     #[arg(value_parser = config::duration(config::SECOND..=365 * config::DAY))]
     ttl: Duration,
-    /// Algorithm of a key that does not name its own; else HS256, RS256, or the curve's.
+    /// Algorithm of a key that does not name its own. Default: HS256, RS256, or the curve's.
     #[arg(long, env = "FANTAIL_JWT_ALGORITHM", value_name = "NAME", value_parser = algorithm)]
     jwt_algorithm: Option<Algorithm>,
-    /// The issuer (iss); of several the first.
+    /// The issuer (iss). Of several, the first.
     #[arg(long, env = "FANTAIL_JWT_ISSUER", value_delimiter = ',', value_name = "TEXT")]
     jwt_issuer: Vec<String>,
-    /// The audience (aud); of several the first.
+    /// The audience (aud). Of several, the first.
     #[arg(long, env = "FANTAIL_JWT_AUDIENCE", value_delimiter = ',', value_name = "TEXT")]
     jwt_audience: Vec<String>,
     /// Claim that names the subject.

@@ -41,13 +41,13 @@ pub struct Top {
     link: Link,
     #[command(flatten)]
     credentials: AdminCredentials,
-    /// Time between looks; 1s to 1m.
+    /// Time between refreshes, 1s to 1m.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration(SECOND..=MINUTE))]
     every: Duration,
     /// The order of channels.
     #[arg(long, value_enum, default_value = "subscribers")]
     sort: Sort,
-    /// Prints one look as text and ends; so it does where stdout is no terminal.
+    /// Prints the figures once, as text. Without a terminal on stdout it always does.
     #[arg(long)]
     once: bool,
 }

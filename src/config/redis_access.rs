@@ -16,32 +16,33 @@ use std::time::Duration;
 /// How Redis is reached, where its URL leaves it out; what the URL says counts more.
 #[derive(Args, Clone, Debug)]
 pub struct RedisAccess {
-    /// User, where the URL names none.
+    /// User, if the URL names none.
     #[arg(id = "redis_username", long = "redis-username", env = "FANTAIL_REDIS_USERNAME", value_name = "NAME")]
     #[arg(value_parser = redis_user())]
     pub username: Option<Credential>,
-    /// File with the password, where the URL has none; read at each connect.
+    /// File with the password, if the URL has none. Read at each connect.
     #[arg(id = "redis_password_file", long = "redis-password-file", env = "FANTAIL_REDIS_PASSWORD_FILE")]
     #[arg(value_name = "PATH")]
     pub password_file: Option<PathBuf>,
-    /// User at the sentinels, where the URL names none.
+    /// User at the sentinels, if the URL names none.
     #[arg(id = "redis_sentinel_username", long = "redis-sentinel-username", env = "FANTAIL_REDIS_SENTINEL_USERNAME")]
     #[arg(value_name = "NAME", value_parser = redis_user())]
     pub sentinel_username: Option<Credential>,
-    /// File with the sentinels' password, where the URL has none; read at each connect.
+    /// File with the sentinels' password, if the URL has none. Read at each connect.
     #[arg(id = "redis_sentinel_password_file", long = "redis-sentinel-password-file")]
     #[arg(env = "FANTAIL_REDIS_SENTINEL_PASSWORD_FILE", value_name = "PATH")]
     pub sentinel_password_file: Option<PathBuf>,
-    /// PEM file of the authorities to trust instead of the system's; for rediss:// and its kin, read at each connect.
+    /// PEM file of the authorities to trust instead of the system's, for rediss:// and its variants. Read at each
+    /// connect.
     #[arg(id = "redis_ca", long = "redis-ca", env = "FANTAIL_REDIS_CA", value_name = "PATH")]
     pub ca: Option<PathBuf>,
-    /// PEM file of the node's own certificate, where the server wants one.
+    /// PEM file of the node's own certificate, if the server requires one.
     #[arg(id = "redis_cert", long = "redis-cert", env = "FANTAIL_REDIS_CERT", value_name = "PATH")]
     pub cert: Option<PathBuf>,
     /// PEM file of its private key.
     #[arg(id = "redis_key", long = "redis-key", env = "FANTAIL_REDIS_KEY", value_name = "PATH")]
     pub key: Option<PathBuf>,
-    /// How long Redis may take for a connection or an answer before it counts as lost; 100ms to 1m.
+    /// Connect time-out, and the longest silence while a reply is pending, 100ms to 1m.
     #[arg(id = "redis_timeout", long = "redis-timeout", env = "FANTAIL_REDIS_TIMEOUT", default_value = "1s")]
     #[arg(value_name = "DURATION", value_parser = duration(SHORTEST..=MINUTE))]
     pub timeout: Duration,

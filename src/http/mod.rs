@@ -5,6 +5,7 @@
 //! its [`wire`] to a courier, [`publish`] takes events, `session` makes a
 //! cookie of a token, `reject` says no, [`admin`] is for operators.
 
+mod about;
 pub mod accept;
 pub mod acceptor;
 pub mod admin;

@@ -11,7 +11,7 @@ use hyper::{Response, StatusCode};
 impl Problem {
     /// The answer; it carries its [`Code`] as an extension, for metrics and logs.
     pub fn into_response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::from(self.json().to_string()));
+        let mut response = Response::new(Full::from(format!("{}\n", self.json())));
         *response.status_mut() = self.status();
         response.extensions_mut().insert(self.code);
         let headers = response.headers_mut();

@@ -1,6 +1,7 @@
 //! Routing: which request is what, and which subscriptions are admitted.
 
 use super::Context;
+use super::about;
 use super::decision::{Admitted, Decision};
 use super::encoding::Coding;
 use super::head::{self, Marks};
@@ -68,6 +69,10 @@ async fn answer(
             _ => session::answer(&request, direct, peer, context).await,
         },
         None if is_history(request.uri().path()) => return history(request, peer, context).await,
+        None if request.uri().path() == about::PATH => match *request.method() {
+            Method::OPTIONS => return context.cors.preflight(request.headers(), about::ALLOW).map(Either::Left),
+            ref method => about::answer(method),
+        },
         None => no_such_path(request.uri().path()).into_response(),
         Some(channel) => match *request.method() {
             Method::GET => {

@@ -43,25 +43,25 @@ pub struct SessionCookie {
 /// How clients reach a node.
 #[derive(Args, Clone, Debug)]
 pub struct Transport {
-    /// Where clients reach the cluster, http:// or https:// and a host: shown by the console, which cannot know of proxies
-    /// in front.
+    /// Where clients reach the cluster: http:// or https:// and a host. The console shows it, for it cannot know of
+    /// proxies in front.
     #[arg(long, env = "FANTAIL_PUBLIC_URL", value_name = "URL", value_parser = node_url)]
     pub public_url: Option<String>,
-    /// File with the certificate and its chain, PEM: all of --listen then speaks TLS. Read again when it changes.
+    /// File with the certificate and its chain, PEM. All of --listen then speaks TLS. Reread when it changes.
     #[arg(long, env = "FANTAIL_TLS_CERT", value_name = "PATH")]
     pub tls_cert: Option<PathBuf>,
-    /// File with the certificate's private key, PEM. Read again when it changes.
+    /// File with the certificate's private key, PEM. Reread when it changes.
     #[arg(long, env = "FANTAIL_TLS_KEY", value_name = "PATH")]
     pub tls_key: Option<PathBuf>,
-    /// File with keys of TLS tickets, one of 32 bytes as base64 a line, four at most; the first makes tickets, all take them. With
-    /// one file for all nodes a client resumes its session at each of them, and after a restart. Read again when it changes.
+    /// File with keys of TLS tickets, base64 of 32 bytes per line, at most four. The first key makes tickets, all take them.
+    /// Reread when it changes.
     #[arg(long, env = "FANTAIL_TLS_TICKET_KEYS", value_name = "PATH")]
     pub tls_ticket_keys: Option<PathBuf>,
-    /// Who makes the TLS 1.3 records of subscribers: the delivery threads, or as before them the TLS library, which takes 8 KiB
-    /// more for each. For one release, to go back by.
+    /// Who makes the TLS 1.3 records of subscribers: the delivery threads, or the TLS library, which takes 8 KiB more for
+    /// each subscriber. The latter is for one release, as a way back.
     #[arg(long, env = "FANTAIL_TLS_RECORDS", default_value = "courier", value_enum, ignore_case = true)]
     pub tls_records: TlsRecords,
-    /// Streams at once on one HTTP/2 connection; 1 to 10000.
+    /// Concurrent streams of one HTTP/2 connection, 1 to 10000.
     #[arg(long, env = "FANTAIL_HTTP2_STREAMS", default_value = "256", value_name = "N")]
     #[arg(value_parser = number(1..=10_000_u32))]
     pub http2_streams: u32,

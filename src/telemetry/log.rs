@@ -23,12 +23,12 @@ const WAITING_LINES_MAX: usize = 8_192;
 /// Settings of the log.
 #[derive(Args, Clone, Debug)]
 pub struct LogSettings {
-    /// Least level that is logged (error, warn, info, debug, trace or off); also per module, such as
+    /// Lowest level to log (error, warn, info, debug, trace or off), also per module, such as
     /// info,fantail::backplane=debug.
     #[arg(long, env = "FANTAIL_LOG", default_value = "info", value_name = "FILTER")]
     #[arg(value_parser = filter)]
     pub log: String,
-    /// Form of the log's lines, on stderr.
+    /// Format of log lines on stderr.
     #[arg(long, env = "FANTAIL_LOG_FORMAT", default_value = "text", value_enum, ignore_case = true)]
     pub log_format: LogFormat,
 }

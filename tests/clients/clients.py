@@ -104,7 +104,7 @@ CLIENTS = [
         "firefox", "Firefox's EventSource, HTTP/1.1", "firefox", "firefox.mjs", token="cookie",
         order={"program": "eventSource", "executable": "/usr/bin/firefox-esr"}, differs={"token": "cookie", "early": "loses"},
         notes=["It forgets an id that came without data, so who is cut off before the first event begins anew: a page for which "
-               "that matters begins at a position, with `since=` and an id as from the [history](console.md#history)."],
+               "that matters begins at a position, with `since=` and an id as from the [history](reference/history.md)."],
     ),
     node(
         "firefox-http2", "Firefox's EventSource, HTTP/2", "firefox", "firefox.mjs", token="cookie", scheme="https",
@@ -149,7 +149,7 @@ CLIENTS = [
     python(
         "sseclient-py", by_hand=True, differs={"early": "loses"},
         notes=["Ids of blocks without data are not told, so who is cut off before the first event does not know where it was: "
-               "begin with `since=` and an id, as from the [history](console.md#history)."],
+               "begin with `since=` and an id, as from the [history](reference/history.md)."],
     ),
     python(
         "aiohttp-sse-client",

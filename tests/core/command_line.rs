@@ -119,20 +119,17 @@ fn help_names_commands_flags_and_variables_but_no_values_of_variables() {
     };
     for arguments in [&["--help"][..], &["-h"], &["help"]] {
         let overview = told(arguments);
-        for part in [
-            "serve",
-            "publish",
-            "tail",
-            "revoke",
-            "token",
-            "check",
-            "--redis <URL>",
-            "FANTAIL_HEARTBEAT",
-            "[default: 15s]",
-        ] {
+        for part in ["serve", "publish", "tail", "revoke", "token", "top", "check", "fantail COMMAND --help"] {
             assert!(overview.contains(part), "{part} in {overview}");
         }
+        assert!(!overview.contains("--redis"), "flags are told with their commands: {overview}");
     }
+    let serve = told(&["serve", "--help"]);
+    for part in ["--redis <URL>", "FANTAIL_HEARTBEAT", "[default: 15s]", "\nRedis:\n", "\nLimits:\n"] {
+        assert!(serve.contains(part), "{part} in {serve}");
+    }
+    let check = told(&["check", "--help"]);
+    assert!(check.find("--live") < check.find("--listen"), "its own flags come first: {check}");
     assert!(told(&["serve", "--help"]).contains("1s to 5m"));
     assert!(told(&["check", "--help"]).contains("--unready-after"));
     assert!(told(&["publish", "--help"]).contains("--final"));

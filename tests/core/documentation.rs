@@ -1,28 +1,27 @@
-//! README.md against the binary: every setting with its variable and default, every metric, parameter and event.
+//! docs/reference against the binary: every setting with its variable and default, every metric, parameter and event.
 
 use crate::support::program;
 use fantail::auth::token;
 use fantail::control_event::NAMES;
+use fantail::problem::Code;
 use fantail::subscription::Parameter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Child;
 
-const README: &str = include_str!("../../README.md");
+const FLAGS: &str = include_str!("../../docs/reference/flags.md");
+const ERRORS: &str = include_str!("../../docs/reference/errors.md");
+const HTTP: &str = include_str!("../../docs/reference/http.md");
+const METRICS: &str = include_str!("../../docs/reference/metrics.md");
+const STREAM: &str = include_str!("../../docs/reference/stream.md");
 
-/// What is said of one flag: its environment variable and its default.
+/// What is said of one flag: its group, its environment variable and its default.
 #[derive(Debug, PartialEq, Eq)]
 struct Setting {
+    group: String,
     variable: String,
     default: String,
-}
-
-/// The lines of a README section, up to the next heading of any level.
-fn section(heading: &str) -> impl Iterator<Item = &'static str> {
-    let mut lines = README.lines();
-    assert!(lines.any(|line| line == heading), "README.md has no section {heading:?}");
-    lines.take_while(|line| !line.starts_with('#'))
 }
 
 /// The cells of a table row, without the backquotes around a whole cell.
@@ -31,13 +30,19 @@ fn cells(row: &str) -> Vec<&str> {
 }
 
 fn documented_settings() -> BTreeMap<String, Setting> {
-    let rows = section("## Settings").filter(|line| line.starts_with("| `--"));
-    rows.map(|row| {
-        let cells = cells(row);
-        let name = cells[0].split(' ').next().expect("a flag").to_owned();
-        (name, Setting { variable: cells[1].to_owned(), default: cells[2].to_owned() })
-    })
-    .collect()
+    let mut group = String::new();
+    let mut settings = BTreeMap::new();
+    for line in FLAGS.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            group = heading.to_owned();
+        } else if line.starts_with("| `--") {
+            let cells = cells(line);
+            let name = cells[0].split(' ').next().expect("a flag").to_owned();
+            let (variable, default) = (cells[1].to_owned(), cells[2].to_owned());
+            settings.insert(name, Setting { group: group.clone(), variable, default });
+        }
+    }
+    settings
 }
 
 fn help() -> String {
@@ -46,14 +51,19 @@ fn help() -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// Reads `--help`: a line that begins with a flag, and `[env: …]` and `[default: …]` below it.
+/// Reads `--help`: a line with a group, a line that begins with a flag, and `[env: …]` and `[default: …]` below it.
 fn settings_in_help() -> BTreeMap<String, Setting> {
     let mut settings = BTreeMap::new();
-    let mut flag = String::new();
-    for line in help().lines().map(str::trim) {
+    let (mut group, mut flag) = (String::new(), String::new());
+    for line in help().lines() {
+        if let Some(heading) = line.strip_suffix(':').filter(|line| !line.starts_with(' ')) {
+            group = heading.to_owned();
+        }
+        let line = line.trim();
         if line.starts_with("--") || line.starts_with("-h, ") {
             flag = line.split(' ').find(|word| word.starts_with("--")).expect("a long flag").to_owned();
-            settings.insert(flag.clone(), Setting { variable: String::new(), default: "–".into() });
+            let (variable, default) = (String::new(), "–".into());
+            settings.insert(flag.clone(), Setting { group: group.clone(), variable, default });
         }
         for (key, value) in line.split('[').filter_map(|part| part.trim().strip_suffix(']')?.split_once(": ")) {
             let setting = settings.get_mut(&flag).expect("a flag above");
@@ -73,16 +83,16 @@ fn the_settings_table_is_what_the_binary_takes() {
     let (documented, real) = (documented_settings(), settings_in_help());
     assert!(real.len() > 25, "the help was read: {real:?}");
     for (flag, setting) in &real {
-        assert_eq!(documented.get(flag), Some(setting), "README.md, row of {flag}");
+        assert_eq!(documented.get(flag), Some(setting), "flags.md, row of {flag}");
     }
     let unknown: Vec<_> = documented.keys().filter(|flag| !real.contains_key(*flag)).collect();
-    assert!(unknown.is_empty(), "README.md names flags that do not exist: {unknown:?}");
+    assert!(unknown.is_empty(), "flags.md names flags that do not exist: {unknown:?}");
 }
 
 /// The rows of the table with this head, as cells.
 fn table(head: &str) -> Vec<Vec<&'static str>> {
-    let mut lines = README.lines();
-    assert!(lines.any(|line| line == head), "README.md has no table {head:?}");
+    let mut lines = HTTP.lines();
+    assert!(lines.any(|line| line == head), "http.md has no table {head:?}");
     lines.skip(1).take_while(|line| line.starts_with('|')).map(cells).collect()
 }
 
@@ -91,11 +101,11 @@ fn the_parameters_table_is_what_a_subscription_takes() {
     let rows = table("| parameter | meaning |");
     let documented: BTreeSet<&str> = rows.iter().map(|row| row[0]).collect();
     let names = Parameter::ALL.map(Parameter::name);
-    assert_eq!(documented, names.into_iter().chain([token::PARAMETER]).collect(), "README.md on the left");
+    assert_eq!(documented, names.into_iter().chain([token::PARAMETER]).collect(), "http.md on the left");
     for parameter in Parameter::ALL {
         let row = rows.iter().find(|row| row[0] == parameter.name()).expect("a row");
         for other in &parameter.names()[1..] {
-            assert!(row[1].contains(&format!("`{other}`")), "README.md, row of {}: {other}", parameter.name());
+            assert!(row[1].contains(&format!("`{other}`")), "http.md, row of {}: {other}", parameter.name());
         }
     }
 }
@@ -104,11 +114,19 @@ fn the_parameters_table_is_what_a_subscription_takes() {
 fn the_table_of_events_is_what_nodes_tell() {
     let documented: Vec<(&str, &str)> =
         table("| event | sent when | data |").iter().map(|row| (row[0], row[1])).collect();
-    assert_eq!(documented, NAMES, "README.md on the left");
-    let said = README.split("event: fantail.").skip(1);
+    assert_eq!(documented, NAMES, "http.md on the left");
+    let said = STREAM.split("event: fantail.").skip(1);
     for name in said.map(|rest| rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default()) {
         assert!(NAMES.iter().any(|(known, _)| known.strip_prefix("fantail.") == Some(name)), "fantail.{name}");
     }
+}
+
+#[test]
+fn the_errors_table_is_what_clients_get() {
+    let rows = ERRORS.lines().filter(|line| line.starts_with("| ") && line.contains('`')).map(cells);
+    let documented: BTreeSet<(String, String)> = rows.map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
+    let known = Code::ALL.map(|code| (code.status().as_u16().to_string(), code.as_str().to_owned()));
+    assert_eq!(documented, known.into_iter().collect(), "errors.md on the left");
 }
 
 #[test]
@@ -169,8 +187,8 @@ fn the_metrics_table_is_what_a_node_exposes() {
         .filter_map(|line| line.strip_prefix("# TYPE fantail_"))
         .map(|rest| format!("fantail_{}", rest.split(' ').next().expect("a name")))
         .collect();
-    let rows = section("## Metrics").filter(|line| line.starts_with("| `fantail_"));
+    let rows = METRICS.lines().filter(|line| line.starts_with("| `fantail_"));
     let documented: BTreeSet<String> =
         rows.map(|row| cells(row)[0].split('{').next().expect("a name").to_owned()).collect();
-    assert_eq!(documented, exposed, "README.md on the left, /metrics on the right");
+    assert_eq!(documented, exposed, "metrics.md on the left, /metrics on the right");
 }

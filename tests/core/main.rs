@@ -12,6 +12,7 @@ mod doc_lines;
 mod documentation;
 mod encoding;
 mod error_types;
+mod figures;
 mod guides;
 mod layers;
 mod model;

@@ -106,8 +106,8 @@ test("docs/quickstart.md: a whole page, served as it says", async () => {
   }
 });
 
-test("docs/console.md: history, and live from there", async () => {
-  const code = block("docs/console.md", "js", "/history/");
+test("docs/reference/history.md: history, and live from there", async () => {
+  const code = block("docs/reference/history.md", "js", "/history/");
   for (const before of [0, 3]) {
     // What there is before the page asks is said by the page itself, so that it is there in time.
     const flags = ["--publish", "on"];
@@ -121,7 +121,7 @@ test("docs/console.md: history, and live from there", async () => {
       const entries = (await cluster.entries("chat")).map(({ id, data }) => [id, data]);
       assert.deepEqual(calls.map(([, event]) => [event.id, event.data]), entries);
       const answer = await (await fetch(`${cluster.node}/history/chat?limit=1`)).json();
-      const shape = JSON.parse(block("docs/console.md", "json", '"more"'));
+      const shape = JSON.parse(block("docs/reference/history.md", "json", '"more"'));
       for (const of of [(page) => page, (page) => page.events[0]]) {
         assert.deepEqual(Object.keys(of(answer)).sort(), Object.keys(of(shape)).sort());
       }
@@ -129,7 +129,7 @@ test("docs/console.md: history, and live from there", async () => {
   }
 });
 
-test("README.md: a token is about to end", async () => {
+test("docs/authorization.md: a token is about to end", async () => {
   const secret = randomBytes(64).toString("hex");
   const file = `/tmp/fantail-secret-${process.pid}`;
   writeFileSync(file, secret);
@@ -137,7 +137,7 @@ test("README.md: a token is about to end", async () => {
   const events = `const events = new EventSource("/events/orders?token=${token}");`;
   const flags = ["--auth", "jwt", "--jwt-key", file, "--token-expiring", "300s"];
   const functions = { connectAgainWithFreshToken: undefined };
-  const code = `${events}\n${block("README.md", "js", "fantail.expiring")}`;
+  const code = `${events}\n${block("docs/authorization.md", "js", "connectAgain")}`;
   await shown(code, { flags, functions }, ({ called }) => called("connectAgainWithFreshToken"))
     .finally(() => rmSync(file));
 });

@@ -57,7 +57,10 @@ test("docs/quickstart.md: several nodes", async () => {
   mkdirSync(`${network.folder}/target/release`, { recursive: true });
   renameSync(`${network.folder}/fantail`, `${network.folder}/target/release/fantail`);
   const path = block(page, "sh", "export PATH");
-  const nodes = network.begin(`${path}\n${block(page, "sh", "redis-server")}\nwait`);
+  // One terminal, in which the last block is typed when it is told.
+  await network.type("mkfifo end");
+  const first = [path, block(page, "sh", "redis-server"), "read -r _ <end", block(page, "sh", "kill %1"), "wait", "echo ended"];
+  const nodes = network.begin(first.join("\n"));
   for (const port of [9090, 9091]) await network.answers(`http://127.0.0.1:${port}/readyz`);
   await network.type(`${path}\nfantail check --redis redis://127.0.0.1:6379`);
   const tail = network.begin(`${path}\n${block(page, "sh", "fantail tail")}`);
@@ -71,6 +74,8 @@ test("docs/quickstart.md: several nodes", async () => {
   await network.type(publish.replace('"id":1', '"id":2'));
   await network.says(tail, '{"id":2}');
   assert.deepEqual(tail.said.match(/"id":\d/g), ['"id":1', '"id":2']);
+  await network.type("echo >end");
+  await network.says(nodes, "ended");
 });
 
 test("README.md: in one minute, and the tools for a terminal", async () => {
@@ -83,7 +88,7 @@ test("README.md: in one minute, and the tools for a terminal", async () => {
   await network.says(subscriber, "data: hello");
   await redis();
   let tail;
-  for (const line of lines(block("README.md", "sh", "fantail tail"))) {
+  for (const line of lines(block("README.md", "sh", "fantail top"))) {
     if (line.includes(" tail ")) {
       tail = network.begin(line);
       await until("two subscribers", () => subscribers(9090, 2));
@@ -95,21 +100,36 @@ test("README.md: in one minute, and the tools for a terminal", async () => {
   await network.says(tail, '{"id":1}');
 });
 
-test("README.md: on Redis", async () => {
-  await redis();
-  network.begin(block("README.md", "sh", "--listen 0.0.0.0:8080"));
-  await network.answers(READY);
-  const subscriber = network.begin("curl -N http://127.0.0.1:8080/events/orders");
-  await network.says(subscriber, "id: ");
-  await network.type(block("README.md", "sh", "redis-cli XADD"));
-  await network.says(subscriber, 'data: {"id":1}');
+test("README.md: several nodes, of which one is killed", async () => {
+  // As a build leaves it.
+  mkdirSync(`${network.folder}/target/release`, { recursive: true });
+  renameSync(`${network.folder}/fantail`, `${network.folder}/target/release/fantail`);
+  const path = block("README.md", "sh", "export PATH");
+  // One terminal, in which there is nothing typed between its blocks before it is told.
+  const [nodes, kill] = ["redis-server", "kill -KILL"].map((having) => block("README.md", "sh", having));
+  const page = readFileSync(`${ROOT}README.md`, "utf8");
+  const rest = /`(kill %1 %3)` in the first terminal/.exec(page)[1];
+  const told = (name) => `read -r _ <${name}`;
+  await network.type("mkfifo kill end");
+  const first = network.begin([path, nodes, told("kill"), kill, told("end"), rest, "wait", "echo ended"].join("\n"));
+  for (const port of [9090, 9091]) await network.answers(`http://127.0.0.1:${port}/readyz`);
+  const tail = network.begin(`${path}\n${block("README.md", "sh", "fantail tail orders")}`);
+  await until("the tail is connected to the node that is killed", () => subscribers(9090, 1));
+  await network.type("echo >kill");
+  await network.says(tail, '{"id":2}');
+  assert.deepEqual(tail.said.match(/"id":\d/g), ['"id":1', '"id":2']);
+  await until("the tail is connected to the other", () => subscribers(9091, 1));
+  await network.type(`${path}\n${block("README.md", "sh", "MAXLEN").replace('"id":1', '"id":3')}`);
+  await network.says(tail, '{"id":3}');
+  await network.type("echo >end");
+  await network.says(first, "ended");
 });
 
-test("README.md: tokens, and docs/authorization.md: revocation", async () => {
+test("docs/authorization.md: tokens and revocation", async () => {
   await redis();
-  network.begin(block("README.md", "sh", "--auth jwt"));
+  network.begin(block("docs/authorization.md", "sh", "--auth jwt"));
   await network.answers(READY);
-  const claims = JSON.parse(block("README.md", "json", '"subscribe"'));
+  const claims = JSON.parse(block("docs/authorization.md", "json", '"subscribe"'));
   claims.exp = Math.floor(Date.now() / 1000) + 3600;
   const token = signed(claims, readFileSync(`${network.folder}/secret`, "utf8").trimEnd());
   const status = (options, channel) =>
@@ -135,7 +155,7 @@ test("docs/authorization.md: users of Redis", async () => {
 });
 
 test("docs/tls.md: a certificate", async () => {
-  const [serve, check] = lines(block("docs/tls.md", "sh", "--tls-cert"));
+  const [serve, check] = lines(block("docs/tls.md", "sh", "--listen 0.0.0.0:443"));
   const here = (text) => text.replaceAll("/etc/fantail", ".");
   const subject = ["-days", "90", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
   const out = ["-keyout", "tls.key", "-out", "tls.crt"];

@@ -211,7 +211,7 @@ def every_rule_has_samples_or_a_reason():
 def every_metric_is_known_and_listed():
     names = set(World.prometheus.ask("label/__name__/values"))
     base = {re.sub(r"_(bucket|sum|count)$", "", name) for name in names if name.startswith(("fantail_", "process_"))}
-    listed = set(re.findall(r"^\| `([a-z0-9_]+)", (RULES.parents[2] / "docs" / "metrics.md").read_text(), re.M))
+    listed = set(re.findall(r"^\| `([a-z0-9_]+)", (RULES.parents[2] / "docs" / "reference" / "metrics.md").read_text(), re.M))
     assert len(base) > 30, base
     assert base == listed, f"exported and not listed: {base - listed}; listed and not exported: {listed - base}"
     used = set()

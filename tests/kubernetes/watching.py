@@ -23,6 +23,22 @@ def the_dashboards_are_what_the_generator_writes():
 
 
 @case
+def texts_of_pictures_cover_no_other():
+    text = re.compile(r'<text x="([\d.]+)" y="([\d.]+)"([^>]*)>([^<]*)</text>')
+    pictures = sorted((ROOT / "docs" / "images").glob("*.svg"))
+    assert len(pictures) >= 6, pictures
+    for path in pictures:
+        boxes = []
+        for x, y, style, words in text.findall(path.read_text()):
+            wide = 6.0 * len(words)
+            begin = float(x) - wide * (0.5 if "middle" in style else "end" in style)
+            boxes.append((begin, begin + wide, float(y) - 10, float(y), words))
+        for at, (begin, end, above, below, words) in enumerate(boxes):
+            near = [other for other in boxes[:at] if other[0] < end and begin < other[1] and other[2] < below and above < other[3]]
+            assert not near, f"{path.name}: {words} and {near}"
+
+
+@case
 def every_panel_says_what_it_shows():
     boards = dashboards()
     assert set(boards) == {"overview", "delivery", "resume", "redis", "node", "rollouts", "access", "k6"}

@@ -14,7 +14,7 @@ pub struct Tail {
     /// Channels, separated by commas.
     #[arg(value_name = "CHANNELS", required = true, value_delimiter = ',', value_parser = crate::command::channel)]
     pub(super) channels: Vec<crate::channel::Channel>,
-    /// Nodes, tried in turn; repeat it, or separate them by commas.
+    /// Nodes, tried in turn. Repeat the flag, or separate them by commas.
     #[arg(long, env = "FANTAIL_URL", value_name = "URL", value_delimiter = ',', value_parser = crate::config::node_url)]
     #[arg(default_value = "http://127.0.0.1:8080")]
     pub(super) url: Vec<String>,
@@ -40,7 +40,7 @@ pub struct Tail {
     /// Print one JSON object per line.
     #[arg(long)]
     pub(super) json: bool,
-    /// Time without a byte after which a connection counts as dead, more than the node's heartbeat; 1s to 1h, or
+    /// Time without a byte after which a connection counts as dead, more than the node's heartbeat, 1s to 1h.
     /// 0s: never.
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     #[arg(value_parser = config::duration_or_never(config::SECOND..=HOUR))]

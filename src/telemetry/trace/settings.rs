@@ -13,17 +13,15 @@ use std::time::Duration;
 /// Settings of traces.
 #[derive(Args, Clone, Debug)]
 pub struct TraceSettings {
-    /// Collector that traces are sent to by OTLP, http:// or https://; where not given: OTEL_EXPORTER_OTLP_ENDPOINT,
-    /// else there are none.
+    /// Collector of traces (OTLP), http:// or https://. Default: OTEL_EXPORTER_OTLP_ENDPOINT, else no traces.
     #[arg(long, env = "FANTAIL_OTLP_ENDPOINT", value_name = "URL")]
     #[arg(value_parser = |text: &str| endpoint(text).map(|()| text.to_owned()))]
     pub otlp_endpoint: Option<String>,
-    /// How the collector is spoken to; where not given: OTEL_EXPORTER_OTLP_PROTOCOL, else grpc on port 4317 and http
-    /// on others.
+    /// Protocol of the collector. Default: OTEL_EXPORTER_OTLP_PROTOCOL, else grpc on port 4317 and http on others.
     #[arg(long, env = "FANTAIL_OTLP_PROTOCOL", value_enum, ignore_case = true)]
     pub otlp_protocol: Option<Protocol>,
-    /// Share of the traces that begin here to collect, 0 to 1; where not given: OTEL_TRACES_SAMPLER, else all. A
-    /// caller's decision in traceparent comes first.
+    /// Share of the traces that begin here to collect, 0 to 1. Default: OTEL_TRACES_SAMPLER, else all. A caller's
+    /// decision in traceparent comes first.
     #[arg(long, env = "FANTAIL_TRACE_RATIO", value_name = "RATIO")]
     #[arg(value_parser = ratio)]
     pub trace_ratio: Option<f64>,

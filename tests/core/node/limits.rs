@@ -110,7 +110,7 @@ fn bad_requests_have_stable_codes() {
         ("GET", "/events?channels=a,,b", 400, "bad_channel"),
         ("GET", "/events/a?channels=b", 400, "bad_parameter"),
         ("GET", "/events/~nodes", 403, "reserved_channel"),
-        ("GET", "/", 404, "not_found"),
+        ("GET", "/event", 404, "not_found"),
         ("GET", "/events/a/b", 400, "bad_channel"),
         ("DELETE", "/events/a", 405, "method_not_allowed"),
         ("PUT", "/events", 405, "method_not_allowed"),
@@ -121,6 +121,21 @@ fn bad_requests_have_stable_codes() {
         assert_eq!(allow, (status == 405).then_some("GET, HEAD, POST, QUERY, OPTIONS"), "{method} {target}");
         assert_eq!(answer.head.header("cache-control"), Some("no-store"));
     }
+}
+
+#[test]
+fn the_root_says_what_this_is() {
+    let node = Node::start(&[]);
+    let answer = node.get("/");
+    assert_eq!((answer.head.status, answer.head.header("content-type")), (200, Some("application/json")));
+    let about = answer.json();
+    assert_eq!((&about["service"], &about["subscribe"]), (&"fantail".into(), &"/events/{channel}".into()));
+    assert!(!answer.text().contains(env!("CARGO_PKG_VERSION")), "strangers learn no version");
+    assert_eq!(node.ask("HEAD", "/", &[], "").head.status, 200);
+    let refused = node.ask("POST", "/", &[], "x");
+    assert!(!refused.problem(405, "method_not_allowed").is_empty());
+    assert_eq!(refused.head.header("allow"), Some("GET, HEAD, OPTIONS"));
+    assert_eq!(node.ask("OPTIONS", "/", &[], "").head.status, node.ask("OPTIONS", "/events/a", &[], "").head.status);
 }
 
 #[test]

@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""Writes the figures of the documentation from RESULTS.md: docs/reference/figures.md, tables between
+`<!-- figures: NAME -->` and `<!-- end -->`, numbers within sentences (QUOTES), and docs/images/beside.svg.
+
+`figures.py --check` says which of them are not what it would write.
+"""
+
+import pathlib
+import re
+import sys
+from decimal import ROUND_HALF_UP, Decimal
+
+from beside import picture
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parent
+PICTURE = "docs/images/beside.svg"
+PAGE = "docs/reference/figures.md"
+
+
+def tables(path):
+    """The tables of a page of results: title → row → column → median."""
+    found, title, columns = {}, None, []
+    for line in path.read_text().splitlines():
+        if line.startswith("## "):
+            title = line[3:]
+        elif line.startswith("| | "):
+            columns = [cell.strip() for cell in line.strip("|").split("|")[1:]]
+            found[title] = {}
+        elif title in found and (row := re.match(r"\| (\w+) \| (.*) \|$", line)):
+            cells = [re.match(r"(?:[\d.]+/)?([\d.]+)", cell.strip()) for cell in row[2].split("|")]
+            found[title][row[1]] = {name: float(cell[1]) for name, cell in zip(columns, cells) if cell}
+    return found
+
+
+RESULTS = tables(HERE / "UNICAST.md") | tables(HERE / "RESULTS.md")
+
+
+def case(begin, column="cpu_us", server=None):
+    """The first case whose title begins so, and that has this server."""
+    for title, rows in RESULTS.items():
+        if title.startswith(begin) and (server is None or server in rows.get(column, {})):
+            return rows
+    sys.exit(f"RESULTS.md has no case {begin!r}")
+
+
+FANOUT, MORE, USERS = case("fanout: 10,000"), case("fanout: 15,000"), case("channels: users")
+BURST, WAYS, HOLD = case("burst"), case("ways"), case("hold")
+STORM, UNICAST = case("storm: shared", "joins_per_s"), case("unicast: POST with Redis", server="centrifugo")
+
+
+OWN = [case("unicast: XADD, 1,000"), case("unicast: XADD, 4,000"), case("unicast: POST with Redis, 4,000")]
+IN_MEMORY = case("unicast: POST in memory, 4,000")
+UNICAST_SERVERS = ["fantail", "nchan", "centrifugo"]
+
+
+def short(value, digits=2):
+    """To so many digits, as people write it."""
+    exact = Decimal(str(value))
+    rounded = exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), ROUND_HALF_UP)
+    return f"{rounded:,f}" if rounded >= 10 else f"{rounded.normalize():f}"
+
+
+def down(value, step):
+    return f"{int(value // step) * step:,}"
+
+
+def of(rows, name, column="fantail", digits=2):
+    return short(rows[name][column], digits)
+
+
+def rate(rows, column="fantail"):
+    """Deliveries of one core in a second, rounded down."""
+    return down(rows["events_per_cpu_s"][column] * 1e6, 10_000)
+
+
+CLOSE = ["fantail", "fantail TLS", "fantail HTTP/2", "fantail HTTP/2 TLS"]
+SERVERS = ["fantail", "nchan", "hyper-body"]
+
+
+def per_subscriber():
+    row = lambda what, first, name: [what, first, *(of(WAYS, name, way) for way in CLOSE[1:])]
+    return [
+        ["for each subscriber", "HTTP/1.1", "HTTP/1.1, TLS", "HTTP/2", "HTTP/2, TLS"],
+        row(
+            "memory of the node, KiB",
+            f"{of(FANOUT, 'memory_kib', digits=1)}; {of(USERS, 'memory_kib', digits=1)} with one own and three shared channels",
+            "memory_kib",
+        ),
+        row(
+            "CPU for each event delivered, µs",
+            f"{of(FANOUT, 'cpu_us')} to {of(USERS, 'cpu_us')}; {of(BURST, 'cpu_us', digits=1)} in bursts of 100",
+            "cpu_us",
+        ),
+        row("CPU to join, µs", f"{of(FANOUT, 'join_us')}; {of(USERS, 'join_us')} with four channels", "join_us"),
+        ["deliveries of one core in a second", rate(MORE), *(rate(WAYS, way) for way in CLOSE[1:])],
+    ]
+
+
+def beside():
+    row = lambda what, rows, name: [what, *(of(rows, name, server) for server in SERVERS)]
+    return [
+        ["one channel, many subscribers", "Fantail", "nchan", "hyper's response body"],
+        row("CPU for each delivery of 200 bytes, µs", FANOUT, "cpu_us"),
+        row("memory of a subscriber, KiB", FANOUT, "memory_kib"),
+        row("CPU for each join, µs", FANOUT, "join_us"),
+        row("clients back in a second after the server was killed", STORM, "joins_per_s"),
+    ]
+
+
+def unicast():
+    row = lambda what, rows: [what, *(of(rows, "cpu_us", name) if name in rows["cpu_us"] else "–" for name in UNICAST_SERVERS)]
+    return [
+        ["CPU for each event, µs", "Fantail", "nchan", "Centrifugo"],
+        row("one run with all three ([UNICAST](../loadtest/UNICAST.md))", UNICAST),
+        row("the run of RESULTS", OWN[2]),
+        row("the run of RESULTS, events kept in memory instead of Redis", IN_MEMORY),
+    ]
+
+
+def own():
+    times = lambda rows: f"{of(rows, 'p50_ms')}, {of(rows, 'p99_ms')}"
+    return [
+        ["events a second", "1,000", "4,000", "4,000, published over HTTP"],
+        ["the node's CPU for each event, µs", *(of(rows, "cpu_us") for rows in OWN)],
+        ["Redis' CPU for each event, `XADD` included, µs", *(of(rows, "redis_us") for rows in OWN)],
+        ["50 and 99 % of them arrive within, ms", *(times(rows) for rows in OWN)],
+    ]
+
+
+def redis():
+    titles = [title for title in RESULTS if re.match(r"follow: [\d,]+ channels", title)]
+    rows = [RESULTS[title] for title in titles]
+    return [
+        ["streams", *(re.search(r"[\d,]+", title)[0] for title in titles)],
+        ["CPU of Redis for each event, `XADD` included, µs", *(of(row, "redis_us") for row in rows)],
+        ["commands for each event, `XADD` included", *(of(row, "redis_commands") for row in rows)],
+    ]
+
+
+TABLES = {"per subscriber": per_subscriber, "beside": beside, "unicast": unicast, "own": own, "redis": redis}
+
+# Numbers within sentences: page, the words around the number, what it is.
+QUOTES = [
+    ("docs/operating.md", r"one core delivers ([\d,]+) events a second over HTTP/1.1", rate(MORE)),
+    ("docs/operating.md", r"events a second over HTTP/1.1 and ([\d,]+) over HTTP/2", rate(WAYS, CLOSE[2])),
+    ("docs/operating.md", r"core takes ([\d,]+) joins a second over TLS", of(WAYS, "joins_per_s", CLOSE[1])),
+    ("docs/operating.md", r"the last of 10,000 subscribers has an event ([\d.]+) ms", of(FANOUT, "last_ms")),
+    ("docs/kubernetes.md", r"[Oo]ne core delivers ([\d,]+) events a second", rate(MORE)),
+    ("docs/kubernetes.md", r"or ([\d,]+) if proxies speak HTTP/2", rate(WAYS, CLOSE[2])),
+]
+# What looks like such a number and is in no quote.
+STRAY = r"core\s+delivers\D{0,20}[\d,]{5,}"
+
+
+def markdown(rows):
+    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
+
+
+def page():
+    when = re.search(r"(\d{4}-\d\d-\d\d) .*?; (\d+ cores, [^;]*);", (HERE / "RESULTS.md").read_text())
+    return f"""# Figures
+
+`loadtest/figures.py` writes this page from [RESULTS](../../loadtest/RESULTS.md): medians of {when[1]}, {when[2]}, events of 200 bytes.
+Every other page quotes it, and a test compares them. Measure on your own machines: ratios carry over, absolute figures do not.
+
+## A node
+
+{markdown(per_subscriber())}
+
+## Redis
+
+One node, 1,000 events a second spread over the streams:
+
+{markdown(redis())}
+
+## Beside others
+
+10,000 subscribers of one channel, HTTP/1.1 (the last row: 15,000):
+
+{markdown(beside())}
+
+4,000 events a second, each for one subscriber, published by `POST` with Redis behind:
+
+{markdown(unicast()).replace("](../", "](../../")}
+
+![CPU and memory beside others](../images/beside.svg)
+"""
+
+
+def with_tables(text):
+    def table(found):
+        return f"<!-- figures: {found[1]} -->\n\n{markdown(TABLES[found[1]]())}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- figures: ([\w ]+) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+def with_quotes(name, text):
+    for where, words, value in QUOTES:
+        if where == name:
+            # However the lines are broken.
+            words = words.replace(" ", r"\s+")
+            if not re.search(words, text):
+                sys.exit(f"{name} does not say {words!r}")
+            text = re.sub(words, lambda found: found[0].replace(found[1], value), text)
+    stray = [found[0] for found in re.finditer(STRAY, text)]
+    if len(stray) > sum(where == name and "delivers" in words for where, words, _ in QUOTES):
+        sys.exit(f"{name}: put these into QUOTES of loadtest/figures.py: {stray}")
+    return text
+
+
+def written():
+    """Every file with what it has to hold."""
+    bars = [
+        ("CPU for each delivery, µs", "10,000 subscribers of one channel", FANOUT["cpu_us"], SERVERS),
+        ("Memory of a subscriber, KiB", "10,000 subscribers of one channel", FANOUT["memory_kib"], SERVERS),
+        ("CPU for each event, µs", "POST, one subscriber each", UNICAST["cpu_us"], UNICAST_SERVERS),
+    ]
+    found = {PAGE: page(), PICTURE: picture(bars)}
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        name = str(path.relative_to(ROOT))
+        if name not in found:
+            found[name] = with_quotes(name, with_tables(path.read_text()))
+    return found
+
+
+def main():
+    stale = {name: text for name, text in written().items() if not (ROOT / name).exists() or (ROOT / name).read_text() != text}
+    if "--check" not in sys.argv[1:]:
+        for name, text in stale.items():
+            (ROOT / name).write_text(text)
+    elif stale:
+        sys.exit(f"not what loadtest/figures.py writes: {', '.join(stale)}")
+
+
+if __name__ == "__main__":
+    main()
