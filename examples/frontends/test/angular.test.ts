@@ -6,32 +6,34 @@ import { BrowserTestingModule, platformBrowserTesting } from "@angular/platform-
 import { takeWhile } from "rxjs";
 import { beforeEach, expect, test, vi } from "vitest";
 import { EventStreams, StreamClosed } from "../angular/event-streams";
-import { FakeEventSource, gap } from "./fake";
+import { FakeEventStream, gap } from "./fake";
+
+vi.mock("fantail-events", async () => ({ EventStream: (await import("./fake")).FakeEventStream }));
 
 getTestBed().initTestEnvironment(BrowserTestingModule, platformBrowserTesting());
 
 beforeEach(() => {
-  FakeEventSource.install();
+  FakeEventStream.install();
   TestBed.resetTestingModule();
   TestBed.configureTestingModule({ providers: [provideZonelessChangeDetection()] });
 });
 
 const only = () => {
-  expect(FakeEventSource.live).toHaveLength(1);
-  return FakeEventSource.live[0];
+  expect(FakeEventStream.live).toHaveLength(1);
+  return FakeEventStream.live[0];
 };
 const observer = () => ({ next: vi.fn(), error: vi.fn(), complete: vi.fn() });
 
 test("events and gaps are observed, and who leaves closes the stream", () => {
   const seen = observer();
   const events = TestBed.inject(EventStreams).events("/events/a", { types: ["created"], withCredentials: true });
-  expect(FakeEventSource.all).toEqual([]);
+  expect(FakeEventStream.all).toEqual([]);
   const subscription = events.subscribe(seen);
   const source = only();
   expect(source).toMatchObject({ url: "/events/a", withCredentials: true });
   source.open();
   source.say("created", "hello", "1-0");
-  source.fail(false);
+  source.fail();
   source.open();
   source.say("message", "plain", "2-0");
   source.say("other", "not asked for", "3-0");
@@ -42,7 +44,7 @@ test("events and gaps are observed, and who leaves closes the stream", () => {
     [{ id: "", type: "fantail.gap", data: JSON.stringify(gap) }],
   ]);
   subscription.unsubscribe();
-  expect(FakeEventSource.live).toEqual([]);
+  expect(FakeEventStream.live).toEqual([]);
   expect(seen.complete).not.toHaveBeenCalled();
 });
 
@@ -50,12 +52,22 @@ test("a stream that breaks goes on, one that is closed for good fails", () => {
   const seen = observer();
   TestBed.inject(EventStreams).events("/events/a").subscribe(seen);
   only().open();
-  only().fail(false);
+  only().fail();
   only();
   expect(seen.error).not.toHaveBeenCalled();
-  only().fail(true);
+  only().fail(403);
   expect(seen.error.mock.calls[0][0]).toBeInstanceOf(StreamClosed);
+  expect(seen.error.mock.calls[0][0].event).toMatchObject({ status: 403, code: "code" });
   expect(seen.complete).not.toHaveBeenCalled();
+});
+
+test("a stream that is finished completes", () => {
+  const seen = observer();
+  TestBed.inject(EventStreams).events("/events/a").subscribe(seen);
+  only().open();
+  only().fail(204);
+  expect(seen.complete).toHaveBeenCalledOnce();
+  expect(seen.error).not.toHaveBeenCalled();
 });
 
 test("who knows the last event completes there, and the stream is closed", () => {
@@ -66,7 +78,7 @@ test("who knows the last event completes there, and the stream is closed", () =>
   only().say("done", "ok", "1-0");
   expect(seen.next).toHaveBeenCalledOnce();
   expect(seen.complete).toHaveBeenCalledOnce();
-  expect(FakeEventSource.live).toEqual([]);
+  expect(FakeEventStream.live).toEqual([]);
 });
 
 test("a component shows the newest event, and closes the stream when it is destroyed", async () => {
@@ -81,5 +93,5 @@ test("a component shows the newest event, and closes the stream when it is destr
   await page.whenStable();
   expect(page.nativeElement.textContent).toBe("hello");
   page.destroy();
-  expect(FakeEventSource.live).toEqual([]);
+  expect(FakeEventStream.live).toEqual([]);
 });

@@ -1,53 +1,58 @@
-// EventSource as the WHATWG describes it, without a server: tests open, dispatch and break it.
-export class FakeEventSource extends EventTarget {
+import type { Options } from "fantail-events";
+
+// EventStream as pages see it, without a server: tests open, dispatch and break it. Its own tests are in clients/js.
+export class FakeEventStream extends EventTarget {
   static readonly CONNECTING = 0;
   static readonly OPEN = 1;
   static readonly CLOSED = 2;
-  static all: FakeEventSource[] = [];
+  static all: FakeEventStream[] = [];
 
-  readyState = FakeEventSource.CONNECTING;
+  readyState = FakeEventStream.CONNECTING;
   onopen: ((event: Event) => void) | null = null;
   onerror: ((event: Event) => void) | null = null;
-  readonly withCredentials: boolean;
+  channels?: string | readonly string[];
 
   constructor(
     readonly url: string,
-    init: EventSourceInit = {},
+    readonly options: Options = {},
   ) {
     super();
-    this.withCredentials = init.withCredentials ?? false;
-    FakeEventSource.all.push(this);
+    this.channels = options.channels;
+    FakeEventStream.all.push(this);
+  }
+
+  get withCredentials(): boolean {
+    return this.options.withCredentials ?? false;
   }
 
   /** Those that hold a connection. */
-  static get live(): FakeEventSource[] {
-    return FakeEventSource.all.filter((source) => source.readyState !== FakeEventSource.CLOSED);
+  static get live(): FakeEventStream[] {
+    return FakeEventStream.all.filter((source) => source.readyState !== FakeEventStream.CLOSED);
   }
 
   static install(): void {
-    FakeEventSource.all = [];
-    Object.assign(globalThis, { EventSource: FakeEventSource });
+    FakeEventStream.all = [];
   }
 
   open(): void {
-    this.readyState = FakeEventSource.OPEN;
+    this.readyState = FakeEventStream.OPEN;
     this.onopen?.(new Event("open"));
   }
 
   /** As when the connection breaks, or for good: a refusal, or 204. */
-  fail(forGood: boolean): void {
-    this.readyState = forGood ? FakeEventSource.CLOSED : FakeEventSource.CONNECTING;
-    this.onerror?.(new Event("error"));
+  fail(status?: number): void {
+    this.readyState = status ? FakeEventStream.CLOSED : FakeEventStream.CONNECTING;
+    this.onerror?.(Object.assign(new Event("error"), { status, code: "code" }));
   }
 
-  /** A closed EventSource dispatches nothing. */
+  /** A closed stream dispatches nothing. */
   say(type: string, data: string, lastEventId = ""): void {
-    if (this.readyState !== FakeEventSource.OPEN) return;
+    if (this.readyState !== FakeEventStream.OPEN) return;
     this.dispatchEvent(new MessageEvent(type, { data, lastEventId }));
   }
 
   close(): void {
-    this.readyState = FakeEventSource.CLOSED;
+    this.readyState = FakeEventStream.CLOSED;
   }
 }
 

@@ -2,14 +2,16 @@ import { act, cleanup, render, renderHook } from "@testing-library/react";
 import { StrictMode } from "react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type StreamOptions, useEventStream } from "../react/useEventStream";
-import { FakeEventSource, gap } from "./fake";
+import { FakeEventStream, gap } from "./fake";
 
-beforeEach(() => FakeEventSource.install());
+vi.mock("fantail-events", async () => ({ EventStream: (await import("./fake")).FakeEventStream }));
+
+beforeEach(() => FakeEventStream.install());
 afterEach(cleanup);
 
 const only = () => {
-  expect(FakeEventSource.live).toHaveLength(1);
-  return FakeEventSource.live[0];
+  expect(FakeEventStream.live).toHaveLength(1);
+  return FakeEventStream.live[0];
 };
 
 test("events and gaps reach the callbacks of the last render, without a new stream", () => {
@@ -37,10 +39,10 @@ test("the state follows the connection", () => {
   expect(hook.result.current).toBe("connecting");
   act(() => only().open());
   expect(hook.result.current).toBe("open");
-  act(() => only().fail(false));
+  act(() => only().fail());
   expect(hook.result.current).toBe("connecting");
   act(() => only().open());
-  act(() => only().fail(true));
+  act(() => only().fail(403));
   expect(hook.result.current).toBe("closed");
 });
 
@@ -53,7 +55,19 @@ test("another address is another stream, and none is none", () => {
   expect(only()).toMatchObject({ url: "/events/b", withCredentials: true });
   expect(hook.result.current).toBe("connecting");
   hook.rerender({ url: null });
-  expect(FakeEventSource.live).toEqual([]);
+  expect(FakeEventStream.live).toEqual([]);
+});
+
+test("other channels are another set of the same stream, and the token is that of the last render", async () => {
+  const hook = renderHook(({ channels, token }) => useEventStream("/events", { channels, token, onEvent: vi.fn() }), {
+    initialProps: { channels: ["a"], token: "one" },
+  });
+  const source = only();
+  expect(source.channels).toEqual(["a"]);
+  hook.rerender({ channels: ["a", "b"], token: "two" });
+  expect(only()).toBe(source);
+  expect(source.channels).toEqual(["a", "b"]);
+  expect(await (source.options.token as Function)({ reason: "expiring" })).toBe("two");
 });
 
 test("nothing is left behind after unmounting, in strict mode either", () => {
@@ -61,8 +75,8 @@ test("nothing is left behind after unmounting, in strict mode either", () => {
     return <p>{useEventStream("/events/a", { onEvent: vi.fn() })}</p>;
   }
   const page = render(<StrictMode><Page /></StrictMode>);
-  expect(FakeEventSource.all).toHaveLength(2);
+  expect(FakeEventStream.all).toHaveLength(2);
   only();
   page.unmount();
-  expect(FakeEventSource.live).toEqual([]);
+  expect(FakeEventStream.live).toEqual([]);
 });

@@ -2,13 +2,15 @@ import { mount } from "@vue/test-utils";
 import { beforeEach, expect, test, vi } from "vitest";
 import { defineComponent, effectScope, h, nextTick, ref } from "vue";
 import { type StreamState, useEventStream } from "../vue/useEventStream";
-import { FakeEventSource, gap } from "./fake";
+import { FakeEventStream, gap } from "./fake";
 
-beforeEach(() => FakeEventSource.install());
+vi.mock("fantail-events", async () => ({ EventStream: (await import("./fake")).FakeEventStream }));
+
+beforeEach(() => FakeEventStream.install());
 
 const only = () => {
-  expect(FakeEventSource.live).toHaveLength(1);
-  return FakeEventSource.live[0];
+  expect(FakeEventStream.live).toHaveLength(1);
+  return FakeEventStream.live[0];
 };
 
 test("events and gaps reach the callbacks", () => {
@@ -26,7 +28,7 @@ test("events and gaps reach the callbacks", () => {
   ]);
   expect(options.onGap.mock.calls).toEqual([[gap]]);
   scope.stop();
-  expect(FakeEventSource.live).toEqual([]);
+  expect(FakeEventStream.live).toEqual([]);
 });
 
 test("a component shows the state, follows the address, and leaves nothing behind", async () => {
@@ -43,23 +45,35 @@ test("a component shows the state, follows the address, and leaves nothing behin
   await shows("connecting");
   only().open();
   await shows("open");
-  only().fail(false);
+  only().fail();
   await shows("connecting");
   only().open();
   url.value = "/events/b";
   await shows("connecting");
   expect(only()).toMatchObject({ url: "/events/b", withCredentials: true });
   only().open();
-  only().fail(true);
+  only().fail(403);
   await shows("closed");
   url.value = "/events/c";
   await nextTick();
   only();
   page.unmount();
-  expect(FakeEventSource.live).toEqual([]);
+  expect(FakeEventStream.live).toEqual([]);
+});
+
+test("other channels are another set of the same stream", async () => {
+  const channels = ref(["a"]);
+  const scope = effectScope();
+  scope.run(() => useEventStream("/events", { channels, onEvent: vi.fn() }));
+  const source = only();
+  channels.value = ["a", "b"];
+  await nextTick();
+  expect(only()).toBe(source);
+  expect(source.channels).toEqual(["a", "b"]);
+  scope.stop();
 });
 
 test("without an address there is no stream", () => {
   effectScope().run(() => useEventStream(null, { onEvent: vi.fn() }));
-  expect(FakeEventSource.all).toEqual([]);
+  expect(FakeEventStream.all).toEqual([]);
 });

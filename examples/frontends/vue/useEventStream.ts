@@ -1,3 +1,4 @@
+import { EventStream, type Gap, type Options } from "fantail-events";
 import { type MaybeRefOrGetter, type Ref, readonly, ref, toValue, watch } from "vue";
 
 export interface StreamEvent {
@@ -6,25 +7,21 @@ export interface StreamEvent {
   data: string;
 }
 
-export interface Gap {
-  channel: string;
-  reason: "trimmed" | "deleted" | "missing" | "reset" | "too_large";
-  resume_from: string | null;
-  continues_at: string;
-  lost: number | null;
-}
-
-export interface StreamOptions {
+/** `token`, `share` and `withCredentials` are those of `EventStream`. */
+export interface StreamOptions extends Pick<Options, "token" | "share" | "withCredentials"> {
+  /** Another set changes the stream: channels that stay go on where they were. */
+  channels?: MaybeRefOrGetter<string[] | undefined>;
   /** Types to listen to besides those without one, which are called `message`. */
   types?: string[];
-  withCredentials?: boolean;
   onEvent(event: StreamEvent): void;
   /** Events are gone that this page should have had: load the state afresh. */
   onGap?(gap: Gap): void;
 }
 
-/** `closed`: finished, or refused; EventSource does not come back. */
+/** `closed`: finished, or refused; the stream does not come back. */
 export type StreamState = "connecting" | "open" | "closed";
+
+const STATES: StreamState[] = ["connecting", "open", "closed"];
 
 /**
  * An event stream for as long as the component, or the effect scope, lives. It begins anew where `url` changes. Where
@@ -35,17 +32,19 @@ export function useEventStream(
   options: StreamOptions,
 ): { state: Readonly<Ref<StreamState>> } {
   const state = ref<StreamState>("connecting");
-  const { types = [], withCredentials = false } = options;
+  const { types = [], token, share, withCredentials = false } = options;
+  let stream: EventStream | undefined;
 
   watch(
     () => toValue(url),
     (address, _, onCleanup) => {
       if (address === null) return;
-      state.value = "connecting";
-      const source = new EventSource(address, { withCredentials });
+      const source = new EventStream(address, { channels: toValue(options.channels), token, share, withCredentials });
+      stream = source;
       onCleanup(() => source.close());
-      source.onopen = () => (state.value = "open");
-      source.onerror = () => (state.value = source.readyState === EventSource.CLOSED ? "closed" : "connecting");
+      const show = () => (state.value = STATES[source.readyState]);
+      show();
+      source.onopen = source.onerror = show;
       for (const type of new Set(["message", ...types])) {
         source.addEventListener(type, (event: MessageEvent<string>) => {
           options.onEvent({ id: event.lastEventId, type, data: event.data });
@@ -56,6 +55,12 @@ export function useEventStream(
       });
     },
     { immediate: true },
+  );
+  watch(
+    () => toValue(options.channels),
+    (channels) => {
+      if (stream?.channels && channels) stream.channels = channels;
+    },
   );
 
   return { state: readonly(state) };
