@@ -44,7 +44,7 @@ export class Parser {
       this.read(line);
     }
     this.line += text.slice(from);
-    if (this.size + this.line.length > this.most) this.drop((this.line = ":"));
+    if (this.size + this.line.length > this.most + 5) this.drop((this.line = ":"));
   }
 
   drop() {
@@ -216,7 +216,7 @@ class Connection {
     const { type, data, id } = block;
     this.failures = this.refused = 0;
     this.cursor = id;
-    if (type === "fantail.heartbeat") this.limit = 2 * JSON.parse(data).every_ms || PATIENCE;
+    if (type === "fantail.heartbeat") this.check((this.limit = 2 * JSON.parse(data).every_ms || PATIENCE));
     if (/^fantail\.(expired|revoked)$/.test(type)) this.stale = type.slice(8);
     if (type === "fantail.expiring") this.expiring(this.attempt.signal);
     this.sink.item(block);
@@ -486,7 +486,7 @@ export class EventStream extends EventTarget {
     return this.#channels && [...this.#channels];
   }
   set channels(names) {
-    if (!this.#channels) throw new TypeError("the channels of this stream are in its URL");
+    if (!this.#channels) throw new TypeError("the URL has the channels");
     const [only, ...others] = this.#channels;
     const next = sorted(names);
     if (next.join() === this.#channels.join()) return;
@@ -516,7 +516,7 @@ export class EventStream extends EventTarget {
     try {
       for (;;) {
         if (queue.length) yield queue.shift();
-        else if (late) throw new RangeError(`more than ${buffer} events wait`);
+        else if (late) throw new RangeError(`${buffer} events wait`);
         else if (this.readyState !== CLOSED) await new Promise((done) => (wake = done));
         else if (!this.#why || this.#why.status === 204) return;
         else throw this.#why.error ?? new Error(`${this.#why.status} ${this.#why.code ?? ""}`);

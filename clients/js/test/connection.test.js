@@ -116,6 +116,17 @@ test("a stream without heartbeats is dead, and what it said at once", async () =
   assert.deepEqual(got, [1]);
 });
 
+test("a stream that asked for frequent heartbeats is known to be dead as soon", async () => {
+  const here = page();
+  here.server.heartbeat = 1_000;
+  const { numbers: got } = open(here);
+  await here.world.run(100);
+  for (const stream of here.server.streams) stream.mute = true;
+  here.server.publish("a");
+  const took = await here.world.until(() => got.length);
+  assert.ok(took <= 2_100, String(took));
+});
+
 test("an answer that does not come is not waited for", async () => {
   const here = page();
   here.server.answer = () => (here.server.asked.length < 3 ? "silence" : undefined);
