@@ -100,6 +100,7 @@ pub mod frame;
 pub mod hash;
 #[cfg(feature = "testing")]
 pub mod http;
+pub mod http2;
 #[cfg(feature = "testing")]
 pub mod invariant;
 #[cfg(feature = "testing")]

@@ -40,6 +40,15 @@ pub enum TlsRecords {
     Rustls,
 }
 
+/// Who keeps connections of HTTP/2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Http2 {
+    /// The couriers, which write on streams as on sockets.
+    Courier,
+    /// hyper, with a task and a pipe for each stream.
+    Hyper,
+}
+
 /// Whose event streams are compressed, among those who ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Compress {

@@ -35,6 +35,8 @@ pub enum Readiness {
     Readable,
     /// Its client hung up, or the connection failed.
     PeerGone,
+    /// It is a connection of HTTP/2, with whatever there is to do.
+    Carrier,
 }
 
 impl EventLoop {
@@ -51,7 +53,8 @@ impl EventLoop {
     /// How long to wait for sockets and messages before the next turn: until the next tick, or not at all while there is work.
     pub fn wait(&self, now: Instant) -> Duration {
         let courier = &self.courier;
-        if self.messages.is_empty() && !courier.mirrors.any_due() && courier.broadcast.is_none() {
+        let idle = self.messages.is_empty() && courier.carriers.unread.is_empty();
+        if idle && !courier.mirrors.any_due() && courier.broadcast.is_none() {
             let age = now.saturating_duration_since(self.epoch);
             courier.now.end().saturating_sub(age).min(TICK) + Duration::from_millis(1)
         } else {
@@ -63,6 +66,7 @@ impl EventLoop {
     pub fn turn(&mut self, now: Instant, ready: impl Iterator<Item = (Key, Readiness)>) {
         self.courier.now = Tick::at(now.saturating_duration_since(self.epoch));
         self.courier.look_at_sockets(ready);
+        self.courier.attend_unread();
         self.open_inbox();
         self.courier.deliver();
         self.courier.reap();
@@ -72,9 +76,11 @@ impl EventLoop {
         if self.courier.schedule.is_due(self.courier.now) {
             self.courier.sweep();
             self.courier.check_expiry();
+            self.courier.see_carriers_off();
             self.courier.reap();
             self.courier.tally.publish();
         }
+        self.courier.carriers.send();
     }
 
     /// Notes how long a turn took.
@@ -107,6 +113,7 @@ impl Courier {
                 Readiness::PeerGone => self.subscribers.end(key, Reason::Client),
                 Readiness::Writable => self.writable(key),
                 Readiness::Readable => self.hear(key),
+                Readiness::Carrier => self.attend(key.index()),
             }
         }
         self.reap();
@@ -121,6 +128,7 @@ impl Courier {
     fn open(&mut self, message: Message) {
         match message {
             Message::Join(new) => self.join(*new),
+            Message::Carry(new) => self.carry(*new),
             Message::Legs { ticket, batch, more } => self.seat_held(ticket, batch, more),
             Message::Dismiss { ticket, reason } => {
                 if let Some(key) = self.tickets.get(&ticket) {
@@ -137,6 +145,7 @@ impl Courier {
             Message::Drain { window_ms } => {
                 let window = Duration::from_millis(window_ms);
                 self.drain = Some(Drain::new(self.now, self.subscribers.len(), window));
+                self.dismiss_carriers();
             }
         }
     }

@@ -14,10 +14,13 @@ use std::time::Duration;
 impl Courier {
     /// Takes a new subscriber in: what it brings is kept, its legs take their places, and it is sent what is due already.
     pub fn join(&mut self, new: NewSubscriber) {
-        let NewSubscriber { socket, peer, framing, terms, beat, gzip, legs, max_age_ms, admission, seen } = new;
+        let NewSubscriber { socket, peer, framing, first, terms, beat, gzip, legs, max_age_ms, admission, seen } = new;
         let mut composed = Composed::new(terms, framing);
         if gzip.is_some() {
             composed.rest().gzip = gzip;
+        }
+        if !first.is_empty() {
+            composed.rest().leftover.push(&first, &self.deps.leftovers);
         }
         let now = self.now;
         let max_age = max_age_ms.map(|ms| ticks(Duration::from_millis(ms)));
@@ -62,7 +65,8 @@ impl Courier {
                 (batch, true)
             }
         };
-        if !waits || !batch.legs.is_empty() {
+        let says_more = self.subscribers.composed(key).is_some_and(Composed::has_leftover);
+        if !waits || says_more || !batch.legs.is_empty() {
             self.seat(key, batch.legs);
             self.begin(key);
         }

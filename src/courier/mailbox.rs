@@ -5,6 +5,7 @@ use super::ending::Reason;
 use super::expiry::Admission;
 use super::key::SubscriberId;
 use super::pipe::PipeWatcher;
+use super::requests::NewCarrier;
 use super::socket::Socket;
 use super::subscriber::Ticket;
 use super::terms::{Framing, Terms};
@@ -44,6 +45,8 @@ pub struct Inbox {
 pub enum Message {
     /// A new subscriber, its response head written.
     Join(Box<NewSubscriber>),
+    /// A new connection of HTTP/2.
+    Carry(Box<NewCarrier>),
     /// Legs of a subscriber that came while their part of the backplane was away; `more`: others will follow.
     Legs { ticket: u64, batch: LegBatch, more: bool },
     /// That subscriber cannot be given what it asked for: end it.
@@ -71,6 +74,8 @@ pub struct NewSubscriber {
     pub socket: Socket,
     pub peer: IpAddr,
     pub framing: Framing,
+    /// The beginning of its body, where the socket has not taken it yet.
+    pub first: Vec<u8>,
     pub terms: Terms,
     pub beat: Beat,
     /// Its body is a gzip stream, which the head began.

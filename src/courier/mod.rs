@@ -5,12 +5,15 @@
 //!
 //! [`mailbox`] is what others may touch; `run` is the thread, `event_loop` what it does in a turn, `state` what it has.
 //! `deliver` walks over members, `flow` and `compose` write what is due to one; `sweep` does all that is due to time;
-//! `join` and `admission` take subscribers in, `leave` ends them. [`history_queue`] asks the hub for history of legs
+//! `join` and `admission` take subscribers in, `leave` ends them; `carry` has connections of HTTP/2. [`history_queue`] asks the hub for history of legs
 //! behind the tail.
 
 mod admission;
 mod beat;
 mod broadcast;
+mod carrier;
+mod carriers;
+mod carry;
 mod compose;
 mod conversion;
 mod deliver;
@@ -37,11 +40,13 @@ mod mirrors;
 mod out;
 mod own_blocks;
 pub mod pipe;
+mod requests;
 mod run;
 mod rustls_socket;
 mod schedule;
 mod socket;
 mod state;
+mod stream_way;
 mod subscriber;
 mod subscribers;
 mod sweep;
@@ -62,7 +67,9 @@ pub use expiry::Admission;
 pub use leftover::Ledger;
 pub use mailbox::{CatchUp, FirstLegs, LegBatch, LegStart, Mailbox, Message, NewSubscriber};
 pub use pipe::Cutter;
+pub use requests::{NewCarrier, Requests};
 pub use socket::{Socket, take_unread};
+pub use stream_way::{BodyReader, StreamGone, StreamWay};
 pub use subscriber::Ticket;
 pub use terms::{Framing, Terms};
 pub use wanted::{InUse, Wanted};
@@ -71,13 +78,15 @@ use crate::auth::renewal::Renewal;
 use crate::auth::revocation::Disconnect;
 use crate::hub::bell::{Bell, Bells};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The node's couriers.
 #[derive(Clone)]
 pub struct Couriers {
     mailboxes: Arc<[Arc<Mailbox>]>,
+    /// Whose turn it is to have a connection of HTTP/2.
+    turn: Arc<AtomicUsize>,
 }
 
 /// New subscribers who come while it lives wait for each other, so that one wake covers them all. It must not live long.
@@ -122,16 +131,20 @@ impl Couriers {
         self.mailboxes.iter().map(|mailbox| mailbox.clone() as Arc<dyn Bell>).collect()
     }
 
-    /// Hands a subscriber to the courier with the least to do; returns which.
+    /// Hands a subscriber to the courier that has its connection, or else to the one with the least to do; returns which.
     pub fn take(&self, new: NewSubscriber) -> usize {
-        let (number, mailbox) = self
-            .mailboxes
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, mailbox)| mailbox.load.load(Ordering::Relaxed))
-            .expect("at least one courier");
-        mailbox.send(Message::Join(Box::new(new)));
+        let number = new.socket.courier().unwrap_or_else(|| {
+            let load = |(_, mailbox): &(usize, &Arc<Mailbox>)| mailbox.load.load(Ordering::Relaxed);
+            self.mailboxes.iter().enumerate().min_by_key(load).expect("at least one courier").0
+        });
+        self.mailboxes[number].send(Message::Join(Box::new(new)));
         number
+    }
+
+    /// Hands a connection of HTTP/2 to one of the couriers, by turns: how many streams it will have nobody knows.
+    pub fn carry(&self, new: NewCarrier) {
+        let number = self.turn.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
+        self.mailboxes[number].send(Message::Carry(Box::new(new)));
     }
 
     /// For new subscribers who came together.
@@ -189,7 +202,7 @@ impl Couriers {
 impl CouriersBuilder {
     fn of(prepared: Vec<run::Prepared>) -> CouriersBuilder {
         let mailboxes = prepared.iter().map(|p| p.mailbox.clone()).collect();
-        CouriersBuilder { prepared, couriers: Couriers { mailboxes } }
+        CouriersBuilder { prepared, couriers: Couriers { mailboxes, turn: Arc::default() } }
     }
 
     /// The couriers, which take what they are sent once they have started.

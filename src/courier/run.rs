@@ -1,5 +1,6 @@
 //! A courier's thread: waits for sockets and messages, and has the courier take its turns.
 
+use super::carrier::CARRIERS;
 use super::deps::CourierDeps;
 use super::event_loop::{EventLoop, Readiness};
 use super::key::Key;
@@ -71,14 +72,17 @@ fn run(mut poll: Poll, courier: Courier) {
     }
 }
 
-/// What an event tells of a subscriber's socket.
+/// What an event tells of a subscriber's socket, or of a connection of HTTP/2.
 fn readiness(event: &Event) -> impl Iterator<Item = (Key, Readiness)> + use<> {
-    let told = match event.is_read_closed() || event.is_write_closed() || event.is_error() {
-        true => [Some(Readiness::PeerGone), None],
-        false => {
+    let told = match (event.token(), event.is_read_closed() || event.is_write_closed() || event.is_error()) {
+        (WAKE, _) => [None, None],
+        (Token(token), _) if token >= CARRIERS => [Some(Readiness::Carrier), None],
+        (_, true) => [Some(Readiness::PeerGone), None],
+        (_, false) => {
             [event.is_readable().then_some(Readiness::Readable), event.is_writable().then_some(Readiness::Writable)]
         }
     };
-    let key = (event.token() != WAKE).then(|| Key::of(event.token().0));
-    told.into_iter().flatten().filter_map(move |readiness| Some((key?, readiness)))
+    // The places of carriers are behind all keys.
+    let key = Key::of(event.token().0 % CARRIERS);
+    told.into_iter().flatten().map(move |readiness| (key, readiness))
 }

@@ -1,7 +1,8 @@
 //! What a courier writes to: a bare TCP socket, one under TLS, whose records are the courier's own or those of a session
-//! of rustls', or a pipe to an HTTP/2 stream. All take what fits and report a full socket alike, so that delivery knows no
-//! difference.
+//! of rustls', a stream of an HTTP/2 connection, or a pipe to one. All take what fits and report a full socket alike, so that
+//! delivery knows no difference.
 
+use super::carrier::Carrier;
 use super::ending::Ending;
 use super::key::{Key, SubscriberId};
 use super::leftover::Ledger;
@@ -9,6 +10,7 @@ use super::leftover::Ledger;
 use super::memory_socket::MemorySocket;
 use super::pipe::{PipeWriter, Watcher};
 use super::rustls_socket::RustlsSocket;
+use super::stream_way::StreamWay;
 use super::tls_socket::TlsSocket;
 use crate::records::Session;
 use mio::net::TcpStream;
@@ -26,6 +28,8 @@ pub enum Socket {
     Tls(Box<TlsSocket>),
     Rustls(Box<RustlsSocket>),
     Pipe(Box<PipeWriter>),
+    /// A stream of a connection of HTTP/2, by its number.
+    Stream(Arc<Carrier>, u32),
     #[cfg(feature = "testing")]
     Memory(MemorySocket),
     #[cfg(test)]
@@ -65,6 +69,12 @@ impl Socket {
         Socket::Rustls(Box::new(RustlsSocket::new(TcpStream::from_std(socket), session)))
     }
 
+    /// The stream of a request, behind the head of its answer.
+    pub fn stream(way: StreamWay) -> Socket {
+        let (carrier, stream) = way.into_parts();
+        Socket::Stream(carrier, stream)
+    }
+
     /// Begins to watch for the client's end. For TLS, room is always watched: what a full socket left over of a record
     /// waits for it, even where no more is due. It costs nothing, since only a change is reported; what it left is counted
     /// in `ledger`. A pipe tells `watcher`.
@@ -86,6 +96,8 @@ impl Socket {
             Socket::Rustls(tls) => registry.register(&mut tls.socket, token, both),
             Socket::Pipe(pipe) if pipe.attach(watcher.clone(), id) => Ok(()),
             Socket::Pipe(_) => Err(ErrorKind::BrokenPipe.into()),
+            Socket::Stream(carrier, stream) if carrier.attach(*stream, id) => Ok(()),
+            Socket::Stream(..) => Err(ErrorKind::BrokenPipe.into()),
             #[cfg(feature = "testing")]
             Socket::Memory(memory) if memory.attach(watcher.clone(), id) => Ok(()),
             #[cfg(feature = "testing")]
@@ -103,11 +115,19 @@ impl Socket {
             Socket::Tcp(socket) => registry.reregister(socket, token, interest),
             Socket::Tls(tls) if room => registry.reregister(&mut tls.socket, token, interest),
             Socket::Rustls(tls) if room => registry.reregister(&mut tls.socket, token, interest),
-            Socket::Tls(_) | Socket::Rustls(_) | Socket::Pipe(_) => Ok(()),
+            Socket::Tls(_) | Socket::Rustls(_) | Socket::Pipe(_) | Socket::Stream(..) => Ok(()),
             #[cfg(feature = "testing")]
             Socket::Memory(_) => Ok(()),
             #[cfg(test)]
             Socket::Scripted(_) => Ok(()),
+        }
+    }
+
+    /// The courier that must have it, if that is not free.
+    pub(super) fn courier(&self) -> Option<usize> {
+        match self {
+            Socket::Stream(carrier, _) => Some(carrier.courier),
+            _ => None,
         }
     }
 
@@ -149,6 +169,10 @@ impl Socket {
                 pipe.finish(bytes, ending);
                 Ok(bytes.len())
             }
+            Socket::Stream(carrier, stream) => {
+                carrier.finish(*stream, bytes, ending);
+                Ok(bytes.len())
+            }
             _ => self.write(bytes),
         }
     }
@@ -182,6 +206,10 @@ impl Socket {
             }
             // It was finished, or is cut by being dropped.
             Socket::Pipe(_) => None,
+            Socket::Stream(carrier, stream) => {
+                carrier.leave(stream);
+                None
+            }
             #[cfg(feature = "testing")]
             Socket::Memory(_) => None,
             #[cfg(test)]
@@ -197,6 +225,7 @@ impl Write for Socket {
             Socket::Tls(tls) => tls.write(bytes),
             Socket::Rustls(tls) => tls.write(bytes),
             Socket::Pipe(pipe) => pipe.write(bytes),
+            Socket::Stream(carrier, stream) => carrier.write(*stream, bytes),
             #[cfg(feature = "testing")]
             Socket::Memory(memory) => memory.write(bytes),
             #[cfg(test)]

@@ -2,6 +2,7 @@
 //! `history`, `conversion`, `sweep` and `leave`; `event_loop` calls them.
 
 use super::broadcast::Broadcast;
+use super::carriers::Carriers;
 use super::deps::CourierDeps;
 use super::draft::Draft;
 use super::expiry::ExpiryTable;
@@ -35,6 +36,8 @@ pub struct Courier {
     /// The tick in which the turn began.
     pub now: Tick,
     pub subscribers: Subscribers,
+    /// Connections of HTTP/2.
+    pub carriers: Carriers,
     pub mirrors: Mirrors,
     /// The walk over a feed's members that the last turn did not end.
     pub broadcast: Option<Broadcast>,
@@ -78,6 +81,7 @@ impl Courier {
             stopwatch,
             now: Tick::default(),
             subscribers: Subscribers::default(),
+            carriers: Carriers::default(),
             mirrors: Mirrors::default(),
             broadcast: None,
             lingering: LingeringCloses::default(),

@@ -117,6 +117,7 @@ impl Stage {
         let standing = feed.lock().log.standing_at(at);
         let leg = LegStart { feed: feed.clone(), standing, at: Some(at), known_to: at, fresh: false, finished: false };
         courier.join(NewSubscriber {
+            first: Vec::new(),
             socket: Socket::Scripted(Box::new(script.clone())),
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             framing: Framing::Chunked,

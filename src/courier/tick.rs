@@ -18,6 +18,11 @@ impl Tick {
         Tick((age.as_millis() / TICK.as_millis()) as u32)
     }
 
+    /// Milliseconds since the courier began.
+    pub fn ms(self) -> u64 {
+        u64::from(self.0) * TICK.as_millis() as u64
+    }
+
     /// When the next tick begins, after the courier began.
     pub fn end(self) -> Duration {
         TICK * self.0.saturating_add(1)

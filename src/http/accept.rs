@@ -8,6 +8,7 @@
 
 use super::Context;
 use super::acceptor::{Accepted, ConnectionGuard, RequestPermit};
+use super::carried;
 use super::client_socket::ClientSocket;
 use super::decision::Decision;
 use super::exchange::Exchange;
@@ -19,6 +20,7 @@ use super::proxy_header;
 use super::subscribe;
 use super::tls::{self, Secure, Tls};
 use super::wire::Wire;
+use crate::config::values::Http2;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::future::{Future, poll_fn};
 use std::io;
@@ -124,6 +126,12 @@ impl Intake {
             }
             Some((Arrival::Http2(socket, peer), permit)) => {
                 drop(permit);
+                if self.context.settings.http2 == Http2::Courier {
+                    if let Ok(socket) = socket.into_std() {
+                        carried::hand_over(socket, peer, &self, guard);
+                    }
+                    return;
+                }
                 Box::pin(http2::serve(socket, peer, self, guard.closing())).await;
             }
             Some((Arrival::TlsHttp2(stream, peer), permit)) => {

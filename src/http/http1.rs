@@ -6,6 +6,7 @@ use super::Context;
 use super::decision::Decision;
 use super::exchange::Exchange;
 use super::metrics::Dropped;
+use super::request_body::RequestBody;
 use super::route::route;
 use bytes::Bytes;
 use hyper::header::{CONNECTION, HeaderValue};
@@ -51,7 +52,7 @@ where
         let service = service_fn(|request| {
             pausing.store(first.swap(false, Ordering::Relaxed), Ordering::Relaxed);
             exchange.begin(&request);
-            let answering = route(request, peer, context, &decision);
+            let answering = route(request.map(RequestBody::Hyper), peer, context, &decision);
             async {
                 answering.await.map(|mut answer| {
                     if context.is_closing() {

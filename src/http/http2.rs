@@ -1,13 +1,17 @@
-//! HTTP/2 connections (RFC 9113), under TLS by ALPN or in the clear by prior knowledge.
+//! HTTP/2 connections (RFC 9113) that hyper keeps: under TLS by ALPN, or in the clear by prior knowledge where no courier
+//! is to have them.
 //!
 //! hyper keeps the connection; each subscription is a stream whose body a courier writes into a pipe. Owns what bounds
 //! a connection: streams, windows, buffers, its idle time, and what a flood costs.
 
+use super::Context;
 use super::decision::Decision;
 use super::flood::Gate;
 use super::head::set_date;
+use super::history;
 use super::intake::Intake;
 use super::metrics::Dropped;
+use super::request_body::RequestBody;
 use super::resets::Resets;
 use super::route::route;
 use super::stream_body::StreamAnswer;
@@ -168,30 +172,38 @@ where
     gauge.dec();
 }
 
+/// What becomes of a request.
+#[expect(clippy::large_enum_variant, reason = "most are the large one")]
+pub enum Decided {
+    Answer(history::Answer),
+    Subscribes(Decision),
+}
+
+/// Decides on a request; what is no subscription is answered.
+pub async fn decide(request: Request<RequestBody>, peer: IpAddr, context: &Arc<Context>) -> Decided {
+    let decision: Mutex<Option<Decision>> = Mutex::new(None);
+    let mut routing = pin!(route(request, peer, context, &decision));
+    poll_fn(|cx| {
+        let polled = routing.as_mut().poll(cx);
+        match decision.lock().take() {
+            Some(decided) => Poll::Ready(Decided::Subscribes(decided)),
+            None => polled.map(|Ok(answer)| Decided::Answer(answer)),
+        }
+    })
+    .await
+}
+
 /// Answers one request; a subscription's answer comes when its channels are joined.
 async fn respond(request: Request<Incoming>, peer: IpAddr, intake: &Arc<Intake>, cutter: Cutter) -> StreamAnswer {
     let context = &intake.context;
-    let decision: Mutex<Option<Decision>> = Mutex::new(None);
-    let decided = {
-        let mut routing = pin!(route(request, peer, context, &decision));
-        poll_fn(|cx| {
-            let polled = routing.as_mut().poll(cx);
-            match decision.lock().take() {
-                Some(decided) => Poll::Ready(Err(decided)),
-                None => polled.map(Ok),
-            }
-        })
-        .await
-    };
-    let decided = match decided {
-        Ok(answer) => {
-            let Ok(answer) = answer;
+    let decided = match decide(request.map(RequestBody::Hyper), peer, context).await {
+        Decided::Answer(answer) => {
             return answer.map(|body| match body {
                 Either::Left(whole) => Either::Left(whole),
                 Either::Right(pages) => Either::Right(Either::Right(pages)),
             });
         }
-        Err(decided) => decided,
+        Decided::Subscribes(decided) => decided,
     };
     let (answer, waiting) = oneshot::channel();
     let wire = Wire::Stream(ResponseWriter::new(answer, cutter, context.metrics.http2_streams.clone()));
@@ -207,7 +219,7 @@ async fn respond(request: Request<Incoming>, peer: IpAddr, intake: &Arc<Intake>,
 }
 
 /// Joins of all HTTP/2 connections have a bounded number of places; slow ones make room after a moment.
-async fn begin(beginning: impl Future<Output = ()>, intake: Arc<Intake>) {
+pub async fn begin(beginning: impl Future<Output = ()>, intake: Arc<Intake>) {
     let mut beginning = Box::pin(beginning);
     let place = intake.joins.acquire().await;
     if timeout(JOIN_TIME, beginning.as_mut()).await.is_err() {

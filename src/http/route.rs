@@ -10,6 +10,7 @@ use super::metrics::Published;
 use super::paths;
 use super::query;
 use super::rates::{take_rate, take_subject_rate};
+use super::request_body::RequestBody;
 use super::session;
 use super::subscribe::is_finished;
 use super::well_formed;
@@ -23,7 +24,6 @@ use crate::subscription::{Limits, Subscription, Texts, Wish};
 use crate::telemetry::trace::spans;
 use bytes::Bytes;
 use http_body_util::{Either, Full as FullBody};
-use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
@@ -40,7 +40,7 @@ const MOST_TAIL: usize = 100_000;
 
 /// Answers a request; what is decided of a subscription goes into `decision` instead, and the future stays pending.
 pub async fn route(
-    mut request: Request<Incoming>,
+    mut request: Request<RequestBody>,
     peer: IpAddr,
     context: &Arc<Context>,
     decision: &Mutex<Option<Decision>>,
@@ -55,7 +55,7 @@ pub async fn route(
 }
 
 async fn answer(
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     peer: IpAddr,
     context: &Arc<Context>,
     decision: &Mutex<Option<Decision>>,
@@ -151,7 +151,7 @@ struct Asking<'a, B> {
 
 /// Receives the body of a `QUERY`, and decides.
 async fn asked_with_body(
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     channel: Option<&str>,
     client: IpAddr,
     context: &Arc<Context>,
@@ -164,7 +164,7 @@ async fn asked_with_body(
 }
 
 /// `GET /history/{channel}`, which whoever may subscribe may read.
-async fn history(request: Request<Incoming>, client: IpAddr, context: &Arc<Context>) -> history::Answer {
+async fn history(request: Request<RequestBody>, client: IpAddr, context: &Arc<Context>) -> history::Answer {
     const ALLOW: &str = "GET, HEAD, OPTIONS";
     let cors = context.cors.headers_for(request.headers());
     let mut answer = match *request.method() {
@@ -190,7 +190,7 @@ async fn history(request: Request<Incoming>, client: IpAddr, context: &Arc<Conte
     answer
 }
 
-async fn publish(request: Request<Incoming>, peer: IpAddr, context: &Context) -> Answer {
+async fn publish(request: Request<RequestBody>, peer: IpAddr, context: &Context) -> Answer {
     let answer = match &context.publisher {
         Some(publisher) => super::publish::publish(request, peer, publisher).await,
         None => {
@@ -242,7 +242,7 @@ async fn may_read<B>(asking: &Asking<'_, B>, client: IpAddr, context: &Arc<Conte
 
 /// The part of history that a request asks for, where it may subscribe to the channel.
 async fn may_page(
-    request: &Request<Incoming>,
+    request: &Request<RequestBody>,
     segment: &str,
     client: IpAddr,
     context: &Context,

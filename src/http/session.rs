@@ -12,7 +12,6 @@ use crate::limits::client_of;
 use crate::problem::{Code, Problem};
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, HeaderMap, HeaderValue, SET_COOKIE};
 use hyper::{Method, Request, Response, StatusCode};
 use std::net::IpAddr;
@@ -30,8 +29,8 @@ pub fn is_served(path: &str, context: &Context) -> bool {
 
 /// Answers `POST`, which sets the cookie, and `DELETE`, which clears it. `direct` is who the connection is from, `client`
 /// who that speaks for. CORS headers are for the caller to add.
-pub async fn answer(
-    request: &Request<Incoming>,
+pub async fn answer<B>(
+    request: &Request<B>,
     direct: IpAddr,
     client: IpAddr,
     context: &Arc<Context>,

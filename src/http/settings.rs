@@ -1,7 +1,7 @@
 //! Settings of the HTTP side: how clients reach a node (TLS, HTTP/2, proxies in front), and what they are served by.
 
 use crate::config::values::{
-    Compress, Contradiction, HeartbeatRange, RetryRange, TlsRecords, WhenFull, node_url, number, truth,
+    Compress, Contradiction, HeartbeatRange, Http2, RetryRange, TlsRecords, WhenFull, node_url, number, truth,
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -14,6 +14,8 @@ pub struct Settings {
     pub accept_rate: u32,
     /// Connections from trusted proxies begin with a PROXY protocol header.
     pub proxy_protocol: bool,
+    /// Who keeps connections of HTTP/2 that come in the clear.
+    pub http2: Http2,
     /// Streams at once on one HTTP/2 connection.
     pub http2_streams: u32,
     /// Channels of one subscription, and of one that comes with a body.
@@ -61,6 +63,10 @@ pub struct Transport {
     /// each subscriber. The latter is for one release, as a way back.
     #[arg(long, env = "FANTAIL_TLS_RECORDS", default_value = "courier", value_enum, ignore_case = true)]
     pub tls_records: TlsRecords,
+    /// Who keeps HTTP/2 connections without TLS: the delivery threads, or hyper, which has a task and a pipe for each stream. Under
+    /// TLS it is hyper.
+    #[arg(long, env = "FANTAIL_HTTP2", default_value = "hyper", value_enum, ignore_case = true)]
+    pub http2: Http2,
     /// Concurrent streams of one HTTP/2 connection, 1 to 10000.
     #[arg(long, env = "FANTAIL_HTTP2_STREAMS", default_value = "256", value_name = "N")]
     #[arg(value_parser = number(1..=10_000_u32))]

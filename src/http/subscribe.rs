@@ -276,7 +276,7 @@ fn terms(admitted: &Admitted, context: &Context) -> Terms {
 fn hand_over(wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, body: Body) -> Option<usize> {
     let Body { terms, gzip, legs } = body;
     let framing = wire.framing(admitted.marks.chunked);
-    let Some(socket) = wire.into_socket() else {
+    let Some((socket, first)) = wire.into_socket() else {
         let (FirstLegs::All(batch) | FirstLegs::Part(_, batch)) = legs;
         batch.legs.iter().for_each(|leg| context.hub.leave(&leg.feed));
         return None;
@@ -289,6 +289,7 @@ fn hand_over(wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, bo
         socket,
         peer,
         framing,
+        first,
         terms,
         beat,
         gzip,

@@ -6,6 +6,7 @@ use super::decision::Admitted;
 use super::encoding::Coding;
 use super::head::{self, Marks};
 use super::stream_body::{StreamAnswer, StreamBody};
+use super::stream_writer::{ANSWER_TIMEOUT, StreamWriter};
 use super::tls::{Secure, tapped};
 use crate::clock::Clock;
 use crate::cors::CorsHeaders;
@@ -25,7 +26,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// A fresh socket takes a head at once; one that does not is no reader.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
+pub const HEAD_TIMEOUT: Duration = ANSWER_TIMEOUT;
 
 /// The way back to one client whose subscription was admitted.
 pub enum Wire {
@@ -35,6 +36,8 @@ pub enum Wire {
     Tls(Secure),
     /// HTTP/2, where hyper writes.
     Stream(ResponseWriter),
+    /// HTTP/2, where a courier writes.
+    Carried(StreamWriter),
     /// HTTP/1 in memory.
     #[cfg(feature = "testing")]
     Memory(MemorySocket),
@@ -87,6 +90,7 @@ impl Wire {
         }
         let taken = match self {
             Wire::Stream(writer) => writer.open(first, coding, cors),
+            Wire::Carried(writer) => writer.open(first, coding, cors, clock),
             _ => {
                 let mut bytes = head::stream(marks, coding, cors, clock);
                 if marks.chunked {
@@ -106,6 +110,10 @@ impl Wire {
             writer.open(blocks, Coding::NONE, cors);
             writer.pipe.iter().for_each(|pipe| pipe.finish(&[], Ending::Incomplete));
             return;
+        }
+        if let Wire::Carried(mut writer) = self {
+            writer.open(blocks, Coding::NONE, cors, clock);
+            return writer.cut_short().await;
         }
         let mut bytes = head::stream(marks, Coding::NONE, cors, clock);
         match marks.chunked {
@@ -128,7 +136,7 @@ impl Wire {
                 let (socket, _) = tls.into_inner();
                 drop(socket.into_std().map(|mut socket| take_unread(&mut socket)));
             }
-            Wire::Stream(_) => {}
+            Wire::Stream(_) | Wire::Carried(_) => {}
             #[cfg(feature = "testing")]
             Wire::Memory(socket) => drop(socket),
         }
@@ -136,21 +144,22 @@ impl Wire {
 
     /// Says that the stream has ended for good, and that is all.
     pub async fn finished(mut self, cors: &CorsHeaders, clock: &Clock) {
-        match &mut self {
-            Wire::Stream(writer) => {
-                let mut answer = Response::new(Either::Left(Full::default()));
-                *answer.status_mut() = StatusCode::NO_CONTENT;
-                answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                cors.apply(answer.headers_mut());
-                writer.send(answer);
-            }
-            _ => drop(self.write(&head::finished(cors, clock)).await),
+        if let Wire::Stream(_) | Wire::Carried(_) = self {
+            let mut answer = Response::new(Full::default());
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+            answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            return self.answer(answer, cors, clock).await;
         }
+        self.write(&head::finished(cors, clock)).await;
         self.close(true).await;
     }
 
     /// Writes a whole answer.
     pub async fn answer(mut self, mut answer: Response<Full<Bytes>>, cors: &CorsHeaders, clock: &Clock) {
+        if let Wire::Carried(writer) = self {
+            cors.apply(answer.headers_mut());
+            return writer.answer(answer, clock).await;
+        }
         match &mut self {
             Wire::Stream(writer) => {
                 cors.apply(answer.headers_mut());
@@ -172,7 +181,7 @@ impl Wire {
                     tls.write_all(bytes).await?;
                     tls.flush().await
                 }
-                Wire::Stream(_) => Ok(()),
+                Wire::Stream(_) | Wire::Carried(_) => Ok(()),
                 #[cfg(feature = "testing")]
                 Wire::Memory(socket) => socket.write_all(bytes).await,
             }
@@ -183,20 +192,22 @@ impl Wire {
     /// How a courier frames what it writes here.
     pub fn framing(&self, chunked: bool) -> Framing {
         match self {
-            Wire::Stream(_) => Framing::Bare,
+            Wire::Stream(_) | Wire::Carried(_) => Framing::Bare,
             _ if chunked => Framing::Chunked,
             _ => Framing::Bare,
         }
     }
 
-    /// What a courier writes to; `None` where nothing was opened, or the socket is gone.
-    pub fn into_socket(self) -> Option<Socket> {
-        match self {
+    /// What a courier writes to, and what it must write first; `None` where nothing was opened, or the socket is gone.
+    pub fn into_socket(self) -> Option<(Socket, Vec<u8>)> {
+        let socket = match self {
+            Wire::Carried(writer) => return writer.into_socket(),
             Wire::Tcp(socket) => Some(Socket::tcp(socket.into_std().ok()?)),
             Wire::Tls(tls) => tapped::into_socket(*tls),
             Wire::Stream(writer) => writer.pipe.map(|pipe| Socket::Pipe(Box::new(pipe))),
             #[cfg(feature = "testing")]
             Wire::Memory(socket) => Some(Socket::Memory(socket)),
-        }
+        };
+        Some((socket?, Vec::new()))
     }
 }

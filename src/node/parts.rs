@@ -297,6 +297,7 @@ fn serving(settings: &Serve) -> http::settings::Settings {
     http::settings::Settings {
         accept_rate: settings.accept_rate,
         proxy_protocol: settings.transport.proxy_protocol,
+        http2: settings.transport.http2,
         http2_streams: settings.transport.http2_streams,
         max_channels: settings.max_channels_per_connection,
         max_channels_per_query: settings.max_channels_per_query,

@@ -8,6 +8,7 @@ mod proxy_header;
 mod records;
 mod streams;
 mod tickets;
+mod windows;
 
 use crate::support::authority::Authority;
 use crate::support::client::Connection;

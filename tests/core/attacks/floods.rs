@@ -21,8 +21,15 @@ fn flood(raw: &mut Raw, mut next: impl FnMut(usize) -> Vec<u8>) -> usize {
     sent
 }
 
+/// On a connection that hyper keeps, and on one that a courier does.
 fn attack(name: &str, next: impl Fn(&mut Http2, usize) -> Vec<u8>) {
-    let mut target = Target::new(&[]);
+    for keeper in ["hyper", "courier"] {
+        attack_by(keeper, name, &next);
+    }
+}
+
+fn attack_by(keeper: &str, name: &str, next: impl Fn(&mut Http2, usize) -> Vec<u8>) {
+    let mut target = Target::new(&["--http2", keeper]);
     for _ in 0..3 {
         let mut raw = Connection::open(target.node.listen).raw;
         let mut http2 = Http2::begin(&mut raw).expect("the node takes it");

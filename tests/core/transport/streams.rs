@@ -1,4 +1,4 @@
-//! HTTP/2 connections: many streams on one, each for itself.
+//! HTTP/2 connections: many streams on one, each for itself, whoever keeps the connection.
 
 use crate::support::client::Connection;
 use crate::support::event_stream::Parser;
@@ -9,6 +9,16 @@ use rustix::process::Signal;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Instant;
+
+/// Runs a test by each of those who may keep connections, side by side.
+fn by_each(test: impl Fn(&str) + Sync) {
+    std::thread::scope(|scope| {
+        for keeper in ["hyper", "courier"] {
+            let test = &test;
+            scope.spawn(move || test(keeper));
+        }
+    });
+}
 
 /// A connection of many streams.
 struct Tabs {
@@ -57,114 +67,128 @@ impl Tabs {
 
 #[test]
 fn a_hundred_tabs_share_a_connection() {
-    let node = Node::start(&[]);
-    let mut tabs = Tabs::open(node.listen);
-    let streams: Vec<u32> = (0..100).map(|n| tabs.get(&format!("/events?channels=a,own.{n}"))).collect();
-    for stream in &streams {
-        assert_eq!(tabs.status(*stream), 200);
-    }
-    node.metric_becomes("fantail_connections", 100.0);
-    node.metric_becomes("fantail_http2_streams", 100.0);
-    node.metric_becomes("fantail_http2_connections", 1.0);
-    node.publish("/events/a", "1");
-    // Between channels there is no order, so one after the other.
-    tabs.until_data(streams[7], &["1"]);
-    node.publish("/events/own.7", "2");
-    for (number, stream) in streams.iter().enumerate() {
-        tabs.until_data(*stream, if number == 7 { &["1", "2"] } else { &["1"] });
-    }
-    // Short requests share it, too.
-    let short = tabs.get("/events/bad%20name");
-    assert_eq!(tabs.status(short), 400);
-    // One tab is closed: cancelled, as browsers do.
-    let cancel = crate::support::http2::Frame::new(RST_STREAM, 0, streams[0], &8_u32.to_be_bytes());
-    tabs.raw.write_all(&cancel.bytes()).unwrap();
-    node.metric_becomes("fantail_connections", 99.0);
-    drop(tabs);
-    node.metric_becomes("fantail_connections", 0.0);
-    node.metric_becomes("fantail_http2_streams", 0.0);
-    node.metric_becomes("fantail_http2_connections", 0.0);
+    by_each(|keeper| {
+        let node = Node::start(&["--http2", keeper]);
+        let mut tabs = Tabs::open(node.listen);
+        let streams: Vec<u32> = (0..100).map(|n| tabs.get(&format!("/events?channels=a,own.{n}"))).collect();
+        for stream in &streams {
+            assert_eq!(tabs.status(*stream), 200);
+        }
+        node.metric_becomes("fantail_connections", 100.0);
+        node.metric_becomes("fantail_http2_streams", 100.0);
+        node.metric_becomes("fantail_http2_connections", 1.0);
+        node.publish("/events/a", "1");
+        // Between channels there is no order, so one after the other.
+        tabs.until_data(streams[7], &["1"]);
+        node.publish("/events/own.7", "2");
+        for (number, stream) in streams.iter().enumerate() {
+            tabs.until_data(*stream, if number == 7 { &["1", "2"] } else { &["1"] });
+        }
+        // Short requests share it, too.
+        let short = tabs.get("/events/bad%20name");
+        assert_eq!(tabs.status(short), 400);
+        // One tab is closed: cancelled, as browsers do.
+        let cancel = crate::support::http2::Frame::new(RST_STREAM, 0, streams[0], &8_u32.to_be_bytes());
+        tabs.raw.write_all(&cancel.bytes()).unwrap();
+        node.metric_becomes("fantail_connections", 99.0);
+        drop(tabs);
+        node.metric_becomes("fantail_connections", 0.0);
+        node.metric_becomes("fantail_http2_streams", 0.0);
+        node.metric_becomes("fantail_http2_connections", 0.0);
+    });
 }
 
 #[test]
 fn streams_count_in_the_limits() {
-    let node = Node::start(&["--max-connections-per-address", "3", "--http2-streams", "5"]);
-    let mut tabs = Tabs::open(node.listen);
-    let streams: Vec<u32> = (0..4).map(|_| tabs.get("/events/a")).collect();
-    let statuses: Vec<u16> = streams.iter().map(|stream| tabs.status(*stream)).collect();
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 3, "{statuses:?}");
-    assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 1, "{statuses:?}");
-    assert_eq!(tabs.http2.settings.get(&3), Some(&5), "SETTINGS_MAX_CONCURRENT_STREAMS");
+    by_each(|keeper| {
+        let node = Node::start(&["--http2", keeper, "--max-connections-per-address", "3", "--http2-streams", "5"]);
+        let mut tabs = Tabs::open(node.listen);
+        let streams: Vec<u32> = (0..4).map(|_| tabs.get("/events/a")).collect();
+        let statuses: Vec<u16> = streams.iter().map(|stream| tabs.status(*stream)).collect();
+        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 3, "{statuses:?}");
+        assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 1, "{statuses:?}");
+        assert_eq!(tabs.http2.settings.get(&3), Some(&5), "SETTINGS_MAX_CONCURRENT_STREAMS");
+    });
 }
 
 #[test]
 fn a_stream_that_is_not_read_holds_little_and_its_neighbours_nothing_back() {
-    const EVENTS: usize = 200;
-    let node = Node::start(&["--stall-timeout", "3s", "--heartbeat", "1s"]);
-    let mut tabs = Tabs::open(node.listen);
-    let (unread, read) = (tabs.get("/events/a"), tabs.get("/events/a"));
-    tabs.http2.unread.push(unread);
-    assert_eq!((tabs.status(unread), tabs.status(read)), (200, 200));
-    // The connection as a whole has room; only the stream has none.
-    tabs.raw.write_all(&window(0, 1 << 24)).unwrap();
-    let data = "x".repeat(4000);
-    for number in 0..EVENTS {
-        node.publish("/events/a", &format!("{number} {data}"));
-    }
-    let begun = Instant::now();
-    while tabs.data(read).len() < EVENTS {
-        assert!(begun.elapsed() < PATIENCE);
-        tabs.http2.frame(&mut tabs.raw).expect("a frame");
-    }
-    assert!(tabs.http2.streams[&unread].body.len() <= 65_535, "no more than its window");
-    // It is ended alone, the connection and its neighbour go on.
-    tabs.until("a reset", |http2| http2.streams[&unread].reset.is_some());
-    assert_eq!(tabs.http2.streams[&unread].reset, Some(INTERNAL_ERROR), "CANCEL is an end without an error to some");
-    node.metric_becomes("fantail_connections_closed_total{reason=\"stalled\"}", 1.0);
-    node.metric_becomes("fantail_http2_streams", 1.0);
-    node.publish("/events/a", "last");
-    tabs.until("the last event", |http2| http2.streams[&read].body.ends_with(b"data: last\n\n"));
+    by_each(|keeper| {
+        const EVENTS: usize = 200;
+        let node = Node::start(&["--http2", keeper, "--stall-timeout", "3s", "--heartbeat", "1s"]);
+        let mut tabs = Tabs::open(node.listen);
+        let (unread, read) = (tabs.get("/events/a"), tabs.get("/events/a"));
+        tabs.http2.unread.push(unread);
+        assert_eq!((tabs.status(unread), tabs.status(read)), (200, 200));
+        // The connection as a whole has room; only the stream has none.
+        tabs.raw.write_all(&window(0, 1 << 24)).unwrap();
+        let data = "x".repeat(4000);
+        for number in 0..EVENTS {
+            node.publish("/events/a", &format!("{number} {data}"));
+        }
+        let begun = Instant::now();
+        while tabs.data(read).len() < EVENTS {
+            assert!(begun.elapsed() < PATIENCE);
+            tabs.http2.frame(&mut tabs.raw).expect("a frame");
+        }
+        assert!(tabs.http2.streams[&unread].body.len() <= 65_535, "no more than its window");
+        // It is ended alone, the connection and its neighbour go on.
+        tabs.until("a reset", |http2| http2.streams[&unread].reset.is_some());
+        assert_eq!(
+            tabs.http2.streams[&unread].reset,
+            Some(INTERNAL_ERROR),
+            "CANCEL is an end without an error to some"
+        );
+        node.metric_becomes("fantail_connections_closed_total{reason=\"stalled\"}", 1.0);
+        node.metric_becomes("fantail_http2_streams", 1.0);
+        node.publish("/events/a", "last");
+        tabs.until("the last event", |http2| http2.streams[&read].body.ends_with(b"data: last\n\n"));
+    });
 }
 
 #[test]
 fn a_drain_says_goaway_and_ends_the_open_streams() {
-    let mut node = Node::start(&["--drain", "1s"]);
-    let mut tabs = Tabs::open(node.listen);
-    let streams: Vec<u32> = (0..10).map(|_| tabs.get("/events/a")).collect();
-    for stream in &streams {
-        assert_eq!(tabs.status(*stream), 200);
-    }
-    node.publish("/events/a", "1");
-    node.signal(Signal::TERM);
-    tabs.until("GOAWAY", |http2| http2.goaway.is_some_and(|(_, code)| code == 0));
-    tabs.until("the streams' ends", |http2| streams.iter().all(|stream| http2.streams[stream].reset.is_some()));
-    for stream in &streams {
-        assert_eq!(tabs.data(*stream), ["1"]);
-        assert_eq!(tabs.http2.streams[stream].reset, Some(INTERNAL_ERROR), "who invites back is not through");
-        let body = String::from_utf8_lossy(&tabs.http2.streams[stream].body).into_owned();
-        assert_eq!(body.matches("retry: ").count(), 2, "{body}");
-    }
-    drop(tabs);
-    assert_eq!(node.wait(), Some(0));
+    by_each(|keeper| {
+        let mut node = Node::start(&["--http2", keeper, "--drain", "1s"]);
+        let mut tabs = Tabs::open(node.listen);
+        let streams: Vec<u32> = (0..10).map(|_| tabs.get("/events/a")).collect();
+        for stream in &streams {
+            assert_eq!(tabs.status(*stream), 200);
+        }
+        node.publish("/events/a", "1");
+        node.signal(Signal::TERM);
+        tabs.until("GOAWAY", |http2| http2.goaway.is_some_and(|(_, code)| code == 0));
+        tabs.until("the streams' ends", |http2| streams.iter().all(|stream| http2.streams[stream].reset.is_some()));
+        for stream in &streams {
+            assert_eq!(tabs.data(*stream), ["1"]);
+            assert_eq!(tabs.http2.streams[stream].reset, Some(INTERNAL_ERROR), "who invites back is not through");
+            let body = String::from_utf8_lossy(&tabs.http2.streams[stream].body).into_owned();
+            assert_eq!(body.matches("retry: ").count(), 2, "{body}");
+        }
+        drop(tabs);
+        assert_eq!(node.wait(), Some(0));
+    });
 }
 
 #[test]
 fn a_connection_without_streams_is_closed() {
-    let node = Node::start(&[]);
-    let mut silent = Connection::open(node.listen);
-    silent.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    let mut idle = Tabs::open(node.listen);
-    node.metric_becomes("fantail_http2_connections", 2.0);
-    // Both have ten seconds for a first request.
-    let begun = Instant::now();
-    let mut goes = false;
-    while begun.elapsed() < PATIENCE * 2 {
-        match idle.http2.frame(&mut idle.raw) {
-            Ok(frame) => goes |= frame.kind == GOAWAY,
-            Err(_) => break,
+    by_each(|keeper| {
+        let node = Node::start(&["--http2", keeper]);
+        let mut silent = Connection::open(node.listen);
+        silent.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        let mut idle = Tabs::open(node.listen);
+        node.metric_becomes("fantail_http2_connections", 2.0);
+        // Both have ten seconds for a first request.
+        let begun = Instant::now();
+        let mut goes = false;
+        while begun.elapsed() < PATIENCE * 2 {
+            match idle.http2.frame(&mut idle.raw) {
+                Ok(frame) => goes |= frame.kind == GOAWAY,
+                Err(_) => break,
+            }
         }
-    }
-    assert!(goes);
-    silent.rest();
-    eventually("both closed", || node.metric("fantail_http2_connections") == 0.0);
+        assert!(goes);
+        silent.rest();
+        eventually("both closed", || node.metric("fantail_http2_connections") == 0.0);
+    });
 }

@@ -1,0 +1,77 @@
+//! Requests on HTTP/2 connections that couriers read: each is decided on a task, and answered there, unless it subscribes.
+
+use super::acceptor::ConnectionGuard;
+use super::history::Answer;
+use super::http2::{Decided, begin, decide};
+use super::intake::Intake;
+use super::metrics::Dropped;
+use super::request_body::RequestBody;
+use super::stream_writer::{StreamWriter, send};
+use super::subscribe;
+use super::wire::Wire;
+use crate::courier::{NewCarrier, Requests, StreamWay};
+use hyper::header::CONTENT_LENGTH;
+use hyper::{Method, Request};
+use std::net::{IpAddr, TcpStream};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tracing::Instrument as _;
+
+/// One connection, as far as its requests need it.
+struct Connection {
+    intake: Arc<Intake>,
+    runtime: Handle,
+    peer: IpAddr,
+    _guard: ConnectionGuard,
+}
+
+/// Hands a connection of which nothing was read yet to a courier. Needs a runtime around it, for what it will ask.
+pub fn hand_over(socket: TcpStream, peer: IpAddr, intake: &Arc<Intake>, guard: ConnectionGuard) {
+    let context = &intake.context;
+    context.metrics.http2_connections.inc();
+    let connection = Connection { intake: intake.clone(), runtime: Handle::current(), peer, _guard: guard };
+    context.couriers.carry(NewCarrier {
+        socket,
+        most_streams: context.settings.http2_streams,
+        streams: context.metrics.http2_streams.clone(),
+        requests: Arc::new(connection),
+    });
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.intake.context.metrics.http2_connections.dec();
+    }
+}
+
+impl Requests for Connection {
+    fn begin(&self, request: Request<()>, way: StreamWay) {
+        self.runtime.spawn(answer(request, self.peer, way, self.intake.clone()));
+    }
+
+    fn flooded(&self) {
+        self.intake.context.refused(Dropped::Http2Flood, self.peer);
+    }
+}
+
+/// Answers one request.
+async fn answer(request: Request<()>, peer: IpAddr, way: StreamWay, intake: Arc<Intake>) {
+    let context = &intake.context;
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let bodiless = *request.method() == Method::HEAD;
+    let body = way.body();
+    let request = request.map(|()| RequestBody::Stream(body, length));
+    match decide(request, peer, context).await {
+        Decided::Answer(answer) => answer_with(answer, bodiless, way, &intake).await,
+        Decided::Subscribes(decision) => {
+            let trace = decision.trace();
+            let wire = Wire::Carried(StreamWriter::new(way));
+            begin(subscribe::begin(wire, decision, context.clone()).instrument(trace), intake.clone()).await;
+        }
+    }
+}
+
+async fn answer_with(answer: Answer, bodiless: bool, way: StreamWay, intake: &Intake) {
+    let context = &intake.context;
+    send(way, answer, bodiless, &context.clock, context.settings.stall_timeout).await;
+}
