@@ -3,7 +3,7 @@ package eventsource
 import (
 	"sync"
 
-	"go.k6.io/k6/js/modules"
+	"go.k6.io/k6/v2/js/modules"
 )
 
 // The most messages that wait for JavaScript in one VU; beyond that its streams stop reading, and TCP holds the server.

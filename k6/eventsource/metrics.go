@@ -1,6 +1,6 @@
 package eventsource
 
-import "go.k6.io/k6/metrics"
+import "go.k6.io/k6/v2/metrics"
 
 // sseMetrics are the module's metrics; README.md says what each one means.
 type sseMetrics struct {

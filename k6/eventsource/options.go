@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/grafana/sobek"
-	"go.k6.io/k6/js/common"
-	"go.k6.io/k6/lib/types"
+	"go.k6.io/k6/v2/js/common"
+	"go.k6.io/k6/v2/lib/types"
 )
 
 // The delay before a reconnect until the server says `retry:`; browsers have two to three seconds.

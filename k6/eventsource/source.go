@@ -5,8 +5,8 @@ import (
 	"errors"
 
 	"github.com/grafana/sobek"
-	"go.k6.io/k6/js/common"
-	"go.k6.io/k6/metrics"
+	"go.k6.io/k6/v2/js/common"
+	"go.k6.io/k6/v2/metrics"
 )
 
 // The states of readyState.

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"go.k6.io/k6/metrics"
+	"go.k6.io/k6/v2/metrics"
 	"golang.org/x/net/http/httpguts"
 )
 

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"go.k6.io/k6/metrics"
+	"go.k6.io/k6/v2/metrics"
 )
 
 // answerTags are those that k6's own requests have, as far as the options want them.

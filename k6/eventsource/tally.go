@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"go.k6.io/k6/metrics"
+	"go.k6.io/k6/v2/metrics"
 )
 
 // How often a VU hands its figures to k6: often enough for a live view, rare enough for a thousand VUs.

@@ -10,8 +10,8 @@ import (
 	"net"
 	"net/http"
 
-	"go.k6.io/k6/lib"
-	"go.k6.io/k6/lib/netext"
+	"go.k6.io/k6/v2/lib"
+	"go.k6.io/k6/v2/lib/netext"
 )
 
 // The read buffer of a bare connection: the largest part of what a stream costs, and enough for ten small events.

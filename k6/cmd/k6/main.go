@@ -1,11 +1,10 @@
-// Command k6 is k6 with the extensions of this suite: k6/x/eventsource and k6/x/redis.
+// Command k6 is k6 with the modules of this suite: k6/x/eventsource and k6/x/redis.
 package main
 
 import (
-	"go.k6.io/k6/cmd"
+	"go.k6.io/k6/v2/cmd"
 
 	_ "fantail/k6"
-	_ "github.com/grafana/xk6-redis"
 )
 
 func main() { cmd.Execute() }
