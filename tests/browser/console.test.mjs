@@ -108,6 +108,38 @@ test("sparklines begin with what nodes know of the last minutes", async () => {
   assert.deepEqual(page.noted, []);
 });
 
+test("a line has axes, and says its values under the pointer and by keyboard", async () => {
+  const page = await open(browser, first.url);
+  await page.getByRole("figure", { name: "One number over time" }).waitFor();
+  const slider = page.getByRole("slider", { name: "Time" });
+  const labels = (axis) => texts(page, `#${axis} span`);
+  assert.deepEqual(await page.locator("#line option").count(), 7);
+  await eventually("an axis of values", async () => /^[125]0*,[\d.]+,0$/.test((await labels("high")).join()));
+  assert.deepEqual(await labels("low"), ["5 min ago", "2.5 min ago", "now"]);
+  await eventually("a line", async () => (await page.locator("#plot polyline").getAttribute("points"))?.includes(" "));
+  await slider.hover();
+  await shows(page, "#at", /^\d.*: \d$/);
+  await picture(page, "line");
+  await page.mouse.move(0, 0);
+  await eventually("nothing is pointed at", async () => (await page.locator("#at").textContent()) === "");
+
+  await slider.focus();
+  await page.keyboard.press("Home");
+  assert.equal(await slider.getAttribute("aria-valuenow"), "-300");
+  await page.keyboard.press("End");
+  await page.keyboard.press("ArrowLeft");
+  assert.equal(await slider.getAttribute("aria-valuenow"), "-2");
+  assert.match(await slider.getAttribute("aria-valuetext"), /^connections, .*: 2$/);
+  await page.keyboard.press("Escape");
+  assert.equal(await page.locator("#at").textContent(), "");
+
+  await page.getByLabel("1 h").check();
+  assert.deepEqual(await labels("low"), ["60 min ago", "30 min ago", "now"]);
+  await page.getByLabel("Line").selectOption("out /s");
+  await eventually("bytes", async () => (await labels("high")).some((label) => /KiB|MiB/.test(label)));
+  assert.deepEqual(page.noted, []);
+});
+
 test("the viewer is an EventSource with filter and pause", async () => {
   for (let n = 0; n < 25; n += 1) redis.add("viewed", { data: `old ${n}` });
   const streams = [];

@@ -50,8 +50,8 @@ after(async () => {
 async function unharmed(page, allowed = []) {
   assert.equal(await page.evaluate(() => window.ran ?? ({}).ran), undefined, "script ran");
   const strange = await page.evaluate(() => {
-    const own = "A,B,BODY,BUTTON,DD,DL,DT,FORM,H1,H2,HEAD,HEADER,HTML,INPUT,LABEL,LI,MAIN,META,NOSCRIPT,OL,P,POLYLINE,PRE,SCRIPT,"
-      + "SECTION,SPAN,STYLE,SVG,TABLE,TBODY,TD,TEXTAREA,TH,THEAD,TITLE,TR,UL,DIV";
+    const own = "A,B,BODY,BUTTON,DD,DL,DT,FIELDSET,FIGCAPTION,FIGURE,FORM,H1,H2,HEAD,HEADER,HTML,INPUT,LABEL,LEGEND,LI,MAIN,META,NOSCRIPT,OL,"
+      + "OPTION,P,PATH,POLYLINE,PRE,SCRIPT,SECTION,SELECT,SPAN,STYLE,SVG,TABLE,TBODY,TD,TEXTAREA,TH,THEAD,TITLE,TR,UL,DIV";
     const attributes = [...document.querySelectorAll("*")].flatMap((each) =>
       [...each.attributes].filter((a) => /^on/i.test(a.name)
         || (!/^data-/.test(a.name) && /^\s*(javascript|data):/i.test(a.value))).map((a) => a.name));

@@ -8,7 +8,7 @@ use crate::command::printable::printable;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style};
-use ratatui::widgets::{Cell, Paragraph, Row, Sparkline, Table, TableState, Wrap};
+use ratatui::widgets::{Block, Cell, Paragraph, Row, Sparkline, Table, TableState, Wrap};
 use ratatui::{DefaultTerminal, Frame};
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -139,7 +139,7 @@ impl View {
         let width = usize::from(frame.area().width).max(1);
         let [head, spark, upper, _, lower] = Layout::vertical([
             Constraint::Length(summary.chars().count().div_ceil(width).clamp(1, 3) as u16),
-            Constraint::Length(3),
+            Constraint::Length(4),
             Constraint::Length(nodes),
             Constraint::Length(1),
             Constraint::Min(3),
@@ -149,7 +149,10 @@ impl View {
         let summary = Paragraph::new(summary).wrap(Wrap { trim: true }).style(Style::new().fg(color));
         frame.render_widget(summary, head);
         let style = Style::new().fg(Color::Cyan);
-        frame.render_widget(Sparkline::default().data(self.deliveries.iter().copied()).style(style), spark);
+        let shown = self.deliveries.iter().take(width).max().copied().unwrap_or_default();
+        let label = Block::new().title(format!("deliveries/s, newest left, full height is {shown}"));
+        let line = Sparkline::default().data(self.deliveries.iter().copied()).style(style).block(label);
+        frame.render_widget(line, spark);
         let bold = Style::new().add_modifier(Modifier::BOLD);
         let cells: Vec<_> = self.cluster.nodes.iter().map(|node| node_cells(node, &self.cluster)).collect();
         let columns = fitting(&cells, width);
@@ -205,7 +208,8 @@ mod tests {
         view.take(Ok(cluster()));
         terminal.draw(|frame| view.draw(frame)).unwrap();
         let shown = terminal.backend().to_string();
-        for part in ["2 nodes  10 of 20 connections", "one:1", "orders", "1.5"] {
+        let scale = format!("deliveries/s, newest left, full height is {}", view.deliveries[0]);
+        for part in ["2 nodes  10 of 20 connections", "one:1", "orders", "1.5", &scale] {
             assert!(shown.contains(part), "{part} in\n{shown}");
         }
         view.take(Err("connection refused".into()));
