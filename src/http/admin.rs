@@ -2,13 +2,14 @@
 //! while the data plane is saturated.
 //!
 //! Probes answer under any name and to anybody; metrics to anybody who asks by an own name (`host`); all else, where there
-//! is one, to who shows the operators' [`token`]. `places` bounds connections.
+//! is one, to who shows the operators' [`token`], which people do by a form (`sign_in`). `places` bounds connections.
 
 mod host;
 mod places;
+mod sign_in;
 pub mod token;
 
-use super::console::{Body, Console, whole};
+use super::console::{Body, Console, Operator, whole};
 use super::metrics::{AdminRefusal, HttpMetrics};
 use super::well_formed;
 use crate::auth::metrics::AuthMetrics;
@@ -135,9 +136,11 @@ impl Admin {
     }
 
     async fn reply(&self, mut request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+        request.extensions_mut().insert(Operator(peer));
         let mut response = match self.refusal(&mut request, peer) {
-            None => match request.uri().path() {
-                path if path == "/" || path.starts_with("/api/") => self.console.answer(request).await,
+            None => match (request.uri().path(), &self.token) {
+                (path, Some(token)) if sign_in::is_served(path) => sign_in::answer(request, peer, token).await,
+                (path, _) if path == "/" || path.starts_with("/api/") => self.console.answer(request).await,
                 _ => whole(self.answer(&request)),
             },
             Some(refusal) => whole(refusal),
@@ -164,11 +167,14 @@ impl Admin {
         if !request.headers().get_all(HOST).iter().all(own) {
             return Some(refuse(AdminRefusal::ForeignHost, Problem::new(Code::Forbidden, FOREIGN)));
         }
-        let token = self.token.as_ref().filter(|_| path != "/metrics")?;
+        let open = path == "/metrics" || sign_in::is_served(path);
+        let token = self.token.as_ref().filter(|_| !open)?;
         match token.check(request.headers(), peer).err()? {
+            Denied::None if sign_in::is_for_people(request) => Some(sign_in::lead_there()),
             Denied::None => {
                 let problem = Problem::new(Code::Unauthorized, "this needs a token of --admin-token-file");
-                Some(challenged(refuse(AdminRefusal::NoToken, problem)))
+                let refusal = refuse(AdminRefusal::NoToken, problem);
+                Some(if sign_in::is_of_a_script(request) { refusal } else { challenged(refusal) })
             }
             Denied::Wrong => {
                 let problem = Problem::new(Code::BadToken, "not a token of --admin-token-file");

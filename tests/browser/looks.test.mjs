@@ -1,6 +1,7 @@
 // Light, dark, narrow; keyboard; accessibility by axe.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { after, before, test } from "node:test";
 import { launch, open, picture, shows } from "./browser.mjs";
@@ -65,6 +66,38 @@ for (const colorScheme of ["light", "dark"]) {
     });
   }
 }
+
+test("signing in is a form without a script", async () => {
+  const file = join(place.folder, "token");
+  writeFileSync(file, "a-token-of-the-operators\n");
+  const guarded = await Node.start(place, null, "--admin-token-file", file);
+  for (const colorScheme of ["light", "dark"]) {
+    const page = await open(browser, guarded.url, { colorScheme, javaScriptEnabled: true, viewport: { width: 390, height: 844 } });
+    assert.equal(new URL(page.url()).pathname, "/sign-in");
+    await picture(page, `sign-in-${colorScheme}`);
+    assert.deepEqual(await violations(page), []);
+  }
+  const context = await browser.newContext({ javaScriptEnabled: false });
+  const page = await context.newPage();
+  await page.goto(guarded.url);
+  await page.getByLabel("Token of the operators").fill("not-one-of-the-tokens");
+  await page.keyboard.press("Enter");
+  await page.getByText("That is not a token of the file.").waitFor();
+  await page.getByLabel("Token of the operators").fill("a-token-of-the-operators");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.waitForURL(guarded.url);
+  assert.ok((await page.content()).includes("/api/nodes"), "the console");
+  // With its script, by the same cookie.
+  const state = await context.storageState();
+  const seen = await open(browser, guarded.url, { storageState: state });
+  await shows(seen, "#summary", /nodes?,/);
+  await seen.goto(guarded.url + "sign-in");
+  await seen.getByRole("button", { name: "Sign out" }).click();
+  await seen.waitForURL(/sign-in$/);
+  await seen.goto(guarded.url);
+  assert.equal(new URL(seen.url()).pathname, "/sign-in");
+  assert.deepEqual(seen.noted, []);
+});
 
 test("on a telephone nothing is wider than the screen", async () => {
   for (const [name, made] of Object.entries({ overview, channel })) {

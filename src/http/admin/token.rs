@@ -1,8 +1,8 @@
 //! The operators' token: who shows it may see what probes and metrics do not tell, and act where actions are on.
 //!
 //! It is in a file, which is read again when it changes; several lines are as many tokens, so that one can follow another.
-//! It comes as `Bearer`, or as the password of `Basic` with any user, for that is what browsers keep and send with each
-//! request of a page, an EventSource's among them.
+//! It comes as `Bearer`, as the password of `Basic` with any user, or as the cookie that a form made of it (`sign_in`): browsers send
+//! the latter two with each request of a page, an EventSource's among them.
 
 use crate::file_watch::{FileError, FileWatch};
 use crate::hash::HashMap;
@@ -10,7 +10,7 @@ use crate::limits::client_of;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::HeaderMap;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, COOKIE};
 use parking_lot::{Mutex, RwLock};
 use ring::hmac::{HMAC_SHA256, Key, Tag, sign, verify};
 use ring::rand::SystemRandom;
@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 const FILE_BYTES: u64 = 64 << 10;
 /// Fewer could be guessed.
 const TOKEN_BYTES: usize = 16;
+/// The cookie of who has signed in.
+pub const COOKIE_NAME: &str = "fantail-operator";
 /// Wrong tokens of one address within a second, after which none of its tokens is looked at.
 const WRONG_PER_SECOND: u32 = 5;
 /// Addresses that are remembered for that second; further ones share one allowance.
@@ -105,18 +107,40 @@ impl AdminToken {
     /// Whether a request shows a token.
     pub fn check(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), Denied> {
         let mut shown = headers.get_all(AUTHORIZATION).iter();
-        let (Some(value), None) = (shown.next(), shown.next()) else { return Err(Denied::None) };
+        let (value, None) = (shown.next(), shown.next()) else { return Err(Denied::None) };
+        let Some(value) = value else {
+            // Nobody guesses 32 bytes: one that is of another process or of a token that is gone is as none.
+            return self.is_signed_in(headers).then_some(()).ok_or(Denied::None);
+        };
+        self.judge(presented(value.as_bytes()).as_deref(), peer).map(drop)
+    }
+
+    /// What the cookie of who shows this token is.
+    pub fn sign_in(&self, token: &[u8], peer: IpAddr) -> Result<String, Denied> {
+        let tag = self.judge(Some(token), peer)?;
+        let cookie = sign(&self.key, &in_cookie(&tag));
+        Ok(cookie.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Which of the tokens this one is; an address that shows wrong ones waits.
+    fn judge(&self, token: Option<&[u8]>, peer: IpAddr) -> Result<Tag, Denied> {
         let address = self.may_try(client_of(peer))?;
-        let token = presented(value.as_bytes());
         // All are compared, so that it takes as long for the first as for the last.
         let right = |token: &[u8]| {
-            self.tags.read().iter().fold(false, |any, tag| any | verify(&self.key, token, tag.as_ref()).is_ok())
+            let tags = self.tags.read();
+            tags.iter().fold(None, |found, tag| verify(&self.key, token, tag.as_ref()).ok().map(|()| *tag).or(found))
         };
-        if token.is_some_and(|token| right(&token)) {
-            return Ok(());
-        }
-        self.failed(address);
-        Err(Denied::Wrong)
+        let found = token.and_then(right);
+        found.ok_or_else(|| {
+            self.failed(address);
+            Denied::Wrong
+        })
+    }
+
+    fn is_signed_in(&self, headers: &HeaderMap) -> bool {
+        let Some(bytes) = cookie(headers).and_then(from_hex) else { return false };
+        let tags = self.tags.read();
+        tags.iter().fold(false, |any, tag| any | verify(&self.key, &in_cookie(tag), &bytes).is_ok())
     }
 
     /// The address by which failures are counted, where it may try.
@@ -145,6 +169,23 @@ impl AdminToken {
         }
         *count += 1;
     }
+}
+
+/// The cookie's value, where a request has one.
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find_map(|(name, value)| (name == COOKIE_NAME).then_some(value))
+}
+
+/// What is signed for the cookie of a token.
+fn in_cookie(tag: &Tag) -> Vec<u8> {
+    [b"cookie ".as_slice(), tag.as_ref()].concat()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 /// The token of an `Authorization` header (RFC 6750, RFC 7617).
@@ -217,6 +258,44 @@ mod tests {
         assert_eq!(token.check(&HeaderMap::new(), "10.0.0.1".parse().unwrap()), Err(Denied::None));
     }
 
+    #[test]
+    fn a_cookie_is_of_a_token_and_of_this_process() {
+        let token = of("first-of-the-tokens\nsecond-of-the-tokens").unwrap();
+        let peer = "10.0.0.1".parse().unwrap();
+        let with = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("cookie", HeaderValue::from_str(&format!("a=b; fantail-operator={value}")).unwrap());
+            headers
+        };
+        let cookie = token.sign_in(b"second-of-the-tokens", peer).unwrap();
+        assert!(cookie.len() == 64 && !cookie.contains("second"), "{cookie}");
+        assert_eq!(token.check(&with(&cookie), peer), Ok(()));
+        for wrong in
+            ["", "00", &cookie[2..], &cookie.replace(|c: char| c.is_ascii_digit(), "0"), "second-of-the-tokens"]
+        {
+            assert_eq!(token.check(&with(wrong), peer), Err(Denied::None), "{wrong}");
+        }
+        let other = of("second-of-the-tokens").unwrap();
+        assert_eq!(other.check(&with(&cookie), peer), Err(Denied::None), "of another process");
+        assert_eq!(token.take(b"first-of-the-tokens").unwrap(), 1);
+        assert_eq!(token.check(&with(&cookie), peer), Err(Denied::None), "its token is gone");
+        assert_eq!(token.sign_in(b"second-of-the-tokens", peer), Err(Denied::Wrong));
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let of = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(COOKIE, HeaderValue::from_static(line));
+            }
+            cookie(&headers).map(str::to_owned)
+        };
+        assert_eq!(of(&["a=b; fantail-operator=1f; c=d"]).as_deref(), Some("1f"));
+        assert_eq!(of(&["a=b", "fantail-operator=1f"]).as_deref(), Some("1f"));
+        assert_eq!(of(&["xfantail-operator=1f; fantail-operatorx=2"]), None);
+        assert_eq!(of(&[]), None);
+    }
     #[test]
     fn an_address_with_wrong_tokens_waits_and_others_do_not() {
         let token = of("first-of-the-tokens").unwrap();

@@ -5,7 +5,7 @@
 //! come from a page of this origin alone; and pages that have made their own name lead here are kept out by that name
 //! (`admin`).
 
-use super::{Body, Console, whole};
+use super::{Body, Console, Operator, whole};
 use crate::http::publish::publish;
 use crate::problem::{Code, Problem};
 use hyper::body::Incoming;
@@ -15,6 +15,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// The header that an action needs, with any value.
 const ACTION: &str = "x-fantail-action";
+
+/// Where an action comes from, for the log.
+fn operator<B>(request: &Request<B>) -> String {
+    request.extensions().get::<Operator>().map_or_else(String::new, |by| by.0.to_string())
+}
 
 impl Console {
     /// `POST /api/publish?channel=NAME&event=TYPE&final=1`, the data as body: as on the clients' listener.
@@ -28,16 +33,20 @@ impl Console {
         let segment = percent_encoding::utf8_percent_encode(&channel, percent_encoding::NON_ALPHANUMERIC);
         let target = format!("/events/{segment}?{query}").parse::<Uri>();
         let target = target.map_err(|_| Problem::new(Code::BadChannel, format!("{channel:?} is no channel")))?;
+        let by = operator(&request);
+        let channel = channel.into_owned();
         let (mut head, body) = request.into_parts();
         head.uri = target;
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Ok(whole(publish(Request::from_parts(head, body), peer, &actions.publisher).await))
+        let answer = publish(Request::from_parts(head, body), peer, &actions.publisher).await;
+        tracing::info!(channel, address = by, status = answer.status().as_u16(), "published by the console");
+        Ok(whole(answer))
     }
 
     /// `POST /api/drain`: this node ends as SIGTERM would end it.
     pub fn drain(&self, request: &Request<Incoming>) -> Result<Response<Body>, Problem> {
         let actions = self.allowed(request)?;
-        tracing::info!("told to drain by the console");
+        tracing::info!(address = operator(request), "told to drain by the console");
         actions.drain.notify_one();
         let mut response = super::json(&serde_json::json!({"draining": self.roster.id()}));
         *response.status_mut() = StatusCode::ACCEPTED;

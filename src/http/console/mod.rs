@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY};
 use hyper::{Method, Request, Response};
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::{Notify, Semaphore};
 
@@ -41,6 +42,10 @@ pub struct Console {
     streams: Arc<Semaphore>,
     history: Arc<Budget>,
 }
+
+/// Who asks, as far as the connection says it: in a request's extensions, for the lines that actions leave in the log.
+#[derive(Clone, Copy)]
+pub struct Operator(pub IpAddr);
 
 /// What the console may do.
 pub struct Actions {
@@ -102,9 +107,14 @@ fn last_event_id(request: &Request<Incoming>) -> Option<&str> {
     request.headers().get("last-event-id").and_then(|id| id.to_str().ok())
 }
 
+/// A word that other pages cannot guess.
+pub fn nonce() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
+
 /// The page, with a nonce that lets its own script and style run, and nothing else.
 fn page() -> Response<Body> {
-    let nonce = format!("{:032x}", fastrand::u128(..));
+    let nonce = nonce();
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; base-uri 'none'; \
          form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"

@@ -114,6 +114,44 @@ fn a_token_is_needed_for_all_but_probes_and_metrics() {
 }
 
 #[test]
+fn a_form_makes_a_cookie_of_a_token() {
+    let folder = Folder::new();
+    let node = Node::start(&["--admin-actions", "--admin-token-file", &folder.write("token", TOKEN.as_bytes())]);
+    let ask = |method: &str, path: &str, headers: &[(&str, &str)], body: &str| {
+        Connection::open(node.admin).ask(method, path, headers, body.as_bytes())
+    };
+    let led = ask("GET", "/", &[("Accept", "text/html,*/*")], "");
+    assert_eq!((led.head.status, led.head.header("location")), (303, Some("/sign-in")));
+    let form = ask("GET", "/sign-in", &[], "");
+    assert!(form.head.status == 200 && form.text().contains("name=\"token\""), "{}", form.text());
+    assert!(!form.text().contains("<script"), "it needs none");
+    // A browser's question would come in the middle of the page.
+    let script = ask("GET", "/api/nodes", &[("Sec-Fetch-Mode", "cors")], "");
+    let challenges = script.head.headers.iter().filter(|(name, _)| name == "www-authenticate");
+    assert_eq!(script.head.status, 401);
+    assert!(challenges.into_iter().all(|(_, value)| !value.starts_with("Basic")), "{:?}", script.head.headers);
+
+    let wrong = ask("POST", "/sign-in", &[], "token=a-token-of-nobody");
+    assert_eq!((wrong.head.status, wrong.head.header("set-cookie")), (401, None));
+    let right = ask("POST", "/sign-in", &[], &format!("token={TOKEN}"));
+    assert_eq!((right.head.status, right.head.header("location")), (303, Some("/")));
+    let line = right.head.header("set-cookie").expect("a cookie");
+    assert!(line.ends_with("; Path=/; HttpOnly; SameSite=Strict") && !line.contains(TOKEN), "{line}");
+    let cookie = [("Cookie", line.split(';').next().expect("a pair"))];
+    for path in GUARDED {
+        assert_eq!(status(&node, "GET", path, &cookie), 200, "{path}");
+    }
+    assert_eq!(status(&node, "POST", "/api/publish?channel=a", &[cookie[0], ACT]), 201);
+    assert_eq!(status(&node, "POST", "/api/publish?channel=a", &cookie), 403, "without the header");
+    let out = ask("POST", "/sign-out", &cookie, "");
+    assert!(out.head.header("set-cookie").is_some_and(|line| line.contains("Max-Age=0")), "{:?}", out.head.headers);
+    node.logs(&["an operator signed in to the console", "127.0.0.1"]);
+    node.logs(&["published by the console", "channel=\"a\"", "127.0.0.1", "201"]);
+    assert!(!node.log().contains(TOKEN), "{}", node.log());
+    assert_eq!(status(&Node::start(&[]), "GET", "/sign-in", &[]), 404, "no token, no form");
+}
+
+#[test]
 fn wrong_tokens_are_paced() {
     const GUESSES: usize = 2_000;
     let folder = Folder::new();
