@@ -17,12 +17,12 @@ PROGRAMS = {
 }
 HEAD = """# Clients
 
-What clients do with a node, found by running them: `tests/run clients` starts nodes and Redis, takes every client through every
-case, and writes this page. A client that behaves otherwise than it says here fails the test.
+This page says what clients do with a node. `tests/run clients` starts nodes and Redis, takes every client through every case, and writes the
+page. A client that behaves otherwise fails the test.
 
-**Bold** is what differs from the [specification](https://html.spec.whatwg.org/multipage/server-sent-events.html) or from the other
-clients to your harm; below the table is what to do about it. "By hand" means that a library only reads one answer: the test asks
-again with the last id that it told, in `Last-Event-ID`, as its user has to.
+**Bold** marks what differs to your harm from the [specification](https://html.spec.whatwg.org/multipage/server-sent-events.html) or from other
+clients. Below the tables is what to do about it. "By hand" means that a library reads only one answer: the test asks again with the last id, in
+`Last-Event-ID`, as a user of the library has to.
 
 """
 MEANING = """

@@ -84,6 +84,11 @@ test("links to headings lead to them", () => {
   assert.ok(count > 10, `${count} links`);
 });
 
+test("README.md is read in a few minutes", () => {
+  const lines = readFileSync(`${ROOT}README.md`, "utf8").trimEnd().split("\n");
+  assert.ok(lines.length <= 150, `${lines.length} lines: tables belong into docs/reference`);
+});
+
 // Of cargo, curl, helm, kubectl, loadtest, python3, redis-cli, redis-server and tests/run.
 const OTHERS = `--against --bind --cluster --compressed --connect-to --connections --data-urlencode --dry-run --from-literal
   --http2-prior-knowledge --latency --list --logs --no-default-features --port --previous --release --replicas --set --timeout
