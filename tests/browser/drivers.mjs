@@ -1,20 +1,10 @@
 // Browsers as Debian has them, with tabs: Chromium and Firefox by Puppeteer, WebKit by its WebDriver, which needs a display.
-import { accessSync } from "node:fs";
 import puppeteer from "puppeteer-core";
 import { LIMIT, eventually } from "./servers.mjs";
 
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const FIREFOX = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
 const WEBKIT = process.env.WEBKIT_DRIVER ?? "/usr/bin/WebKitWebDriver";
-
-const there = (path) => {
-  try {
-    accessSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-};
 
 class Puppets {
   static async start(browser, executablePath, args = []) {
@@ -44,12 +34,17 @@ class Puppets {
 class WebDriver {
   static async start(place) {
     const driver = new WebDriver();
+    const screen = place.start("Xvfb", ["-displayfd", "1", "-nolisten", "tcp"]);
+    const display = await eventually("a display", () => /^\d+$/m.exec(screen.log()));
+    // Its sandbox needs more than a container has; the pages are ours.
+    Object.assign(process.env, { DISPLAY: `:${display[0]}`, WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1" });
     const port = 20_000 + (process.pid % 10_000);
     place.start(WEBKIT, [`--port=${port}`, "--host=127.0.0.1"]);
     driver.url = `http://127.0.0.1:${port}/session`;
     await eventually("the driver answers", () => fetch(`http://127.0.0.1:${port}/status`).then(({ ok }) => ok, () => false));
     const { sessionId } = await driver.ask("", { capabilities: { alwaysMatch: {} } });
     driver.url += `/${sessionId}`;
+    driver.home = await driver.ask("/window", undefined, "GET");
     return driver;
   }
   async ask(path, body, method = "POST") {
@@ -63,7 +58,11 @@ class WebDriver {
     return (this.last = (this.last ?? Promise.resolve()).catch(() => {}).then(act));
   }
   async tab(url) {
-    const { handle } = await this.turn(() => this.ask("/window/new", { type: "tab" }));
+    // From the first window, which stays.
+    const { handle } = await this.turn(async () => {
+      await this.ask("/window", { handle: this.home });
+      return this.ask("/window/new", { type: "tab" });
+    });
     const there = (act) => this.turn(async () => {
       await this.ask("/window", { handle });
       return act();
@@ -79,9 +78,9 @@ class WebDriver {
   }
 }
 
-/** Those that there are: how each is started. */
+/** How each is started. */
 export const BROWSERS = {
   Chromium: () => Puppets.start("chrome", CHROMIUM, ["--no-sandbox"]),
   Firefox: () => Puppets.start("firefox", FIREFOX),
-  ...(process.env.DISPLAY && there(WEBKIT) ? { WebKit: (place) => WebDriver.start(place) } : {}),
+  WebKit: (place) => WebDriver.start(place),
 };
