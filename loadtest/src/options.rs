@@ -31,7 +31,7 @@ pub enum What {
     Burst(Options),
     /// Compressed streams: CPU and bytes per delivery, beside plain ones and a compressor per connection
     Compress(Options),
-    /// TLS and HTTP/2: CPU per delivery and memory, beside HTTP/1.1 in the clear
+    /// TLS and HTTP/2: CPU per delivery and memory, beside HTTP/1.1 in the clear and a bare loop of TLS sessions
     Ways(Options),
     /// Idle connections: memory each, after churn and storms too; the cost of heartbeats
     Hold(Options),

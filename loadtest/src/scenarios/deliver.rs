@@ -199,7 +199,7 @@ pub fn ways(lab: &mut Lab) -> Result<()> {
     let subscribers = lab.options.subscribers.unwrap_or(2_000);
     let schedule = schedule(lab, 5.0, 1, 6.0, Choice::InTurn(1));
     let load = Load::new("ways", format!("{} subscribers", thousands(subscribers)), Plan::One, subscribers);
-    let kinds = [Kind::Node, Kind::NodeTls, Kind::NodeTlsLibrary, Kind::NodeHttp2, Kind::NodeTlsHttp2];
+    let kinds = [Kind::Node, Kind::FloorTls, Kind::NodeTls, Kind::NodeTlsLibrary, Kind::NodeHttp2, Kind::NodeTlsHttp2];
     alternate(lab, &kinds, &load, &schedule, lab.options.runs.unwrap_or(2))
 }
 

@@ -6,12 +6,14 @@
 
 use super::addressed::{Addressed, channel_asked};
 use super::fault::Fault;
+use super::floor_session::{self, Sessions};
 use super::redis_feed::RedisFeed;
 use crate::clock;
 use anyhow::Result;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+use rustls::ServerConnection;
 use slab::Slab;
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -45,6 +47,9 @@ pub struct Floor {
     /// Seconds between heartbeats; 0: none.
     #[arg(long, default_value_t = 0)]
     pub heartbeat: u64,
+    /// Subscribers speak TLS, to a session of rustls' each.
+    #[arg(long)]
+    pub tls: bool,
     /// Each event goes to the sockets of its channel, not to all.
     #[arg(long)]
     pub apart: bool,
@@ -58,6 +63,7 @@ pub struct Floor {
 
 struct Socket {
     stream: TcpStream,
+    session: Option<Box<ServerConnection>>,
     asked: bool,
     /// The number of the channel that it asked for, where that is one.
     channel: Option<u32>,
@@ -67,6 +73,7 @@ struct Socket {
 
 struct Loop {
     poll: Poll,
+    sessions: Option<Sessions>,
     sockets: Slab<Socket>,
     addressed: Option<Addressed>,
     fault: Option<Fault>,
@@ -85,7 +92,9 @@ pub fn run(floor: &Floor) -> Result<()> {
     let fault = floor.fault.map(|kind| Fault::new(kind, floor.every));
     let addressed = floor.apart.then(Addressed::default);
     let id_length = floor.id_length;
-    let mut state = Loop { poll, sockets: Slab::new(), addressed, fault, id_length, sent: 0, dead: Vec::new() };
+    let sessions = floor.tls.then(Sessions::new).transpose()?;
+    let (sockets, dead) = (Slab::new(), Vec::new());
+    let mut state = Loop { poll, sessions, sockets, addressed, fault, id_length, sent: 0, dead };
     let mut feed: Option<(TcpStream, Vec<u8>)> = None;
     let mut redis = floor.redis.map(RedisFeed::open).transpose()?;
     if let Some(redis) = &mut redis {
@@ -141,7 +150,8 @@ impl Loop {
                 Ok((mut stream, _)) => {
                     let entry = self.sockets.vacant_entry();
                     self.poll.registry().register(&mut stream, Token(entry.key()), Interest::READABLE)?;
-                    entry.insert(Socket { stream, asked: false, channel: None, rest: Vec::new() });
+                    let session = self.sessions.as_ref().map(Sessions::begin).transpose()?;
+                    entry.insert(Socket { stream, session, asked: false, channel: None, rest: Vec::new() });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(_) => {}
@@ -235,7 +245,9 @@ impl Loop {
         let (sent, length) = (self.sent, self.id_length);
         let Some(socket) = self.sockets.get_mut(key) else { return };
         let (mut good, had_asked) = (true, !readable || socket.asked);
-        if writable && !socket.rest.is_empty() {
+        if writable && let Some(session) = &mut socket.session {
+            good = floor_session::flush(session, &mut socket.stream).is_ok();
+        } else if writable && !socket.rest.is_empty() {
             let rest = std::mem::take(&mut socket.rest);
             good = socket.send(&rest).is_ok();
         }
@@ -263,6 +275,10 @@ impl Loop {
 impl Socket {
     /// Sends, or keeps what the socket does not take. `Ok(false)` if something is kept.
     fn send(&mut self, bytes: &[u8]) -> io::Result<bool> {
+        if let Some(session) = &mut self.session {
+            session.writer().write_all(bytes)?;
+            return floor_session::flush(session, &mut self.stream);
+        }
         if !self.rest.is_empty() {
             self.rest.extend_from_slice(bytes);
             return Ok(false);
@@ -288,7 +304,11 @@ impl Socket {
     fn hear(&mut self, sent: u64, id_length: usize) -> bool {
         let mut part = [0; 4096];
         loop {
-            match self.stream.read(&mut part) {
+            let read = match &mut self.session {
+                Some(session) => floor_session::read(session, &mut self.stream, &mut part),
+                None => self.stream.read(&mut part),
+            };
+            match read {
                 Ok(0) => return false,
                 Ok(read) if !self.asked => {
                     self.asked = true;

@@ -4,6 +4,7 @@ mod addressed;
 mod centrifugo;
 pub mod fault;
 pub mod floor;
+mod floor_session;
 pub mod hyper_body;
 mod nchan;
 pub mod node;
@@ -26,6 +27,7 @@ use std::time::Duration;
 /// Names of servers that results are compared with, as [`Kind`] writes them.
 pub const FLOOR: &str = "floor";
 pub const FLOOR_REDIS: &str = "floor behind Redis";
+pub const FLOOR_TLS: &str = "floor TLS";
 pub const NODE: &str = "fantail";
 pub const BEFORE: &str = "fantail before";
 pub const NCHAN: &str = "nchan";
@@ -37,6 +39,8 @@ pub enum Kind {
     Floor,
     /// The floor that takes its events from Redis as the node does: a push, then a read.
     FloorRedis,
+    /// The floor under TLS: handshakes and records by rustls in one loop.
+    FloorTls,
     Node,
     /// A node of another build, that of `--before`.
     Before,
@@ -59,7 +63,7 @@ pub enum Kind {
 
 impl Kind {
     pub fn is_node(self) -> bool {
-        matches!(self, Kind::Node | Kind::Before | Kind::NodeGzip) || self.way() != Way::Plain
+        matches!(self, Kind::Node | Kind::Before | Kind::NodeGzip) || self.way() != Way::Plain && self != Kind::FloorTls
     }
 
     /// Whether its events are published to Redis.
@@ -70,7 +74,7 @@ impl Kind {
     /// How its clients speak.
     pub fn way(self) -> Way {
         match self {
-            Kind::NodeTls | Kind::NodeTlsLibrary => Way::Tls,
+            Kind::NodeTls | Kind::NodeTlsLibrary | Kind::FloorTls => Way::Tls,
             Kind::NodeHttp2 => Way::Http2,
             Kind::NodeTlsHttp2 => Way::TlsHttp2,
             _ => Way::Plain,
@@ -88,6 +92,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Kind::Floor => FLOOR,
             Kind::FloorRedis => FLOOR_REDIS,
+            Kind::FloorTls => FLOOR_TLS,
             Kind::Node => NODE,
             Kind::Before => BEFORE,
             Kind::NodeGzip => "fantail gzip",
@@ -139,7 +144,7 @@ pub struct Server {
 impl Server {
     pub fn start(kind: Kind, start: &Start<'_>) -> Result<Server> {
         match kind {
-            Kind::Floor | Kind::FloorRedis => own(kind, "serve-floor", start),
+            Kind::Floor | Kind::FloorRedis | Kind::FloorTls => own(kind, "serve-floor", start),
             Kind::HyperBody | Kind::HyperBodyGzip => own(kind, "serve-hyper-body", start),
             Kind::Nchan => nchan::start(start),
             Kind::Centrifugo => centrifugo::start(start),
@@ -165,7 +170,9 @@ impl Server {
     /// Where events for it are published; `keep` entries stay in a Redis stream.
     pub fn sink(&self, redis: Option<SocketAddr>, keep: u64) -> Result<Sink> {
         match self.kind {
-            Kind::Floor | Kind::HyperBody | Kind::HyperBodyGzip => Sink::feed(self.feed.context("no feed")?),
+            Kind::Floor | Kind::FloorTls | Kind::HyperBody | Kind::HyperBodyGzip => {
+                Sink::feed(self.feed.context("no feed")?)
+            }
             Kind::Nchan => Sink::nchan(self.listen),
             _ => Sink::redis(redis.context("no Redis")?, keep),
         }
@@ -215,7 +222,10 @@ fn own(kind: Kind, subcommand: &str, start: &Start<'_>) -> Result<Server> {
     {
         command.arg("--redis").arg(redis.to_string());
     }
-    if matches!(kind, Kind::Floor | Kind::FloorRedis) {
+    if kind == Kind::FloorTls {
+        command.arg("--tls");
+    }
+    if matches!(kind, Kind::Floor | Kind::FloorRedis | Kind::FloorTls) {
         command.arg("--id-length").arg(start.id_length.to_string());
         if start.apart {
             command.arg("--apart");
