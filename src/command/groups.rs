@@ -12,6 +12,7 @@ const GROUPS: [(&str, &[&str]); 10] = [
             "trusted-proxies",
             "forwarded-header",
             "proxy-protocol",
+            "http2",
             "http2-streams",
         ],
     ),

@@ -132,3 +132,16 @@ fn number(value: &HeaderValue) -> Option<u64> {
     let text = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
     text.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_of_a_head_that_is_too_large() {
+        let mut lines = Lines::default();
+        (0..1_000).for_each(|_| lines.push(b"x-large", &[b'x'; 4_000]));
+        assert_eq!(lines.headers.len(), HEAD_BYTES / 4_039);
+        assert!(matches!(lines.end(), Head::TooLarge));
+    }
+}

@@ -69,6 +69,9 @@ fn what_is_wrong_is_refused() {
     ] {
         assert_eq!(decode(&mut Decoder::default(), &hex(block)), Err(ErrorCode::Compression), "{why}");
     }
+    // A small number in more bytes than any here needs.
+    let long = [&[0, 0x7f, 0x80, 0x80, 0x80, 0x80, 0][..], &[b'a'; 127], &[1, b'b']].concat();
+    assert_eq!(decode(&mut Decoder::default(), &long), Err(ErrorCode::Compression));
     assert_eq!(decode(&mut Decoder::default(), &hex("3f e1 1f 20")), Ok(vec![]), "4,096 bytes, then none");
 }
 

@@ -103,6 +103,16 @@ fn bodies_have_room_as_they_are_taken() {
 }
 
 #[test]
+fn a_body_that_is_taken_may_be_larger_than_all_windows() {
+    let mut pair = Pair::new(5);
+    pair.open(1, false);
+    for _ in 0..200 {
+        pair.say(&frame(DATA, 0, 1, &[0; 16_384])).expect("as much as was taken");
+        pair.node.taken(1, 16_384);
+    }
+}
+
+#[test]
 fn all_bodies_together_have_a_window() {
     let mut pair = Pair::new(100);
     let (mut sent, mut stream) = (0, 1);
