@@ -1,7 +1,7 @@
 //! The figures to reach, and whether a row reaches them.
 
 use crate::results::Row;
-use crate::servers::{BEFORE, CENTRIFUGO, FLOOR, FLOOR_REDIS, NCHAN, NODE};
+use crate::servers::{BEFORE, CENTRIFUGO, FLOOR, FLOOR_REDIS, NCHAN, NODE, NODE_WHERE};
 
 /// One goal and what was measured.
 #[derive(Clone, Debug)]
@@ -92,14 +92,19 @@ const GOALS: &[(&str, &str, &str, Rule)] = &[
     ("cluster", "", "livez_p99_ms", Rule::Most(100.0)),
 ];
 
+/// The same of the node whose clients have a filter.
+const GOALS_WHERE: &[(&str, &str, &str, Rule)] = &[("fanout", "", "cpu_us", Rule::MostOf(NODE, 1.10))];
+
 /// The goals that apply to a row of the node's.
 pub fn of(row: &Row) -> Vec<Goal> {
     let mut goals: Vec<Goal> = Vec::new();
-    if row.server != NODE {
-        return goals;
-    }
+    let all = match row.server.as_str() {
+        NODE => GOALS,
+        NODE_WHERE => GOALS_WHERE,
+        _ => return goals,
+    };
     let mut found: Vec<(&str, Option<&str>)> = Vec::new();
-    for &(scenario, case, figure, rule) in GOALS {
+    for &(scenario, case, figure, rule) in all {
         let key = (figure, rule.of());
         if row.scenario != scenario || !row.case.starts_with(case) || found.contains(&key) {
             continue;
@@ -134,6 +139,13 @@ mod tests {
         let rows = rows(&[run(Kind::Floor, 10.0), run(Kind::Node, 10.9), run(Kind::Before, 10.9)]);
         assert_eq!(texts(&rows[1]), ["cpu_us 1.09 ≤ 1.1 × floor true", "cpu_us 1.00 ≤ 1.02 × fantail before true"]);
         assert!(of(&rows[0]).is_empty() && of(&rows[2]).is_empty());
+    }
+
+    #[test]
+    fn a_filter_that_all_share_is_held_against_none() {
+        let run = |kind, cpu| run("fanout", "10,000 subscribers", kind, &[("cpu_us", cpu)]);
+        let rows = rows(&[run(Kind::Node, 10.0), run(Kind::NodeWhere, 11.5)]);
+        assert_eq!(texts(&rows[1]), ["cpu_us 1.15 ≤ 1.1 × fantail false"]);
     }
 
     #[test]

@@ -226,6 +226,7 @@ impl Lab {
             targets: vec![server.listen],
             sources: Vec::new(),
             live_at_block: server.live_at_block,
+            asks: kind.asks().to_owned(),
             gzip: kind.is_packed(),
             way: kind.way(),
             ids: load.ids,

@@ -113,7 +113,7 @@ impl Client {
         let channels: Vec<String> =
             self.legs.iter().map(|(channel, _)| format!("{}{channel}", clients.prefix)).collect();
         let path = match clients.paths {
-            Paths::Events => format!("/events?channels={}", channels.join(",")),
+            Paths::Events => format!("/events?channels={}{}", channels.join(","), clients.asks),
             Paths::Nchan => format!("/sub/{}", channels.join(",")),
             Paths::Centrifugo => centrifugo::path(&channels),
         };

@@ -64,6 +64,8 @@ pub struct Clients {
     pub sources: Vec<std::net::Ipv4Addr>,
     /// Live with the first block behind the head (the server's position), not with the head.
     pub live_at_block: bool,
+    /// Behind the channels of a request, as `&tail=1`.
+    pub asks: String,
     /// Ask for a compressed stream.
     pub gzip: bool,
     pub way: Way,

@@ -14,6 +14,8 @@ use anyhow::Result;
 pub const IN_FLIGHT: usize = 256;
 /// Events before the measured ones, so that every socket has been written to.
 const WARM: u64 = 3;
+/// Subscribers of a fan-out who are measured with a filter, too.
+const SHARE_A_FILTER: u32 = 10_000;
 
 /// Runs a load on each kind of server in turn, several times.
 pub fn alternate(lab: &mut Lab, kinds: &[Kind], load: &Load, schedule: &Schedule, runs: u32) -> Result<()> {
@@ -123,12 +125,17 @@ pub fn floor(lab: &mut Lab) -> Result<()> {
     alternate(lab, &[Kind::Floor], &load, &schedule, runs)
 }
 
-/// Many subscribers of one channel.
+/// Many subscribers of one channel; 10,000 of them with a filter that all share, too.
 pub fn fanout(lab: &mut Lab) -> Result<()> {
     let sizes = lab.options.subscribers.map_or(vec![10_000, 15_000, 19_000], |n| vec![n]);
     for subscribers in sizes {
         let (load, schedule) = fanout_of(lab, "fanout", subscribers);
-        let (kinds, runs) = (lab.kinds(true), lab.options.runs.unwrap_or(3));
+        let (mut kinds, runs) = (lab.kinds(true), lab.options.runs.unwrap_or(3));
+        if subscribers == SHARE_A_FILTER
+            && let Some(node) = kinds.iter().position(|kind| *kind == Kind::Node)
+        {
+            kinds.insert(node + 1, Kind::NodeWhere);
+        }
         alternate(lab, &kinds, &load, &schedule, runs)?;
     }
     Ok(())

@@ -29,6 +29,7 @@ pub const FLOOR: &str = "floor";
 pub const FLOOR_REDIS: &str = "floor behind Redis";
 pub const FLOOR_TLS: &str = "floor TLS";
 pub const NODE: &str = "fantail";
+pub const NODE_WHERE: &str = "fantail where";
 pub const BEFORE: &str = "fantail before";
 pub const NCHAN: &str = "nchan";
 pub const CENTRIFUGO: &str = "centrifugo";
@@ -44,6 +45,8 @@ pub enum Kind {
     Node,
     /// A node of another build, that of `--before`.
     Before,
+    /// The node, its clients asking with one filter on fields, which lets all pass.
+    NodeWhere,
     /// The node, its clients asking for gzip.
     NodeGzip,
     /// The node under TLS.
@@ -63,7 +66,8 @@ pub enum Kind {
 
 impl Kind {
     pub fn is_node(self) -> bool {
-        matches!(self, Kind::Node | Kind::Before | Kind::NodeGzip) || self.way() != Way::Plain && self != Kind::FloorTls
+        let plain = matches!(self, Kind::Node | Kind::Before | Kind::NodeWhere | Kind::NodeGzip);
+        plain || self.way() != Way::Plain && self != Kind::FloorTls
     }
 
     /// Whether its events are published to Redis.
@@ -81,6 +85,14 @@ impl Kind {
         }
     }
 
+    /// What its clients ask for beside their channels.
+    pub fn asks(self) -> &'static str {
+        match self {
+            Kind::NodeWhere => "&where=event=message",
+            _ => "",
+        }
+    }
+
     /// Whether its clients ask for gzip.
     pub fn is_packed(self) -> bool {
         matches!(self, Kind::NodeGzip | Kind::HyperBodyGzip)
@@ -95,6 +107,7 @@ impl fmt::Display for Kind {
             Kind::FloorTls => FLOOR_TLS,
             Kind::Node => NODE,
             Kind::Before => BEFORE,
+            Kind::NodeWhere => NODE_WHERE,
             Kind::NodeGzip => "fantail gzip",
             Kind::NodeTls => "fantail TLS",
             Kind::NodeTlsLibrary => "fantail TLS by rustls",
