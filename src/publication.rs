@@ -8,7 +8,7 @@ mod fields;
 mod keeping;
 mod member;
 
-pub use keeping::{Bounds, refuse_of_batch};
+pub use keeping::{Bounds, is_key, key_value, refuse_of_batch};
 
 use crate::backplane::{Keeping, Publication};
 use crate::channel::Channel;

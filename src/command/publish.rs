@@ -9,6 +9,7 @@ use crate::backplane::{BackplaneError, Publication};
 use crate::channel::Channel;
 use crate::config::{self, Contradiction, ValueError};
 use crate::event::MAX_TYPE_LENGTH;
+use crate::publication::{is_key, key_value};
 use bytes::Bytes;
 use clap::Args;
 use clap::parser::ValueSource;
@@ -43,6 +44,9 @@ pub struct Publish {
     /// Reconnect delay for subscribers, in milliseconds, up to 86400000. Less than 500 counts as 500.
     #[arg(long, value_name = "MS", value_parser = config::number(0..=86_400_000_u64))]
     retry: Option<u64>,
+    /// Publish once: of a key that the channel has had within ten minutes, the first event's id is printed. 1 to 128 visible ASCII characters.
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    key: Option<String>,
     /// The node to publish to.
     #[arg(long, env = "FANTAIL_URL", value_name = "URL", value_parser = crate::config::node_url)]
     #[arg(default_value = "http://127.0.0.1:8080")]
@@ -111,18 +115,26 @@ fn event_type(text: &str) -> Result<String, ValueError> {
     }
 }
 
+fn key(text: &str) -> Result<String, ValueError> {
+    match is_key(text) {
+        true => Ok(text.to_owned()),
+        false => Err(ValueError::new("a key has 1 to 128 visible ASCII characters")),
+    }
+}
+
 impl Publish {
     /// A node or Redis: a flag counts more than a variable, and of two variables Redis counts, because a node on
     /// Redis takes nothing over HTTP unless told to.
     pub(super) fn choose_target(&mut self, given: &clap::ArgMatches) -> Result<(), Contradiction> {
         let flag = |name| given.value_source(name) == Some(ValueSource::CommandLine);
         match (flag("url"), flag("redis")) {
-            (true, true) => Err(Contradiction("--url and --redis exclude each other".into())),
-            (true, false) => {
-                self.redis = None;
-                Ok(())
-            }
-            _ => self.redis_access.verify(self.redis.as_ref()),
+            (true, true) => return Err(Contradiction("--url and --redis exclude each other".into())),
+            (true, false) => self.redis = None,
+            _ => self.redis_access.verify(self.redis.as_ref())?,
+        }
+        match (&self.redis, &self.key) {
+            (Some(_), Some(_)) => Err(Contradiction("--key: a node publishes once, by --url; --redis does not".into())),
+            _ => Ok(()),
         }
     }
 }
@@ -180,6 +192,9 @@ async fn to_node(settings: &Publish, data: Bytes) -> Result<String, PublishError
     let mut request = Request::post(&url).header(hyper::header::CONTENT_TYPE, "text/plain; charset=utf-8");
     if let Some(token) = settings.credentials.authorization()? {
         request = request.header(hyper::header::AUTHORIZATION, token);
+    }
+    if let Some(key) = &settings.key {
+        request = request.header("idempotency-key", key_value(key));
     }
     let request = request.body(Full::new(data)).map_err(|why| PublishError::Request { url, why })?;
     let client = settings.link.client::<Full<Bytes>>()?;

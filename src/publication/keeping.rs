@@ -141,10 +141,19 @@ fn bare(value: &str) -> Result<String, KeepingError> {
     if escaped { Err(KeepingError::BadKey) } else { Ok(key) }
 }
 
+/// Whether a text can name an entry.
+pub fn is_key(text: &str) -> bool {
+    (1..=MOST_KEY_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The value of the header `Idempotency-Key` for a key.
+pub fn key_value(key: &str) -> String {
+    format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
 /// A key whose producer is still to be said.
 fn once(key: String) -> Result<Once, KeepingError> {
-    let fits = (1..=MOST_KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-    if fits { Ok(Once { producer: Arc::from(""), key: key.into() }) } else { Err(KeepingError::BadKey) }
+    if is_key(&key) { Ok(Once { producer: Arc::from(""), key: key.into() }) } else { Err(KeepingError::BadKey) }
 }
 
 #[cfg(test)]
@@ -174,6 +183,9 @@ mod tests {
             [("a-1", "a-1"), ("\"8e03\"", "8e03"), (r#""a\"\\b""#, r#"a"\b"#), ("~!{}'", "~!{}'"), (&longest, &longest)]
         {
             assert_eq!(key(value).as_deref(), Ok(expected));
+        }
+        for text in ["a", r#"a"\b"#, "\"", "\\"] {
+            assert!(is_key(text) && key(&key_value(text)).as_deref() == Ok(text));
         }
         assert_eq!(read("", &[]), Ok(Keeping::default()));
     }

@@ -79,6 +79,15 @@ fn a_wrong_flag_is_one_line_and_exit_code_2() {
             &["token", "--key", "k", "--publish", "a*"],
             r#"fantail: --publish "a*": pattern "a*": * and ** stand for whole labels, and ** for the last"#,
         ),
+        (
+            &["tail", "a", "--where", "level"],
+            r#"fantail: --where "level": condition 1 has no operator: =, !=, <, <=, >, >= or ^="#,
+        ),
+        (&["publish", "a", "--key", "a b"], r#"fantail: --key "a b": a key has 1 to 128 visible ASCII characters"#),
+        (
+            &["publish", "a", "--key", "k", "--redis", "redis://127.0.0.1:1"],
+            "fantail: --key: a node publishes once, by --url; --redis does not",
+        ),
         (&["tail", "a", "--url", "ftp://h"], r#"fantail: --url: not a URL such as http://127.0.0.1:8080"#),
     ];
     for (arguments, line) in wrong {
@@ -231,13 +240,17 @@ fn tail_resumes_after_the_last_id_waits_as_told_and_stops_on_204() {
         stream(": heartbeat\nid: 8-0\n\n"),
         no_content(),
     ]);
-    let output =
-        finished(fantail(&["tail", "orders,user.42", "--tail", "3", "--events", "created", "--url", &node.url]));
+    let asked = ["--where", "level>=5", "--field", "text", "--heartbeat", "4s"];
+    let asked = [&["tail", "orders,user.42", "--tail", "3", "--events", "created"][..], &asked].concat();
+    let output = finished(fantail(&[&asked[..], &["--url", &node.url]].concat()));
     assert_eq!(text(&output.stdout), "6-0 created {\"id\":1}\n");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let (first, second, third) = (node.next(), node.next(), node.next());
     assert!(
-        first.head.starts_with("get /events?channels=orders%2cuser.42&tail=3&events=created http/1.1\r\n"),
+        first.head.starts_with(
+            "get /events?channels=orders%2cuser.42&tail=3&events=created\
+             &where=level%3e%3d5&data=raw&field=text&heartbeat=4000ms http/1.1\r\n"
+        ),
         "{}",
         first.head
     );
@@ -327,12 +340,12 @@ fn tail_ends_cleanly_when_nobody_reads_stdout() {
 #[test]
 fn publish_sends_everything_and_prints_the_id() {
     let node = Played::start(vec![answer("201 Created", "", r#"{"id":"1700000000000-0"}"#)]);
-    let arguments =
-        ["publish", "orders", "{\"id\":1}", "--event", "a&b", "--final", "--retry", "250", "--url", &node.url];
-    let output = finished(fantail(&arguments));
+    let arguments = ["publish", "orders", "{\"id\":1}", "--event", "a&b", "--final", "--retry", "250"];
+    let output = finished(fantail(&[&arguments[..], &["--key", "a\"1", "--url", &node.url]].concat()));
     assert_eq!((text(&output.stdout).as_str(), output.status.code()), ("1700000000000-0\n", Some(0)));
     let seen = node.next();
     assert!(seen.head.starts_with("post /events/orders?event=a%26b&retry=250&final=1 http/1.1\r\n"), "{}", seen.head);
+    assert!(seen.head.contains("\r\nidempotency-key: \"a\\\"1\"\r\n"), "{}", seen.head);
     assert_eq!(seen.body, "{\"id\":1}");
 }
 

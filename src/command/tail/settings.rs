@@ -2,6 +2,7 @@
 
 use crate::command::credentials::Credentials;
 use crate::command::link::Link;
+use crate::condition::Conditions;
 use crate::config::{self, HOUR, ValueError};
 use crate::subscription::Parameter;
 use clap::Args;
@@ -31,6 +32,15 @@ pub struct Tail {
     /// Only events of these types, separated by commas.
     #[arg(long, value_name = "TYPES")]
     pub(super) events: Option<String>,
+    /// Only events whose fields are so: conditions such as level>=5,team=red.
+    #[arg(long = "where", value_name = "CONDITIONS", value_parser = conditions)]
+    pub(super) conditions: Option<String>,
+    /// Of entries without data, print this field.
+    #[arg(long, value_name = "NAME")]
+    pub(super) field: Option<String>,
+    /// How long the node may send nothing at most; less than --stall-timeout.
+    #[arg(long, value_name = "DURATION", value_parser = config::duration(config::SECOND..=HOUR))]
+    pub(super) heartbeat: Option<Duration>,
     /// Resume after this id.
     #[arg(long, value_name = "ID", value_parser = header)]
     pub(super) last_event_id: Option<String>,
@@ -56,6 +66,10 @@ impl Tail {
             (Parameter::Since, self.since.clone()),
             (Parameter::Tail, self.tail.map(|n| n.to_string())),
             (Parameter::Events, self.events.clone()),
+            (Parameter::Where, self.conditions.clone()),
+            (Parameter::Data, self.field.as_ref().map(|_| "raw".to_owned())),
+            (Parameter::Field, self.field.clone()),
+            (Parameter::Heartbeat, self.heartbeat.map(|every| format!("{}ms", every.as_millis()))),
             (Parameter::Envelope, self.envelope.then(|| "1".to_owned())),
         ];
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -66,6 +80,10 @@ impl Tail {
         }
         query.finish()
     }
+}
+
+fn conditions(text: &str) -> Result<String, ValueError> {
+    Conditions::parse(text).map(|_| text.to_owned()).map_err(|why| ValueError::new(why.to_string()))
 }
 
 fn header(text: &str) -> Result<String, ValueError> {
