@@ -1,7 +1,7 @@
 //! Control events: what a node tells a subscriber in its stream beside events of channels, by names of its own. Pure.
 //!
 //! They have no id, so that a client which keeps the last one keeps its place; but where a bare `id:` would be sent, the event that a
-//! client asked for carries it.
+//! client asked for carries it, or the one that tells of a change of its channels.
 
 use crate::channel::Channel;
 use crate::position::Position;
@@ -20,8 +20,10 @@ pub enum ControlEvent {
     Gap(Gap),
     /// Channels that the stream began without.
     Held(Vec<String>),
-    /// Channels that were held, and are there now.
+    /// Channels that were held, or that an order added, and are there now.
     Joined(Vec<String>),
+    /// Channels that an order took away.
+    Left(Vec<String>),
     /// The grant ends soon, in Unix milliseconds and in milliseconds from now.
     Expiring {
         expires_at_ms: u64,
@@ -33,12 +35,13 @@ pub enum ControlEvent {
 
 /// Names of control events, and when each is sent; the table of the documentation has the same.
 #[cfg(feature = "testing")]
-pub const NAMES: [(&str, &str); 8] = [
+pub const NAMES: [(&str, &str); 9] = [
     (OPENED, "with `hello=1`: the stream has begun"),
     (HEARTBEAT, "with `heartbeatEvent=1`: at once, and after each `every_ms` without anything else"),
     (GAP, "events of a channel cannot be delivered"),
     (HELD, "channels wait for their shard"),
-    (JOINED, "channels that waited have come"),
+    (JOINED, "channels that waited, or that an order added, have come"),
+    (LEFT, "an order took channels away"),
     (EXPIRING, "the grant ends soon"),
     (EXPIRED, "the grant has ended, and so does the stream"),
     (REVOKED, "the subscriber was told to go, and the stream ends"),
@@ -50,6 +53,7 @@ const OPENED: &str = "fantail.opened";
 const HEARTBEAT: &str = "fantail.heartbeat";
 const HELD: &str = "fantail.held";
 const JOINED: &str = "fantail.joined";
+const LEFT: &str = "fantail.left";
 const EXPIRING: &str = "fantail.expiring";
 const EXPIRED: &str = "fantail.expired";
 const REVOKED: &str = "fantail.revoked";
@@ -86,6 +90,11 @@ impl ControlEvent {
         ControlEvent::Joined(channels.iter().map(|channel| channel.to_string()).collect())
     }
 
+    /// Channels that have gone.
+    pub fn left(channels: &[Channel]) -> ControlEvent {
+        ControlEvent::Left(channels.iter().map(|channel| channel.to_string()).collect())
+    }
+
     /// The end of a grant, `now_ms` being the time.
     pub fn expiring(expires_at_ms: u64, now_ms: u64) -> ControlEvent {
         ControlEvent::Expiring { expires_at_ms, left_ms: expires_at_ms.saturating_sub(now_ms) }
@@ -99,6 +108,7 @@ impl ControlEvent {
             ControlEvent::Gap(_) => GAP,
             ControlEvent::Held(_) => HELD,
             ControlEvent::Joined(_) => JOINED,
+            ControlEvent::Left(_) => LEFT,
             ControlEvent::Expiring { .. } => EXPIRING,
             ControlEvent::Expired => EXPIRED,
             ControlEvent::Revoked => REVOKED,
@@ -110,9 +120,10 @@ impl ControlEvent {
         match self {
             ControlEvent::Gap(gap) => json(gap),
             ControlEvent::Heartbeat { every_ms } => json(&Pace { every_ms: *every_ms }),
-            ControlEvent::Opened(channels) | ControlEvent::Held(channels) | ControlEvent::Joined(channels) => {
-                json(&Channels { channels: channels.clone() })
-            }
+            ControlEvent::Opened(channels)
+            | ControlEvent::Held(channels)
+            | ControlEvent::Joined(channels)
+            | ControlEvent::Left(channels) => json(&Channels { channels: channels.clone() }),
             ControlEvent::Expiring { expires_at_ms, left_ms } => {
                 json(&Expiry { expires_at_ms: *expires_at_ms, left_ms: *left_ms })
             }
@@ -137,6 +148,7 @@ impl ControlEvent {
             GAP => serde_json::from_str(data).ok().map(ControlEvent::Gap),
             HELD => channels().map(ControlEvent::Held),
             JOINED => channels().map(ControlEvent::Joined),
+            LEFT => channels().map(ControlEvent::Left),
             EXPIRING => {
                 let Expiry { expires_at_ms, left_ms } = serde_json::from_str(data).ok()?;
                 Some(ControlEvent::Expiring { expires_at_ms, left_ms })
@@ -249,6 +261,7 @@ mod tests {
             ),
             (ControlEvent::Held(channels()), r#"{"channels":["a","b.c"]}"#),
             (ControlEvent::Joined(channels()), r#"{"channels":["a","b.c"]}"#),
+            (ControlEvent::Left(channels()), r#"{"channels":["a","b.c"]}"#),
             (ControlEvent::expiring(5_000, 3_500), r#"{"expires_at_ms":5000,"left_ms":1500}"#),
             (ControlEvent::Expired, "{}"),
             (ControlEvent::Revoked, "{}"),

@@ -8,14 +8,19 @@
 //! | single | `1700000000000-0` | one channel; shared by all its subscribers as part of the frame |
 //! | vector | `orders=1700000000000-0,user.42=1700000000001-3` | up to [`VECTOR_LEGS`] channels |
 //! | compact | `AQ…`, base64url without padding | more channels |
+//! | changed | a vector or a compact one, `,+news=1700000000002-0,-user.42,~control=1700000000003-0` | a set that orders have [changed](changes) |
 //!
 //! The compact form is, before base64: the byte 1, its version; the newest `ms` of all as a varint; then for each channel
 //! the CRC-32 (ISO-HDLC) of its name, little endian; how many ms it lies before the newest, as a varint; its `seq`, as a
 //! varint. Varints are LEB128. That is about 12 characters a channel, and 32 at most: for 100 channels about 1.2 KB,
 //! never more than 3,215 bytes. Where two names of a set have the same hash the set keeps the vector form, which is the
-//! longest that there is: 242 bytes a channel, 24,299 for 100 channels of 200 bytes.
+//! longest that there is: 242 bytes a channel, 24,299 for 100 channels of 200 bytes. Changes take 3 KiB at most, and 51 bytes.
 //!
 //! No form contains a CR, LF, NUL or space.
+
+mod changes;
+
+pub use changes::{Changed, Changes, Since, write_changed};
 
 use crate::channel::Channel;
 use crate::position::Position;
@@ -38,6 +43,8 @@ pub enum Cursor {
     Vector(Vec<(Channel, Position)>),
     /// By the name's hash, sorted.
     Compact(Vec<(u32, Position)>),
+    /// Of a set that has changed.
+    Changed(Box<Changed>),
 }
 
 /// Where a client says that it was in one channel.
@@ -53,6 +60,8 @@ impl Cursor {
     pub fn parse(text: &str) -> Option<Cursor> {
         if let Ok(position) = text.parse() {
             Some(Cursor::Single(position))
+        } else if let Some(changed) = Changed::parse(text) {
+            Some(Cursor::Changed(Box::new(changed)))
         } else if text.contains('=') {
             parse_vector(text).map(Cursor::Vector)
         } else {
@@ -68,6 +77,25 @@ impl Cursor {
             Cursor::Single(position) => only.then_some(*position),
             Cursor::Vector(legs) => find(legs, channel),
             Cursor::Compact(legs) => find(legs, &name_hash(channel)),
+            Cursor::Changed(changed) => changed.position_of(channel),
+        }
+    }
+
+    /// How the set has changed, where that is said.
+    pub fn changes(&self) -> Option<&Changes> {
+        match self {
+            Cursor::Changed(changed) => Some(&changed.changes),
+            _ => None,
+        }
+    }
+
+    /// All positions that it says.
+    pub fn positions(&self) -> Vec<Position> {
+        match self {
+            Cursor::Single(position) => vec![*position],
+            Cursor::Vector(legs) => legs.iter().map(|(_, position)| *position).collect(),
+            Cursor::Compact(legs) => legs.iter().map(|(_, position)| *position).collect(),
+            Cursor::Changed(changed) => changed.positions().collect(),
         }
     }
 }

@@ -218,6 +218,55 @@ impl Seat {
     }
 }
 
+impl Seat {
+    /// Counts one channel more; whether the limits have room for it.
+    pub fn take_channel(&mut self) -> bool {
+        let Caps { channels: most, .. } = self.limits.of_address;
+        let of_address = most > 0 && self.counted;
+        if of_address && !one_more(&self.limits.addresses, &self.address, most) {
+            return false;
+        }
+        let most = self.limits.of_subject.channels;
+        if most > 0
+            && let Some((subject, channels)) = &mut self.subject
+        {
+            if !one_more(&self.limits.subjects, subject, most) {
+                if of_address {
+                    one_less(&self.limits.addresses, &self.address);
+                }
+                return false;
+            }
+            *channels += 1;
+        }
+        self.channels += usize::from(of_address);
+        true
+    }
+
+    /// Counts one channel less.
+    pub fn give_channel(&mut self) {
+        if self.channels > 0 {
+            self.channels -= 1;
+            one_less(&self.limits.addresses, &self.address);
+        }
+        if let Some((subject, channels)) = self.subject.as_mut().filter(|(_, channels)| *channels > 0) {
+            *channels -= 1;
+            one_less(&self.limits.subjects, subject);
+        }
+    }
+}
+
+fn one_more<K: Hash + Eq>(table: &Mutex<HashMap<K, Use>>, key: &K, most: usize) -> bool {
+    let mut table = table.lock();
+    let has = table.get_mut(key).filter(|has| has.channels < most);
+    has.map(|has| has.channels += 1).is_some()
+}
+
+fn one_less<K: Hash + Eq>(table: &Mutex<HashMap<K, Use>>, key: &K) {
+    if let Some(has) = table.lock().get_mut(key) {
+        has.channels -= 1;
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         if self.kept {
@@ -301,6 +350,10 @@ mod tests {
         let third = limits.enter(few.clone()).unwrap();
         assert_eq!(limits.enter(few.clone()).err(), Some(Full::Subject(1)));
         assert_eq!(limits.enter(Applicant { connections_allowed: Some(0), ..few }).err(), Some(Full::Subject(0)));
+        let mut first = first;
+        assert!(!first.take_channel(), "the subject has its four");
+        first.give_channel();
+        assert!(first.take_channel() && !first.take_channel());
         drop((first, second, third));
         assert_eq!((limits.taken(), limits.addresses.lock().len(), limits.subjects.lock().len()), (0, 0, 0));
     }

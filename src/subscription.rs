@@ -2,6 +2,7 @@
 //!
 //! Which parameters there are says [`Parameter`]; unknown ones are ignored. A resume position is never refused, because a browser sends it by itself and gives up for good at any error.
 
+mod changed;
 mod parameter;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,7 @@ pub use parameter::{
 
 use crate::channel::Channel;
 use crate::condition::Conditions;
-use crate::cursor::{Claim, Cursor};
+use crate::cursor::{Changes, Claim, Cursor};
 use crate::frame::Kind;
 use crate::hash::HashSet;
 use crate::planted::{self, Fault};
@@ -25,8 +26,10 @@ use std::time::Duration;
 /// A request to subscribe, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
-    /// Distinct, in the order in which they were asked for; at least one.
+    /// Distinct, in the order in which they were asked for; at least one, unless it has left them all.
     pub channels: Vec<Channel>,
+    /// How orders have changed that set.
+    pub changes: Option<Box<Changes>>,
     pub resume: Resume,
     /// Where to begin; of no account where `resume` has a position for the channel.
     pub since: Since,
@@ -170,7 +173,7 @@ impl Subscription {
     /// Where this client resumes `channel`: of what it says, the latest.
     pub fn resume_at(&self, channel: &Channel) -> Option<Claim> {
         let Resume::Cursors(cursors) = &self.resume else { return None };
-        let only = self.channels.len() == 1;
+        let only = self.is_only(channel);
         let said = |cursor: &Cursor| cursor.position_of(channel, only);
         let latest = match planted::is(Fault::StaleHeaderCounts) {
             true => cursors.iter().filter_map(said).next(),
@@ -290,6 +293,7 @@ impl Asked {
         Ok(Subscription {
             resume: resume([header, self.last], channels.len()),
             channels,
+            changes: None,
             since: self.since.unwrap_or(Since::Latest),
             tail: self.tail,
             filter: self.types.map(Filter::of),

@@ -299,9 +299,15 @@ def access():
     board.graph(
         "Revocations",
         "ops",
-        "Entries of the control stream, by what they disconnect.",
+        "Entries of the control stream, by what they disconnect or change.",
         (rate("fantail_revocations_total", by="target"), "{{target}}"),
         (rate("fantail_control_rereads_total"), "read again"),
+    )
+    board.graph(
+        "Channels joined and left",
+        "ops",
+        "Channels that open streams were told to join or leave, by what became of it.",
+        (rate("fantail_set_changes_total", by="outcome"), "{{outcome}}"),
     )
     board.graph(
         "Extended",

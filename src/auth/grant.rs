@@ -1,6 +1,6 @@
 //! Grants: what one request may do, and for how long. Pure.
 
-use super::pattern::Patterns;
+use super::pattern::{Patterns, text_covers};
 use crate::channel::Channel;
 use crate::condition::Conditions;
 use crate::problem::{Code, Problem};
@@ -67,6 +67,8 @@ pub struct Identity {
     pub expires_ms: Option<u64>,
     /// The text of what the fields of events must be that it sees.
     pub conditions: Option<Arc<str>>,
+    /// What it may join, as [`Patterns::text`] has it; `None`: any channel of clients.
+    pub subscribe: Option<Arc<str>>,
     /// Ids of the tokens that have extended it, the latest last.
     pub renewed_by: Box<[Arc<str>]>,
 }
@@ -74,6 +76,11 @@ pub struct Identity {
 impl Identity {
     /// Tokens that have extended a stream and that it goes with, at most: the latest.
     const MOST_RENEWALS: usize = 8;
+
+    /// Whether it may join a channel.
+    pub fn may_join(&self, channel: &Channel) -> bool {
+        self.subscribe.as_ref().map_or(!channel.is_reserved(), |patterns| text_covers(patterns, channel))
+    }
 
     /// Another token extends it until then.
     pub fn renew(&mut self, token_id: Option<&Arc<str>>, until_ms: u64) {
@@ -150,6 +157,7 @@ impl Grant {
             token_id: token_id.clone(),
             expires_ms: *expires_ms,
             conditions: conditions.as_ref().map(|conditions| conditions.text().into()),
+            subscribe: self.subscribe.text().map(Into::into),
             renewed_by: Box::default(),
         };
         any.then(|| Box::new(identity()))

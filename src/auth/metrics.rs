@@ -1,5 +1,6 @@
 //! What is counted of decisions, of what they are made by, and of revocations.
 
+use super::order::ChangeKind;
 use super::revocation::Target;
 use crate::metrics::{COMMAND_SECONDS, Counters, Label, OrCode, Registry, labels};
 use prometheus::{Histogram, IntCounter, IntGauge};
@@ -39,21 +40,24 @@ labels! {
     }
 }
 
-/// What an entry of the control stream disconnects: the label of `fantail_revocations_total`.
+/// What an entry of the control stream disconnects or changes: the label of `fantail_revocations_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     Disconnect(Target),
+    Change(ChangeKind),
     Unreadable,
 }
 
 impl Label for Order {
     fn from_start() -> Vec<Order> {
-        Target::ALL.into_iter().map(Order::Disconnect).chain([Order::Unreadable]).collect()
+        let changes = ChangeKind::ALL.into_iter().map(Order::Change);
+        Target::ALL.into_iter().map(Order::Disconnect).chain(changes).chain([Order::Unreadable]).collect()
     }
 
     fn label(self) -> &'static str {
         match self {
             Order::Disconnect(target) => target.label(),
+            Order::Change(kind) => kind.label(),
             Order::Unreadable => "unreadable",
         }
     }
@@ -110,7 +114,7 @@ impl AuthMetrics {
             auth_barred: r.gauge("fantail_auth_barred", "Subjects and tokens that are kept out after a revocation."),
             revocations: r.counters(
                 "fantail_revocations_total",
-                "Entries of the control stream, by what they disconnect.",
+                "Entries of the control stream, by what they disconnect or change.",
                 "target",
             ),
             control_rereads: r.counter(

@@ -13,6 +13,7 @@ mod jwt;
 mod key_source;
 pub mod keys;
 pub mod metrics;
+pub mod order;
 pub mod pattern;
 pub mod renewal;
 pub mod revocation;
@@ -35,6 +36,7 @@ use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderValue};
 use jwt::Jwt;
 use metrics::{AuthMetrics, Decided, Granted};
+use order::ChangeMemory;
 use pattern::{Pattern, Patterns};
 use revocation::Revocations;
 use settings::{AuthMode, AuthSettings};
@@ -65,6 +67,8 @@ pub struct Auth {
     cors: Arc<Cors>,
     metrics: Arc<AuthMetrics>,
     pub revocations: Arc<Revocations>,
+    /// Changes of streams' channels that have been ordered.
+    pub changes: Arc<ChangeMemory>,
 }
 
 enum Judge {
@@ -100,6 +104,7 @@ impl Auth {
             cors,
             metrics,
             revocations,
+            changes: Arc::default(),
         }))
     }
 
@@ -113,6 +118,7 @@ impl Auth {
             cors: Arc::default(),
             metrics,
             revocations: Arc::new(Revocations::new(clock.clone())),
+            changes: Arc::default(),
         })
     }
 

@@ -71,17 +71,7 @@ impl Pattern {
 
     /// Whether a channel name is covered.
     pub fn covers(&self, channel: &str) -> bool {
-        let mut labels = channel.split('.');
-        let mut parts = self.0.split('.');
-        loop {
-            match (parts.next(), labels.next()) {
-                (None, None) => return true,
-                (Some("**"), Some(label)) => return !label.is_empty() || labels.next().is_some(),
-                (Some("*"), Some(label)) if !label.is_empty() => {}
-                (Some(part), Some(label)) if part == label => {}
-                _ => return false,
-            }
-        }
+        covers(&self.0, channel)
     }
 
     /// The one channel that it covers, if it has no wildcard.
@@ -114,6 +104,12 @@ impl Patterns {
         Ok(Patterns::These(patterns))
     }
 
+    /// The patterns with spaces between them; `None` where they are all that there are.
+    pub fn text(&self) -> Option<String> {
+        let Patterns::These(patterns) = self else { return None };
+        Some(patterns.iter().map(Pattern::as_str).collect::<Vec<_>>().join(" "))
+    }
+
     /// Whether it covers no channel at all.
     pub fn is_nothing(&self) -> bool {
         matches!(self, Patterns::These(patterns) if patterns.is_empty())
@@ -138,6 +134,26 @@ impl Patterns {
             }
         }
     }
+}
+
+/// Whether a pattern's text covers a channel name.
+fn covers(pattern: &str, channel: &str) -> bool {
+    let mut labels = channel.split('.');
+    let mut parts = pattern.split('.');
+    loop {
+        match (parts.next(), labels.next()) {
+            (None, None) => return true,
+            (Some("**"), Some(label)) => return !label.is_empty() || labels.next().is_some(),
+            (Some("*"), Some(label)) if !label.is_empty() => {}
+            (Some(part), Some(label)) if part == label => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Whether a channel is covered by patterns that were [written](Patterns::text) with spaces between them.
+pub fn text_covers(patterns: &str, channel: &Channel) -> bool {
+    !channel.is_reserved() && patterns.split_ascii_whitespace().any(|pattern| covers(pattern, channel.as_str()))
 }
 
 fn is_name_byte(byte: u8) -> bool {

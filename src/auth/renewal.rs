@@ -7,6 +7,7 @@
 
 use super::grant::{Grant, Identity};
 use super::pattern::{PatternError, Patterns};
+use super::revocation::{OrderError, field, name};
 use crate::backplane::{Entry, Keeping, Publication};
 use crate::channel::Channel;
 use bytes::Bytes;
@@ -18,8 +19,6 @@ pub const CHANNEL: &str = "~sessions";
 const KEPT: u64 = 10_000;
 /// Patterns that are told, in bytes; who has more comes back when the old token ends.
 const MOST_PATTERN_BYTES: usize = 16 << 10;
-/// Longest name, as that of a claim.
-const MAX_NAME: usize = 256;
 
 /// What a renewal grants to streams that are open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,14 +36,10 @@ pub struct Renewal {
 /// Why an entry is no renewal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenewalError {
-    #[error("{0}: no text")]
-    NoText(&'static str),
-    #[error("it has no field {0}")]
-    Missing(&'static str),
+    #[error(transparent)]
+    Field(#[from] OrderError),
     #[error("extend is no subject")]
     UnknownTarget,
-    #[error("{0} has more than {MAX_NAME} bytes")]
-    TooLong(&'static str),
     #[error("until_ms is no number")]
     NoTime,
     #[error(transparent)]
@@ -63,9 +58,7 @@ impl Renewal {
 
     /// The entry that tells of it; `None` where its patterns are too long to be told.
     pub fn publication(&self) -> Option<Publication> {
-        let Patterns::These(patterns) = &self.subscribe else { return None };
-        let patterns: Vec<&str> = patterns.iter().map(|pattern| pattern.as_str()).collect();
-        let patterns = patterns.join(" ");
+        let patterns = self.subscribe.text()?;
         if patterns.len() > MOST_PATTERN_BYTES {
             return None;
         }
@@ -85,23 +78,15 @@ impl Renewal {
 
     /// Reads an entry.
     pub fn from_entry(entry: &Entry) -> Result<Renewal, RenewalError> {
-        let field = |name: &'static str| {
-            let text = entry.field(name.as_bytes()).map(std::str::from_utf8).transpose();
-            text.map_err(|_| RenewalError::NoText(name))
-        };
-        let needed = |name| field(name)?.ok_or(RenewalError::Missing(name));
-        let name = |field: &'static str, text: &str| match text.len() {
-            0..=MAX_NAME => Ok(Arc::from(text)),
-            _ => Err(RenewalError::TooLong(field)),
-        };
+        let needed = |name| field(entry, name)?.ok_or(OrderError::Missing(name));
         if needed("extend")? != "subject" {
             return Err(RenewalError::UnknownTarget);
         }
         Ok(Renewal {
-            subject: name("name", needed("name")?)?,
+            subject: name(needed("name")?)?,
             until_ms: needed("until_ms")?.parse().map_err(|_| RenewalError::NoTime)?,
-            token_id: field("token")?.map(|id| name("token", id)).transpose()?,
-            conditions: field("where")?.map(Arc::from),
+            token_id: field(entry, "token")?.map(name).transpose()?,
+            conditions: field(entry, "where")?.map(Arc::from),
             // They are filled in already.
             subscribe: Patterns::parse(needed("subscribe")?.split_ascii_whitespace(), None)?,
         })
@@ -113,6 +98,11 @@ impl Renewal {
         let ends_later = identity.expires_ms.is_some_and(|expires_ms| expires_ms < self.until_ms);
         let grants_as_much = self.conditions.is_none() || self.conditions == identity.conditions;
         ends_later && grants_as_much && identity.subject.as_ref() == Some(&self.subject)
+    }
+
+    /// What streams may join from then on, as [`Patterns::text`] has it.
+    pub fn subscribe(&self) -> Option<Arc<str>> {
+        self.subscribe.text().map(Into::into)
     }
 
     /// Whether it covers all channels of a stream: a token that grants less extends nothing.
@@ -185,19 +175,31 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_is_given_twice_means_nothing() {
+        let narrow = Grant { conditions: Some(Conditions::parse("team=red").unwrap()), ..grant() };
+        for twice in ["extend", "name", "until_ms", "subscribe", "where", "token"] {
+            let mut entry = entry(&Renewal::of(&narrow).unwrap());
+            let again = entry.fields.iter().find(|(field, _)| field == twice).unwrap().clone();
+            entry.fields.push(again);
+            assert_eq!(Renewal::from_entry(&entry), Err(OrderError::Twice(twice).into()));
+        }
+    }
+
+    #[test]
     fn what_is_no_renewal_is_refused() {
         let good = Renewal::of(&grant()).unwrap();
         for (name, value, why) in [
             ("extend", "channel", RenewalError::UnknownTarget),
             ("until_ms", "soon", RenewalError::NoTime),
-            ("name", &"x".repeat(257), RenewalError::TooLong("name")),
+            ("name", &"x".repeat(257), OrderError::NameBytes(257).into()),
+            ("name", "", OrderError::NameBytes(0).into()),
             ("subscribe", "a*", RenewalError::Pattern(PatternError::Wildcard("a*".into()))),
         ] {
             let mut entry = entry(&good);
             entry.fields.iter_mut().filter(|(field, _)| field == name).for_each(|(_, v)| *v = value.to_owned().into());
             assert_eq!(Renewal::from_entry(&entry), Err(why));
             entry.fields.retain(|(field, _)| field != name);
-            assert_eq!(Renewal::from_entry(&entry), Err(RenewalError::Missing(name)));
+            assert_eq!(Renewal::from_entry(&entry), Err(OrderError::Missing(name).into()));
         }
     }
 }

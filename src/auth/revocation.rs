@@ -71,6 +71,32 @@ pub enum OrderError {
     NameBytes(usize),
     #[error("until is no number of seconds")]
     NoSeconds,
+    #[error("it is more than one order")]
+    Several,
+    #[error("it names neither a subject nor a token, or both")]
+    NoTarget,
+    #[error("it names what is no channel that clients may have")]
+    BadChannel,
+    #[error("it names more than 100 channels")]
+    TooManyChannels,
+}
+
+/// The text of an entry's field, which it may have once.
+pub(super) fn field<'a>(entry: &'a Entry, name: &'static str) -> Result<Option<&'a str>, OrderError> {
+    let mut found = entry.fields.iter().filter(|(field, _)| field == name.as_bytes());
+    match (found.next(), found.next()) {
+        (Some((_, value)), None) => std::str::from_utf8(value).map(Some).map_err(|_| OrderError::NoText(name)),
+        (None, _) => Ok(None),
+        (Some(_), Some(_)) => Err(OrderError::Twice(name)),
+    }
+}
+
+/// The name of a subject or a token.
+pub(super) fn name(text: &str) -> Result<Arc<str>, OrderError> {
+    match text.len() {
+        1..=MAX_NAME => Ok(text.into()),
+        bytes => Err(OrderError::NameBytes(bytes)),
+    }
 }
 
 impl Disconnect {
@@ -79,21 +105,11 @@ impl Disconnect {
     /// `now_ms` by the backplane's clock: an id that is no time of the last day, as ids by hand may be, counts as now, so
     /// that a token stays out for a day from when it is known.
     pub fn from_entry(entry: &Entry, now_ms: u64) -> Result<Disconnect, OrderError> {
-        let field = |name: &'static str| {
-            let mut found = entry.fields.iter().filter(|(field, _)| field == name.as_bytes());
-            match (found.next(), found.next()) {
-                (Some((_, value)), None) => std::str::from_utf8(value).map(Some).map_err(|_| OrderError::NoText(name)),
-                (None, _) => Ok(None),
-                (Some(_), Some(_)) => Err(OrderError::Twice(name)),
-            }
-        };
+        let field = |name: &'static str| field(entry, name);
         let kind = field("disconnect")?.ok_or(OrderError::Missing("disconnect"))?;
         let target = Target::ALL.into_iter().find(|target| target.label() == kind);
         let target = target.ok_or(OrderError::UnknownTarget)?;
-        let name = field("name")?.ok_or(OrderError::Missing("name"))?;
-        if name.is_empty() || name.len() > MAX_NAME {
-            return Err(OrderError::NameBytes(name.len()));
-        }
+        let name = name(field("name")?.ok_or(OrderError::Missing("name"))?)?;
         let until_ms = match field("until")? {
             Some(text) => {
                 let seconds: u64 = text.parse().map_err(|_| OrderError::NoSeconds)?;
@@ -102,7 +118,7 @@ impl Disconnect {
             None if target == Target::Token => Some(time_of(entry, now_ms).saturating_add(TOKEN_MEMORY_MS)),
             None => None,
         };
-        Ok(Disconnect { target, name: name.into(), until_ms: until_ms.filter(|_| target != Target::Channel) })
+        Ok(Disconnect { target, name, until_ms: until_ms.filter(|_| target != Target::Channel) })
     }
 
     /// Whether it concerns a subscriber with this identity and these channels.

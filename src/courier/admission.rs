@@ -69,7 +69,7 @@ impl Courier {
     }
 
     /// Whether something holds for the channels of a subscriber, those that it waits for included.
-    fn has_channels(&self, key: Key, holds: impl Fn(&mut dyn Iterator<Item = &Channel>) -> bool) -> bool {
+    pub fn has_channels(&self, key: Key, holds: impl Fn(&mut dyn Iterator<Item = &Channel>) -> bool) -> bool {
         match self.subscribers.get(key).map(|subscriber| &subscriber.route) {
             None => false,
             Some(Route::Plain(plain)) => {
@@ -79,7 +79,8 @@ impl Courier {
             Some(Route::Composed(composed)) => {
                 let owed = composed.ticket().map_or(&[][..], |ticket| &ticket.owed[..]);
                 let there = composed.legs.iter().map(|leg| &leg.feed.channel);
-                holds(&mut there.chain(owed.iter().map(|(channel, _)| channel)))
+                let awaited = composed.changed().into_iter().flat_map(|changed| changed.changes.awaited());
+                holds(&mut there.chain(owed.iter().map(|(channel, _)| channel)).chain(awaited))
             }
         }
     }

@@ -89,7 +89,7 @@ impl Courier {
                 Drafted::Loss => return To::Loss,
                 Drafted::Ask(request) => {
                     let id = SubscriberId { key, serial: *serial };
-                    let ask = CatchUp { courier: self.number, id, leg: index as u16, request };
+                    let ask = CatchUp { courier: self.number, id, request };
                     // The queue ends only with the node.
                     let _ = self.deps.catch_ups.send(ask);
                 }

@@ -1,8 +1,9 @@
 //! What couriers need of the rest of the node.
 
 use super::leftover::Ledger;
-use super::mailbox::CatchUp;
+use super::mailbox::{CatchUp, JoinAsk};
 use super::metrics::CourierMetrics;
+use crate::auth::order::ChangeMemory;
 use crate::auth::revocation::Revocations;
 use crate::clock::Clock;
 use crate::config::RetryRange;
@@ -19,6 +20,10 @@ pub struct CourierDeps {
     /// Time before the end of a grant at which its subscriber is told; zero: not.
     pub expiring: Duration,
     pub revocations: Arc<Revocations>,
+    /// Changes of channels that have been ordered.
+    pub changes: Arc<ChangeMemory>,
+    /// Where legs in channels that are joined are asked for; at most one request per channel of a subscriber is on its way.
+    pub joins: mpsc::UnboundedSender<JoinAsk>,
     /// Whether grants may be extended.
     pub extends: bool,
     /// Longest time in which a subscriber is sent nothing.

@@ -135,7 +135,9 @@ impl Courier {
                     self.subscribers.end(*key, reason);
                 }
             }
-            Message::Page { id, leg, page } => self.turn_page(id, leg, page),
+            Message::Page { id, here, page } => self.turn_page(id, &here, page),
+            Message::Change(order) => self.change(&order),
+            Message::Joined { id, here, joined } => self.joined(id, &here, joined),
             Message::GivePagesBack => self.give_pages_back(),
             Message::Disconnect(order) => self.disconnect(&order),
             Message::Extend(renewal) => self.extend(&renewal),

@@ -6,6 +6,7 @@
 use super::key::Key;
 use super::tick::Tick;
 use crate::auth::Identity;
+use crate::auth::order::Change;
 use crate::auth::renewal::Renewal;
 use crate::hash::HashMap;
 use crate::limits::Seat;
@@ -17,6 +18,8 @@ pub struct Admission {
     pub identity: Identity,
     /// A place that has more to give back than a connection of its address.
     seat: Option<Seat>,
+    /// Channels that it may have.
+    most_channels: u32,
     /// The tick that stands in the set.
     due: Option<Tick>,
     /// The tick at which it must go.
@@ -25,11 +28,12 @@ pub struct Admission {
 
 impl Admission {
     /// `None` where nothing has to be kept.
-    pub fn new(seat: Option<Seat>, identity: Option<Box<Identity>>) -> Option<Box<Admission>> {
+    pub fn new(seat: Option<Seat>, identity: Option<Box<Identity>>, most_channels: usize) -> Option<Box<Admission>> {
         let any = seat.is_some() || identity.is_some();
         any.then(|| {
             let identity = identity.map_or_else(Identity::default, |identity| *identity);
-            Box::new(Admission { identity, seat, due: None, ends: None })
+            let most_channels = u32::try_from(most_channels).unwrap_or(u32::MAX);
+            Box::new(Admission { identity, seat, most_channels, due: None, ends: None })
         })
     }
 
@@ -79,6 +83,31 @@ impl ExpiryTable {
         self.by_key.get(&key).map(|admission| &admission.identity)
     }
 
+    /// Whom an order to change channels is for.
+    pub fn concerned(&self, order: &Change) -> Vec<Key> {
+        let concerned = self.by_key.iter().filter(|(_, admission)| order.concerns(&admission.identity));
+        let mut keys: Vec<Key> = concerned.map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Channels that a subscriber may have.
+    pub fn most_channels(&self, key: Key) -> usize {
+        self.by_key.get(&key).map_or(0, |admission| admission.most_channels as usize)
+    }
+
+    /// Counts one channel more for a subscriber; whether the limits of its client have room for it.
+    pub fn take_channel(&mut self, key: Key) -> bool {
+        let seat = self.by_key.get_mut(&key).and_then(|admission| admission.seat.as_mut());
+        seat.is_none_or(Seat::take_channel)
+    }
+
+    /// Counts one channel less.
+    pub fn give_channel(&mut self, key: Key) {
+        let seat = self.by_key.get_mut(&key).and_then(|admission| admission.seat.as_mut());
+        seat.into_iter().for_each(Seat::give_channel);
+    }
+
     /// All subscribers of a subject.
     pub fn of_subject(&self, subject: &Arc<str>) -> Vec<Key> {
         let from = self.by_subject.range((subject.clone(), Key::of(0))..);
@@ -89,6 +118,7 @@ impl ExpiryTable {
     pub fn extend(&mut self, key: Key, renewal: &Renewal, (due, ends): (Tick, Tick)) {
         let Some(admission) = self.by_key.get_mut(&key) else { return };
         admission.identity.renew(renewal.token_id.as_ref(), renewal.until_ms);
+        admission.identity.subscribe = renewal.subscribe();
         if let Some(before) = admission.due {
             self.due.remove(&(before, key));
         }

@@ -5,10 +5,11 @@ use super::state::Courier;
 use super::subscriber::Route;
 use crate::hub::page::Page;
 use crate::planted::{self, Fault};
+use std::sync::Weak;
 
 impl Courier {
-    /// History came for a leg behind the tail.
-    pub fn turn_page(&mut self, id: SubscriberId, leg: u16, mut page: Page) {
+    /// History came for a leg behind the tail; legs may have come and gone since it asked.
+    pub fn turn_page(&mut self, id: SubscriberId, here: &Weak<()>, mut page: Page) {
         if planted::is(Fault::PageTurnedTwice) {
             page.frames.extend_from_within(..);
         }
@@ -17,7 +18,7 @@ impl Courier {
         }
         let key = id.key;
         let Some(composed) = self.subscribers.composed_mut(key) else { return };
-        let Some(behind) = composed.behind(leg as usize) else { return };
+        let Some(behind) = composed.behind_that_asked(here) else { return };
         behind.take(page);
         if !self.subscribers[key].blocked && self.flow(key, None) {
             self.make_plain(key);

@@ -143,8 +143,8 @@ impl CatchUpQueue {
         let pause = match page {
             Ok(page) => {
                 self.hub.metrics.catch_ups.inc();
-                let CatchUp { courier, id, leg, .. } = pending.catch_up;
-                return self.couriers.send(courier, Message::Page { id, leg, page });
+                let CatchUp { courier, id, request } = pending.catch_up;
+                return self.couriers.send(courier, Message::Page { id, here: request.here, page });
             }
             Err(BackplaneError::Down { text: why, .. }) => {
                 debug!(channel = %pending.catch_up.request.channel(), why, "catching up waits");

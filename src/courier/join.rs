@@ -6,7 +6,7 @@ use super::mailbox::{FirstLegs, LegBatch, LegStart, NewSubscriber};
 use super::mirror::Member;
 use super::out::{begin_blocks, framed};
 use super::state::Courier;
-use super::subscriber::{Behind, Composed, Connection, Leg, Rest, Route, Subscriber};
+use super::subscriber::{Behind, Changed, Composed, Connection, Leg, Rest, Route, Subscriber};
 use super::tick::{Tick, ticks};
 use crate::frame::Standing;
 use std::time::Duration;
@@ -14,13 +14,17 @@ use std::time::Duration;
 impl Courier {
     /// Takes a new subscriber in: what it brings is kept, its legs take their places, and it is sent what is due already.
     pub fn join(&mut self, new: NewSubscriber) {
-        let NewSubscriber { socket, peer, framing, first, terms, beat, gzip, legs, max_age_ms, admission, seen } = new;
+        let NewSubscriber { socket, peer, framing, first, terms, beat, gzip, legs, max_age_ms, admission, .. } = new;
+        let NewSubscriber { seen, changes, ordered, .. } = new;
         let mut composed = Composed::new(terms, framing);
         if gzip.is_some() {
             composed.rest().gzip = gzip;
         }
         if !first.is_empty() {
             composed.rest().leftover.push(&first, &self.deps.leftovers);
+        }
+        if let Some(changes) = changes {
+            composed.rest().changed = Some(Box::new(Changed::new(*changes)));
         }
         let now = self.now;
         let max_age = max_age_ms.map(|ms| ticks(Duration::from_millis(ms)));
@@ -45,7 +49,13 @@ impl Courier {
             self.subscribers.end(key, Reason::Client);
         }
         match self.admit(key, admission, seen, &legs) {
-            true => self.start(key, legs),
+            true => {
+                let all = matches!(legs, FirstLegs::All(_));
+                self.start(key, legs);
+                if all {
+                    self.carry_out_since(key, ordered);
+                }
+            }
             false => {
                 let (FirstLegs::All(batch) | FirstLegs::Part(_, batch)) = legs;
                 batch.legs.into_iter().for_each(|leg| self.give_up(&leg.feed));
@@ -88,9 +98,7 @@ impl Courier {
         }
         self.seat(key, batch.legs);
         let Some(composed) = self.subscribers.composed_mut(key) else { return };
-        if !more {
-            composed.rest().ticket = None;
-        }
+        let ticket = if more { None } else { composed.rest().ticket.take() };
         // A chunk of nothing would be the end.
         let says_anything = batch.behind_id.is_some() || !batch.preamble.is_empty();
         let blocks = &mut self.buffers.scratch;
@@ -108,10 +116,13 @@ impl Courier {
             composed.rest().leftover.push(bytes, &self.deps.leftovers);
         }
         self.begin(key);
+        if let Some(ticket) = ticket {
+            self.carry_out_since(key, ticket.ordered);
+        }
     }
 
     /// Gives a subscriber legs, behind those that it has.
-    fn seat(&mut self, key: Key, starts: Vec<LegStart>) {
+    pub fn seat(&mut self, key: Key, starts: Vec<LegStart>) {
         let Some(composed) = self.subscribers.composed_mut(key) else { return };
         let mut rest = composed.rest.take().unwrap_or_default();
         let there = std::mem::take(&mut composed.legs).into_vec();
@@ -123,6 +134,9 @@ impl Courier {
             if let Some(ticket) = &mut rest.ticket {
                 ticket.owed.retain(|(channel, _)| *channel != start.feed.channel);
             }
+            if let Some(changed) = &mut rest.changed {
+                changed.changes.begun(&start.feed.channel);
+            }
             legs.push(self.take_place(key, legs.len(), start, &mut rest));
         }
         let Some(composed) = self.subscribers.composed_mut(key) else { return };
@@ -131,7 +145,7 @@ impl Courier {
     }
 
     /// Writes what is due on new legs already.
-    fn begin(&mut self, key: Key) {
+    pub fn begin(&mut self, key: Key) {
         if let Some(composed) = self.subscribers.composed_mut(key) {
             composed.tidy();
         }

@@ -95,7 +95,7 @@ impl Courier {
     }
 
     /// Takes a leg's place away from the feed's list.
-    fn vacate(&mut self, feed: FeedNumber, place: u32, blocked_plain: bool) {
+    pub fn vacate(&mut self, feed: FeedNumber, place: u32, blocked_plain: bool) {
         let Some(mirror) = self.mirrors.get_mut(feed) else { return };
         mirror.blocked -= u32::from(blocked_plain);
         let shared = mirror.feed.clone();

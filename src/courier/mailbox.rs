@@ -4,23 +4,29 @@ use super::beat::Beat;
 use super::ending::Reason;
 use super::expiry::Admission;
 use super::key::SubscriberId;
+use super::ordered::Ordered;
 use super::pipe::PipeWatcher;
 use super::requests::NewCarrier;
 use super::socket::Socket;
 use super::subscriber::Ticket;
 use super::terms::{Framing, Terms};
+use crate::auth::order::Change;
 use crate::auth::renewal::Renewal;
 use crate::auth::revocation::Disconnect;
+use crate::channel::Channel;
+use crate::control_event::Gap;
+use crate::cursor::{Changes, Since};
 use crate::frame::Standing;
 use crate::gzip::Gzip;
 use crate::hub::bell::{Bell, FeedNumber};
 use crate::hub::feed::Feed;
+use crate::hub::join::Start;
 use crate::hub::offset::Offset;
 use crate::hub::page::{Page, PageRequest};
 use parking_lot::Mutex;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 /// Messages that wait for the courier. A mutex and one flag: one wake covers many messages.
 pub struct Mailbox {
@@ -51,8 +57,12 @@ pub enum Message {
     Legs { ticket: u64, batch: LegBatch, more: bool },
     /// That subscriber cannot be given what it asked for: end it.
     Dismiss { ticket: u64, reason: Reason },
-    /// History that a leg behind the tail asked for.
-    Page { id: SubscriberId, leg: u16, page: Page },
+    /// History that a leg behind the tail asked for; `here` tells which one it was.
+    Page { id: SubscriberId, here: Weak<()>, page: Page },
+    /// Change the channels of all whom this order is for.
+    Change(Arc<Change>),
+    /// A leg in a channel that an order added; `here` tells which one.
+    Joined { id: SubscriberId, here: Weak<()>, joined: JoinAnswer },
     /// Others wait for the memory that pages take: give back those that wait for their sockets.
     GivePagesBack,
     /// End all whom this order concerns.
@@ -87,6 +97,10 @@ pub struct NewSubscriber {
     pub admission: Option<Box<Admission>>,
     /// How many revocations there had been when it was admitted.
     pub seen: u64,
+    /// How orders have changed its channels.
+    pub changes: Option<Box<Changes>>,
+    /// Which orders are still to be carried out.
+    pub ordered: Ordered,
 }
 
 /// The legs that a new subscriber brings.
@@ -121,13 +135,38 @@ pub struct LegStart {
     pub finished: bool,
 }
 
+impl From<Start> for LegStart {
+    fn from(start: Start) -> LegStart {
+        LegStart {
+            feed: start.leg.hand_over(),
+            standing: start.standing,
+            at: start.at,
+            known_to: start.known_to,
+            fresh: start.fresh,
+            finished: start.finished,
+        }
+    }
+}
+
 /// A leg behind the tail asks for history.
 pub struct CatchUp {
     pub courier: usize,
     pub id: SubscriberId,
-    pub leg: u16,
     pub request: PageRequest,
 }
+
+/// A subscriber is to have a leg in one more channel.
+pub struct JoinAsk {
+    pub courier: usize,
+    pub id: SubscriberId,
+    pub channel: Channel,
+    pub since: Since,
+    /// Dead once nobody waits for the answer any more.
+    pub here: Weak<()>,
+}
+
+/// A leg, and what was lost before it; `None`: the channel has as many subscribers as it may.
+pub type JoinAnswer = Option<(LegStart, Option<Gap>)>;
 
 impl Mailbox {
     /// An empty mailbox; `wake` ends the courier's wait. It must not block.

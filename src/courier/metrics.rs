@@ -1,6 +1,7 @@
 //! What couriers count: subscribers, what was written to them, and how they ended.
 
 use super::ending::Reason;
+use super::ordered::SetChange;
 use super::socket::Socket;
 use crate::metrics::{Counters, LAG_SECONDS, Label, Registry, WeightedHistogram};
 use prometheus::{Counter, CounterVec, IntCounter, IntGauge};
@@ -25,6 +26,7 @@ pub struct CourierMetrics {
     pub connections_opened: IntCounter,
     pub connections_closed: Counters<Reason>,
     pub connections_extended: IntCounter,
+    pub set_changes: Counters<SetChange>,
     pub subscriptions: IntGauge,
     pub events_delivered: IntCounter,
     pub delivered_bytes: IntCounter,
@@ -54,6 +56,11 @@ impl CourierMetrics {
             connections_extended: r.counter(
                 "fantail_connections_extended_total",
                 "Subscribers whose grant was extended by a renewal of their subject.",
+            ),
+            set_changes: r.counters(
+                "fantail_set_changes_total",
+                "Channels that streams were told to join or leave, by what became of it.",
+                "outcome",
             ),
             subscriptions: r.gauge("fantail_subscriptions", "Legs: channels of all subscribers together."),
             events_delivered: r.counter("fantail_events_delivered_total", "Events written to sockets."),

@@ -5,7 +5,8 @@
 //!
 //! [`mailbox`] is what others may touch; `run` is the thread, `event_loop` what it does in a turn, `state` what it has.
 //! `deliver` walks over members, `flow` and `compose` write what is due to one; `sweep` does all that is due to time;
-//! `join` and `admission` take subscribers in, `leave` ends them; `carry` has connections of HTTP/2. [`history_queue`] asks the hub for history of legs
+//! `join` and `admission` take subscribers in, `set_changes` gives them channels and takes them away, for whose legs
+//! [`channel_joins`] asks the hub; `leave` ends them; `carry` has connections of HTTP/2. [`history_queue`] asks the hub for history of legs
 //! behind the tail.
 
 mod admission;
@@ -14,6 +15,7 @@ mod broadcast;
 mod carrier;
 mod carriers;
 mod carry;
+pub mod channel_joins;
 mod compose;
 mod conversion;
 mod deliver;
@@ -37,6 +39,7 @@ pub mod memory_socket;
 pub mod metrics;
 mod mirror;
 mod mirrors;
+mod ordered;
 mod out;
 mod own_blocks;
 pub mod pipe;
@@ -44,6 +47,7 @@ mod requests;
 mod run;
 mod rustls_socket;
 mod schedule;
+mod set_changes;
 mod socket;
 mod state;
 mod stream_way;
@@ -65,7 +69,8 @@ pub use ending::{Ending, Reason};
 pub use event_loop::{EventLoop, Readiness};
 pub use expiry::Admission;
 pub use leftover::Ledger;
-pub use mailbox::{CatchUp, FirstLegs, LegBatch, LegStart, Mailbox, Message, NewSubscriber};
+pub use mailbox::{CatchUp, FirstLegs, JoinAsk, LegBatch, LegStart, Mailbox, Message, NewSubscriber};
+pub use ordered::{Ordered, SetChange};
 pub use pipe::Cutter;
 pub use requests::{NewCarrier, Requests};
 pub use socket::{Socket, take_unread};
@@ -74,6 +79,7 @@ pub use subscriber::Ticket;
 pub use terms::{Framing, Terms};
 pub use wanted::{InUse, Wanted};
 
+use crate::auth::order::Change;
 use crate::auth::renewal::Renewal;
 use crate::auth::revocation::Disconnect;
 use crate::hub::bell::{Bell, Bells};
@@ -169,6 +175,14 @@ impl Couriers {
     pub fn disconnect(&self, order: &Arc<Disconnect>) {
         for mailbox in self.mailboxes.iter() {
             mailbox.send(Message::Disconnect(order.clone()));
+        }
+    }
+
+    /// Changes the channels of all whom an order is for. It must be [remembered](crate::auth::order::ChangeMemory) already, for those on their
+    /// way here.
+    pub fn change(&self, order: &Arc<Change>) {
+        for mailbox in self.mailboxes.iter() {
+            mailbox.send(Message::Change(order.clone()));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Parts of a composed subscriber's body that nobody else gets: `id:` lines with its positions, comments.
 
 use super::subscriber::{Composed, Rest};
-use crate::cursor::{Place, name_hash, write_cursor, write_position};
+use crate::cursor::{Place, name_hash, write_changed, write_cursor, write_position};
 use crate::gzip::Gzip;
 use crate::planted::{self, Fault};
 
@@ -23,7 +23,10 @@ impl Composed {
                 let owed = self.ticket().filter(|_| !planted::is(Fault::HeldForgotten));
                 let owed = owed.map_or(&[][..], |ticket| &ticket.owed);
                 let late = owed.iter().map(|(channel, at)| Place { channel, hash: name_hash(channel), at: *at });
-                write_cursor(into, form, places.chain(late));
+                match self.changed() {
+                    Some(changed) => write_changed(into, form, places.chain(late), &changed.changes),
+                    None => write_cursor(into, form, places.chain(late)),
+                }
             }
         }
         into.push(b'\n');

@@ -1,4 +1,4 @@
-//! A courier: what it has and knows. What it does with that is in `join` and `admission`, `deliver`, `flow`, `compose`,
+//! A courier: what it has and knows. What it does with that is in `join` and `admission`, `deliver`, `flow`, `compose`, `set_changes`,
 //! `history`, `conversion`, `sweep` and `leave`; `event_loop` calls them.
 
 use super::broadcast::Broadcast;
@@ -19,9 +19,12 @@ use super::wanted::Verdicts;
 use crate::frame::Frame;
 use crate::hash::HashMap;
 use crate::hub::offset::Offset;
+use crate::telemetry::LogThrottle;
 use mio::Registry;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+const LOG_PERIOD: Duration = Duration::from_secs(10);
 
 /// One delivery thread's subscribers, and what it needs to serve them.
 pub struct Courier {
@@ -48,6 +51,7 @@ pub struct Courier {
     pub drain: Option<Drain>,
     pub expiry: ExpiryTable,
     pub tally: Tally,
+    pub log_throttle: LogThrottle,
     pub buffers: Buffers,
 }
 
@@ -78,6 +82,7 @@ impl Courier {
             expiry: ExpiryTable::new(deps.extends),
             schedule: Schedule::new(deps.heartbeat, deps.stall_timeout, deps.idle_timeout),
             deps,
+            log_throttle: LogThrottle::new(LOG_PERIOD),
             stopwatch,
             now: Tick::default(),
             subscribers: Subscribers::default(),

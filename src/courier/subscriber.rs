@@ -2,10 +2,12 @@
 
 use super::beat::Beat;
 use super::leftover::Leftover;
+use super::ordered::Ordered;
 use super::socket::Socket;
 use super::terms::{Framing, Terms};
 use super::tick::Tick;
 use crate::channel::Channel;
+use crate::cursor::{Changes, Since};
 use crate::frame::{Frame, Rank, Standing};
 use crate::gzip::Gzip;
 use crate::hub::bell::FeedNumber;
@@ -18,7 +20,7 @@ use crate::position::Position;
 use crate::probe::{self, Probe};
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 
 /// One connected client.
@@ -94,6 +96,52 @@ pub struct Rest {
     pub behind: Vec<(u16, Behind)>,
     /// Set while legs are still to come.
     pub ticket: Option<Ticket>,
+    /// Set from the first order on that has changed its channels, or that it would be given when it comes back.
+    pub changed: Option<Box<Changed>>,
+}
+
+/// A set of channels that orders change.
+#[derive(Default)]
+pub struct Changed {
+    pub changes: Changes,
+    /// Channels that the hub is asked for.
+    pub awaited: Vec<Awaited>,
+    /// Where it was in channels that it left after it had been sent what lies behind the order.
+    had: VecDeque<(Channel, Position)>,
+}
+
+impl Changed {
+    /// Those that are remembered: of orders that follow each other as closely as nodes read them.
+    const MOST_HAD: usize = 16;
+
+    /// As an id carried it.
+    pub fn new(changes: Changes) -> Changed {
+        Changed { changes, ..Changed::default() }
+    }
+
+    /// It leaves a channel in which it was further than the order.
+    pub fn had(&mut self, channel: &Channel, position: Position) {
+        if self.had.len() == Self::MOST_HAD {
+            self.had.pop_front();
+        }
+        self.had.push_back((channel.clone(), position));
+    }
+
+    /// From where on a channel is read that is joined by an order of that time: nothing comes twice.
+    pub fn since(&self, channel: &Channel, since_ms: u64) -> Since {
+        let since = Since::Time(since_ms);
+        let theirs = self.had.iter().filter(|(had, _)| had == channel).map(|(_, position)| *position);
+        theirs.max().filter(|had| *had > since.after()).map_or(since, Since::Behind)
+    }
+}
+
+/// A channel that was joined and has no leg yet.
+pub struct Awaited {
+    pub channel: Channel,
+    /// Names the request; it is given up when this goes.
+    pub here: Arc<()>,
+    /// How many revocations there had been when it was asked for.
+    pub seen: u64,
 }
 
 /// A subscriber's place in one feed.
@@ -140,6 +188,8 @@ pub struct Ticket {
     pub here: oneshot::Sender<()>,
     /// How many revocations there had been when it was admitted.
     pub seen: u64,
+    /// Which orders are to be carried out when all legs are here.
+    pub ordered: Ordered,
     /// Where it stands in channels without a leg: as it came, so that no `id:` forgets them.
     pub owed: Vec<(Channel, Position)>,
 }
@@ -196,7 +246,9 @@ impl Composed {
 
     /// Whether all its channels have ended.
     pub fn finished(&self) -> bool {
-        self.ticket().is_none() && self.legs.iter().all(|leg| leg.finished)
+        let waits = self.ticket().is_some() || self.changed().is_some_and(|changed| !changed.awaited.is_empty());
+        // Who has left all channels waits for others.
+        !waits && !self.legs.is_empty() && self.legs.iter().all(|leg| leg.finished)
     }
 
     /// Whether a full socket left something over.
@@ -212,6 +264,22 @@ impl Composed {
     /// Its ticket, while legs are still to come.
     pub fn ticket(&self) -> Option<&Ticket> {
         self.rest.as_ref()?.ticket.as_ref()
+    }
+
+    /// How orders have changed its channels.
+    pub fn changed(&self) -> Option<&Changed> {
+        self.rest.as_ref()?.changed.as_deref()
+    }
+
+    /// How orders have changed its channels, to be written.
+    pub fn changed_mut(&mut self) -> Option<&mut Changed> {
+        self.rest.as_mut()?.changed.as_deref_mut()
+    }
+
+    /// The leg behind the tail that asked for a page.
+    pub fn behind_that_asked(&mut self, here: &Weak<()>) -> Option<&mut Behind> {
+        let asked = |behind: &Behind| behind.asked.as_ref().is_some_and(|asked| Arc::as_ptr(asked) == here.as_ptr());
+        self.rest.as_mut()?.behind.iter_mut().map(|(_, behind)| behind).find(|behind| asked(behind))
     }
 
     /// What a leg has while it is behind the tail.
@@ -238,7 +306,8 @@ impl Composed {
     /// Gives the rest's memory back where nothing is in it.
     pub fn tidy(&mut self) {
         let empty = |rest: &Rest| {
-            rest.gzip.is_none() && rest.leftover.is_empty() && rest.behind.is_empty() && rest.ticket.is_none()
+            let waits = !rest.leftover.is_empty() || !rest.behind.is_empty() || rest.ticket.is_some();
+            !waits && rest.gzip.is_none() && rest.changed.is_none()
         };
         if self.rest.as_deref().is_some_and(empty) {
             self.rest = None;

@@ -1,7 +1,7 @@
 //! What a subscription asked for, as far as delivery has to do with it.
 
 use super::wanted::{Verdicts, Wanted};
-use crate::cursor::{Form, name_hash};
+use crate::cursor::Form;
 use crate::frame::{Frame, Kind, Part, Shape};
 use crate::subscription::{Control, Subscription};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct Terms {
     pub wanted: Option<Box<Wanted>>,
     /// Whether each event is wrapped in JSON that names its channel.
     pub envelope: bool,
-    /// How `id:` names its channels; `None` where one was asked for.
+    /// How `id:` names its channels; `None` where one was asked for, and no order has changed that.
     pub ids: Option<Form>,
     /// How it is told what is no event of a channel.
     pub control: Control,
@@ -33,11 +33,10 @@ pub struct Terms {
 impl Terms {
     /// What a subscription asked for; `wanted`: which events, its grant's conditions among them.
     pub fn of(subscription: &Subscription, wanted: Option<Box<Wanted>>) -> Terms {
-        let several = subscription.channels.len() > 1;
         Terms {
             wanted,
             envelope: subscription.envelope,
-            ids: several.then(|| Form::of(subscription.channels.iter().map(name_hash))),
+            ids: subscription.ids(),
             control: subscription.control,
             typed: subscription.typed,
         }

@@ -6,6 +6,7 @@ use super::event_loop::{EventLoop, Readiness};
 use super::key::Key;
 use super::mailbox::{FirstLegs, LegBatch, LegStart, Mailbox, Message, NewSubscriber};
 use super::metrics::CourierMetrics;
+use super::ordered::Ordered;
 use super::socket::Socket;
 use super::state::Courier;
 use super::terms::{Framing, Terms};
@@ -128,6 +129,8 @@ impl Stage {
             max_age_ms: None,
             admission: None,
             seen: 0,
+            changes: None,
+            ordered: Ordered::default(),
         });
         script
     }
@@ -172,6 +175,8 @@ fn deps() -> CourierDeps {
     CourierDeps {
         expiring: Duration::ZERO,
         revocations: Arc::new(Revocations::new(Clock::default())),
+        changes: Arc::default(),
+        joins: mpsc::unbounded_channel().0,
         extends: true,
         heartbeat: Duration::from_secs(10),
         stall_timeout: Duration::from_secs(1_000_000),

@@ -3,7 +3,9 @@
 use super::encoding::Coding;
 use super::head::Marks;
 use crate::auth::Grant;
+use crate::control_event::ControlEvent;
 use crate::cors::CorsHeaders;
+use crate::courier::Ordered;
 use crate::limits::Seat;
 use crate::subscription::Subscription;
 use std::net::IpAddr;
@@ -15,6 +17,12 @@ pub struct Admitted {
     pub cors: CorsHeaders,
     /// What the client may do, and for how long.
     pub access: Grant,
+    /// Channels that it may have.
+    pub most_channels: usize,
+    /// Which orders are still to be carried out for it.
+    pub ordered: Ordered,
+    /// How orders changed its channels while it was away.
+    pub told: Vec<ControlEvent>,
     /// The client's address, behind trusted proxies.
     pub client: IpAddr,
     pub marks: Marks,

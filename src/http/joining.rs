@@ -225,6 +225,9 @@ impl<F: Future<Output = Joined>> Joins<F> {
 
 /// Where a subscription wants to begin in one of its channels.
 fn want(subscription: &Subscription, channel: &Channel) -> (Want, Option<usize>) {
+    if let Some(since) = subscription.changes.as_ref().and_then(|changes| changes.awaited_since(channel)) {
+        return (Want::After(since.after()), None);
+    }
     if subscription.is_foreign() {
         return (Want::Foreign, None);
     }

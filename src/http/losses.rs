@@ -14,6 +14,10 @@ use tokio::time::Instant;
 
 /// Whether all has ended and was read, or, for who asks for that, does not exist.
 pub async fn is_over(subscription: &Subscription, starts: &[Start], context: &Context) -> bool {
+    if subscription.channels.is_empty() {
+        // It waits for channels to join.
+        return false;
+    }
     for start in starts.iter().filter(|start| !start.finished) {
         // What cannot be asked now is not known to be absent.
         let absent = subscription.absent && context.hub.is_absent(start.leg.feed()).await.unwrap_or(false);

@@ -10,6 +10,7 @@ pub mod accept;
 pub mod acceptor;
 pub mod admin;
 mod carried;
+mod changes;
 pub mod client_address;
 mod client_socket;
 pub mod console;

@@ -3,10 +3,11 @@
 //! Libraries take each blank line for an event, or fail at one without data, so there is none that nothing needs.
 
 use super::Context;
+use super::decision::Admitted;
 use crate::channel::Channel;
 use crate::control_event::ControlEvent;
 use crate::courier::{Beat, Terms};
-use crate::cursor::{Form, Place, name_hash, write_cursor, write_position};
+use crate::cursor::{Place, name_hash, write_changed, write_cursor, write_position};
 use crate::frame::{END_OF_CHUNK, Frame, Names, Part, Standing};
 use crate::hub::join::Start;
 use crate::hub::offset::Offset;
@@ -28,6 +29,8 @@ pub struct Opening<'a> {
     pub subscription: &'a Subscription,
     pub terms: &'a Terms,
     pub blocks: Vec<u8>,
+    /// How orders changed its channels while it was away.
+    pub told: &'a [ControlEvent],
     /// The node's own heartbeat.
     usual: Duration,
 }
@@ -39,8 +42,9 @@ pub fn retry(context: &Context) -> Vec<u8> {
 
 impl<'a> Opening<'a> {
     /// Begins with the client's own delay.
-    pub fn new(subscription: &'a Subscription, terms: &'a Terms, context: &Context) -> Opening<'a> {
-        Opening { subscription, terms, blocks: retry(context), usual: context.settings.heartbeat }
+    pub fn new(admitted: &'a Admitted, terms: &'a Terms, context: &Context) -> Opening<'a> {
+        let Admitted { subscription, told, .. } = admitted;
+        Opening { subscription, terms, blocks: retry(context), told, usual: context.settings.heartbeat }
     }
 
     /// What was lost, and where the stream begins; how many events that is. What they are is behind the legs then.
@@ -63,9 +67,11 @@ impl<'a> Opening<'a> {
         u64::from(events)
     }
 
-    /// What was lost.
+    /// What was lost, and which channels have come and gone.
     pub fn gaps(&mut self, starts: &[Start]) {
-        write_gaps(&mut self.blocks, self.subscription.control, starts);
+        let control = self.subscription.control;
+        write_gaps(&mut self.blocks, control, starts);
+        self.told.iter().for_each(|event| control.write(&mut self.blocks, event));
     }
 
     /// Where it begins; `owed`: and where it stands in channels that are not joined yet. The first heartbeat follows.
@@ -147,17 +153,19 @@ pub fn behind_id<'a>(
 /// The `id:` line of where a stream begins.
 fn write_id(into: &mut Vec<u8>, subscription: &Subscription, starts: &[Start], owed: &[(Channel, Position)]) {
     into.extend_from_slice(b"id: ");
-    match (&subscription.channels[..], starts) {
-        ([_], [only]) => write_position(into, only.standing.position),
-        (channels, _) => {
-            let form = Form::of(channels.iter().map(name_hash));
-            let places = starts.iter().map(|start| {
-                let feed = start.leg.feed();
-                Place { channel: &feed.channel, hash: feed.hash, at: start.standing.position }
-            });
-            let late = owed.iter().map(|(channel, at)| Place { channel, hash: name_hash(channel), at: *at });
-            write_cursor(into, form, places.chain(late));
-        }
+    let Some(form) = subscription.ids() else {
+        starts.iter().for_each(|start| write_position(into, start.standing.position));
+        into.push(b'\n');
+        return;
+    };
+    let places = starts.iter().map(|start| {
+        let feed = start.leg.feed();
+        Place { channel: &feed.channel, hash: feed.hash, at: start.standing.position }
+    });
+    let late = owed.iter().map(|(channel, at)| Place { channel, hash: name_hash(channel), at: *at });
+    match &subscription.changes {
+        Some(changes) => write_changed(into, form, places.chain(late), changes),
+        None => write_cursor(into, form, places.chain(late)),
     }
     into.push(b'\n');
 }
@@ -165,14 +173,5 @@ fn write_id(into: &mut Vec<u8>, subscription: &Subscription, starts: &[Start], o
 /// What has been lost, by events or by comments.
 pub fn write_gaps(into: &mut Vec<u8>, control: Control, starts: &[Start]) {
     let gaps = starts.iter().filter_map(|start| start.gap.clone());
-    gaps.for_each(|gap| write_control(into, control, &ControlEvent::Gap(gap)));
-}
-
-/// What is no event of a channel, where that is told: of a loss always, if only by a comment.
-pub fn write_control(into: &mut Vec<u8>, control: Control, event: &ControlEvent) {
-    match (control, event) {
-        (Control::On, _) => into.extend_from_slice(event.to_string().as_bytes()),
-        (_, ControlEvent::Gap(_)) => into.extend_from_slice(event.comment().as_bytes()),
-        _ => {}
-    }
+    gaps.for_each(|gap| control.write(into, &ControlEvent::Gap(gap)));
 }

@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::about;
+use super::changes;
 use super::decision::{Admitted, Decision};
 use super::encoding::Coding;
 use super::head::{self, Marks};
@@ -204,9 +205,14 @@ async fn publish(request: Request<RequestBody>, peer: IpAddr, context: &Context)
 }
 
 impl<B> Asking<'_, B> {
-    fn wish(&self, context: &Context) -> Result<Wish, Problem> {
+    /// Channels that a stream may have which is asked for in this way.
+    fn max_channels(&self, context: &Context) -> usize {
         let settings = &context.settings;
-        let max_channels = if self.form.is_some() { settings.max_channels_per_query } else { settings.max_channels };
+        if self.form.is_some() { settings.max_channels_per_query } else { settings.max_channels }
+    }
+
+    fn wish(&self, context: &Context) -> Result<Wish, Problem> {
+        let (settings, max_channels) = (&context.settings, self.max_channels(context));
         // Of several the last one counts, which is the nearest to the client.
         let last_event_id = self.head.headers().get_all("last-event-id").iter().next_back().map(HeaderValue::as_bytes);
         let query = self.head.uri().query().unwrap_or_default();
@@ -216,27 +222,33 @@ impl<B> Asking<'_, B> {
     }
 
     /// What it subscribes to, where it may, and its grant.
-    async fn authorized(
-        &self,
-        wish: Wish,
-        client: IpAddr,
-        context: &Context,
-    ) -> Result<(Subscription, Grant), Problem> {
+    async fn authorized(&self, wish: Wish, client: IpAddr, context: &Context) -> Result<Authorized, Problem> {
         let left_to_the_grant = wish.channels().is_empty();
         let access = context.auth.authorize(question(self.head, client, wish.channels())).await?;
-        let subscription = wish.subscription(&access.channels)?;
+        let mut subscription = wish.subscription(&access.channels)?;
         if left_to_the_grant {
             context.auth.check(&access, Action::Subscribe, &subscription.channels)?;
         }
         take_subject_rate(&access, context)?;
-        Ok((subscription, access))
+        let quota = access.quota.channels.map_or(usize::MAX, |most| most as usize);
+        let most_channels = self.max_channels(context).min(quota);
+        let changed = changes::apply(&mut subscription, &access, most_channels, context);
+        Ok(Authorized { subscription, access, most_channels, changed })
     }
+}
+
+/// A subscription that may be had.
+struct Authorized {
+    subscription: Subscription,
+    access: Grant,
+    most_channels: usize,
+    changed: changes::Ordering,
 }
 
 /// What a `HEAD` is told of a subscription that it could ask for: whether all of it has ended.
 async fn may_read<B>(asking: &Asking<'_, B>, client: IpAddr, context: &Arc<Context>) -> Result<bool, Problem> {
     take_rate(&context.subscribe_rate, client_of(client), "an address")?;
-    let (subscription, access) = asking.authorized(asking.wish(context)?, client, context).await?;
+    let Authorized { subscription, access, .. } = asking.authorized(asking.wish(context)?, client, context).await?;
     is_finished(subscription, &access, context).await
 }
 
@@ -292,7 +304,8 @@ async fn admit<B>(asking: &Asking<'_, B>, client: IpAddr, context: &Arc<Context>
         // Known without asking anybody.
         return Err(no_place(Full::Node, client, context));
     }
-    let (subscription, access) = asking.authorized(wish, client, context).await?;
+    let authorized = asking.authorized(wish, client, context).await?;
+    let Authorized { subscription, access, most_channels, changed } = authorized;
     let applicant = Applicant {
         address: client,
         subject: access.holder(),
@@ -306,7 +319,8 @@ async fn admit<B>(asking: &Asking<'_, B>, client: IpAddr, context: &Arc<Context>
     let coding = Coding::of(request.headers(), context.settings.compress);
     let coding = if marks.chunked { coding } else { coding.plain() };
     let trace = spans::subscribe(request.headers(), &subscription.channels);
-    Ok(Admitted { subscription, seat, cors, access, client, marks, coding, trace })
+    let changes::Ordering { ordered, told } = changed;
+    Ok(Admitted { subscription, seat, cors, access, most_channels, ordered, told, client, marks, coding, trace })
 }
 
 fn no_place(full: Full, client: IpAddr, context: &Context) -> Problem {

@@ -8,7 +8,7 @@ use super::Context;
 use super::decision::{Admitted, Decision};
 use super::joining::{Joined, Joins, Refused, joins};
 use super::losses::{is_over, lost};
-use super::opening::{Opening, behind_id, retry, write_control, write_gaps};
+use super::opening::{Opening, behind_id, retry, write_gaps};
 use super::wire::{HEAD_TIMEOUT, Wire};
 use crate::auth::Grant;
 use crate::backplane::Link;
@@ -87,7 +87,7 @@ pub async fn is_finished(subscription: Subscription, access: &Grant, context: &A
 }
 
 /// Writes the head and hands over.
-async fn start(mut wire: Wire, peer: IpAddr, admitted: Admitted, context: &Arc<Context>, mut starts: Vec<Start>) {
+async fn start(mut wire: Wire, peer: IpAddr, mut admitted: Admitted, context: &Arc<Context>, mut starts: Vec<Start>) {
     if is_over(&admitted.subscription, &starts, context).await {
         wire.finished(&admitted.cors, &context.clock).await;
         context.courier_metrics.connections_closed.inc(Reason::Final);
@@ -97,8 +97,9 @@ async fn start(mut wire: Wire, peer: IpAddr, admitted: Admitted, context: &Arc<C
     if let Some(gap) = lost(&admitted.subscription, &starts, context).await {
         return gone(wire, peer, &admitted, context, gap).await;
     }
+    begun(&mut admitted.subscription, &starts);
     let terms = terms(&admitted, context);
-    let mut opening = Opening::new(&admitted.subscription, &terms, context);
+    let mut opening = Opening::new(&admitted, &terms, context);
     let events = opening.begin(&mut starts);
     let blocks = opening.blocks;
     if let Some(gzip) = wire.open(&admitted, &blocks, &context.clock).await {
@@ -112,14 +113,15 @@ async fn start(mut wire: Wire, peer: IpAddr, admitted: Admitted, context: &Arc<C
 async fn hold(
     mut wire: Wire,
     peer: IpAddr,
-    admitted: Admitted,
+    mut admitted: Admitted,
     context: &Arc<Context>,
     mut joins: Joins<impl Future<Output = Joined>>,
 ) {
-    let subscription = admitted.subscription.clone();
-    let control = subscription.control;
     probe::reached(Probe::JoinHeld);
     let starts = joins.hold();
+    begun(&mut admitted.subscription, &starts);
+    let subscription = admitted.subscription.clone();
+    let control = subscription.control;
     count_resumes(&subscription, &starts, context, peer);
     if let Some(gap) = lost(&subscription, &starts, context).await {
         return gone(wire, peer, &admitted, context, gap).await;
@@ -128,7 +130,7 @@ async fn hold(
     let owed = |channel: &&Channel| Some(((*channel).clone(), subscription.resume_at(channel)?.position));
     let owed: Vec<(Channel, Position)> = late.iter().filter_map(owed).collect();
     let terms = terms(&admitted, context);
-    let mut opening = Opening::new(&subscription, &terms, context);
+    let mut opening = Opening::new(&admitted, &terms, context);
     // Who begins with some has its foreign id replaced: what it lost elsewhere is told now or never.
     let mut foreign = !starts.is_empty() && subscription.is_foreign();
     if !starts.is_empty() {
@@ -141,7 +143,7 @@ async fn hold(
     opening.heartbeat();
     let mut told = joins.more() && joins.in_parts();
     if told {
-        write_control(&mut opening.blocks, control, &ControlEvent::held(&late));
+        control.write(&mut opening.blocks, &ControlEvent::held(&late));
     }
     let blocks = opening.blocks;
     let mut begun: Vec<Channel> = channels_of(&starts).into_iter().cloned().collect();
@@ -149,7 +151,8 @@ async fn hold(
     let number = context.tickets.fetch_add(1, Ordering::Relaxed);
     let (here, mut gone) = oneshot::channel();
     let batch = LegBatch { legs: legs(starts), preamble: Vec::new(), behind_id: None };
-    let first = FirstLegs::Part(Ticket { number, here, seen: admitted.access.seen, owed }, batch);
+    let first =
+        FirstLegs::Part(Ticket { number, here, seen: admitted.access.seen, ordered: admitted.ordered, owed }, batch);
     let Some(courier) = hand_over(wire, peer, admitted, context, Body { terms, gzip, legs: first }) else { return };
     loop {
         let batch = tokio::select! {
@@ -184,9 +187,9 @@ async fn hold(
             foreign = true;
         }
         if told {
-            write_control(&mut preamble, control, &ControlEvent::joined(&channels_of(&starts)));
+            control.write(&mut preamble, &ControlEvent::joined(&channels_of(&starts)));
         } else if more {
-            write_control(&mut preamble, control, &ControlEvent::held(&joins.late()));
+            control.write(&mut preamble, &ControlEvent::held(&joins.late()));
             told = true;
         }
         begun.extend(channels_of(&starts).into_iter().cloned());
@@ -201,7 +204,7 @@ async fn hold(
 
 fn write_foreign(into: &mut Vec<u8>, control: Control, channels: &[&Channel]) {
     let gaps = channels.iter().map(|channel| ControlEvent::Gap(foreign_gap(channel, None)));
-    gaps.for_each(|gap| write_control(into, control, &gap));
+    gaps.for_each(|gap| control.write(into, &gap));
 }
 
 /// Refuses who asked to be told of a loss so.
@@ -242,15 +245,14 @@ fn problem(refused: &Refused) -> Problem {
 }
 
 fn legs(starts: Vec<Start>) -> Vec<LegStart> {
-    let leg = |start: Start| LegStart {
-        feed: start.leg.hand_over(),
-        standing: start.standing,
-        at: start.at,
-        known_to: start.known_to,
-        fresh: start.fresh,
-        finished: start.finished,
-    };
-    starts.into_iter().map(leg).collect()
+    starts.into_iter().map(LegStart::from).collect()
+}
+
+/// Channels of a set that has changed have their places now.
+fn begun(subscription: &mut Subscription, starts: &[Start]) {
+    if let Some(changes) = &mut subscription.changes {
+        starts.iter().for_each(|start| changes.begun(&start.leg.feed().channel));
+    }
 }
 
 /// A stream's body behind its head.
@@ -284,7 +286,7 @@ fn hand_over(wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, bo
     let beat = Beat::of(&admitted.subscription);
     let max_age_ms = max_age_ms(context.settings.max_age, &context.random);
     let (identity, seen) = (admitted.access.identity(), admitted.access.seen);
-    let admission = Admission::new(admitted.seat.keep(), identity);
+    let admission = Admission::new(admitted.seat.keep(), identity, admitted.most_channels);
     Some(context.couriers.take(NewSubscriber {
         socket,
         peer,
@@ -297,6 +299,8 @@ fn hand_over(wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, bo
         max_age_ms,
         admission,
         seen,
+        changes: admitted.subscription.changes,
+        ordered: admitted.ordered,
     }))
 }
 

@@ -3,12 +3,13 @@
 use super::demo;
 use super::given::{Given, StartError};
 use super::metrics::Metrics;
+use crate::auth::control::{Memory, Told};
 use crate::auth::{Auth, control, sessions};
 use crate::backplane::Backplane;
 use crate::clock::Clock;
 use crate::config::{Serve, Switch};
 use crate::cors::Cors;
-use crate::courier::{CatchUp, CourierDeps, Couriers, InUse, Ledger, history_queue};
+use crate::courier::{CatchUp, CourierDeps, Couriers, InUse, JoinAsk, Ledger, channel_joins, history_queue};
 use crate::health::Health;
 use crate::http::accept::bind;
 use crate::http::acceptor::{self, AcceptorHandle};
@@ -87,6 +88,8 @@ pub struct Delivery {
     requests: mpsc::UnboundedReceiver<FollowRequest>,
     /// What legs behind the tail ask for.
     catch_ups: mpsc::UnboundedReceiver<CatchUp>,
+    /// What streams ask for that join channels.
+    joins: mpsc::UnboundedReceiver<JoinAsk>,
 }
 
 /// Starts all parts.
@@ -227,12 +230,17 @@ impl Ground {
 
     /// What follows others for as long as the node lives.
     pub fn works(&self, delivery: Delivery) -> Works {
-        let Delivery { hub, couriers, requests, catch_ups, .. } = delivery;
+        let Delivery { hub, couriers, requests, catch_ups, joins, .. } = delivery;
         let (tell, extending) = (couriers.clone(), couriers.clone());
-        let tell = move |order| tell.disconnect(&order);
-        let (backplane, revocations) = (self.backplane.clone(), self.auth.revocations.clone());
+        let tell = move |told| match told {
+            Told::Disconnect(order) => tell.disconnect(&order),
+            Told::Change(order) => tell.change(&order),
+        };
+        let memory = Memory { revocations: self.auth.revocations.clone(), changes: self.auth.changes.clone() };
+        let backplane = self.backplane.clone();
         let mut control: Vec<Work> = vec![
-            Box::pin(control::follow(backplane.clone(), revocations, self.metrics.auth.clone(), tell)),
+            Box::pin(control::follow(backplane.clone(), memory, self.metrics.auth.clone(), tell)),
+            Box::pin(channel_joins::run(hub.clone(), couriers.clone(), joins)),
             Box::pin(history_queue::run(hub.clone(), couriers, catch_ups)),
             Box::pin(tidy(hub.clone(), self.outside.clock.clone())),
         ];
@@ -260,6 +268,7 @@ impl Delivery {
         let idle = Arc::new(Idle::default());
         let (to_follower, requests) = mpsc::unbounded_channel();
         let (to_queue, catch_ups) = mpsc::unbounded_channel();
+        let (to_joins, joins) = mpsc::unbounded_channel();
         let hub = Arc::new(Hub::new(
             hub::Settings {
                 tail_bytes: settings.tail_bytes,
@@ -275,6 +284,8 @@ impl Delivery {
         let deps = CourierDeps {
             expiring: settings.auth.token_expiring,
             revocations: ground.auth.revocations.clone(),
+            changes: ground.auth.changes.clone(),
+            joins: to_joins,
             extends: settings.auth.token_cookie.is_some(),
             heartbeat: settings.heartbeat,
             stall_timeout: settings.stall_timeout,
@@ -288,7 +299,7 @@ impl Delivery {
             clock: ground.outside.clock.clone(),
             random: ground.outside.random.clone(),
         };
-        Delivery { hub, couriers: couriers.clone(), deps, requests, catch_ups }
+        Delivery { hub, couriers: couriers.clone(), deps, requests, catch_ups, joins }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Parameters of a subscription: the one list of them, and what their values mean. Pure.
 
 use crate::condition::ConditionError;
+use crate::control_event::ControlEvent;
 use crate::event::MAX_TYPE_LENGTH;
 use crate::frame::Kind;
 use crate::position::Position;
@@ -173,6 +174,17 @@ pub enum Control {
     Off,
     /// Not; a loss ends the stream, and is told who comes for another one.
     End,
+}
+
+impl Control {
+    /// What is no event of a channel, where that is told: of a loss always, if only by a comment.
+    pub fn write(self, into: &mut Vec<u8>, event: &ControlEvent) {
+        match (self, event) {
+            (Control::On, _) => into.extend_from_slice(event.to_string().as_bytes()),
+            (_, ControlEvent::Gap(_)) => into.extend_from_slice(event.comment().as_bytes()),
+            _ => {}
+        }
+    }
 }
 
 /// `on`, `off` or `end`.

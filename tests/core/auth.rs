@@ -1,6 +1,8 @@
 //! Who may do what: tokens, the application's word, revocations, origins, and limits per client; whole nodes, real sockets.
 
 mod carriers;
+mod changed_ids;
+mod changes;
 mod clients;
 mod conditions;
 mod control_stream;

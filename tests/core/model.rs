@@ -3,6 +3,7 @@
 //! be told of a gap that the model agrees with.
 
 mod client;
+mod sets;
 mod truth;
 
 use crate::support::fleet::seed;

@@ -33,6 +33,7 @@ export const BLOCKS = {
     ["sh", "fantail token", "not run: tests/core/auth/tokens_to_try.rs runs the like"],
     ["js", "freshToken", PAGES],
     ["sh", "fantail revoke", SHELL],
+    ["sh", "join room.7", SHELL],
     ["sh", "ACL SETUSER", SHELL],
   ],
   "docs/concepts.md": [["js", "Object.entries(at)", "not run: tests/core/node/positions.rs asks with an id of this form"]],

@@ -142,6 +142,8 @@ test("docs/authorization.md: tokens and revocation", async () => {
   assert.deepEqual(await Promise.all(["chat.room", "news.sport"].map((name) => status(says, name))), ["201", "403"]);
   const orders = lines(block("docs/authorization.md", "sh", "fantail revoke"));
   for (const line of orders) await network.type(line);
+  orders.push(...lines(block("docs/authorization.md", "sh", "join room.7")));
+  for (const line of orders.slice(-3)) await network.type(line);
   assert.equal((await network.type("redis-cli XLEN sse:~control")).trim(), String(orders.length));
 });
 

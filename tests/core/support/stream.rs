@@ -84,6 +84,23 @@ impl Stream {
         }
     }
 
+    /// Whether all messages that were read have been taken.
+    pub fn is_taken(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// The next message, if one is here or comes with what lies in the socket.
+    pub fn here(&mut self) -> Option<Message> {
+        let socket = &self.connection.socket;
+        socket.set_nonblocking(true).expect("an option");
+        let any = socket.peek(&mut [0]).is_ok();
+        socket.set_nonblocking(false).expect("an option");
+        if self.messages.is_empty() && any {
+            self.read();
+        }
+        self.messages.pop_front()
+    }
+
     pub fn take(&mut self, count: usize) -> Vec<Message> {
         (0..count).map(|_| self.next()).collect()
     }
