@@ -111,7 +111,8 @@ def settings(node):
         "type": "object",
         "additionalProperties": False,
         "description": "Flags of fantail serve in camelCase. Written by list_settings.py.",
-        "properties": found,
+        # By name, so that another order of the help is no change.
+        "properties": dict(sorted(found.items())),
     }
 
 
