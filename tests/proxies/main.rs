@@ -8,6 +8,9 @@ mod support;
 mod caches;
 mod delivery;
 mod ends;
+mod far;
+mod far_kinds;
+mod far_site;
 mod kinds;
 mod site;
 
@@ -63,3 +66,51 @@ macro_rules! proxies {
 }
 
 proxies!(nginx, haproxy, caddy, envoy);
+
+macro_rules! far {
+    ($($name:ident),*) => {$(
+        mod $name {
+            #[test]
+            fn an_event_is_there_within_fifty_milliseconds_and_hang_ups_are_noticed() {
+                crate::far::events_come_at_once(stringify!($name));
+            }
+
+            #[test]
+            fn each_client_has_an_answer_of_its_own() {
+                crate::far::each_has_an_answer_of_its_own(stringify!($name));
+            }
+
+            #[test]
+            fn a_killed_node_costs_no_client_its_stream_for_good() {
+                crate::far::a_killed_node_is_left_alone(stringify!($name));
+            }
+
+            #[test]
+            fn ends_arrive_as_they_are() {
+                crate::far::ends_arrive_as_they_are(stringify!($name));
+            }
+
+            #[test]
+            fn limits_count_the_client_and_not_the_proxy() {
+                crate::far::the_client_is_known(stringify!($name));
+            }
+
+            #[test]
+            fn three_hundred_streams_have_room() {
+                crate::far::three_hundred_streams_have_room(stringify!($name));
+            }
+
+            #[test]
+            fn a_query_and_compression_pass() {
+                crate::far::a_query_and_compression_pass(stringify!($name));
+            }
+        }
+    )*};
+}
+
+far!(apache, varnish, squid, lighttpd, trafficserver, h2o, nghttpx, stunnel, hitch);
+
+#[test]
+fn streams_without_events_live_on_for_eighty_seconds_behind_each_far_proxy() {
+    crate::far::long_quiet_streams_live_on();
+}
