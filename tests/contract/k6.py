@@ -29,7 +29,7 @@ class K6:
         settings = {name: value for name, value in os.environ.items() if not name.startswith("K6_")}
         settings |= {"K6_AUTO_EXTENSION_RESOLUTION": "false", "SERVICE": f"http://127.0.0.1:{self.server.server_port}"}
         self.process = subprocess.Popen(
-            [program, "run", "--no-usage-report", "--quiet", "--no-summary", "--address", "", script],
+            [program, "run", "--no-usage-report", "--quiet", "--summary-mode=disabled", "--address", "", script],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=settings,
         )
 
