@@ -57,25 +57,26 @@ test("docs/quickstart.md: several nodes", async () => {
   mkdirSync(`${network.folder}/target/release`, { recursive: true });
   renameSync(`${network.folder}/fantail`, `${network.folder}/target/release/fantail`);
   const path = block(page, "sh", "export PATH");
-  // One terminal, in which the last block is typed when it is told.
-  await network.type("mkfifo end");
-  const first = [path, block(page, "sh", "redis-server"), "read -r _ <end", block(page, "sh", "kill %1"), "wait", "echo ended"];
-  const nodes = network.begin(first.join("\n"));
+  // One terminal, in which there is typed what the page says when it is told.
+  const told = (name) => `read -r _ <${name}`;
+  const stop = /connected to \(`(kill %2)`\)/.exec(readFileSync(`${ROOT}${page}`, "utf8"))[1];
+  await network.type("mkfifo stop end");
+  const typed = [path, block(page, "sh", "redis-server"), told("stop"), stop, told("end"), block(page, "sh", "kill %1"), "wait"];
+  const first = network.begin([...typed, "echo ended"].join("\n"));
   for (const port of [9090, 9091]) await network.answers(`http://127.0.0.1:${port}/readyz`);
   await network.type(`${path}\nfantail check --redis redis://127.0.0.1:6379`);
   const tail = network.begin(`${path}\n${block(page, "sh", "fantail tail")}`);
-  const has = (port) => subscribers(port, 1);
-  await until("the tail is connected", async () => (await has(9090)) || (await has(9091)));
+  await until("the tail is connected to the node that is stopped", () => subscribers(9090, 1));
   const publish = block(page, "sh", "redis-cli XADD");
   await network.type(publish);
   await network.says(tail, '{"id":1}');
-  const own = (await has(9090)) ? 8080 : 8081;
-  await network.end(nodes, `--listen 127.0.0.1:${own}`);
+  await network.type("echo >stop");
   await network.type(publish.replace('"id":1', '"id":2'));
   await network.says(tail, '{"id":2}');
+  await until("the tail is connected to the other", () => subscribers(9091, 1));
   assert.deepEqual(tail.said.match(/"id":\d/g), ['"id":1', '"id":2']);
   await network.type("echo >end");
-  await network.says(nodes, "ended");
+  await network.says(first, "ended");
 });
 
 test("README.md: in one minute, and the tools for a terminal", async () => {
