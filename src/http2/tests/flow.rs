@@ -107,7 +107,8 @@ fn a_body_that_is_taken_may_be_larger_than_all_windows() {
     let mut pair = Pair::new(5);
     pair.open(1, false);
     for _ in 0..200 {
-        pair.say(&frame(DATA, 0, 1, &[0; 16_384])).expect("as much as was taken");
+        let events = pair.say(&frame(DATA, 0, 1, &[0; 16_384])).expect("as much as was taken");
+        assert!(matches!(events[..], [Event::Data { stream: 1, .. }]));
         pair.node.taken(1, 16_384);
     }
 }
