@@ -119,6 +119,38 @@ fn a_channel_that_cannot_be_read_yet_is_joined_when_it_can_on_whatever_node() {
 }
 
 #[test]
+fn a_channel_that_waits_from_the_beginning_is_left_when_it_has_come() {
+    let (redis, folder) = (Redis::start(), Folder::new());
+    let node = node_on(&redis, &folder, &[]);
+    redis.command(&["SET", "sse:w", "x"]);
+    let mut stream = open(&node, "/events?channels=a,w", &token("alice", "1"));
+    told(&mut stream, "fantail.held", &["w"]);
+    order(&redis, "leave", "w");
+    has_read(&node, 0, 1);
+    redis.command(&["DEL", "sse:w"]);
+    told(&mut stream, "fantail.joined", &["w"]);
+    told(&mut stream, "fantail.left", &["w"]);
+    publish(&redis, "w", "1");
+    publish(&redis, "a", "2");
+    assert!(gets(&mut stream, "2").contains(",-w,~control="));
+}
+
+#[test]
+fn an_order_under_an_id_that_goes_back_is_none_for_who_has_had_a_later_one() {
+    let (redis, folder) = (Redis::start(), Folder::new());
+    let node = node_on(&redis, &folder, &[]);
+    let mut stream = open(&node, "/events/a", &token("alice", "1"));
+    order(&redis, "join", "c");
+    told(&mut stream, "fantail.joined", &["c"]);
+    redis.command(&["DEL", "sse:~control"]);
+    redis.command(&["XADD", "sse:~control", "5-0", "join", "d", "subject", "alice"]);
+    has_read(&node, 2, 0);
+    publish(&redis, "d", "1");
+    publish(&redis, "c", "2");
+    gets(&mut stream, "2");
+}
+
+#[test]
 fn a_node_that_comes_later_knows_what_was_ordered() {
     let (redis, folder) = (Redis::start(), Folder::new());
     let first = node_on(&redis, &folder, &[]);

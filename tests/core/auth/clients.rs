@@ -197,3 +197,17 @@ fn pages_of_other_sites_cannot_use_a_browsers_cookies() {
     let answer = node.ask("HEAD", "/events/a", &evil, "");
     assert_eq!((answer.head.status, answer.head.header("access-control-allow-origin")), (200, None));
 }
+
+#[test]
+fn a_key_that_names_an_event_is_its_subjects_own() {
+    let folder = Folder::new();
+    let node = node(&folder, &[]);
+    let by = |subject: &str| {
+        let (name, value) = bearer(&signed(json!({"sub": subject, "fantail": {"publish": ["a"]}})));
+        let answer = node.ask("POST", "/events/a", &[(name, &value), ("Idempotency-Key", "k")], "x");
+        assert_eq!(answer.head.status, 201, "{}", answer.text());
+        answer.json()["id"].as_str().expect("an id").to_owned()
+    };
+    let [ann, again, bob] = ["ann", "ann", "bob"].map(by);
+    assert!(ann == again && ann != bob, "{ann} {again} {bob}");
+}
