@@ -191,8 +191,8 @@ impl Followed {
 /// What an examination looks for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Retrace {
-    /// What is new of a stream that was reset: after this position.
-    After(Position),
+    /// What is new of a stream that was reset: after this position. `another`: it is another one, of which the log has covered nothing.
+    After { position: Position, another: bool },
     /// The entry that was the newest when the stream went missing: if it is there again, so is the stream.
     Former { position: Position, digest: u64, rank: Option<u64>, begun: Offset },
 }
@@ -201,7 +201,7 @@ impl Retrace {
     /// After what position it must be asked for.
     pub fn after(&self) -> Position {
         match self {
-            Retrace::After(after) => *after,
+            Retrace::After { position, .. } => *position,
             Retrace::Former { position, .. } => position.before(),
         }
     }

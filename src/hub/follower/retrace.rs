@@ -14,7 +14,7 @@ use crate::probe::{self, Probe};
 
 impl Followed {
     pub(super) fn is_retracing(&self) -> bool {
-        matches!(self.retrace.as_deref(), Some(Retrace::After(_)))
+        matches!(self.retrace.as_deref(), Some(Retrace::After { .. }))
     }
 
     /// The stream is missing from here on.
@@ -66,19 +66,23 @@ pub(super) enum Back {
 /// After a reset: where what is new begins. What the log never covered is known to be new only where the stream is another
 /// one: its newest known entry was replaced, or it holds older ones than it did.
 pub(super) fn back(feed: &Feed, state: &StreamState, witness: Witness, retrace: Option<&Retrace>, seen: &Seen) -> Back {
-    let begin = {
+    let (begin, renewed) = {
         let feed = feed.lock();
         let renewed = witness == Witness::Replaced || state.first.is_some_and(|first| first < feed.first);
-        if renewed { Position::ZERO } else { feed.log.base() }
+        (feed.log.base(), renewed)
     };
-    let Some(Retrace::After(from)) = retrace else { return Back::Ask(Retrace::After(begin)) };
+    let (from, another) = match retrace {
+        Some(Retrace::After { position, another }) if *another || !renewed => (*position, *another),
+        _ if renewed => return Back::Ask(Retrace::After { position: Position::ZERO, another: true }),
+        _ => return Back::Ask(Retrace::After { position: begin, another: false }),
+    };
     // Where the log has been trimmed since it was asked, what it covered before is not new.
-    let covered = if *from == Position::ZERO { Position::ZERO } else { begin };
+    let covered = if another { Position::ZERO } else { begin };
     match seen.entries.iter().position(|entry| entry.position > covered && !had(feed, entry)) {
-        Some(0) => Back::On(*from),
+        Some(0) => Back::On(from),
         Some(new) => Back::On(seen.entries[new - 1].position),
         None => match seen.entries.last() {
-            Some(last) if seen.more() => Back::Ask(Retrace::After(last.position)),
+            Some(last) if seen.more() => Back::Ask(Retrace::After { position: last.position, another }),
             _ => Back::On(state.last),
         },
     }
