@@ -79,6 +79,7 @@ faults! {
     LeftoverCut: "What a full socket did not take of what others have, too, ends too early",
     NewLifeAtItsEnd: "Of a stream that was made anew, what it holds by then is passed over",
     ResetToldAgain: "Who comes back behind a reset is told of it once more",
+    ResetPassesOver: "Who comes back and is told of a reset begins one event late, where more follow",
     FloorForgotten: "What a primary has said of a stream is forgotten while its replica is behind that",
     ReplicaForgets: "That a replica has forgotten what is followed is not noticed",
     RationKept: "The memory of a page is not given back",

@@ -4,8 +4,10 @@
 use super::Hub;
 use super::feed::{Feed, Life, State};
 use super::follow_request::{Arrival, FollowRequest};
+use super::log::NotInLog;
 use crate::backplane::BackplaneError;
 use crate::planted::{self, Fault};
+use crate::position::Position;
 use crate::probe::{self, Probe};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -40,6 +42,18 @@ impl Hub {
     fn is_doubted(&self, state: &State) -> bool {
         let about_all = self.backplane.changes().about_all();
         state.verified < about_all.max(state.doubted) && !planted::is(Fault::DoubtNotAwaited)
+    }
+
+    /// The stream has an entry where its log covers the place and has none: one of the two is of another life, which the log's reader
+    /// has not been told of yet. Whoever goes by this log waits until that is known.
+    pub(super) fn doubt_where_absent(&self, feed: &Feed, position: Position) {
+        let absent = {
+            let log = &feed.lock().log;
+            position > log.base() && matches!(log.locate(position), Err(NotInLog::Absent(_)))
+        };
+        if absent {
+            self.doubt(feed);
+        }
     }
 
     /// What a log begins with was not found, though older entries were: it was deleted, or the stream is another one. Whoever

@@ -280,6 +280,9 @@ impl Hub {
         let (known, examined) = self.shared_look(feed, position).await?;
         self.went_back(feed, known, examined.state.as_ref())?;
         let present = examined.entries.iter().any(|entry| entry.position == position);
+        if present {
+            self.doubt_where_absent(feed, position);
+        }
         let state = examined.state.as_ref();
         let first_after = |after| examined.entries.iter().map(|entry| entry.position).find(|p| *p > after);
         // From now on what is lost before it is read shows.
@@ -300,6 +303,10 @@ impl Hub {
                     self.reached(feed, after, false).await?;
                 }
                 let (mut found, mut lost) = (judged_at(after), lost);
+                if reason == GapReason::Reset && planted::is(Fault::ResetPassesOver) {
+                    let leaves_some = |at: &Offset| feed.lock().log.event_from(*at).is_some();
+                    found.at = found.at.map(|at| Some(one_later(feed, at)).filter(leaves_some).unwrap_or(at));
+                }
                 let covered = matches!(feed.locate(position), Ok(_) | Err(NotInLog::Absent(_)));
                 if reason == GapReason::Trimmed && covered {
                     probe::reached(Probe::JoinCoveredTrim);
@@ -444,9 +451,10 @@ fn is_behind_a_reset(feed: &Feed, at: Offset) -> bool {
 
 /// The place that was found; one event later where that fault is planted.
 fn late(feed: &Feed, at: Offset) -> Offset {
-    if !planted::is(Fault::LegStartsLate) {
-        return at;
-    }
+    if planted::is(Fault::LegStartsLate) { one_later(feed, at) } else { at }
+}
+
+fn one_later(feed: &Feed, at: Offset) -> Offset {
     let state = feed.lock();
     let next = state.log.event_from(at).and_then(|next| state.log.locate(next).ok());
     next.unwrap_or(at)

@@ -64,3 +64,22 @@ async fn who_has_had_an_entry_that_is_deleted_and_comes_from_before_the_tail_is_
     let start = node.hub.join(&mut attached, Want::Resume(claim), None).await.expect("it is read");
     assert_eq!((start.gap, start.at, start.fresh), (None, None, false), "its stream may go away before its first page");
 }
+
+/// An older copy of the stream is back, which has more than the other one had, and nobody has told the node of that yet.
+#[tokio::test]
+async fn who_has_had_an_entry_that_the_log_lacks_waits_until_it_is_known_whose_log_that_is() {
+    let node = Node::with_one_entry();
+    let mut attached = node.hub.attached(&node.channel).await.unwrap();
+    node.publish(20);
+    while attached.feed().lock().log.position() < at(20) {
+        tokio::task::yield_now().await;
+    }
+    node.memory.delete_stream(&node.channel);
+    [1, 10, 30].into_iter().for_each(|ms| node.publish(ms));
+    let claim = Claim { position: at(10), earlier: None };
+    let start = node.hub.join(&mut attached, Want::Resume(claim), None).await.expect("it is read");
+    let mut frames = Vec::new();
+    attached.feed().pull(start.at.expect("in the log"), &mut frames);
+    let events: Vec<Position> = frames.iter().map(|(_, frame)| frame.position).collect();
+    assert_eq!(events, [at(30)], "what is behind it in the stream, not in the log of the other one");
+}
