@@ -66,10 +66,11 @@ impl Courier {
             let feed = self.mirrors.pop_due()?;
             let several = self.mirrors.any_due();
             let Some(mirror) = self.mirrors.get_mut(feed) else { continue };
-            let from = mirror.offered.max(mirror.start());
-            if from >= mirror.end() {
+            if mirror.offered >= mirror.end() {
                 continue;
             }
+            // What came and left memory since is nothing to write, but members are to ask for it.
+            let from = mirror.offered.max(mirror.start());
             let finale = mirror.last_after(from);
             let to = finale.unwrap_or(mirror.end());
             mirror.offered = to;

@@ -348,3 +348,20 @@ fn without_beats(mut chunks: &[u8]) -> Vec<u8> {
     }
     kept
 }
+
+#[test]
+fn what_left_memory_before_its_turn_came_is_asked_for_at_once() {
+    for terms in [enveloped(), Terms::default()] {
+        let mut stage = Stage::new(terms);
+        stage.event(10);
+        let entry = Entry { position: Position::new(2, 0), fields: vec![("data".into(), "b".into())] };
+        let frame = Arc::new(Frame::new(entry.position, Event::from_entry(&entry)));
+        let bell = stage.courier.mailbox.clone() as Arc<dyn Bell>;
+        stage.feed.change(usize::MAX, &[bell], |log| log.push(frame));
+        stage.feed.lock().log.trim(0, 0);
+        stage.courier.advance([FEED].into_iter());
+        stage.courier.deliver();
+        let composed = stage.courier.subscribers.composed_mut(KEY).expect("it has nothing to write that is here");
+        assert!(composed.behind(0).is_some_and(|behind| behind.asked.is_some()), "not with the next event");
+    }
+}
