@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 const PREFIX: &str = "FANTAIL_";
 /// Letters that may be wrong, missing, too many or swapped in what was meant for a known name.
 const NEAR: usize = 2;
+/// Of so many letters behind the prefix one may be wrong: `FANTAIL_TURN` is a variable of its own, and no `FANTAIL_URL`.
+const LETTERS_FOR_EACH: usize = 3;
 
 /// A name that no command knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +29,8 @@ pub fn unknown(command: &Command, names: impl IntoIterator<Item = String>) -> Ve
     unknown.sort_unstable();
     let nearest = |name: &str| {
         let near = known.iter().map(|known| (strsim::damerau_levenshtein(known, name), known));
-        near.filter(|(distance, _)| *distance <= NEAR).min().map(|(_, known)| known.clone())
+        let most = NEAR.min((name.len() - PREFIX.len()) / LETTERS_FOR_EACH);
+        near.filter(|(distance, _)| *distance <= most).min().map(|(_, known)| known.clone())
     };
     unknown.into_iter().map(|name| Unknown { meant: nearest(&name), name }).collect()
 }
@@ -75,11 +78,12 @@ mod tests {
             ("FANTAIL_HAERTBEAT", "FANTAIL_HEARTBEAT"),
             ("FANTAIL_TOKEN_FIL", "FANTAIL_TOKEN_FILE"),
             ("FANTAIL_ADMIN_HOSTS", "FANTAIL_ADMIN_HOST"),
+            ("FANTAIL_ULR", "FANTAIL_URL"),
         ] {
             let told = told(&[wrong]);
             assert_eq!(told, [(wrong.to_owned(), Some(meant.to_owned()))]);
         }
-        for other in ["FANTAIL_REDIS_URL", "FANTAIL_SOMETHING_ELSE"] {
+        for other in ["FANTAIL_REDIS_URL", "FANTAIL_SOMETHING_ELSE", "FANTAIL_TURN", "FANTAIL_"] {
             assert_eq!(told(&[other]), [(other.to_owned(), None)]);
         }
     }
