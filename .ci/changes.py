@@ -20,6 +20,7 @@ def entries(text):
     """Pairs of a kind and one entry, on one line."""
     for part in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
         kind, _, rest = part.partition("\n")
+        rest = re.sub(r"^####.*\n", "", rest, flags=re.MULTILINE)
         for entry in re.split(r"^- ", rest, flags=re.MULTILINE)[1:]:
             yield kind.strip(), " ".join(entry.split())
 
