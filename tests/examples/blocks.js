@@ -80,8 +80,9 @@ export const BLOCKS = {
     ["sh", "export PATH", SHELL],
     ["sh", "redis-server", SHELL],
     ["sh", "fantail tail", SHELL],
-    ["sh", "redis-cli XADD", SHELL],
-    ["sh", "kill %1", SHELL],
+    ["sh", "redis-cli XADD sse:orders", SHELL],
+    ["sh", "while it was away", SHELL],
+    ["sh", "jobs -p", SHELL],
     ["sh", "helm install", CHART],
   ],
   "docs/reference/history.md": [
@@ -93,7 +94,10 @@ export const BLOCKS = {
     ["sh", "--tls-ticket-keys", "not run: tests/core/transport/tickets.rs starts nodes so"],
   ],
   "docs/tracing.md": [["sh", "--otlp-endpoint", SHELL]],
-  "examples/README.md": [["sh", "redis-server", SHELL]],
+  "examples/README.md": [
+    ["sh", "docker compose", "tests/docs/compose.py"],
+    ["sh", "redis-server", SHELL],
+  ],
   "examples/batching/README.md": [["sh", "cargo run", example("batching")]],
   "examples/chat/README.md": [["sh", "npm start", example("chat")]],
   "examples/frontends/README.md": [

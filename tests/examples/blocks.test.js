@@ -90,9 +90,9 @@ test("README.md is read in a few minutes", () => {
 });
 
 // Of cargo, curl, helm, kubectl, loadtest, python3, redis-cli, redis-server and tests/run.
-const OTHERS = `--against --bind --cluster --compressed --connect-to --connections --data-urlencode --dry-run --from-literal
+const OTHERS = `--against --bind --build --cluster --compressed --connect-to --connections --data-urlencode --dry-run --from-literal
   --http2-prior-knowledge --latency --list --logs --no-default-features --port --previous --release --replicas --set --timeout
-  --users --wait`.split(/\s+/);
+  --users --volumes --wait`.split(/\s+/);
 
 test("flags that pages name exist", () => {
   const flags = (text) => text.match(/(?<![\w-])--[a-z][a-z0-9-]+/g) ?? [];

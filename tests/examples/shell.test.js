@@ -59,15 +59,17 @@ test("docs/quickstart.md: several nodes", async () => {
   const path = block(page, "sh", "export PATH");
   // One terminal, in which there is typed what the page says when it is told.
   const told = (name) => `read -r _ <${name}`;
-  const stop = /connected to \(`(kill %2)`\)/.exec(readFileSync(`${ROOT}${page}`, "utf8"))[1];
-  await network.type("mkfifo stop end");
-  const typed = [path, block(page, "sh", "redis-server"), told("stop"), stop, told("end"), block(page, "sh", "kill %1"), "wait"];
-  const first = network.begin([...typed, "echo ended"].join("\n"));
+  const stop = /connected to \(`(kill -KILL %2)`\)/.exec(readFileSync(`${ROOT}${page}`, "utf8"))[1];
+  const again = block(page, "sh", "while it was away");
+  await network.type("mkfifo stop again end");
+  const typed = [block(page, "sh", "redis-server"), told("stop"), stop, told("again"), again, told("end"), block(page, "sh", "jobs -p")];
+  const first = network.begin([path, ...typed, "wait", "echo ended"].join("\n"));
   for (const port of [9090, 9091]) await network.answers(`http://127.0.0.1:${port}/readyz`);
   await network.type(`${path}\nfantail check --redis redis://127.0.0.1:6379`);
   const tail = network.begin(`${path}\n${block(page, "sh", "fantail tail")}`);
   await until("the tail is connected to the node that is stopped", () => subscribers(9090, 1));
-  const publish = block(page, "sh", "redis-cli XADD");
+  const demo = network.begin("exec curl -sN --retry 100 --retry-all-errors --retry-delay 1 'http://127.0.0.1:8080/events/demo?since=earliest'");
+  const publish = block(page, "sh", "redis-cli XADD sse:orders");
   await network.type(publish);
   await network.says(tail, '{"id":1}');
   await network.type("echo >stop");
@@ -75,6 +77,8 @@ test("docs/quickstart.md: several nodes", async () => {
   await network.says(tail, '{"id":2}');
   await until("the tail is connected to the other", () => subscribers(9091, 1));
   assert.deepEqual(tail.said.match(/"id":\d/g), ['"id":1', '"id":2']);
+  await network.type("echo >again");
+  await network.says(demo, "data: while it was away");
   await network.type("echo >end");
   await network.says(first, "ended");
 });
@@ -109,7 +113,7 @@ test("README.md: several nodes, of which one is killed", async () => {
   // One terminal, in which there is nothing typed between its blocks before it is told.
   const [nodes, kill] = ["redis-server", "kill -KILL"].map((having) => block("README.md", "sh", having));
   const page = readFileSync(`${ROOT}README.md`, "utf8");
-  const rest = /`(kill %1 %3)` in the first terminal/.exec(page)[1];
+  const rest = /`(kill \$\(jobs -p\))` in the first terminal/.exec(page)[1];
   const told = (name) => `read -r _ <${name}`;
   await network.type("mkfifo kill end");
   const first = network.begin([path, nodes, told("kill"), kill, told("end"), rest, "wait", "echo ended"].join("\n"));
