@@ -91,7 +91,7 @@ test("README.md is read in a few minutes", () => {
 
 // Of cargo, curl, helm, kubectl, loadtest, python3, redis-cli, redis-server and tests/run.
 const OTHERS = `--against --bind --build --cluster --compressed --connect-to --connections --data-urlencode --dry-run --from-literal
-  --http2-prior-knowledge --latency --list --logs --no-default-features --port --previous --release --replicas --set --timeout
+  --http2-prior-knowledge --latency --list --logs --no-default-features --port --previous --release --replicas --save --set --timeout
   --users --volumes --wait`.split(/\s+/);
 
 test("flags that pages name exist", () => {
