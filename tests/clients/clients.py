@@ -103,8 +103,8 @@ CLIENTS = [
     node(
         "firefox", "Firefox's EventSource, HTTP/1.1", "firefox", "firefox.mjs", token="cookie",
         order={"program": "eventSource", "executable": "/usr/bin/firefox-esr"}, differs={"token": "cookie", "early": "loses"},
-        notes=["It forgets an id that came without data, so who is cut off before the first event begins anew: a page for which "
-               "that matters begins at a position, with `since=` and an id as from the [history](reference/history.md)."],
+        notes=["It forgets an id that came without data. So a page that is cut off before the first event begins anew. If that matters, "
+               "begin at a position: `since=` with an id, as from the [history](reference/history.md)."],
     ),
     node(
         "firefox-http2", "Firefox's EventSource, HTTP/2", "firefox", "firefox.mjs", token="cookie", scheme="https",
@@ -115,8 +115,8 @@ CLIENTS = [
         "eventsource", "npm `eventsource`", "npm eventsource", "eventsource.mjs", differs=TELLS,
         notes=["Its timer for the next attempt does not keep a Node process alive: a script that has nothing else to do ends "
                "instead of connecting again.",
-               "Headers go in by a `fetch` of one's own.",
-               "Version 4 loses ids of blocks without data, so one that is cut off before its first event begins anew."],
+               "To set headers, pass a `fetch` of your own.",
+               "Version 4 loses ids of blocks without data: if it is cut off before its first event, it begins anew."],
     ),
     node(
         "fetch-event-source", "npm `@microsoft/fetch-event-source`, in Chromium", "npm @microsoft/fetch-event-source",
@@ -128,27 +128,27 @@ CLIENTS = [
             "too_many": "asks again, tells 429",
             "unavailable": "asks again, tells 503",
         },
-        notes=["An answer that is no stream is asked for again, every second: throw in `onerror` to stop.",
-               "Empty lines at the beginning of data are lost.",
-               "It calls `onmessage` for blocks without data, too (the bare `id:` that a stream begins with), so an event with "
-               "empty data cannot be told from them."],
+        notes=["If an answer is not a stream, it asks again every second: throw in `onerror` to stop.",
+               "It loses empty lines at the beginning of data.",
+               "It also calls `onmessage` for blocks without data, such as the bare `id:` at the beginning of a stream. So you cannot "
+               "distinguish them from events with empty data."],
     ),
     node(
         "eventsource-client", "npm `eventsource-client`", "npm eventsource-client", "eventsource_client.mjs",
         differs=NO_STATUS | {"early": "loses"},
-        notes=["It does not look at the status: at 401, 429 and 503 it reads the problem as a stream and asks again, without a "
-               "word. A `fetch` of one's own can throw and close.",
-               "Ids of blocks without data are not kept, so who is cut off before the first event does not know where it was: "
+        notes=["It does not look at the status: at 401, 429 and 503 it reads the problem as a stream, and asks again without an error. "
+               "A `fetch` of your own can throw and close.",
+               "It does not keep ids of blocks without data. If it is cut off before the first event, it does not know its position: "
                "give `initialLastEventId`, or begin with `since=`."],
     ),
     python(
         "httpx-sse", by_hand=True, differs={"empty": "an event, as for blocks without data", "heartbeats": "empty events"},
-        notes=["httpx ends a response after five seconds without a byte: `timeout=httpx.Timeout(10, read=None)`.",
-               "Every block becomes an event, the bare `id:` as well: pass over those without data."],
+        notes=["httpx ends a response after five seconds without a byte: set `timeout=httpx.Timeout(10, read=None)`.",
+               "Every block becomes an event, even the bare `id:`. Skip those without data."],
     ),
     python(
         "sseclient-py", by_hand=True, differs={"early": "loses"},
-        notes=["Ids of blocks without data are not told, so who is cut off before the first event does not know where it was: "
+        notes=["It does not report ids of blocks without data. If it is cut off before the first event, its user does not know the position: "
                "begin with `since=` and an id, as from the [history](reference/history.md)."],
     ),
     python(
@@ -158,11 +158,11 @@ CLIENTS = [
             "gap": "ends",
             "compressed": "gzip, ends", "retry": "ends",
         },
-        notes=["It connects again only after a stream that is complete, as behind a `final` event; any other end, a drain's among "
-               "them, raises out of the iteration. Make a new one, with the last id in its headers.",
-               "Leading spaces of each line of data and line breaks at its end are cut off.",
+        notes=["It connects again only after a complete stream, as behind a `final` event. Any other end, such as a drain, raises out of the "
+               "iteration. Make a new one, with the last id in its headers.",
+               "It cuts off leading spaces of each line of data, and line breaks at its end.",
                "A line above 128 KiB raises `Chunk too big`.",
-               "aiohttp ends each request after five minutes: `ClientTimeout(total=None)`."],
+               "aiohttp ends each request after five minutes: set `ClientTimeout(total=None)`."],
     ),
     go(
         "r3labs", "github.com/r3labs/sse/v2",
@@ -170,27 +170,27 @@ CLIENTS = [
             "empty": "an event, as for blocks without data", "large": "fails", "heartbeats": "empty events",
             "retry": "waits as it likes",
         },
-        notes=["A block above 64 KiB breaks the connection, and again when it is resumed: `sse.ClientMaxBufferSize`.",
-               "It asks again whatever the status was, after delays of its own; `retry:` is not heeded.",
-               "Every block with an id becomes an event: pass over those without data."],
+        notes=["A block above 64 KiB breaks the connection, and again after each resume: set `sse.ClientMaxBufferSize`.",
+               "It asks again at any status, after delays of its own. It ignores `retry:`.",
+               "Every block with an id becomes an event. Skip those without data."],
     ),
     go(
         "tmaxmax", "github.com/tmaxmax/go-sse",
         differs=TELLS | {"empty": "an event, as for blocks without data", "large": "fails", "heartbeats": "empty events"},
-        notes=["A block above 64 KiB breaks the connection, and again when it is resumed: `Connection.Buffer`.",
-               "Every block becomes an event: pass over those without data."],
+        notes=["A block above 64 KiB breaks the connection, and again after each resume: set `Connection.Buffer`.",
+               "Every block becomes an event. Skip those without data."],
     ),
     java("okhttp", "Java OkHttp, `okhttp-sse`", "okhttp-sse", "OkHttpClientAdapter", differs={"early": "loses"},
-         notes=["Ids of blocks without data are not told, so who is cut off before the first event does not know where it was: "
-                "begin with `since=` and an id.",
-                "OkHttp ends an answer after ten seconds without a byte: `readTimeout(Duration.ZERO)`."]),
+         notes=["It does not report ids of blocks without data. If it is cut off before the first event, its user does not know the "
+                "position: begin with `since=` and an id.",
+                "OkHttp ends an answer after ten seconds without a byte: set `readTimeout(Duration.ZERO)`."]),
     java("spring", "Java Spring `WebClient`", "spring-webflux", "SpringAdapter",
          differs={"empty": "an event, as for blocks without data", "large": "fails", "heartbeats": "empty events"},
-         notes=["A line above 256 KiB raises `DataBufferLimitException`: `codecs().maxInMemorySize(…)`.",
-                "Every block becomes an event, the bare `id:` as well: pass over those without data."]),
+         notes=["A line above 256 KiB raises `DataBufferLimitException`: set `codecs().maxInMemorySize(…)`.",
+                "Every block becomes an event, even the bare `id:`. Skip those without data."]),
     Client("reqwest-eventsource", "Rust `reqwest-eventsource`", "cargo reqwest-eventsource",
            [BUILT / "rust" / "debug" / "fantail-clients"], differs=TELLS | {"early": "loses", "compressed": "plain, exact"},
            notes=["It forgets an id that came without data: begin with `since=` and an id.",
-                  "It asks for gzip with reqwest's feature `gzip`."]),
-    python("curl", by_hand=True, order={"options": []}, notes=["`-N`, or its output waits in a buffer.", "`--compressed` asks for gzip."]),
+                  "It requests gzip only with reqwest's feature `gzip`."]),
+    python("curl", by_hand=True, order={"options": []}, notes=["Without `-N` its output waits in a buffer.", "`--compressed` requests gzip."]),
 ]

@@ -18,26 +18,27 @@ PROGRAMS = {
 HEAD = """# Clients
 
 This page says what clients do with a node. `tests/run clients` starts nodes and Redis, takes every client through every case, and writes the
-page. A client that behaves otherwise fails the test.
+page. If a client behaves differently, the test fails.
 
-**Bold** marks what differs to your harm from the [specification](https://html.spec.whatwg.org/multipage/server-sent-events.html) or from other
-clients. Below the tables is what to do about it. "By hand" means that a library reads only one answer: the test asks again with the last id, in
-`Last-Event-ID`, as a user of the library has to.
+* **Bold** marks a difference from the [specification](https://html.spec.whatwg.org/multipage/server-sent-events.html), or from other clients,
+  that can harm you. The last table says what to do about it.
+* **By hand** means that a library reads only one answer. The test asks again with the last id in `Last-Event-ID`, as a user of the library
+  must.
 
 """
 MEANING = """
 | column | what was tried |
 |---|---|
 | node killed | `SIGKILL` of the node in the middle of 150 events; another node takes over. *exact*: nothing lost, repeated or out of order |
-| cut before its first event | the connection breaks when nothing but the stream's bare `id:` has come; two events follow. With `hello=1` an event carries that id |
+| cut before its first event | the connection breaks when only the stream's bare `id:` has come. Then two events follow. With `hello=1` an event carries that id |
 | ended by a node that drains | the stream ends [incomplete](concepts.md#how-a-stream-ends), as in every upgrade |
-| several channels | three on one connection, which is cut; each goes on exactly |
-| gap | what it missed was trimmed meanwhile: `fantail.gap` arrives, then what is left |
-| compressed | nodes with `--compress on`. *gzip*: it asks for that by itself, has each event before the next is published, and goes on after the node is killed. *plain*: it does not ask for it |
+| several channels | three on one connection, which is cut. Each continues exactly |
+| gap | the events that it missed were trimmed meanwhile. `fantail.gap` arrives, then the rest |
+| compressed | nodes with `--compress on`. *gzip*: it requests that by itself, has each event before the next is published, and continues after the node is killed. *plain*: it does not request it |
 | token | how the token of `--auth jwt` is carried |
-| 401, 429, 503 | a wrong token; no place for this address; no place on the node. *stops*: it gives up for good. *asks again*: and again, until it gets a stream. Where a client stops, `--when-full retry` spares it the 429 and the 503 |
+| 401, 429, 503 | a wrong token; no place for this address; no place on the node. *stops*: it gives up for good. *asks again*: it asks until it gets a stream. For clients that stop, `--when-full retry` avoids the 429 and the 503 |
 | 204 | the answer after a channel's `final` event |
-| heartbeats | three comments; then an event |
+| heartbeats | three comments, then an event |
 | after `retry:` | an event told it to wait eight seconds, then the connection broke |
 """
 GOOD = {"yes", "as sent", "an event", "exact", "told", "gzip, exact", "plain, exact", "header", "cookie", "quiet", "waits as told"}
