@@ -3,13 +3,13 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { chromium } from "playwright-core";
 import { Cluster, answers, until } from "./cluster.js";
-import { block } from "./snippet.js";
+import { ROOT, block } from "./snippet.js";
 import { signed } from "./token.js";
 
 let browser;
@@ -103,6 +103,40 @@ test("docs/quickstart.md: a whole page, served as it says", async () => {
     server.kill();
     await cluster.stop();
     rmSync(folder, { recursive: true });
+  }
+});
+
+test("docs/troubleshooting.md: what a browser says is literal", async () => {
+  const text = readFileSync(`${ROOT}docs/troubleshooting.md`, "utf8").replaceAll(/\s+/g, " ");
+  const cluster = await Cluster.start();
+  const context = await browser.newContext();
+  // An origin that the nodes allow, and one that they do not. Their pages are no streams.
+  const html = (_, answer) => answer.writeHead(200, { "Content-Type": "text/html" }).end("<!doctype html>");
+  const servers = [3000, 3001].map((port) => createServer(html).listen(port, cluster.address));
+  try {
+    await Promise.all(servers.map((server) => server.listening || once(server, "listening")));
+    const said = [];
+    const page = await context.newPage();
+    page.on("console", (message) => said.push(message.text()));
+    const says = async (url, message, origin) => {
+      await page.goto(`${origin}/`);
+      await page.evaluate((url) => void (globalThis.events = new EventSource(url)), url);
+      if (message.startsWith("net::")) {
+        await until("the stream is open", () => page.evaluate(() => globalThis.events.readyState === 1));
+        await cluster.kill();
+      }
+      await until(message, () => said.some((line) => line.includes(message)));
+      assert.ok(text.includes(message), message);
+    };
+    const other = `http://${cluster.address}:3001`;
+    await says(`${cluster.node}/events/demo`, "has been blocked by CORS policy: No 'Access-Control-Allow-Origin' header is present on the requested resource.", other);
+    await says("/", 'that is not "text/event-stream"', other);
+    await says("/", "EventSource's response has a MIME type", other);
+    await says(`${cluster.node}/events/demo`, "net::ERR_INCOMPLETE_CHUNKED_ENCODING", cluster.app);
+  } finally {
+    await context.close();
+    for (const server of servers) server.close();
+    await cluster.stop();
   }
 });
 

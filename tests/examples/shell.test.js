@@ -222,6 +222,33 @@ test("docs/troubleshooting.md: where the event is", async () => {
   await network.says(stream, "id: ");
 });
 
+test("docs/troubleshooting.md: messages are literal", async () => {
+  const page = readFileSync(`${ROOT}docs/troubleshooting.md`, "utf8").replaceAll(/\s+/g, " ");
+  const listed = (message) => assert.ok(page.includes(`\`${message}`), message);
+  const says = async (command, message) => {
+    assert.ok((await network.type(`${command} 2>&1 || true`)).replaceAll(/\s+/g, " ").includes(message), `${command}: ${message}`);
+    listed(message);
+  };
+  const node = network.begin("fantail");
+  network.begin("redis-server --port 6379 --save '' --requirepass secret");
+  await network.answers(READY);
+  await says("fantail", "fantail: --admin-listen 127.0.0.1:9090: Address already in use (os error 98)");
+  const admin = "http://127.0.0.1:9090";
+  await says(`curl -s -H 'Host: console.example.org' ${admin}/`,
+    "this listener does not answer under this name, since a web page could have made it lead here (DNS rebinding)");
+  await says(`curl -s -X POST -H 'X-Fantail-Action: 1' '${admin}/api/publish?channel=demo' -d x`,
+    "actions are off on this node: --admin-actions allows them");
+  await until("Redis answers", () => network.type("redis-cli ping").then((said) => said.includes("NOAUTH"), () => false));
+  const check = "fantail check --listen 127.0.0.1:8090 --admin-listen 127.0.0.1:9099 --redis";
+  await says(`${check} redis://:wrong@127.0.0.1:6379`, "WRONGPASS invalid username-password pair or user is disabled");
+  await says(`${check} redis://127.0.0.1:6379`, "NOAUTH HELLO must be called with the client already authenticated");
+  const subscriber = network.begin("curl -sSN http://127.0.0.1:8080/events/demo");
+  await network.says(subscriber, "id: ");
+  await network.end(node);
+  await network.says(subscriber, "(18) transfer closed");
+  listed("(18) transfer closed");
+});
+
 test("docs/tracing.md: collectors", async () => {
   for (const line of lines(block("docs/tracing.md", "sh", "--otlp-endpoint"))) {
     const node = network.begin(line);
