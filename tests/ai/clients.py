@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import sys
 
-from answer import Anthropic, Mcp, OpenAi, UiMessage, length
+from answer import PIECES, Anthropic, Mcp, OpenAi, UiMessage
 
 HERE = pathlib.Path(__file__).parent / "adapters"
 ASKS_AGAIN = "raises, then whole"
@@ -17,6 +17,8 @@ USUAL = {
 RESUMES = {"killed": "resumes", "drained": "resumes", "token": "resumes"}
 # An answer without a chunk, or, where it only asks whether one is running, that none is.
 EMPTY = {"absent": "ends empty"}
+# The model fails behind so many pieces (`cases.py`); counted as Python does.
+HALF = len("".join(PIECES[:200]))
 
 
 @dataclasses.dataclass
@@ -54,7 +56,7 @@ CLIENTS = [
     node("stream-text", "npm `ai`, `streamText`", "ai", "stream_text.mjs", OpenAi,
          notes=["`fullStream` has an `error` part for every error."]),
     node("text-stream", "the same, `textStream`", "ai", "stream_text.mjs", OpenAi, order={"only": "text"},
-         differs={"failed": f"takes {length(200)} characters for the whole", "trimmed": "ends empty", "absent": "ends empty"},
+         differs={"failed": f"takes {HALF} characters for the whole", "trimmed": "ends empty", "absent": "ends empty"},
          notes=["It ends without an error if the model failed, and at a 410. Only `onError` is called. Read `fullStream`."]),
     node("chat", "npm `ai`, `useChat`", "ai", "chat.mjs", UiMessage, differs=EMPTY,
          notes=["With its own `DefaultChatTransport` a break is the status `error`. `resumeStream()` asks the application, which redirects. "
