@@ -29,7 +29,7 @@ def picture(panels):
     """`panels`: title, what was measured, figures by server, servers in order."""
     width = PANEL * len(panels) + 10
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" font-family="sans-serif" font-size="13">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{HEIGHT}" viewBox="0 0 {width} {HEIGHT}" font-family="sans-serif" font-size="13">',
         f'<rect width="{width}" height="{HEIGHT}" fill="white"/>',
     ]
     for at, parts in enumerate(panels):

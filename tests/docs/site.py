@@ -106,18 +106,25 @@ def broken(site):
                 yield f"{path.relative_to(site)} links to {link}"
 
 
+def sized(path):
+    return re.match(r'<svg [^>]*\bwidth="\d+" height="\d+"', path.read_text())
+
+
 def main():
     mdbook, folder = sys.argv[1], pathlib.Path(sys.argv[2]).resolve()
     count = write_source(folder)
     subprocess.run([mdbook, "build", str(folder)], check=True, timeout=300)
     site = folder / "html"
     wrong = sorted(set(broken(site)))
+    # Within a link a browser shows nothing of a picture that does not say its size.
+    small = [path.name for path in (folder / "src").rglob("*.svg") if not sized(path)]
     results = {
         "every_page_is_built": len(list(site.rglob("*.html"))) >= count,
         "links_lead_somewhere": not wrong,
+        "pictures_say_their_size": not small,
         "search_knows_the_pages": any(site.glob("searchindex*.js")),
     }
-    print("\n".join(wrong[:40]))
+    print("\n".join([*wrong[:40], *small]))
     for name, ok in results.items():
         print(f"test docs::{name} ... {'ok' if ok else 'FAILED'}")
     passed = sum(results.values())

@@ -59,7 +59,7 @@ def draw(title, unit, lines, below="seconds", marks=()):
     top = happened + ROW * (max(spoken, default=-1) + 1)
     py = lambda y: HEIGHT - BOTTOM - y / most * (HEIGHT - BOTTOM - top)
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/><text x="{LEFT}" y="20" font-weight="bold">{title}</text>',
     ]
     for y in steps(most):
