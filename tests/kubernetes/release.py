@@ -156,6 +156,29 @@ def a_new_version_is_everywhere():
 
 
 @case
+def what_is_left_out_is_named_with_its_reason():
+    with tempfile.TemporaryDirectory() as place:
+        place = pathlib.Path(place)
+        (place / "node").write_bytes(NODE)
+        (place / "python").write_text("#!/bin/sh\nexit 1\n")
+        (place / "python").chmod(0o755)
+        # Nothing is on the path but what the script itself takes; this Python has no package of Helm.
+        tools = place / "bin"
+        tools.mkdir()
+        for name in ("git", "python3", "env", "timeout"):
+            (tools / name).symlink_to(shutil.which(name))
+        settings = {"PATH": str(tools), "FANTAIL_CHART_PYTHON": str(place / "python"), "HOME": os.environ["HOME"]}
+        command = [sys.executable, ROOT / ".ci" / "release", "--node", place / "node", "--out", place / "out"]
+        found = program(*command, env=settings)
+        assert found.returncode == 0, found.stderr
+        left = re.findall(r"left out: ([^:]+): (.+?)\. (.+)$", found.stderr, re.MULTILINE)
+        parts = {part for part, why, remedy in left if why and remedy}
+        assert {"chart's package", "bill of materials", "Dockerfile with its base's digest"} < parts, found.stderr
+        made = set(re.findall(r"made: (.+)$", found.stderr, re.MULTILINE))
+        assert made == {path.name for path in (place / "out").iterdir()} and not [name for name in made if name.endswith(".tgz")]
+
+
+@case
 def notes_are_of_the_version():
     text = FILES["RELEASE_NOTES.md"].decode()
     assert re.match(rf"# Fantail {re.escape(version())}\n\n### [A-Z][a-z]+\n\n- ", text), text[:200]
