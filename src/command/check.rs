@@ -3,7 +3,7 @@
 //! Starts nothing and listens nowhere. Prints one line for each finding.
 
 use crate::auth::{KeySource, forward};
-use crate::backplane::redis::capabilities::{Findings, Keyed, Right};
+use crate::backplane::redis::capabilities::{Counts, Findings, Keyed, Right};
 use crate::backplane::redis::{self, Settings};
 use crate::clock::Clock;
 use crate::command::NodeSettings;
@@ -247,8 +247,15 @@ impl Report {
                 Err(why) => self.warn("replica", &format!("{replica}: {why}")),
             }
         }
-        if !findings.exact {
-            self.warn("gaps", "before Redis 7.0 lost events are told, but not counted, and some resets are not seen");
+        match findings.counts {
+            Counts::Yes => {}
+            Counts::No => {
+                self.warn("gaps", "before Redis 7.0 lost events are told, but not counted, and some resets are not seen");
+            }
+            Counts::Unknown => self.warn(
+                "gaps",
+                "the server does not know XSETID, as every Redis does: lost events may be told without a number, and some resets not at all",
+            ),
         }
         match &findings.once {
             None => {}

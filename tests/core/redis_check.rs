@@ -102,3 +102,39 @@ async fn servers_that_are_too_old() {
     let (said, code) = checked(&relay.url(), &[]).await;
     assert!(code == 0 && said.contains("warn  gaps") != counts(&server), "{said}");
 }
+
+/// Stand-ins for Redis, of which applications' tests make use: they lack commands, or have words of their own for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_are_no_redis() {
+    let server = Redis::start();
+    let relay = Relay::start(server.port());
+    for words in ["ERR unknown command `XSETID`", "Unsupported operation: xsetid"] {
+        let reply = format!("-{words}\r\n").into_bytes();
+        relay.spoil(move |name, _| ["XSETID", "XCFGSET"].contains(&name).then(|| reply.clone()));
+        let (said, code) = checked(&relay.url(), &["--publish", "on"]).await;
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("warn  gaps: the server does not know XSETID"), "{words}: {said}");
+        assert!(said.contains("ok    once: Idempotency-Key is answered 501 not_supported"), "{words}: {said}");
+    }
+    // One that tells nothing of streams is of no use.
+    relay.spoil(|name, _| (name == "XINFO").then(|| b"-Unsupported operation: xinfo\r\n".to_vec()));
+    wrong(&relay.url(), &[], &["FAIL  rights: XINFO STREAM, for telling gaps: Unsupported operation"]).await;
+}
+
+/// KeyDB, where two servers take what is appended and pass it on to each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_that_are_both_written_to() {
+    let server = Redis::start();
+    let relay = Relay::start(server.port());
+    relay.spoil(|_, reply| {
+        let text = String::from_utf8_lossy(reply);
+        // As long as it was, for the length stands before it.
+        let (before, after) = text.split_once("role:master")?;
+        let rest = after.strip_suffix("\r\n")?;
+        let shorter = rest.len() - ("active-replica".len() - "master".len());
+        Some(format!("{before}role:active-replica{}\r\n", &rest[..shorter]).into_bytes())
+    });
+    let (said, code) = checked(&relay.url(), &[]).await;
+    assert!(code == 0 && relay.spoilt() > 0, "{said}");
+    assert!(said.contains("warn  active-replica: on: streams that both sides append to lose events"), "{said}");
+}

@@ -61,18 +61,32 @@ pub async fn about(client: &Client) -> Result<About, BackplaneError> {
     Ok(About { version: version.or_else(|| line("redis_version:").map(str::to_owned)), mode })
 }
 
-/// Whether the server counts the entries that a stream ever had (`entries-added`, Redis 7.0), which makes gaps exact.
-/// Only for `fantail check`: a node goes by what `XINFO` replies.
+/// Whether a server counts the entries that a stream ever had (`entries-added`, Redis 7.0), which makes gaps exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counts {
+    Yes,
+    /// It is older than 7.0.
+    No,
+    /// It lacks what Redis knows, as stand-ins do.
+    Unknown,
+}
+
+/// Finds that out for `fantail check` alone: a node goes by what `XINFO` replies.
 ///
 /// `XSETID` of a stream that is not there changes nothing, and has to know of the count. Where it is forbidden the
 /// version decides.
-pub async fn counts_entries(client: &Client, key_prefix: &str, version: Option<&str>) -> Result<bool, BackplaneError> {
+pub async fn counts_entries(
+    client: &Client,
+    key_prefix: &str,
+    version: Option<&str>,
+) -> Result<Counts, BackplaneError> {
     let key = absent(key_prefix);
     let words = ["XSETID", &key, "1-1", "ENTRIESADDED", "1", "MAXDELETEDID", "0-0"];
-    Ok(match one(client, &words).await? {
-        Err(BackplaneError::Refused { kind, .. }) if kind.is_for_good() => is_recent(version),
-        Err(BackplaneError::Refused { kind, .. }) => kind != Refusal::BadArguments,
-        _ => true,
+    Ok(match one(client, &words).await?.err().as_ref().and_then(BackplaneError::refusal) {
+        Some(Refusal::BadArguments) => Counts::No,
+        Some(kind) if *kind == Refusal::UnknownCommand || is_foreign(kind) => Counts::Unknown,
+        Some(kind) if kind.is_for_good() && !is_recent(version) => Counts::No,
+        _ => Counts::Yes,
     })
 }
 
@@ -103,7 +117,7 @@ pub struct Findings {
     /// Settings of the server that harm.
     pub cautions: Vec<Caution>,
     /// Whether lost events can be counted.
-    pub exact: bool,
+    pub counts: Counts,
     /// Whether entries can be published once; `None` where the node does not publish.
     pub once: Option<Keyed>,
     /// Each primary of a cluster, and why it cannot be used.
@@ -135,6 +149,10 @@ pub async fn publishes_once(client: &Client, key_prefix: &str) -> Result<Keyed, 
     for words in tries {
         match one(client, &words).await? {
             Err(error) if error.refusal() == Some(&Refusal::UnknownCommand) => return Ok(Keyed::Unknown),
+            // Redis says that there is no such key.
+            Err(error) if words[0] == "XCFGSET" && error.refusal().is_some_and(is_foreign) => {
+                return Ok(Keyed::Unknown);
+            }
             Err(error) if error.refusal().is_some_and(Refusal::is_for_good) => {
                 return Ok(Keyed::Forbidden(format!("{}: {}", words[0], error.text())));
             }
@@ -142,6 +160,11 @@ pub async fn publishes_once(client: &Client, key_prefix: &str) -> Result<Keyed, 
         }
     }
     Ok(Keyed::Supported)
+}
+
+/// Whether a refusal is none of those that Redis has for a command that it knows.
+fn is_foreign(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Plain | Refusal::Other)
 }
 
 /// A command that a node needs, or can do without.

@@ -29,6 +29,7 @@ pub async fn cautions(client: &Client) -> Result<Vec<Caution>, BackplaneError> {
     let memory = info(client, "memory").await?;
     let clients = info(client, "clients").await?;
     let server = info(client, "server").await?;
+    let replication = info(client, "replication").await?;
     let commands = info(client, "commandstats").await?;
     let table = config(client, "tracking-table-max-keys").await?;
     let output = config(client, "client-output-buffer-limit").await?;
@@ -40,6 +41,7 @@ pub async fn cautions(client: &Client) -> Result<Vec<Caution>, BackplaneError> {
         connections.and_then(|(most, now)| room(most, now)),
         output.as_deref().and_then(buffer),
         acked(line(&server, "redis_version:"), &commands),
+        two_primaries(line(&replication, "role:")),
     ];
     Ok(all.into_iter().flatten().collect())
 }
@@ -114,6 +116,13 @@ fn acked(version: Option<&str>, commands: &str) -> Option<Caution> {
     (can && groups).then(|| Caution { setting: "ACKED", effect: effect.to_owned() })
 }
 
+/// KeyDB's replicas that are written to as well: the ids of either side may be behind those of the other.
+fn two_primaries(role: Option<&str>) -> Option<Caution> {
+    let effect =
+        "on: streams that both sides append to lose events without a gap; have everything published at one of them";
+    (role? == "active-replica").then(|| Caution { setting: "active-replica", effect: effect.to_owned() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +134,7 @@ mod tests {
         assert_eq!(room(10_000, 3), None);
         assert_eq!(buffer("normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"), None);
         assert_eq!(buffer(""), None);
+        assert_eq!(two_primaries(Some("master")), None);
     }
 
     #[test]
@@ -136,6 +146,7 @@ mod tests {
         let groups = "cmdstat_ping:calls=1\r\ncmdstat_xgroup|create:calls=1,usec=3\r\n";
         assert!(acked(Some("8.2.3"), groups).is_some() && acked(Some("10.0"), groups).is_some());
         assert!(acked(Some("8.0.9"), groups).is_none() && acked(Some("8.2.3"), "cmdstat_xadd:calls=1").is_none());
+        assert!(two_primaries(Some("active-replica")).is_some());
         assert!(buffer("normal 262144 131072 2 slave 0 0 0").unwrap().effect.contains("131072"));
     }
 }

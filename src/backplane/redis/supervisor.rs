@@ -129,7 +129,7 @@ impl Supervisor {
         }
         let cautions = connection.run(policy::cautions(client)).await?;
         let counted = capabilities::counts_entries(client, key_prefix, session.version.as_deref());
-        let exact = connection.run(counted).await?;
+        let counts = connection.run(counted).await?;
         let once = match publishes {
             true => Some(connection.run(capabilities::publishes_once(client, key_prefix)).await?),
             false => None,
@@ -146,7 +146,7 @@ impl Supervisor {
             clock_offset_ms: session.first_check.clock_offset_ms,
             rights,
             cautions,
-            exact,
+            counts,
             once,
             shards: Vec::new(),
             replicas: self.survey_replicas().await,
