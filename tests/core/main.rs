@@ -24,6 +24,7 @@ mod redis_acked;
 mod redis_check;
 mod redis_cluster;
 mod redis_credentials;
+mod redis_eight;
 mod redis_fallback;
 mod redis_hostile;
 mod redis_model;
