@@ -89,6 +89,12 @@ export const BLOCKS = {
     ["json", '"more"', PAGES],
     ["js", "/history/", PAGES],
   ],
+  "docs/testing.md": [
+    ["python", "fixture", example("testing")],
+    ["python", "def test_", example("testing")],
+    ["js", "beforeAll", example("testing")],
+    ["java", "@BeforeAll", example("testing")],
+  ],
   "docs/tls.md": [
     ["sh", "--listen 0.0.0.0:443", SHELL],
     ["sh", "--tls-ticket-keys", "not run: tests/core/transport/tickets.rs starts nodes so"],
