@@ -2,6 +2,7 @@
 
 use crate::site::Site;
 use crate::support::client::{Connection, Head};
+use crate::support::node::eventually;
 use crate::support::redis::Redis;
 use crate::support::stream::{End, Stream};
 use std::io::{Read, Write};
@@ -83,6 +84,27 @@ pub fn the_last_event_ends_a_stream(name: &str) {
     let headers = [("Last-Event-ID", last.as_str())];
     for mut connection in [site.browser(), Connection::open(site.plain)] {
         assert_eq!(connection.ask("GET", "/events/job", &headers, b"").head.status, 204, "{name}");
+    }
+}
+
+/// An error would end an EventSource for good. What is published is not taken for published.
+pub fn while_all_nodes_are_away(name: &str) {
+    let mut site = Site::start(name, &[]);
+    site.publish("1");
+    site.nodes.clear();
+    let ways = || [site.browser(), Connection::open(site.plain)];
+    eventually("the proxy sees it", || {
+        ways().into_iter().all(|mut way| way.ask("GET", "/events/a", &[], b"").head.status == 200)
+    });
+    for mut way in ways() {
+        let answer = way.ask("GET", "/events/a", &[("Last-Event-ID", "1-0")], b"");
+        let header = |name: &str| answer.head.header(name).unwrap_or_default().to_owned();
+        assert!(header("content-type").starts_with("text/event-stream"), "{name}: {:?}", answer.head);
+        assert_eq!(header("cache-control"), "no-store", "{name}");
+        assert_eq!(answer.text(), "retry: 3000\n\n", "{name}");
+    }
+    for mut way in ways() {
+        assert!(way.ask("POST", "/events/a", &[], b"2").head.status >= 500, "{name}");
     }
 }
 

@@ -6,7 +6,8 @@ use crate::support::client::Connection;
 use crate::support::node::{Node, eventually};
 use crate::support::redis::Redis;
 use crate::support::stream::{End, Stream};
-use std::net::SocketAddr;
+use rustix::process::Signal;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Many more than a page has, few enough for this machine.
@@ -113,6 +114,42 @@ pub fn a_killed_node_is_left_alone(name: &str) {
     assert_eq!((0..10).filter(|_| answers(&site)).count(), 10, "{name}");
 }
 
+/// A node ends its subscribers and takes nobody new, while another one stands beside it: each client goes on there, and none is
+/// answered by an error, not even over a connection that the proxy has kept.
+pub fn a_drained_node_hands_its_clients_over(name: &str) {
+    let redis = Redis::start();
+    let mut site = FarSite::pair(name, &["--heartbeat", "1s", "--drain", "2s"], &redis);
+    if site.far.killed == Killed::Alone {
+        return;
+    }
+    let add = |n: u64| drop(redis.command(&["XADD", "sse:a", &format!("{n}-0"), "data", &n.to_string()]));
+    add(1);
+    // Answers that end leave connections behind which proxies use again.
+    for _ in 0..4 {
+        assert_eq!(site.open().ask("GET", "/history/a", &[], b"").head.status, 200, "{name}");
+    }
+    let mut streams: Vec<Stream> = (0..8).map(|_| site.subscribe("/events/a", &[])).collect();
+    assert!(site.nodes.iter().all(|node| node.metric("fantail_connections") > 0.0), "{name}: one node has all");
+    let listen = site.nodes[0].listen;
+    site.nodes[0].signal(Signal::TERM);
+    eventually("its doors are closed", || TcpStream::connect(listen).is_err());
+    if site.far.killed == Killed::Probed {
+        eventually("the probe", || (0..4).all(|_| answers(&site)));
+    }
+    assert_eq!((0..10).filter(|_| answers(&site)).count(), 10, "{name}: while it drains");
+    assert_eq!(site.nodes[0].wait(), Some(0), "{name}");
+    add(2);
+    let mut moved = 0;
+    for stream in &mut streams {
+        if !stream.reaches("2-0") {
+            let id = stream.last_event_id();
+            assert_eq!(site.subscribe("/events/a", &[("Last-Event-ID", &id)]).numbers(1), [2], "{name}");
+            moved += 1;
+        }
+    }
+    assert!((1..8).contains(&moved), "{name}: {moved} of 8 had to go on elsewhere");
+}
+
 /// Whether a request gets its stream; one that is closed without an answer does not.
 fn answers(site: &FarSite) -> bool {
     let mut connection = site.open();
@@ -183,4 +220,13 @@ pub fn a_query_and_compression_pass(name: &str) {
     }
     drop(stream);
     eventually("the node is alone", || site.nodes[0].metric("fantail_connections") <= 1.0);
+}
+
+/// What docs/proxies.md says of it before it is configured.
+#[test]
+fn traffic_server_ends_streams_by_its_packages_own_configuration() {
+    let records = std::fs::read_to_string("/etc/trafficserver/records.config").expect("its package's own");
+    for line in ["transaction_active_timeout_in INT 900", "transaction_no_activity_timeout_in INT 30"] {
+        assert!(records.contains(&format!("CONFIG proxy.config.http.{line}\n")), "{line}");
+    }
 }

@@ -90,7 +90,6 @@ pub const FAR: [Far; 9] = [
     Far {
         name: "trafficserver",
         configuration: include_str!("../../docs/proxies/trafficserver.config"),
-        killed: Killed::Alone,
         start: traffic_server,
         ..USUAL
     },
@@ -152,7 +151,15 @@ fn traffic_server(folder: &Path, file: &Path, _: SocketAddr, nodes: &[SocketAddr
     let records = [Path::new("/etc/trafficserver/records.config"), file]
         .map(|path| std::fs::read_to_string(path).expect("a file"));
     std::fs::write(etc.join("records.config"), records.concat()).expect("a file");
-    std::fs::write(etc.join("remap.config"), format!("map / http://{}/\n", nodes[0])).expect("a file");
+    // The lines for its other files stand in the comment.
+    let shown = |begin: &str| {
+        let text = include_str!("../../docs/proxies/trafficserver.config");
+        text.split('`').find(|part| part.starts_with(begin)).expect("a line").to_owned() + "\n"
+    };
+    let all: Vec<String> = nodes.iter().map(SocketAddr::to_string).collect();
+    let parents = shown("dest_domain").replace("127.0.0.1:8080;10.0.0.2:8080", &all.join(";"));
+    std::fs::write(etc.join("remap.config"), shown("map / ")).expect("a file");
+    std::fs::write(etc.join("parent.config"), parents).expect("a file");
     let mut command = Command::new("traffic_server");
     for (name, place) in [("CONFIG_DIR", "etc"), ("LOCAL_STATE_DIR", "."), ("LOG_LOGFILE_DIR", ".")] {
         command.env(format!("PROXY_CONFIG_{name}"), folder.join(place));

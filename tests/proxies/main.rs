@@ -12,6 +12,7 @@ mod far;
 mod far_kinds;
 mod far_site;
 mod kinds;
+mod redis_front;
 mod site;
 
 macro_rules! proxies {
@@ -58,6 +59,11 @@ macro_rules! proxies {
             }
 
             #[test]
+            fn while_all_nodes_are_away_an_eventsource_is_told_to_come_back() {
+                crate::ends::while_all_nodes_are_away(stringify!($name));
+            }
+
+            #[test]
             fn after_a_reload_clients_go_on_where_they_were() {
                 crate::delivery::a_reload_costs_no_event(stringify!($name));
             }
@@ -83,6 +89,11 @@ macro_rules! far {
             #[test]
             fn a_killed_node_costs_no_client_its_stream_for_good() {
                 crate::far::a_killed_node_is_left_alone(stringify!($name));
+            }
+
+            #[test]
+            fn a_drained_node_hands_its_clients_over() {
+                crate::far::a_drained_node_hands_its_clients_over(stringify!($name));
             }
 
             #[test]
@@ -113,4 +124,24 @@ far!(apache, varnish, squid, lighttpd, trafficserver, h2o, nghttpx, stunnel, hit
 #[test]
 fn streams_without_events_live_on_for_eighty_seconds_behind_each_far_proxy() {
     crate::far::long_quiet_streams_live_on();
+}
+
+macro_rules! redis_fronts {
+    ($($name:ident: $test:ident),*) => {$(
+        #[test]
+        fn $test() {
+            crate::redis_front::a_killed_proxy_costs_nothing(stringify!($name));
+        }
+    )*};
+}
+
+redis_fronts!(
+    haproxy: haproxy_in_front_of_redis_costs_no_event_when_it_is_killed,
+    stunnel: stunnel_in_front_of_redis_costs_no_event_when_it_is_killed,
+    envoy: envoy_in_front_of_redis_costs_no_event_when_it_is_killed
+);
+
+#[test]
+fn quiet_connections_to_redis_live_on_behind_each() {
+    crate::redis_front::quiet_connections_live_on();
 }

@@ -158,6 +158,15 @@ impl Stream {
         }
     }
 
+    /// Reads until an id has come, or the end; whether the id came.
+    pub fn reaches(&mut self, id: &str) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        while self.end.is_none() && self.parser.last_event_id() != id {
+            self.read_by(deadline);
+        }
+        self.parser.last_event_id() == id
+    }
+
     /// Reads to the end; how it was, and the messages that came before it.
     pub fn finish(&mut self) -> (End, Vec<Message>) {
         let deadline = Instant::now() + PATIENCE;
