@@ -73,13 +73,14 @@ fn suits(fault: Fault, run: u64) -> (Temper, bool) {
         Fault::OrdersGoOn | Fault::OrdersByNodeClock => (Temper::Orders, false),
         Fault::TwoAreAll => (Temper::Tears, true),
         Fault::HistoryCutShort => (Temper::Newcomers, false),
-        Fault::ExtendedBlindly | Fault::LifeBehindUnknown => (Temper::Extensions, false),
+        Fault::ExtendedBlindly => (Temper::Extensions, false),
         Fault::ReturnBelieved | Fault::WitnessNotCompared => (Temper::Lives, false),
         Fault::ReturnNotTold | Fault::ReturnUnknown | Fault::LeftoverWhole => (Temper::Returns, false),
         Fault::NewLifeSkipped
         | Fault::PageIsAll
         | Fault::PageWithoutWitness
         | Fault::FellBehindInSilence
+        | Fault::LifeBehindUnknown
         | Fault::MissingNotJudged => (Temper::Newcomers, false),
         Fault::TwoLivesMixed => (Temper::Newcomers, true),
         Fault::TooLargeInSilence | Fault::TooLargeCountsTwice => (Temper::Larges, false),
