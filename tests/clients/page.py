@@ -5,15 +5,21 @@ import pathlib
 import re
 import subprocess
 
-from cases import CASES
-from clients import CLIENTS, HERE
+from case import NOT_TRIED
+from cases import CASES, GROUPS
+from client import HERE
+from clients import CLIENTS
 
 PAGE = HERE.parents[2] / "docs" / "clients.md"
 # Debian's: they change without the tree.
 PROGRAMS = {
+    "node": ["node", "--version"],
     "chromium": ["chromium", "--version"],
     "firefox": ["firefox-esr", "--version"],
     "curl": ["curl", "--version"],
+    "wget": ["wget", "--version"],
+    "httpie": ["http", "--version"],
+    "symfony": ["dpkg-query", "--show", "php-symfony-http-client"],
 }
 HEAD = """# Clients
 
@@ -21,7 +27,7 @@ This page says what clients do with a node. `tests/run clients` starts nodes and
 page. If a client behaves differently, the test fails.
 
 * **Bold** marks a difference from the [specification](https://html.spec.whatwg.org/multipage/server-sent-events.html), or from other clients,
-  that can harm you. The last table says what to do about it.
+  that can harm you. The last table says what to set about it.
 * **By hand** means that a library reads only one answer. The test asks again with the last id in `Last-Event-ID`, as a user of the library
   must.
 
@@ -29,25 +35,72 @@ page. If a client behaves differently, the test fails.
 MEANING = """
 | column | what was tried |
 |---|---|
+| characters split | the network pauses behind the first byte of each character that has several |
 | node killed | `SIGKILL` of the node in the middle of 150 events; another node takes over. *exact*: nothing lost, repeated or out of order |
-| cut before its first event | the connection breaks when only the stream's bare `id:` has come. Then two events follow. With `hello=1` an event carries that id |
+| cut before its first event | the connection breaks when only the stream's bare `id:` has come. Then two events follow |
+| the same with `hello=1` | the stream begins with an event that carries that id |
 | ended by a node that drains | the stream ends [incomplete](concepts.md#how-a-stream-ends), as in every upgrade |
+| torn within an event | the connection breaks in the middle of an event of 20 KB |
+| ended whole by a proxy | the same drain behind a proxy that ends the answer as if it were complete, as HAProxy and Caddy can |
 | several channels | three on one connection, which is cut. Each continues exactly |
 | gap | the events that it missed were trimmed meanwhile. `fantail.gap` arrives, then the rest |
+| gap with `control=end` | the same: the answer is 410. *begins anew*: it asks again without its id, and is told of no loss |
 | compressed | nodes with `--compress on`. *gzip*: it requests that by itself, has each event before the next is published, and continues after the node is killed. *plain*: it does not request it |
 | token | how the token of `--auth jwt` is carried |
 | 401, 429, 503 | a wrong token; no place for this address; no place on the node. *stops*: it gives up for good. *asks again*: it asks until it gets a stream. For clients that stop, `--when-full retry` avoids the 429 and the 503 |
+| 503 with `Retry-After` | whether one that asks again waits the five seconds that it is told |
+| full, `--when-full retry` | a 200 of nothing but a long `retry:`. *waits as told*: it comes again after that, and gets in once there is a place. |
 | 204 | the answer after a channel's `final` event |
+| closed at a last event | the client is told at which event the stream is over: it closes, and gets no 204 |
 | heartbeats | three comments, then an event |
+| quiet, its own time-outs | twelve seconds without an event: with `heartbeat=4s`, where all stay, and without a heartbeat |
 | after `retry:` | an event told it to wait eight seconds, then the connection broke |
+| – | not tried: the relay of the test cannot look into TLS, the client does not come back by itself, or the last table says why |
 """
-GOOD = {"yes", "as sent", "an event", "exact", "told", "gzip, exact", "plain, exact", "header", "cookie", "quiet", "waits as told"}
+GUIDE = """
+## htmx
+
+An EventSource stops at the 204 that follows a `final` event. htmx opens another one, and shows the finished stream again and again. Let
+the last event have a type of its own, and close at it:
+
+```html
+<div hx-ext="sse" sse-connect="/events/job.42?since=0-0" sse-swap="message" sse-close="done"></div>  <!-- htmx 2 -->
+<div hx-sse:connect="/events/job.42?since=0-0" hx-sse:close="done"></div>                            <!-- htmx 4 -->
+```
+
+```sh
+redis-cli XADD sse:job.42 '*' event done data bye final 1
+```
+
+## Readers with short time-outs
+
+Some clients break off a stream that is quiet for five or ten seconds. The node's heartbeat comes every 15 s (`--heartbeat`), so they come
+again each time. Ask for a shorter one in the URL, `?heartbeat=4s`, or set the client's time-out as the last table says.
+
+## Clients that loop at 204
+
+Some clients ask again after a 204, for ever. Publish a last event with a type of its own (`event done`, with `final 1`), and close the
+client when it comes. `event-source-plus` can also be told to stop at the status.
+
+## Clients that forget an id without data
+
+They lose what is published between the stream's beginning and its first event if the connection breaks in that time. `hello=1` gives
+them the id with an event, `fantail.opened`. A page that begins at a known position (`since=ID`) has no need of it.
+
+## Not tried
+
+* .NET (`SseParser`), Dart, Swift, Kotlin/Native: no package registry that the test uses, nor Debian, brings a runtime.
+* Rust `eventsource-client` (LaunchDarkly's), and 5 MiB, gzip or `retry:` where the last table says why.
+"""
+GOOD = {"stays", "yes", "as sent", "an event", "exact", "told", "gzip, exact", "plain, exact", "header", "cookie", "quiet", "waits as told"}
 
 
 def version(client):
     kind, _, package = client.version.partition(" ")
     if kind == "npm":
-        return json.loads((HERE / "node" / "package.json").read_text())["dependencies"][package]
+        return json.loads((HERE / "node" / "package.json").read_text())["dependencies"][package].rpartition("@")[2]
+    if kind == "file":
+        return json.loads((PAGE.parents[1] / package).read_text())["version"]
     if kind == "pip":
         return re.search(rf"^{re.escape(package)}==(.*)$", (HERE / "python" / "requirements.txt").read_text(), re.M)[1]
     if kind == "go":
@@ -64,6 +117,8 @@ def version(client):
 
 
 def cell(client, case, did):
+    if did == NOT_TRIED:
+        return "–"
     if client.by_hand and did.endswith(("exact", "told")):
         return f"{did}, by hand"
     if did in GOOD or did.startswith("stops") or (client.by_hand and did == "ends"):
@@ -80,17 +135,14 @@ def table(found, cases):
 
 
 def text(found):
-    cases = list(CASES)
     parts = [HEAD]
-    for title, some in {
-        "Events": cases[:6],
-        "Going on": cases[6:12],
-        "Answers": cases[12:],
-    }.items():
-        parts += [f"## {title}\n\n", table(found, some), "\n"]
-    parts += ["## What was tried\n", MEANING, "\n## What to know of each\n\n", "| client | version | |\n|---|---|---|\n"]
+    for title in GROUPS:
+        parts += [f"## {title}\n\n", table(found, [case for case in CASES if CASES[case][1] == title]), "\n"]
+    parts += ["## What was tried\n", MEANING, GUIDE, "\n## What to know of each\n\n"]
+    parts += ["| client | version | what to set | what else to know |\n|---|---|---|---|\n"]
     for client in CLIENTS:
-        parts.append(f"| {client.title} | {version(client)} | {' '.join(client.notes) or 'nothing'} |\n")
+        sets, notes = " ".join(client.sets) or "nothing", " ".join(client.notes)
+        parts.append(f"| {client.title} | {version(client)} | {sets} | {notes} |\n")
     return "".join(parts)
 
 

@@ -21,13 +21,15 @@ class World:
             World.names += 1
             self.channel = f"c{World.names}"
         self.relay, self.nodes, self.sessions = Relay(None), [], []
+        self.relays = [self.relay]
 
     def tls(self):
         return self.client.scheme == "https"
 
     def node(self, *flags):
         """A node, to which the relay leads; a client is told to come again soon."""
-        common = ["--retry", "200ms..200ms", "--cors-origin", "https://elsewhere.example.org"]
+        common = ["--cors-origin", "https://elsewhere.example.org"]
+        common += [] if "--retry" in flags else ["--retry", "200ms..200ms"]
         if self.tls():
             common += ["--tls-cert", self.place.path / "cert.pem", "--tls-key", self.place.path / "key.pem"]
         node = Node(self.place, self.binary, self.redis, *common, *flags)
@@ -35,8 +37,14 @@ class World:
         self.relay.target = node.port
         return node
 
-    def session(self):
-        session = Session(self.place, self.client, self.relay)
+    def another_relay(self, target):
+        """For a second client."""
+        relay = Relay(target)
+        self.relays.append(relay)
+        return relay
+
+    def session(self, relay=None):
+        session = Session(self.place, self.client, relay or self.relay)
         self.sessions.append(session)
         return session
 
@@ -65,6 +73,7 @@ class World:
     def close(self):
         for session in self.sessions:
             session.end()
-        self.relay.close()
+        for relay in self.relays:
+            relay.close()
         for node in self.nodes:
             node.kill()

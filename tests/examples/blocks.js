@@ -36,6 +36,10 @@ export const BLOCKS = {
     ["sh", "join room.7", SHELL],
     ["sh", "ACL SETUSER", SHELL],
   ],
+  "docs/clients.md": [
+    ["html", "sse-close", "not run: tests/clients/adapters/node/browser_page.mjs makes the like, for the case last_event"],
+    ["sh", "redis-cli XADD", "not run: tests/clients/answers.py publishes the like"],
+  ],
   "docs/concepts.md": [["js", "Object.entries(at)", "not run: tests/core/node/positions.rs asks with an id of this form"]],
   "docs/javascript.md": [
     ["js", 'new EventStream("https:', "clients/js/test/guide.test.js"],

@@ -96,10 +96,10 @@ test("README.md is read in a few minutes", () => {
   assert.ok(lines.length <= 150, `${lines.length} lines: tables belong into docs/reference`);
 });
 
-// Of cargo, curl, helm, kubectl, loadtest, python3, redis-cli, redis-server and tests/run.
-const OTHERS = `--against --bind --build --cluster --compressed --connect-to --connections --data-urlencode --dry-run --from-literal
-  --http2-prior-knowledge --latency --list --logs --no-default-features --port --previous --release --replicas --save --set --timeout
-  --users --volumes --wait`.split(/\s+/);
+// Of cargo, curl, helm, httpie, kubectl, loadtest, Node, python3, redis-cli, redis-server, tests/run and wget.
+const OTHERS = `--against --bind --build --cluster --compressed --compression --connect-to --connections --data-urlencode --dry-run
+  --experimental-eventsource --from-literal --http2-prior-knowledge --latency --list --logs --no-default-features --port --previous
+  --release --replicas --save --set --stream --timeout --tries --users --volumes --wait`.split(/\s+/);
 
 test("flags that pages name exist", () => {
   const flags = (text) => text.match(/(?<![\w-])--[a-z][a-z0-9-]+/g) ?? [];

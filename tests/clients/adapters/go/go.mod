@@ -3,6 +3,7 @@ module fantail/tests/clients
 go 1.25
 
 require (
+	github.com/launchdarkly/eventsource v1.11.0
 	github.com/r3labs/sse/v2 v2.10.0
 	github.com/tmaxmax/go-sse v0.11.0
 )

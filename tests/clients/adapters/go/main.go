@@ -51,6 +51,8 @@ func main() {
 		panic(err)
 	}
 	switch os.Args[1] {
+	case "launchdarkly-go":
+		launchDarkly(o)
 	case "r3labs":
 		r3labs(o)
 	case "tmaxmax":

@@ -1,21 +1,21 @@
 // Debian's Chromium with a page of the node's own origin; `order.program` says what runs in it.
 import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { extname } from "node:path";
 import { chromium } from "playwright-core";
-import * as page_ from "./browser_page.mjs";
+import { source } from "./browser_page.mjs";
 import { order, say } from "./said.mjs";
 
-const library = dirname(fileURLToPath(import.meta.resolve("@microsoft/fetch-event-source"))).replace(/cjs$/, "esm");
+const libraries = new URL("node_modules/", import.meta.url);
 const browser = await chromium.launch({ executablePath: order.executable, args: ["--no-sandbox"], timeout: 150_000 });
 const context = await browser.newContext({ ignoreHTTPSErrors: true });
 const origin = new URL(order.url).origin;
 if (order.cookie) await context.addCookies([{ ...order.cookie, url: origin }]);
 const page = await context.newPage();
 await page.route(origin + "/page", (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html>" }));
-await page.route(origin + "/library/*", async (route) => {
-  const name = new URL(route.request().url()).pathname.split("/").pop().replace(/(\.js)?$/, ".js");
-  await route.fulfill({ contentType: "text/javascript", body: await readFile(join(library, name)) });
+await page.route(origin + "/library/**", async (route) => {
+  const name = new URL(route.request().url()).pathname.slice("/library/".length);
+  const file = new URL(extname(name) ? name : name + ".js", libraries);
+  await route.fulfill({ contentType: "text/javascript", body: await readFile(file) });
 });
 await page.exposeFunction("say", say);
 const network = await context.newCDPSession(page);
@@ -26,4 +26,4 @@ network.on("Network.responseReceived", ({ response }) => {
   say("answer", { status: response.status, protocol: response.protocol, coding });
 });
 await page.goto(origin + "/page", { timeout: 150_000 });
-await page.evaluate(page_[order.program], order);
+await page.evaluate(await source(order));

@@ -1,6 +1,6 @@
 // Debian's Firefox, driven over WebDriver BiDi.
 import puppeteer from "puppeteer-core";
-import * as page_ from "./browser_page.mjs";
+import { source } from "./browser_page.mjs";
 import { order, say } from "./said.mjs";
 
 const browser = await puppeteer.launch({
@@ -16,4 +16,4 @@ page.off("request", answer);
 await page.setRequestInterception(false);
 if (order.cookie) await page.setCookie({ ...order.cookie, url: origin });
 await page.exposeFunction("say", say);
-await page.evaluate(page_[order.program], order);
+await page.evaluate(await source(order));

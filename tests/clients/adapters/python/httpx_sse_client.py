@@ -5,7 +5,8 @@ import httpx_sse
 from said import ORDER, event, headers, say
 
 # httpx gives up after five seconds without a byte unless told otherwise.
-with httpx.Client(timeout=httpx.Timeout(10, read=None)) as client:
+own = ORDER.get("time_outs") == "its own"
+with httpx.Client(**({} if own else {"timeout": httpx.Timeout(10, read=None)})) as client:
     try:
         with httpx_sse.connect_sse(client, "GET", ORDER["url"], headers=headers()) as source:
             if source.response.status_code != 200:

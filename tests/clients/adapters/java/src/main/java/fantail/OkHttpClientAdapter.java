@@ -14,7 +14,11 @@ final class OkHttpClientAdapter {
   public static void main(String[] arguments) throws Exception {
     JsonNode order = Said.order(arguments[0]);
     // OkHttp ends an answer after ten seconds without a byte unless told otherwise.
-    OkHttpClient client = new OkHttpClient.Builder().readTimeout(Duration.ZERO).build();
+    OkHttpClient.Builder builder = new OkHttpClient.Builder();
+    if (!order.path("time_outs").asText().equals("its own")) {
+      builder = builder.readTimeout(Duration.ZERO);
+    }
+    OkHttpClient client = builder.build();
     Request.Builder request = new Request.Builder().url(order.get("url").asText());
     order.get("headers").fields().forEachRemaining(header -> request.header(header.getKey(), header.getValue().asText()));
     if (!order.get("last_event_id").asText().isEmpty()) {
