@@ -40,31 +40,19 @@ fn the_table_of_files_has_room_for_all_connections_from_the_start() {
 
 #[test]
 fn a_full_node_may_say_it_in_a_way_that_event_source_survives() {
-    let node = Node::start(&["--max-connections", "1", "--when-full", "retry", "--retry", "1ms..20ms"]);
+    let node = Node::start(&["--max-connections", "1", "--when-full", "retry", "--retry", "1s..2s"]);
     let _stream = node.subscribe("/events/a");
     let mut delays = std::collections::HashSet::new();
     for _ in 0..10 {
         let mut turned_away = node.subscribe("/events/a");
         let (end, messages) = turned_away.finish();
         let delay = turned_away.parser.retry().expect("a retry");
-        assert!((100..=300).contains(&delay), "longer than the usual one: {delay}");
+        assert!((10_000..=30_000).contains(&delay), "longer than the usual one: {delay}");
         assert_eq!((end, messages.len(), turned_away.parser.last_event_id()), (End::Incomplete, 0, ""));
         delays.insert(delay);
     }
     assert!(delays.len() > 3, "{delays:?}");
     assert_eq!(refused(&node, "node_full"), 10.0);
-    assert_eq!(node.metric("fantail_turned_away_total{end=\"held\"}"), 10.0);
-}
-
-#[test]
-fn who_is_told_to_come_back_is_told_at_once_and_takes_no_place_of_its_address_while_its_end_waits() {
-    let node = Node::start(&["--max-connections-per-address", "1", "--when-full", "retry", "--retry", "30s..30s"]);
-    let _stream = node.subscribe("/events/a");
-    // More than an address may have of connections that are no subscribers.
-    let mut turned_away: Vec<Stream> = (0..40).map(|_| node.subscribe("/events/a")).collect();
-    assert_eq!(node.metric("fantail_turned_away_total{end=\"held\"}"), 40.0);
-    assert_eq!(refused(&node, "address_connections"), 0.0);
-    assert!(turned_away.iter_mut().all(|stream| stream.finish().0 == End::Incomplete));
 }
 
 #[test]
