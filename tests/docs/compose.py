@@ -119,8 +119,15 @@ def subscribers(admin):
     return answer and re.search(r"^fantail_connections (\d+)", answer.read().decode(), re.M)[1]
 
 
+def away(answer):
+    if answer is None or answer.status != 200:
+        return False
+    return answer.headers["Access-Control-Allow-Origin"] == ORIGIN and answer.read() == b"retry: 3000\n\n"
+
+
 def a_node_may_die(nodes):
-    """A client reads through HAProxy; its node is killed; it resumes by its last id at the same address."""
+    """A client reads through HAProxy; its node is killed; it resumes by its last id at the same address. Without any node, too, an
+    EventSource is told to come back."""
     url = "http://127.0.0.1:8080/events/chat.lobby"
     answer = get(url, Origin=ORIGIN)
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN, answer.headers
@@ -139,6 +146,10 @@ def a_node_may_die(nodes):
     again = events(answer)
     assert [next(again)[1] for _ in range(2)] == ["2", "3"]
     assert status("http://127.0.0.1:8080/metrics") == 404
+    for node in nodes.values():
+        node.kill()
+        node.wait()
+    until("HAProxy knows that no node is left", lambda: away(get(url, Origin=ORIGIN)))
 
 
 def main():
