@@ -7,7 +7,7 @@ from client import BUILT, HERE, NO_STATUS, TELLS, Client, go, java, python
 
 
 def rust(name, title, version, **more):
-    return Client(name, title, version, [BUILT / "rust" / "debug" / "fantail-clients"], **more)
+    return Client(name, title, version, [BUILT / "rust" / "debug" / "fantail-clients", name], **more)
 
 
 def program(name, **more):
@@ -144,6 +144,14 @@ CLIENTS = [
          sets=["`install(SSE) { maxReconnectionAttempts = Int.MAX_VALUE }`."],
          notes=["Lines of data are joined by CRLF.", "Every block becomes an event. Skip those without data.",
                 "After a stream has begun, an answer that is none is asked for again, without a word."]),
+    rust("launchdarkly-rust", "Rust `eventsource-client`", "cargo eventsource-client",
+         differs=TELLS | {
+             "early": "loses", "control_end": "asks again, tells 410", "compressed": "plain, exact",
+             "when_full": "waits as it likes", "finished": "asks again",
+         },
+         sets=["`hello=1`.", "An end of your own: a last event, after which the stream is dropped, for at 204 it asks again."],
+         notes=["It does not keep an id without data.", "It ignores `retry:` in a stream without an event.",
+                "A first answer that is no stream is an error. Later it asks again."]),
     rust("reqwest-eventsource", "Rust `reqwest-eventsource`", "cargo reqwest-eventsource",
          differs=TELLS | {"early": "loses", "compressed": "plain, exact", "when_full": "waits as it likes"},
          sets=["`hello=1`."],

@@ -90,7 +90,7 @@ them the id with an event, `fantail.opened`. A page that begins at a known posit
 ## Not tried
 
 * .NET (`SseParser`), Dart, Swift, Kotlin/Native: no package registry that the test uses, nor Debian, brings a runtime.
-* Rust `eventsource-client` (LaunchDarkly's), and 5 MiB, gzip or `retry:` where the last table says why.
+* 5 MiB, gzip or `retry:` with some clients: the last table says why.
 """
 GOOD = {"stays", "yes", "as sent", "an event", "exact", "told", "gzip, exact", "plain, exact", "header", "cookie", "quiet", "waits as told"}
 

@@ -1,41 +1,41 @@
-//! reqwest-eventsource, which connects again by itself; see tests/clients/README.md.
+//! Adapters for clients in Rust; see tests/clients/README.md. The first argument names the library, the second is the order.
 
-use futures_util::StreamExt as _;
-use reqwest_eventsource::{Error, Event, EventSource, ReadyState};
+mod launchdarkly;
+mod reqwest_adapter;
+
 use serde_json::{Value, json};
 
-fn event(each: &Event) -> Value {
-    match each {
-        Event::Open => json!({"kind": "open"}),
-        Event::Message(m) => json!({"kind": "event", "type": m.event, "data": m.data, "id": m.id}),
+pub struct Order {
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub last_event_id: String,
+}
+
+impl Order {
+    fn read(text: &str) -> Order {
+        let order: Value = serde_json::from_str(text).expect("JSON");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let headers = order["headers"].as_object().into_iter().flatten();
+        Order {
+            url: text(&order["url"]),
+            headers: headers.map(|(name, value)| (name.clone(), text(value))).collect(),
+            last_event_id: text(&order["last_event_id"]),
+        }
     }
+}
+
+pub fn say(line: &Value) {
+    println!("{line}");
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let order: Value = serde_json::from_str(&std::env::args().nth(1).expect("an order")).expect("JSON");
-    let mut request = reqwest::Client::new().get(order["url"].as_str().expect("a URL"));
-    for (name, value) in order["headers"].as_object().expect("headers") {
-        request = request.header(name, value.as_str().expect("text"));
+    let [name, order] = std::env::args().skip(1).collect::<Vec<_>>().try_into().expect("a name and an order");
+    let order = Order::read(&order);
+    match name.as_str() {
+        "launchdarkly-rust" => launchdarkly::run(&order).await,
+        "reqwest-eventsource" => reqwest_adapter::run(&order).await,
+        _ => panic!("there is no {name}"),
     }
-    if let Some(id) = order["last_event_id"].as_str().filter(|id| !id.is_empty()) {
-        request = request.header("Last-Event-ID", id);
-    }
-    let mut source = EventSource::new(request).expect("a request that can be repeated");
-    while let Some(next) = source.next().await {
-        match next {
-            Ok(each) => println!("{}", event(&each)),
-            Err(error) => {
-                let status = match &error {
-                    Error::InvalidStatusCode(status, _) => Some(status.as_u16()),
-                    _ => None,
-                };
-                println!("{}", json!({"kind": "error", "status": status, "text": error.to_string()}));
-                if source.ready_state() == ReadyState::Closed {
-                    break;
-                }
-            }
-        }
-    }
-    println!("{}", json!({"kind": "closed"}));
+    say(&json!({"kind": "closed"}));
 }
