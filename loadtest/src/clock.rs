@@ -5,7 +5,16 @@ use std::time::Duration;
 
 /// Nanoseconds since the machine's boot.
 pub fn now() -> u64 {
-    let t = clock_gettime(ClockId::Monotonic);
+    reading(ClockId::Monotonic)
+}
+
+/// CPU time of the calling thread so far, in nanoseconds.
+pub fn of_thread() -> u64 {
+    reading(ClockId::ThreadCPUTime)
+}
+
+fn reading(clock: ClockId) -> u64 {
+    let t = clock_gettime(clock);
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }
 

@@ -170,6 +170,8 @@ pub struct Published {
     pub events: u64,
     /// How late events went out, in microseconds.
     pub late: Distribution,
+    /// CPU of the publisher's thread in nanoseconds.
+    pub cpu: u64,
 }
 
 /// Numbers events and sends them to every sink.
@@ -240,7 +242,8 @@ impl Publisher {
             // Linux wakes sleepers up to 50 µs late otherwise, which would count as the server's.
             let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
             self.core.map_or(Ok(()), stay_on)?;
-            let published = self.run(&schedule)?;
+            let mut published = self.run(&schedule)?;
+            published.cpu = clock::of_thread();
             Ok((self, published))
         });
         Publication { thread }

@@ -132,12 +132,14 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("growth_kib_per_min", "growth of the server's memory in the second half, KiB per minute"),
     ("publisher_late_ms", "how late events went out, ms, 99th percentile"),
     ("client_us", "CPU of the clients per delivery, µs"),
+    ("publisher_us", "CPU of the publisher per event, µs"),
     ("stolen_percent", "share of the machine's time that its host gave to other machines, %"),
     (
         "most_per_s",
         "events per second that were kept up with: all arrived, 99 % of them within 100 ms of the intended send time",
     ),
     ("cpu_share", "share of its core that the server used while events flowed"),
+    ("load_share", "share of the other core that clients, publisher and Redis used meanwhile"),
     (
         "turn_p99_ms",
         "how long a delivery thread is away from joins and hang-ups, ms, 99th percentile (a bucket's bound)",

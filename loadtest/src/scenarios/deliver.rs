@@ -81,6 +81,14 @@ pub fn costs(stage: &mut Stage, delivery: &Delivery) {
     run.figure("publisher_late_ms", delivery.published.late.percentile(0.99));
 }
 
+/// How busy clients, publisher and Redis were together, which share a core.
+pub fn load_share(stage: &mut Stage, delivery: &Delivery, usage: Option<(&Usage, &Usage)>) {
+    let redis = usage.map_or(0.0, |(before, after)| after.cpu - before.cpu);
+    let others = (delivery.client_cpu + delivery.published.cpu) as f64 / 1e9;
+    stage.run.figure("publisher_us", delivery.published.cpu as f64 / 1e3 / delivery.published.events as f64);
+    stage.run.figure("load_share", (others + redis) / delivery.wall);
+}
+
 /// What Redis did for a publication.
 pub fn redis_costs(stage: &mut Stage, delivery: &Delivery, usage: Option<(Usage, Usage)>) {
     redis_figures(&mut stage.run, delivery.published.events, usage);

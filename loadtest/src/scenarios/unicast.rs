@@ -59,8 +59,8 @@ pub fn run(lab: &mut Lab) -> Result<()> {
         }
         if lab.options.most {
             let (load, schedule) = load(lab, way, "as many as can be");
-            let nodes: Vec<Kind> = kinds.into_iter().filter(|kind| kind.is_node()).collect();
-            rounds(lab, &nodes, 1, |lab, kind| most(lab, kind, &load, &schedule))?;
+            let asked: Vec<Kind> = kinds.into_iter().filter(|kind| kind.is_node() || kind.is_floor()).collect();
+            rounds(lab, &asked, 1, |lab, kind| most(lab, kind, &load, &schedule))?;
         }
     }
     Ok(())
@@ -116,16 +116,21 @@ fn once(lab: &mut Lab, kind: Kind, load: &Load, schedule: &Schedule) -> Result<(
 fn most(lab: &mut Lab, kind: Kind, load: &Load, schedule: &Schedule) -> Result<()> {
     let mut stage = ready(lab, kind, load, schedule)?;
     let seconds = lab.options.seconds.unwrap_or(20.0);
+    let with_redis = load.needs_redis(kind);
     let mut search = Search::from(lab.options.rate.unwrap_or(FIRST_RATE));
     while let Some(rate) = search.next() {
         lab.progress(&format!("unicast / {} / {kind}: {rate:.0}/s", load.case));
         let schedule = Schedule { rate, count: (rate * seconds) as u64, ..*schedule };
+        let before = if with_redis { Some(lab.redis()?.usage()?) } else { None };
         let delivery = stage.publish(&schedule)?;
+        let after = if with_redis { Some(lab.redis()?.usage()?) } else { None };
         let latency = stage.fleet.collect()?.latency;
         let kept_up = delivery.delivered == schedule.count && latency.percentile(0.99) < KEPT_UP;
         search.note(rate, kept_up);
         if kept_up {
             deliver::costs(&mut stage, &delivery);
+            deliver::load_share(&mut stage, &delivery, before.as_ref().zip(after.as_ref()));
+            deliver::redis_costs(&mut stage, &delivery, before.zip(after));
             deliver::latencies(&mut stage.run, latency);
         }
     }

@@ -70,6 +70,11 @@ impl Kind {
         plain || self.way() != Way::Plain && self != Kind::FloorTls
     }
 
+    /// Whether it is the bare limit of what a node does.
+    pub fn is_floor(self) -> bool {
+        matches!(self, Kind::Floor | Kind::FloorRedis)
+    }
+
     /// Whether its events are published to Redis.
     pub fn reads_redis(self) -> bool {
         self.is_node() || self == Kind::FloorRedis
