@@ -12,15 +12,17 @@ use crate::subscription::{Control, Subscription};
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Whether all has ended and was read, or, for who asks for that, does not exist.
+/// Whether all has ended and was read, or, for who asks for that, does not exist. A loss comes first: what does not exist is not told in
+/// place of it to who asked for that with `control=end`, too.
 pub async fn is_over(subscription: &Subscription, starts: &[Start], context: &Context) -> bool {
     if subscription.channels.is_empty() {
         // It waits for channels to join.
         return false;
     }
     for start in starts.iter().filter(|start| !start.finished) {
+        let is_owed = subscription.control == Control::End && start.gap.is_some();
         // What cannot be asked now is not known to be absent.
-        let absent = subscription.absent && context.hub.is_absent(start.leg.feed()).await.unwrap_or(false);
+        let absent = subscription.absent && !is_owed && context.hub.is_absent(start.leg.feed()).await.unwrap_or(false);
         if !absent {
             return false;
         }

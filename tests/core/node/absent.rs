@@ -5,6 +5,7 @@ use crate::support::client::Connection;
 use crate::support::node::Node;
 use crate::support::redis::Redis;
 use crate::support::stream::End;
+use serde_json::json;
 
 fn status(node: &Node, method: &str, target: &str, id: &str) -> u16 {
     let mut connection = Connection::open(node.listen);
@@ -26,7 +27,14 @@ fn who_asks_is_answered_where_there_is_no_stream_or_it_has_ended_and_was_read() 
             ("channels=none,nothing&since=earliest", "", 204),
             ("channels=none", "17-0", 204),
             ("channels=none&since=17-0&tail=5", "", 204),
-            ("channels=none&control=end&hello=1", "17-0", 204),
+            ("channels=none&control=off&hello=1", "17-0", 204),
+            ("channels=none&control=end&hello=1", "", 204),
+            ("channels=none&control=end", "0-0", 204),
+            ("channels=none&control=end&since=earliest", "", 204),
+            ("channels=none&control=end&hello=1", "17-0", 410),
+            ("channels=none&control=end&since=17-0", "", 410),
+            ("channels=none,ended&control=end", &format!("none=17-0,ended={ended}"), 410),
+            ("channels=none,ended&control=end", &format!("ended={ended}"), 204),
             ("channels=ended", &ended, 204),
             ("channels=ended,none", &format!("ended={ended}"), 204),
             ("channels=ended&since=earliest", "", 200),
@@ -62,6 +70,16 @@ fn a_stream_that_went_away_is_absent_and_an_empty_one_is_not() {
     redis.command(&["DEL", "sse:a"]);
     for id in ["", &ids[0], &ids[1]] {
         assert_eq!(status(&node, "GET", "/events/a?absent=204", id), 204, "{id}");
+    }
+    // What followed may be lost, which who asked for that is told first.
+    for id in &ids {
+        let gone = node.ask("GET", "/events/a?absent=204&control=end", &[("Last-Event-ID", id)], "");
+        gone.problem(410, "history_gone");
+        let gap = gone.json();
+        assert_eq!(
+            (&gap["channel"], &gap["reason"], &gap["resume_from"]),
+            (&json!("a"), &json!("missing"), &json!(id))
+        );
     }
     add(&redis, "a", [3]);
     // It is a stream again. The node may not have been told yet that it was away; who joins before that is told so.
