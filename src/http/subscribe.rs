@@ -129,6 +129,8 @@ async fn hold(
     let late: Vec<&Channel> = subscription.channels.iter().filter(|channel| !has(&starts, channel)).collect();
     let owed = |channel: &&Channel| Some(((*channel).clone(), subscription.resume_at(channel)?.position));
     let owed: Vec<(Channel, Position)> = late.iter().filter_map(owed).collect();
+    // Without a channel it has no id yet: how orders changed its set is told with the first ones.
+    let mut changes = if starts.is_empty() { std::mem::take(&mut admitted.told) } else { Vec::new() };
     let terms = terms(&admitted, context);
     let mut opening = Opening::new(&admitted, &terms, context);
     // Who begins with some has its foreign id replaced: what it lost elsewhere is told now or never.
@@ -182,6 +184,7 @@ async fn hold(
         }
         let (mut preamble, more) = (Vec::new(), joins.more());
         write_gaps(&mut preamble, control, &starts);
+        changes.drain(..).for_each(|event| control.write(&mut preamble, &event));
         if more && !foreign && subscription.is_foreign() {
             write_foreign(&mut preamble, control, &joins.late());
             foreign = true;

@@ -65,6 +65,26 @@ fn what_was_ordered_between_two_connections_applies() {
 }
 
 #[test]
+fn who_is_held_is_told_how_its_set_has_changed_when_its_channels_are_there() {
+    let (redis, folder) = (Redis::start_persistent(), Folder::new());
+    let [first, second] = [(); 2].map(|()| node_on(&redis, &folder, &[]));
+    let alice = token("alice", "1");
+    let stream = open(&first, "/events?channels=a,b", &alice);
+    let id = cut_off(first, stream);
+    order(&redis, "join", "c");
+    order(&redis, "leave", "a");
+    has_read(&second, 1, 1);
+    redis.stop();
+    second.metric_becomes("fantail_backplane_up", 0.0);
+    let mut held = resume(&second, "/events?channels=a,b", &alice, &id);
+    redis.run();
+    told(&mut held, "fantail.joined", &["c"]);
+    told(&mut held, "fantail.left", &["a"]);
+    publish(&redis, "c", "1");
+    gets(&mut held, "1");
+}
+
+#[test]
 fn who_comes_for_the_first_time_is_not_given_old_orders() {
     let (redis, folder) = (Redis::start(), Folder::new());
     let nodes = [node_on(&redis, &folder, &[]), node_on(&redis, &folder, &[])];
