@@ -237,6 +237,9 @@ mod tests {
         orders.iter().for_each(|order| memory.add(order, NOW));
         let ids = |count| memory.of(&alice, count).iter().map(|change| change.at.ms - NOW).collect::<Vec<_>>();
         assert_eq!((ids(0), ids(1), ids(3), ids(4)), (vec![1, 2, 4], vec![1, 4], vec![4], vec![]));
+        let mut renewed = identity("carol", "first");
+        renewed.renew(Some(&"t".into()), 1);
+        assert_eq!(memory.of(&renewed, 0).len(), 1, "by the token that has renewed it");
     }
 
     #[test]

@@ -72,3 +72,30 @@ impl<F: Fn(Arc<Renewal>)> Follower for Extending<F> {
 
     fn rests(&self) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::time::UNIX_EPOCH;
+
+    #[tokio::test]
+    async fn renewals_of_before_the_node_extend_nothing() {
+        const NOW: u64 = 1_800_000_000_000;
+        let extended = Cell::new(0);
+        let extending = Extending {
+            clock: Clock::given(|| UNIX_EPOCH + Duration::from_millis(NOW)),
+            begun: Instant::now(),
+            extend: |_| extended.set(extended.get() + 1),
+            log: LogThrottle::new(LOG_PERIOD),
+        };
+        let fields = [("extend", "subject"), ("name", "ann"), ("until_ms", "9"), ("subscribe", "a")];
+        let fields: Vec<_> = fields.map(|(name, value)| (name.into(), value.into())).into();
+        let at = |ms| extending.carry_out(&Entry { position: Position::new(ms, 0), fields: fields.clone() });
+        at(NOW - 60_000);
+        assert_eq!(extended.get(), 0);
+        at(NOW);
+        at(NOW - CLOCKS_MS + 100);
+        assert_eq!(extended.get(), 2, "clocks differ");
+    }
+}

@@ -159,3 +159,28 @@ impl ExpiryTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Grant;
+
+    #[test]
+    fn who_is_extended_is_looked_at_by_the_new_end_alone() {
+        let tick = |number| Tick::default().plus(number);
+        let mut table = ExpiryTable::new(true);
+        let identity = Identity { subject: Some("ann".into()), expires_ms: Some(2_000), ..Identity::default() };
+        let mut admission = Admission::new(None, Some(Box::new(identity)), 1).expect("one who is kept");
+        admission.limit(tick(10), tick(20));
+        table.insert(Key::of(3), admission);
+        let grant = Grant { subject: Some("ann".into()), expires_ms: Some(4_000), ..Grant::everything() };
+        let renewal = Renewal::of(&grant).expect("a renewal");
+        assert_eq!(table.of_subject(&"ann".into()), [Key::of(3)]);
+        table.extend(Key::of(3), &renewal, (tick(30), tick(40)));
+        assert!(table.take_due(tick(29)).is_none());
+        let due = table.take_due(tick(30)).expect("it is due");
+        assert_eq!((due.key, due.ends, due.expires_ms), (Key::of(3), tick(40), 4_000));
+        table.remove(Key::of(3));
+        assert!(table.of_subject(&"ann".into()).is_empty());
+    }
+}

@@ -3,6 +3,7 @@
 mod carriers;
 mod changed_ids;
 mod changes;
+mod changes_at_limits;
 mod changes_by_way;
 mod clients;
 mod conditions;

@@ -251,3 +251,12 @@ async fn rate_and_origin() {
     packed.headers_mut().insert("content-encoding", HeaderValue::from_static("gzip"));
     assert_eq!(node.send(packed).await.1["code"], "bad_parameter");
 }
+
+#[test]
+fn a_producer_does_not_tell_its_subject() {
+    let of = |subject: Option<&str>| producer(&Grant { subject: subject.map(Into::into), ..Grant::everything() });
+    let ann = of(Some("ann"));
+    assert!(ann.len() == 22 && !ann.contains("ann"), "{ann}");
+    assert_eq!((of(Some("ann")), of(None).as_ref()), (ann.clone(), "-"));
+    assert_ne!(of(Some("bob")), ann);
+}

@@ -1,5 +1,7 @@
 //! A session that is renewed keeps the open streams of its subject going, on whatever node they are.
 
+use super::changes::told;
+use super::revocations::control;
 use super::{bearer, node_on};
 use crate::support::jwt::{Folder, now, signed};
 use crate::support::node::{Node, eventually};
@@ -7,6 +9,8 @@ use crate::support::redis::Redis;
 use crate::support::stream::{End, Stream};
 use serde_json::json;
 
+/// Seconds to a token's end: long enough for what comes before it, on a machine that is busy.
+const SOON: u64 = 12;
 const EXTENDED: &str = "fantail_connections_extended_total";
 
 /// A token of a subject with this id and end, for these channels.
@@ -42,7 +46,7 @@ fn one_stream_outlives_three_tokens() {
     let (redis, folder) = (Redis::start(), Folder::new());
     let [here, there] = nodes(&redis, &folder);
     let begun = now();
-    let ends = [begun + 5, begun + 9, begun + 13];
+    let ends = [begun + SOON, begun + 2 * SOON, begun + 3 * SOON];
     let mut streams = {
         let cookie = renew(&there, &token("ann", "1", ends[0], &["user.{sub}.**", "news"]));
         [open(&there, "/events/news", &cookie), open(&there, "/events?channels=news,user.ann.in&events=e", &cookie)]
@@ -71,7 +75,7 @@ fn one_stream_outlives_three_tokens() {
 fn a_token_that_grants_less_or_another_subject_extends_nothing() {
     let (redis, folder) = (Redis::start(), Folder::new());
     let [here, there] = nodes(&redis, &folder);
-    let end = now() + 6;
+    let end = now() + SOON;
     let cookie = renew(&there, &token("ann", "1", end, &["a", "b"]));
     let mut both = open(&there, "/events?channels=a,b", &cookie);
     let mut one = open(&there, "/events/a", &cookie);
@@ -96,7 +100,7 @@ fn a_token_that_grants_less_or_another_subject_extends_nothing() {
 fn a_token_with_other_conditions_extends_nothing() {
     let (redis, folder) = (Redis::start(), Folder::new());
     let [here, there] = nodes(&redis, &folder);
-    let end = now() + 6;
+    let end = now() + SOON;
     let under = |team: &str, exp: u64| {
         signed(json!({"sub": "ann", "exp": exp, "fantail": {"subscribe": ["a"], "where": format!("team={team}")}}))
     };
@@ -128,10 +132,47 @@ fn revoking_either_token_ends_the_stream() {
 }
 
 #[test]
+fn what_a_renewal_grants_may_be_joined_and_its_token_names_the_stream() {
+    let (redis, folder) = (Redis::start(), Folder::new());
+    let [here, there] = nodes(&redis, &folder);
+    let mut stream = open(&there, "/events/a", &renew(&there, &token("ann", "1", now() + 300, &["a", "b"])));
+    renew(&here, &token("ann", "2", now() + 600, &["a", "c"]));
+    there.metric_becomes(EXTENDED, 1.0);
+    control(&redis, &["join", "b,c", "subject", "ann"]);
+    told(&mut stream, "fantail.joined", &["c"]);
+    there.metric_becomes("fantail_set_changes_total{outcome=\"forbidden\"}", 1.0);
+    for (id, what) in [("2", "leave"), ("1", "join")] {
+        control(&redis, &[what, "c", "token", id]);
+        told(&mut stream, if what == "leave" { "fantail.left" } else { "fantail.joined" }, &["c"]);
+    }
+}
+
+#[test]
+fn a_renewal_by_a_token_that_was_revoked_meanwhile_extends_nothing() {
+    let (redis, folder) = (Redis::start(), Folder::new());
+    let [_, there] = nodes(&redis, &folder);
+    let end = now() + SOON;
+    let mut ann = open(&there, "/events/a", &renew(&there, &token("ann", "1", end, &["a"])));
+    let mut bob = open(&there, "/events/a", &renew(&there, &token("bob", "2", end, &["a"])));
+    control(&redis, &["disconnect", "token", "name", "3"]);
+    there.metric_becomes("fantail_auth_barred", 1.0);
+    // As a node writes them that does not know it yet.
+    let until = ((now() + 600) * 1_000).to_string();
+    for (subject, id) in [("ann", "3"), ("bob", "4")] {
+        let fields = ["extend", "subject", "name", subject, "until_ms", &until, "subscribe", "a", "token", id];
+        redis.command(&[&["XADD", "sse:~sessions", "*"][..], &fields].concat());
+    }
+    there.metric_becomes(EXTENDED, 1.0);
+    assert_eq!(types(&mut ann).1, ["fantail.expiring", "fantail.expired"]);
+    redis.command(&["XADD", "sse:a", "*", "data", "1"]);
+    assert!(bob.before("1").iter().all(|message| message.event == "fantail.expiring"));
+}
+
+#[test]
 fn a_renewal_reaches_streams_of_the_same_node_in_memory_too() {
     let folder = Folder::new();
     let node = super::node(&folder, &["--token-cookie", "sid"]);
-    let end = now() + 4;
+    let end = now() + SOON;
     let mut stream = open(&node, "/events/a", &renew(&node, &token("ann", "1", end, &["a"])));
     renew(&node, &token("ann", "2", end + 300, &["a"]));
     node.metric_becomes(EXTENDED, 1.0);

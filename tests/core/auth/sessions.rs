@@ -98,6 +98,18 @@ fn what_is_no_good_token_of_a_page_of_ours_becomes_nothing() {
 }
 
 #[test]
+fn a_new_node_makes_no_cookie_of_a_revoked_token() {
+    let (redis, folder) = (Redis::start(), Folder::new());
+    redis.command(&["XADD", "sse:~control", "*", "disconnect", "token", "name", "1"]);
+    let token = signed(json!({"sub": "alice", "jti": "1", "fantail": {"subscribe": ["a"]}}));
+    for _ in 0..5 {
+        // As early as can be: its control stream may not have been read yet.
+        let node = node_on(&redis, &folder, &["--token-cookie", "sid"]);
+        open(&node, &token, &[]).problem(401, "token_revoked");
+    }
+}
+
+#[test]
 fn a_page_of_a_listed_origin_may_and_none_where_any_is_listed() {
     let folder = Folder::new();
     let token = subscriber(&["a"]);
@@ -111,6 +123,19 @@ fn a_page_of_a_listed_origin_may_and_none_where_any_is_listed() {
     cookie(&answer);
     let any = node(&folder, &["--token-cookie", "sid", "--cors-origin", "*"]);
     open(&any, &token, &[("Origin", PAGE), ("Sec-Fetch-Site", "cross-site")]).problem(403, "cross_site");
+}
+
+#[test]
+fn a_session_counts_for_the_rates_of_subscribing() {
+    let folder = Folder::new();
+    let token = signed(json!({"sub": "alice", "fantail": {"subscribe": ["a"]}}));
+    for limit in ["--subscribe-rate", "--subscribe-rate-per-subject"] {
+        let node = node(&folder, &["--token-cookie", "sid", limit, "1"]);
+        let mut answers = (0..1000).map(|_| open(&node, &token, &[]));
+        let refused = answers.find(|answer| answer.head.status != 204).expect("a thousand were taken");
+        refused.problem(429, "subscribe_rate");
+        assert_eq!(refused.head.header("set-cookie"), None);
+    }
 }
 
 #[test]

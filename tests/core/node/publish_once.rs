@@ -1,5 +1,6 @@
 //! Publishing once, and for so long, in a node's own memory; at Redis it is `redis_once`'s.
 
+use crate::support::jwt::{Folder, flags, signed};
 use crate::support::node::{Node, eventually};
 use serde_json::json;
 
@@ -20,6 +21,25 @@ fn a_repeat_returns_the_first_id_and_publishes_nothing() {
     let batch = node.ask("POST", "/events", &[], &format!("{line}\n{}\n", json!({"channel": "a", "data": 9})));
     assert_eq!((batch.head.status, &batch.json()["ids"][0]), (200, &json!(first)));
     assert_eq!(stream.numbers(3), [7, 7, 9]);
+}
+
+#[test]
+fn keys_are_their_subjects_own_by_one_event_as_by_a_batch() {
+    let folder = Folder::new();
+    let flags = flags(&folder);
+    let node = Node::start(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+    let ask = |subject: &str, target: &str, key: &[(&str, &str)], body: &str| {
+        let bearer = format!("Bearer {}", signed(json!({"sub": subject, "fantail": {"publish": ["a"]}})));
+        let answer = node.ask("POST", target, &[&[("Authorization", bearer.as_str())], key].concat(), body);
+        assert!(matches!(answer.head.status, 200 | 201), "{}", answer.text());
+        answer.json()
+    };
+    let one = |subject: &str| ask(subject, "/events/a", &[("Idempotency-Key", "k")], "x")["id"].clone();
+    let line = json!({"channel": "a", "data": "x", "key": "k"}).to_string();
+    let batch = |subject: &str| ask(subject, "/events", &[], &line)["ids"][0].clone();
+    let (ann, bob) = (one("ann"), batch("bob"));
+    assert_ne!(ann, bob);
+    assert_eq!((batch("ann"), one("bob")), (ann, bob));
 }
 
 #[test]
