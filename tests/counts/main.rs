@@ -122,6 +122,7 @@ fn shaped(node: &Node, before: usize, connect: &impl Fn(usize, &str) -> Client, 
         "events=message",
         "heartbeat=4s&heartbeatEvent=1&hello=1",
         "events=message&type=channel&data=raw&field=text&heartbeat=4s&heartbeatEvent=1&control=off&hello=1",
+        "where=event=message&type=channel&heartbeat=4s",
         "where=event=message&type=channel&envelope=1&heartbeat=4s&control=end",
     ] {
         settled(node, before);

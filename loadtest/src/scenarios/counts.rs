@@ -42,6 +42,7 @@ const IDLE: Duration = Duration::from_secs(6);
 
 pub fn run(lab: &mut Lab) -> Result<()> {
     shared(lab)?;
+    shaped(lab)?;
     UNICAST.iter().try_for_each(|&(batch, limits)| unicast(lab, batch, limits))?;
     busy(lab)
 }
@@ -122,12 +123,7 @@ fn shared(lab: &mut Lab) -> Result<()> {
     stage.publish(&brisk)?;
     let per_event = calls(&before, &lab.redis()?.usage()?) / brisk.count as f64;
     limit(&mut stage, "redis_commands", per_event, MOST_PER_EVENT);
-    // Slow enough that a traced node is done with an event before the next.
-    let schedule = Schedule { rate: 5.0, burst: 1, size: 200, count: 50, choice: Choice::InTurn(1) };
-    let (delivery, calls) = traced(&mut stage, |stage| stage.publish(&schedule))?;
-    let delivered = delivery.delivered as f64;
-    limit(&mut stage, "syscalls", calls.all as f64 / delivered, MOST_SYSCALLS);
-    limit(&mut stage, "sends", calls.sends() as f64 / delivered, MOST_SENDS * 1.02);
+    deliveries(&mut stage)?;
     lab.progress("counts: bursts");
     let bursts = Schedule { rate: 200.0, burst: 100, size: 200, count: 1000, choice: Choice::InTurn(1) };
     let (delivery, calls) = traced(&mut stage, |stage| stage.publish(&bursts))?;
@@ -139,6 +135,31 @@ fn shared(lab: &mut Lab) -> Result<()> {
     let (_, calls) = traced(&mut stage, |stage| stage.connect(0.0, IN_FLIGHT))?;
     limit(&mut stage, "join_syscalls", calls.all as f64 / f64::from(subscribers), MOST_JOIN_SYSCALLS);
     lab.keep(stage.finish()?);
+    Ok(())
+}
+
+/// The same channel, each event in a form that is not the usual one. What of it is allocated and kept, `tests/counts` counts.
+fn shaped(lab: &mut Lab) -> Result<()> {
+    let subscribers = lab.options.subscribers.unwrap_or(1_000);
+    let case = format!("{} subscribers with where, type=channel, heartbeat=4s", thousands(subscribers));
+    let load = Load::new("counts", case, Plan::One, subscribers);
+    lab.progress(&format!("counts / {}", load.case));
+    let mut stage = lab.stage(Kind::NodeShaped, &load)?;
+    stage.connect(0.0, IN_FLIGHT)?;
+    stage.publish(&Schedule { rate: 20.0, burst: 1, size: 200, count: 5, choice: Choice::InTurn(1) })?;
+    deliveries(&mut stage)?;
+    lab.keep(stage.finish()?);
+    Ok(())
+}
+
+/// System calls of events that come one by one.
+fn deliveries(stage: &mut Stage) -> Result<()> {
+    // Slow enough that a traced node is done with an event before the next.
+    let schedule = Schedule { rate: 5.0, burst: 1, size: 200, count: 50, choice: Choice::InTurn(1) };
+    let (delivery, calls) = traced(stage, |stage| stage.publish(&schedule))?;
+    let delivered = delivery.delivered as f64;
+    limit(stage, "syscalls", calls.all as f64 / delivered, MOST_SYSCALLS);
+    limit(stage, "sends", calls.sends() as f64 / delivered, MOST_SENDS * 1.02);
     Ok(())
 }
 

@@ -47,6 +47,8 @@ pub enum Kind {
     Before,
     /// The node, its clients asking with one filter on fields, which lets all pass.
     NodeWhere,
+    /// The node, its clients asking for a filter, for types by channel, and for a heartbeat of their own.
+    NodeShaped,
     /// The node, its clients asking for gzip.
     NodeGzip,
     /// The node under TLS.
@@ -66,7 +68,7 @@ pub enum Kind {
 
 impl Kind {
     pub fn is_node(self) -> bool {
-        let plain = matches!(self, Kind::Node | Kind::Before | Kind::NodeWhere | Kind::NodeGzip);
+        let plain = matches!(self, Kind::Node | Kind::Before | Kind::NodeWhere | Kind::NodeShaped | Kind::NodeGzip);
         plain || self.way() != Way::Plain && self != Kind::FloorTls
     }
 
@@ -94,6 +96,7 @@ impl Kind {
     pub fn asks(self) -> &'static str {
         match self {
             Kind::NodeWhere => "&where=event=message",
+            Kind::NodeShaped => "&where=event=message&type=channel&heartbeat=4s",
             _ => "",
         }
     }
@@ -113,6 +116,7 @@ impl fmt::Display for Kind {
             Kind::Node => NODE,
             Kind::Before => BEFORE,
             Kind::NodeWhere => NODE_WHERE,
+            Kind::NodeShaped => "fantail shaped",
             Kind::NodeGzip => "fantail gzip",
             Kind::NodeTls => "fantail TLS",
             Kind::NodeTlsLibrary => "fantail TLS by rustls",
