@@ -64,6 +64,11 @@ macro_rules! proxies {
             }
 
             #[test]
+            fn a_set_of_channels_that_no_url_holds_passes_in_a_body() {
+                crate::delivery::a_query_passes(stringify!($name));
+            }
+
+            #[test]
             fn after_a_reload_clients_go_on_where_they_were() {
                 crate::delivery::a_reload_costs_no_event(stringify!($name));
             }
