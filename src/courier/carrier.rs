@@ -4,18 +4,21 @@
 //! write there as well (`stream_way`), and wait for room. One lock per connection is between them, which mostly nobody
 //! else wants.
 
+use super::carrier_socket::CarrierSocket;
 use super::ending::Ending;
 use super::key::SubscriberId;
+use super::leftover::{Held, Ledger};
+use super::tick::Tick;
 use crate::http2::connection::{Connection, Event};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame::{HEAD_BYTES, data_head};
 use hyper::Request;
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 use parking_lot::{Mutex, MutexGuard};
 use prometheus::IntGauge;
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -36,12 +39,16 @@ pub struct Home {
     pub unsent: Unsent,
     /// Counts subscribers that are streams.
     pub streams: IntGauge,
+    /// Counts what a full socket leaves.
+    pub ledger: Arc<Ledger>,
 }
 
 /// One connection.
 pub struct Carrier {
     /// The courier that reads it.
     pub courier: usize,
+    /// It is under TLS.
+    pub sealed: bool,
     /// Counts subscribers that are streams.
     streams: IntGauge,
     state: Mutex<State>,
@@ -51,13 +58,18 @@ pub struct Carrier {
 pub(super) struct State {
     pub connection: Connection<Owner>,
     /// `None`: it has ended.
-    socket: Option<TcpStream>,
+    socket: Option<CarrierSocket>,
     /// The socket did not take all that was to be sent.
     full: bool,
     /// It is among those that have something unsent.
     noted: bool,
     place: usize,
     unsent: Unsent,
+    /// What is to be sent, as far as it was counted.
+    held: Held,
+    /// The tick that the courier was in when it looked here last, and the one in which the socket took something last.
+    now: Tick,
+    took: Tick,
 }
 
 /// Places of a courier's carriers that have something to send at the end of its turn.
@@ -115,26 +127,34 @@ pub enum Heard {
 }
 
 impl Carrier {
-    /// A connection of which nothing was read yet, which begins to be watched.
-    pub(super) fn new(mut socket: TcpStream, most: u32, home: Home, registry: &Registry) -> io::Result<Carrier> {
-        let Home { courier, place, unsent, streams } = home;
-        let token = Token(CARRIERS + place);
-        registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+    /// A connection whose client has said nothing yet, which begins to be watched.
+    pub(super) fn new(mut socket: CarrierSocket, most: u32, home: Home, registry: &Registry) -> io::Result<Carrier> {
+        let Home { courier, place, unsent, streams, ledger } = home;
+        socket.register(registry, Token(CARRIERS + place))?;
+        let sealed = socket.is_sealed();
         let (connection, socket) = (Connection::new(most), Some(socket));
-        let state = State { connection, socket, full: false, noted: false, place, unsent };
-        Ok(Carrier { courier, streams, state: Mutex::new(state) })
+        let (held, now, took) = (Held::new(ledger), Tick::default(), Tick::default());
+        let state = State { connection, socket, full: false, noted: false, place, unsent, held, now, took };
+        Ok(Carrier { courier, sealed, streams, state: Mutex::new(state) })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 
-    /// Reads what has come, and sends what that demands.
-    pub(super) fn read(&self, buffer: &mut [u8], now_ms: u64, news: &mut News) -> Heard {
+    /// Reads what has come, behind what was read `ahead`, and sends what that demands.
+    pub(super) fn read(&self, ahead: &[u8], buffer: &mut [u8], now: Tick, news: &mut News) -> Heard {
         let mut state = self.state.lock();
-        let mut events = Vec::new();
-        let mut heard = Heard::More;
+        state.now = now;
+        let (now_ms, mut events) = (now.ms(), Vec::new());
+        let mut heard = match state.connection.receive(ahead, now_ms, &mut events) {
+            Ok(()) => Heard::More,
+            Err(code) => Heard::Failed(code),
+        };
         for _ in 0..READS_PER_TURN {
+            if heard != Heard::More {
+                break;
+            }
             if state.flush().is_err() {
                 heard = Heard::Ended;
                 break;
@@ -153,11 +173,8 @@ impl Carrier {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => heard = Heard::All,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => heard = Heard::Ended,
-            }
-            if heard != Heard::More {
-                break;
             }
         }
         events.into_iter().for_each(|event| state.heed(event, news));
@@ -171,9 +188,9 @@ impl Carrier {
     }
 
     /// Sends what is to be sent, as far as the socket takes it. An error shows when it is read.
-    pub(super) fn send(&self) {
+    pub(super) fn send(&self, now: Tick) {
         let mut state = self.state.lock();
-        state.noted = false;
+        (state.noted, state.now) = (false, now);
         let _ = state.flush();
     }
 
@@ -187,9 +204,18 @@ impl Carrier {
     /// Says that nothing more comes.
     pub(super) fn say_farewell(&self) {
         self.go_away();
-        if let Some(socket) = &self.state.lock().socket {
-            let _ = socket.shutdown(std::net::Shutdown::Write);
+        let mut state = self.state.lock();
+        let all = state.connection.out.is_empty();
+        if let Some(socket) = state.socket.as_mut().filter(|_| all) {
+            socket.say_last();
         }
+    }
+
+    /// Since when the socket has taken nothing, where it has left something.
+    pub(super) fn full_since(&self) -> Option<Tick> {
+        let state = self.state.lock();
+        let sealed = state.socket.as_ref().is_some_and(CarrierSocket::has_leftover);
+        (sealed || state.held.bytes() > 0).then_some(state.took)
     }
 
     /// Whether nobody has a stream.
@@ -197,14 +223,19 @@ impl Carrier {
         self.state.lock().connection.is_idle()
     }
 
+    /// How many streams are subscribers'.
+    pub(super) fn subscribers(&self) -> usize {
+        self.state.lock().connection.owners().filter(|owner| owner.subscriber.is_some()).count()
+    }
+
     /// Ends it, behind what is done to its socket `before`; which subscribers had streams on it.
     pub(super) fn close(&self, registry: &Registry, before: impl FnOnce(&mut TcpStream)) -> Vec<SubscriberId> {
         let mut state = self.state.lock();
-        if let Some(mut socket) = state.socket.take() {
-            let _ = registry.deregister(&mut socket);
-            before(&mut socket);
+        if let Some(socket) = state.socket.take() {
+            socket.close(registry, before);
         }
         state.connection.out = Vec::new();
+        state.held.set(0);
         let owners: Vec<(u32, Owner)> = state.connection.take_streams().collect();
         let mut news = News::default();
         owners.into_iter().for_each(|(_, owner)| state.let_go(owner, &mut news));
@@ -340,19 +371,12 @@ impl State {
             }
             return Ok(true);
         }
-        let sent = loop {
-            match socket.write_vectored(&[IoSlice::new(head), IoSlice::new(piece)]) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break 0,
-                sent => break sent?,
-            }
-        };
-        if sent < HEAD_BYTES + piece.len() {
-            self.full = true;
-            if sent > 0 {
-                out.extend_from_slice(&head[sent.min(HEAD_BYTES)..]);
-                out.extend_from_slice(&piece[sent.saturating_sub(HEAD_BYTES)..]);
-            }
+        let sent = socket.write_frame(head, piece)?;
+        self.full = sent < HEAD_BYTES + piece.len() || socket.has_leftover();
+        if sent > 0 {
+            self.took = self.now;
+            out.extend_from_slice(&head[sent.min(HEAD_BYTES)..]);
+            out.extend_from_slice(&piece[sent.saturating_sub(HEAD_BYTES).min(piece.len())..]);
         }
         Ok(sent > 0)
     }
@@ -362,23 +386,20 @@ impl State {
         let Some(socket) = &mut self.socket else { return Err(ErrorKind::BrokenPipe.into()) };
         let out = &mut self.connection.out;
         let mut sent = 0;
-        self.full = false;
-        while sent < out.len() {
-            match socket.write(&out[sent..]) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(n) => sent += n,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.full = true;
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
+        self.full = !socket.push()?;
+        while sent < out.len() && !self.full {
+            let n = socket.write(&out[sent..])?;
+            sent += n;
+            self.full = n == 0 || socket.has_leftover();
         }
         match sent == out.len() {
             true => *out = Vec::new(),
             false => drop(out.drain(..sent)),
         }
+        if sent > 0 {
+            self.took = self.now;
+        }
+        self.held.set(self.connection.out.capacity());
         Ok(())
     }
 
@@ -394,6 +415,9 @@ impl State {
             Ending::Complete if n == last.len() => self.connection.finish(stream),
             _ => self.connection.reset(stream, ErrorCode::Internal),
         };
+        let unread = owner.as_ref().and_then(|owner| owner.task.as_ref()).map(|task| &task.received);
+        // What came of a body that nobody takes any more makes room for others.
+        self.connection.taken(0, unread.map_or(0, |pieces| pieces.iter().map(Vec::len).sum()));
         owner.is_some()
     }
 

@@ -3,11 +3,12 @@
 use super::carrier::{Carrier, News, Unsent};
 use super::requests::Requests;
 use super::tick::Tick;
+use crate::records::MOST_RECORD;
 use slab::Slab;
 use std::sync::Arc;
 
-/// What is read at once.
-const BUFFER_BYTES: usize = 16 << 10;
+/// What is read at once: the longest record of TLS has room.
+const BUFFER_BYTES: usize = MOST_RECORD;
 
 /// A courier's carriers. A place stands for one of them until [`remove`](Carriers::remove), and what is told of a place
 /// that another one has taken since does no harm.
@@ -43,13 +44,18 @@ pub struct Seat {
 
 impl Carriers {
     /// Sends what they have to send.
-    pub fn send(&mut self) {
+    pub fn send(&mut self, now: Tick) {
         std::mem::swap(&mut *self.unsent.lock(), &mut self.buffers.unsent);
         for place in self.buffers.unsent.drain(..) {
             if let Some(seat) = self.slab.get(place) {
-                seat.carrier.send();
+                seat.carrier.send(now);
             }
         }
+    }
+
+    /// Those whose full sockets have left something, and since when they have taken nothing.
+    pub fn full(&self) -> impl Iterator<Item = (Tick, usize)> {
+        self.slab.iter().filter_map(|(place, seat)| Some((seat.carrier.full_since()?, place)))
     }
 
     /// Takes the buffers, ready for use.

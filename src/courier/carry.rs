@@ -1,6 +1,7 @@
 //! Carriers come, are read, and go.
 
 use super::carrier::{Carrier, Heard, Home};
+use super::carrier_socket::CarrierSocket;
 use super::carriers::Seat;
 use super::ending::Reason;
 use super::requests::NewCarrier;
@@ -9,7 +10,6 @@ use super::state::Courier;
 use super::stream_way::StreamWay;
 use super::tick::ticks;
 use crate::http2::error_code::ErrorCode;
-use mio::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,27 +24,33 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 impl Courier {
     /// Takes a new carrier in, and reads what it has to say already.
     pub fn carry(&mut self, new: NewCarrier) {
-        let NewCarrier { socket, most_streams, streams, requests } = new;
+        let NewCarrier { socket, session, ahead, most_streams, streams, requests } = new;
         let entry = self.carriers.slab.vacant_entry();
         let (place, unsent) = (entry.key(), self.carriers.unsent.clone());
-        let home = Home { courier: self.number, place, unsent, streams };
-        let Ok(carrier) = Carrier::new(TcpStream::from_std(socket), most_streams, home, &self.registry) else { return };
+        let ledger = self.deps.leftovers.clone();
+        let socket = CarrierSocket::new(socket, session, &ledger);
+        let home = Home { courier: self.number, place, unsent, streams, ledger };
+        let Ok(carrier) = Carrier::new(socket, most_streams, home, &self.registry) else { return };
         if self.drain.is_some() {
             carrier.go_away();
         }
         entry.insert(Seat { carrier: Arc::new(carrier), requests, used: self.now, asked: false, farewell: None });
-        self.attend(place);
+        self.attend_to(place, &ahead);
     }
 
     /// Reads a carrier, and does what it demands.
     pub fn attend(&mut self, place: usize) {
+        self.attend_to(place, &[]);
+    }
+
+    fn attend_to(&mut self, place: usize, ahead: &[u8]) {
         if !self.carriers.slab.contains(place) {
             return;
         }
         let mut buffers = self.carriers.take_buffers();
         let seat = &mut self.carriers.slab[place];
         let news = &mut buffers.news;
-        let heard = seat.carrier.read(&mut buffers.bytes, self.now.ms(), news);
+        let heard = seat.carrier.read(ahead, &mut buffers.bytes, self.now, news);
         for (stream, request) in news.requests.drain(..) {
             (seat.used, seat.asked) = (self.now, true);
             seat.requests.begin(*request, StreamWay::new(seat.carrier.clone(), stream));
@@ -67,7 +73,7 @@ impl Courier {
         }
         self.carriers.buffers = buffers;
         if matches!(heard, Heard::Ended | Heard::Failed(_)) {
-            self.drop_carrier(place);
+            self.drop_carrier(place, Reason::Client);
         }
     }
 
@@ -105,14 +111,23 @@ impl Courier {
                 _ => {}
             }
         }
-        gone.into_iter().for_each(|place| self.drop_carrier(place));
+        gone.into_iter().for_each(|place| self.drop_carrier(place, Reason::Client));
     }
 
-    fn drop_carrier(&mut self, place: usize) {
+    /// Ends one that holds too much of what its client does not read.
+    pub fn end_full_carrier(&mut self, place: usize) {
+        if let Some(seat) = self.carriers.slab.get(place).filter(|seat| seat.carrier.subscribers() == 0) {
+            // Nobody else tells of it.
+            seat.requests.flooded();
+        }
+        self.drop_carrier(place, Reason::Slowest);
+    }
+
+    fn drop_carrier(&mut self, place: usize, reason: Reason) {
         let Some(seat) = self.carriers.slab.try_remove(place) else { return };
         for id in seat.carrier.close(&self.registry, take_unread) {
             if self.subscribers.has(id) {
-                self.subscribers.end(id.key, Reason::Client);
+                self.subscribers.end(id.key, reason);
             }
         }
         self.reap();

@@ -80,7 +80,7 @@ impl EventLoop {
             self.courier.reap();
             self.courier.tally.publish();
         }
-        self.courier.carriers.send();
+        self.courier.carriers.send(self.courier.now);
     }
 
     /// Notes how long a turn took.

@@ -16,6 +16,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tracing::{debug, info};
 
+/// Who holds what a full socket left.
+enum Holder {
+    Subscriber(Key),
+    Carrier(usize),
+}
+
 impl Courier {
     /// Ends all who are marked as ones that are to end.
     pub fn reap(&mut self) {
@@ -75,7 +81,8 @@ impl Courier {
         }
     }
 
-    /// Ends those whose sockets have taken nothing for longest, until what full sockets left over is within its limit.
+    /// Ends those whose sockets have taken nothing for longest, until what full sockets left over is within its limit. A
+    /// connection of HTTP/2 that holds something ends with all its streams.
     pub fn end_slowest(&mut self) {
         let holds = |subscriber: &Subscriber| match &subscriber.route {
             Route::Composed(composed) if composed.has_leftover() => true,
@@ -83,13 +90,18 @@ impl Courier {
         };
         let holders = self.subscribers.iter().filter(|(_, subscriber)| holds(subscriber));
         // Of those who took something in the same tick, who came first.
-        let mut holders: Vec<_> = holders.map(|(key, s)| (s.connection.wrote, s.serial, key)).collect();
-        holders.sort_unstable();
-        for (_, _, key) in holders {
+        let subscribers = holders.map(|(key, s)| (s.connection.wrote, s.serial, Holder::Subscriber(key)));
+        let carriers = self.carriers.full().map(|(took, place)| (took, 0, Holder::Carrier(place)));
+        let mut holders: Vec<_> = subscribers.chain(carriers).collect();
+        holders.sort_unstable_by_key(|(took, serial, _)| (*took, *serial));
+        for (_, _, holder) in holders {
             if !self.deps.leftovers.is_over() {
                 break;
             }
-            self.subscribers.end(key, Reason::Slowest);
+            match holder {
+                Holder::Subscriber(key) => self.subscribers.end(key, Reason::Slowest),
+                Holder::Carrier(place) => self.end_full_carrier(place),
+            }
             self.reap();
         }
     }

@@ -85,6 +85,40 @@ impl Ledger {
     }
 }
 
+/// What one holder has of bytes that its full socket left, however many they are.
+pub struct Held {
+    bytes: usize,
+    ledger: Arc<Ledger>,
+}
+
+impl Held {
+    /// Nothing yet.
+    pub fn new(ledger: Arc<Ledger>) -> Held {
+        Held { bytes: 0, ledger }
+    }
+
+    /// Bytes that are held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// There are so many bytes now.
+    pub fn set(&mut self, bytes: usize) {
+        match bytes.checked_sub(self.bytes) {
+            Some(0) => {}
+            Some(more) => self.ledger.add(more),
+            None => self.ledger.remove(self.bytes - bytes),
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 /// A piece of a leftover; what it takes is counted until it goes.
 struct Piece {
     content: Content,
@@ -223,5 +257,20 @@ mod tests {
         assert!(ledger.is_over());
         all.clear();
         assert_eq!((gauge.get(), ledger.is_over()), (0, false));
+    }
+
+    #[test]
+    fn what_is_held_counts_as_it_changes() {
+        let gauge = IntGauge::new("g", "g").expect("a name");
+        let ledger = Ledger::new(100, gauge.clone());
+        let (mut one, mut other) = (Held::new(ledger.clone()), Held::new(ledger.clone()));
+        for (bytes, sum) in [(70, 70), (20, 20), (60, 60)] {
+            one.set(bytes);
+            assert_eq!((one.bytes(), gauge.get()), (bytes, sum));
+        }
+        other.set(60);
+        assert!(ledger.is_over());
+        drop(one);
+        assert_eq!((gauge.get(), ledger.is_over()), (60, false));
     }
 }

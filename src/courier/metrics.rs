@@ -109,6 +109,7 @@ impl CourierMetrics {
     pub fn carried_by(&self, socket: &Socket) -> Option<&IntGauge> {
         match socket {
             Socket::Tls(_) => Some(&self.tls_subscribers),
+            Socket::Stream(carrier, _) if carrier.sealed => Some(&self.tls_subscribers),
             Socket::Rustls(_) => Some(&self.tls_session_subscribers),
             _ => None,
         }

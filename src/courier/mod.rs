@@ -13,6 +13,7 @@ mod admission;
 mod beat;
 mod broadcast;
 mod carrier;
+mod carrier_socket;
 mod carriers;
 mod carry;
 pub mod channel_joins;

@@ -51,7 +51,8 @@ impl StreamWay {
 
     /// Sends what was written so far.
     pub fn flush(&self) {
-        self.carrier.send();
+        // An error shows when it is read.
+        let _ = self.carrier.lock().flush();
     }
 
     /// Writes what fits of the answer's body; how much that is.

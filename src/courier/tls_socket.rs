@@ -65,19 +65,37 @@ impl TlsSocket {
     /// Seals and writes record by record. A record that is begun counts as taken: the rest of it goes out first when there
     /// is room again.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_parts(&[], bytes)
+    }
+
+    /// Writes bytes that lie in two pieces, of which the first is short, as if they were one.
+    pub fn write_parts(&mut self, head: &[u8], bytes: &[u8]) -> io::Result<usize> {
         if !self.push()? {
             return Err(ErrorKind::WouldBlock.into());
         }
         self.heard = 0;
-        let mut taken = 0;
-        while taken < bytes.len() {
-            let plain = &bytes[taken..bytes.len().min(taken + RECORD_BYTES)];
-            taken += plain.len();
-            if !self.send(|session, sealed| session.seal(&[plain], sealed))? {
+        let (mut head, mut taken, mut rest) = (head, 0, bytes);
+        while !(head.is_empty() && rest.is_empty()) {
+            let (plain, behind) = rest.split_at(rest.len().min(RECORD_BYTES - head.len()));
+            taken += head.len() + plain.len();
+            let all = self.send(|session, sealed| session.seal(&[head, plain], sealed))?;
+            (head, rest) = (&[], behind);
+            if !all {
                 break;
             }
         }
         Ok(taken)
+    }
+
+    /// Opens a whole record of the client's, whoever has read it.
+    pub(super) fn open<'a>(&mut self, record: &'a mut [u8]) -> Result<Opened<'a>, Alert> {
+        self.session.open(record)
+    }
+
+    /// Says why the connection ends, behind what is still to go out.
+    pub(super) fn alert(&mut self, alert: Alert) {
+        // An error shows at what is written next.
+        let _ = self.send(|session, sealed| session.alert(alert, sealed));
     }
 
     /// Says that no more comes, behind what is still to go out.
@@ -106,7 +124,7 @@ impl TlsSocket {
         match SCRATCH.with_borrow_mut(|buffer| self.open_records(buffer)) {
             Ok(goes_on) => goes_on,
             Err(alert) => {
-                let _ = self.send(|session, sealed| session.alert(alert, sealed));
+                self.alert(alert);
                 false
             }
         }
@@ -143,7 +161,7 @@ impl TlsSocket {
 }
 
 /// Writes until the socket is full; how many bytes it took.
-fn put(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+pub(super) fn put(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     let mut out = 0;
     while out < bytes.len() {
         match socket.write(&bytes[out..]) {

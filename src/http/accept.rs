@@ -8,7 +8,7 @@
 
 use super::Context;
 use super::acceptor::{Accepted, ConnectionGuard, RequestPermit};
-use super::carried;
+use super::carried::{self, Begun};
 use super::client_socket::ClientSocket;
 use super::decision::Decision;
 use super::exchange::Exchange;
@@ -18,7 +18,7 @@ use super::intake::Intake;
 use super::metrics::Dropped;
 use super::proxy_header;
 use super::subscribe;
-use super::tls::{self, Secure, Tls};
+use super::tls::{self, Secure, Tls, tapped};
 use super::wire::Wire;
 use crate::config::values::Http2;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
@@ -74,8 +74,11 @@ enum Arrival {
     Subscriber(Box<(Wire, Decision)>),
     /// Its requests are answered.
     Over(ClientSocket, IpAddr),
+    /// HTTP/2 that hyper is to keep.
     Http2(ClientSocket, IpAddr),
     TlsHttp2(Secure, IpAddr),
+    /// HTTP/2 that a courier is to keep.
+    Carried(Box<Begun>, IpAddr),
 }
 
 /// Where a connection is, and the permit it came by, unless it was slow.
@@ -126,17 +129,15 @@ impl Intake {
             }
             Some((Arrival::Http2(socket, peer), permit)) => {
                 drop(permit);
-                if self.context.settings.http2 == Http2::Courier {
-                    if let Ok(socket) = socket.into_std() {
-                        carried::hand_over(socket, peer, &self, guard);
-                    }
-                    return;
-                }
                 Box::pin(http2::serve(socket, peer, self, guard.closing())).await;
             }
             Some((Arrival::TlsHttp2(stream, peer), permit)) => {
                 drop(permit);
                 Box::pin(http2::serve(stream, peer, self, guard.closing())).await;
+            }
+            Some((Arrival::Carried(begun, peer), permit)) => {
+                drop(permit);
+                carried::hand_over(*begun, peer, &self, guard);
             }
         }
     }
@@ -203,7 +204,10 @@ impl Intake {
                 return None;
             };
             if speaks_http2 && !known {
-                return Some(Arrival::Http2(socket, peer));
+                return match self.context.settings.http2 {
+                    Http2::Courier => Some(Arrival::Carried(Box::new(Begun::clear(socket.into_std().ok()?)), peer)),
+                    Http2::Hyper => Some(Arrival::Http2(socket, peer)),
+                };
             }
         }
         match serve(socket, peer, &self.context, exchange).await {
@@ -232,7 +236,10 @@ impl Intake {
         let mut stream = Box::pin(tls.accept(socket, peer, permit, &self.context)).await?;
         let mut permit = guard.permit().await?;
         if stream.get_ref().1.alpn_protocol() == Some(tls::H2) {
-            return Some((Arrival::TlsHttp2(stream, peer), Some(permit)));
+            return match self.context.settings.http2 == Http2::Courier && tapped::may_leave(&stream) {
+                true => self.take_over(stream, peer, permit).await,
+                false => Some((Arrival::TlsHttp2(stream, peer), Some(permit))),
+            };
         }
         loop {
             let exchange = Arc::new(Exchange::default());
@@ -250,6 +257,19 @@ impl Intake {
                     Box::pin(timeout(HEAD_TIMEOUT, tls::readable(&mut stream))).await.ok()?;
                     permit = guard.permit().await?;
                 }
+            }
+        }
+    }
+
+    /// Takes a session out of rustls, once its client is not amid a record.
+    async fn take_over(&self, stream: Secure, peer: IpAddr, permit: RequestPermit) -> Arrived {
+        let exchange = Exchange::default();
+        let taking = Box::pin(timeout(HEAD_TIMEOUT, Begun::sealed(stream)));
+        match self.hurried(taking, permit, peer, &exchange).await? {
+            (Ok(begun), permit) => Some((Arrival::Carried(Box::new(begun.ok()?), peer), permit)),
+            (Err(_), _) => {
+                self.context.refused(Dropped::SlowHead, peer);
+                None
             }
         }
     }

@@ -2,19 +2,23 @@
 
 use super::acceptor::ConnectionGuard;
 use super::history::Answer;
-use super::http2::{Decided, begin, decide};
+use super::http2::{Decided, JOIN_TIME, decide};
 use super::intake::Intake;
 use super::metrics::Dropped;
 use super::request_body::RequestBody;
 use super::stream_writer::{StreamWriter, send};
 use super::subscribe;
+use super::tls::{Secure, tapped};
 use super::wire::Wire;
 use crate::courier::{NewCarrier, Requests, StreamWay};
+use crate::records::Session;
 use hyper::header::CONTENT_LENGTH;
 use hyper::{Method, Request};
+use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 use tracing::Instrument as _;
 
 /// One connection, as far as its requests need it.
@@ -25,13 +29,37 @@ struct Connection {
     _guard: ConnectionGuard,
 }
 
-/// Hands a connection of which nothing was read yet to a courier. Needs a runtime around it, for what it will ask.
-pub fn hand_over(socket: TcpStream, peer: IpAddr, intake: &Arc<Intake>, guard: ConnectionGuard) {
+/// What a courier takes over: a connection of which nothing was read, or whose session has left rustls.
+pub struct Begun {
+    socket: TcpStream,
+    session: Option<Session>,
+    /// What was read of the session.
+    ahead: Vec<u8>,
+}
+
+impl Begun {
+    /// A connection in the clear.
+    pub fn clear(socket: TcpStream) -> Begun {
+        Begun { socket, session: None, ahead: Vec::new() }
+    }
+
+    /// A connection under TLS, once no record of its client is amid.
+    pub async fn sealed(stream: Secure) -> io::Result<Begun> {
+        let (socket, session, ahead) = tapped::take_over(*stream).await?;
+        Ok(Begun { socket, session: Some(session), ahead })
+    }
+}
+
+/// Hands a connection to a courier. Needs a runtime around it, for what it will ask.
+pub fn hand_over(begun: Begun, peer: IpAddr, intake: &Arc<Intake>, guard: ConnectionGuard) {
+    let Begun { socket, session, ahead } = begun;
     let context = &intake.context;
     context.metrics.http2_connections.inc();
     let connection = Connection { intake: intake.clone(), runtime: Handle::current(), peer, _guard: guard };
     context.couriers.carry(NewCarrier {
         socket,
+        session,
+        ahead,
         most_streams: context.settings.http2_streams,
         streams: context.metrics.http2_streams.clone(),
         requests: Arc::new(connection),
@@ -46,7 +74,19 @@ impl Drop for Connection {
 
 impl Requests for Connection {
     fn begin(&self, request: Request<()>, way: StreamWay) {
-        self.runtime.spawn(answer(request, self.peer, way, self.intake.clone()));
+        let (peer, intake) = (self.peer, self.intake.clone());
+        self.runtime.spawn(async move {
+            // What joining takes is made once there is a place: a request that waits takes little.
+            let place = match *request.method() {
+                Method::GET => Some(intake.joins.acquire().await),
+                _ => None,
+            };
+            let mut answering = Box::pin(answer(request, peer, way, intake.clone()));
+            if timeout(JOIN_TIME, answering.as_mut()).await.is_err() {
+                drop(place);
+                answering.await;
+            }
+        });
     }
 
     fn flooded(&self) {
@@ -66,7 +106,7 @@ async fn answer(request: Request<()>, peer: IpAddr, way: StreamWay, intake: Arc<
         Decided::Subscribes(decision) => {
             let trace = decision.trace();
             let wire = Wire::Carried(StreamWriter::new(way));
-            begin(subscribe::begin(wire, decision, context.clone()).instrument(trace), intake.clone()).await;
+            Box::pin(subscribe::begin(wire, decision, context.clone()).instrument(trace)).await;
         }
     }
 }

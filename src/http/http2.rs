@@ -62,7 +62,7 @@ const IDLE: Duration = Duration::from_secs(60);
 const LINGER: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_secs(1);
 /// How long a join may stand among those that are worked on at once.
-const JOIN_TIME: Duration = Duration::from_millis(100);
+pub const JOIN_TIME: Duration = Duration::from_millis(100);
 
 /// Spawns streams of one connection: counts them, and ties each to the cutter of its request.
 #[derive(Clone, Default)]
@@ -219,7 +219,7 @@ async fn respond(request: Request<Incoming>, peer: IpAddr, intake: &Arc<Intake>,
 }
 
 /// Joins of all HTTP/2 connections have a bounded number of places; slow ones make room after a moment.
-pub async fn begin(beginning: impl Future<Output = ()>, intake: Arc<Intake>) {
+async fn begin(beginning: impl Future<Output = ()>, intake: Arc<Intake>) {
     let mut beginning = Box::pin(beginning);
     let place = intake.joins.acquire().await;
     if timeout(JOIN_TIME, beginning.as_mut()).await.is_err() {

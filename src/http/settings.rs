@@ -63,8 +63,8 @@ pub struct Transport {
     /// each subscriber. The latter is for one release, as a way back.
     #[arg(long, env = "FANTAIL_TLS_RECORDS", default_value = "courier", value_enum, ignore_case = true)]
     pub tls_records: TlsRecords,
-    /// Who keeps HTTP/2 connections without TLS: the delivery threads, or hyper, which has a task and a pipe for each stream. Under
-    /// TLS it is hyper.
+    /// Who keeps HTTP/2 connections: the delivery threads, or hyper, which has a task and a pipe for each stream. hyper keeps
+    /// those of TLS 1.2 in any case, and with --tls-records rustls all under TLS.
     #[arg(long, env = "FANTAIL_HTTP2", default_value = "hyper", value_enum, ignore_case = true)]
     pub http2: Http2,
     /// Concurrent streams of one HTTP/2 connection, 1 to 10000.

@@ -129,6 +129,11 @@ impl<O: Default> Connection<O> {
         self.streams.len()
     }
 
+    /// Whose they are.
+    pub fn owners(&self) -> impl Iterator<Item = &O> {
+        self.streams.iter().map(|stream| &stream.owner)
+    }
+
     /// Bytes that wait for the end of a frame or a head.
     pub fn pending_bytes(&self) -> usize {
         self.partial.len() + self.block.as_ref().map_or(0, |block| block.bytes.len())

@@ -92,9 +92,9 @@ impl<O> Streams<O> {
         self.place(id).map(|at| &mut self.open[at])
     }
 
-    /// All, to be changed.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream<O>> {
-        self.open.iter_mut()
+    /// All.
+    pub fn iter(&self) -> impl Iterator<Item = &Stream<O>> {
+        self.open.iter()
     }
 
     /// Takes one away that is there, and remembers how it went, be it there or not.

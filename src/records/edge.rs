@@ -34,7 +34,16 @@ impl Edge {
 
     /// Whether nothing of a record has passed whose rest has not.
     pub fn is_between_records(&self) -> bool {
-        self.begun == 0 && self.left == 0
+        self.missing() == 0
+    }
+
+    /// Bytes that may still pass without beginning another record; nothing between two.
+    pub fn missing(&self) -> usize {
+        match (self.left, self.begun) {
+            (0, 0) => 0,
+            (0, begun) => HEADER_BYTES - usize::from(begun),
+            (left, _) => usize::from(left),
+        }
     }
 }
 
@@ -53,6 +62,22 @@ mod tests {
                 let passed = at * cut + piece.len();
                 assert_eq!(edge.is_between_records(), between.contains(&passed), "{passed} in pieces of {cut}");
             }
+        }
+    }
+
+    #[test]
+    fn who_passes_what_is_missing_stops_between_two_records() {
+        let records = [&[22, 3, 1, 0, 3, 1, 2, 3][..], &[20, 3, 3, 0, 0], &[23, 3, 3, 1, 1], &[9; 257]].concat();
+        for begun in 1..records.len() {
+            let mut edge = Edge::default();
+            edge.pass(&records[..begun]);
+            let mut at = begun;
+            while edge.missing() > 0 {
+                let missing = edge.missing();
+                edge.pass(&records[at..at + missing]);
+                at += missing;
+            }
+            assert!([8, 13, records.len()].contains(&at), "{begun} {at}");
         }
     }
 }

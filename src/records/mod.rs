@@ -16,6 +16,6 @@ mod suite;
 mod tests;
 
 pub use edge::Edge;
-pub use format::{Alert, MOST_RECORD, RECORD_BYTES, record_length};
+pub use format::{Alert, HEADER_BYTES, MOST_RECORD, RECORD_BYTES, record_length};
 pub use kept_secrets::KeptSecrets;
 pub use session::{Opened, Session};

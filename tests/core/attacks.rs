@@ -35,9 +35,9 @@ impl Target {
     }
 
     /// The same with TLS.
-    fn secure(name: &str) -> Target {
+    fn secure(name: &str, flags: &[&str]) -> Target {
         let authority = Authority::new(name);
-        let node = super::transport::secure_node(&authority, &[]);
+        let node = super::transport::secure_node(&authority, flags);
         Target::of(node, Some(authority))
     }
 

@@ -4,6 +4,7 @@ mod certificates;
 mod commands;
 mod delivery;
 mod ends;
+pub mod keeper;
 mod proxy_header;
 mod records;
 mod streams;

@@ -114,7 +114,7 @@ impl Http2Publisher {
 
 #[test]
 fn a_publisher_that_sends_a_gibibyte_over_http2() {
-    for mut target in [Target::new(&[]), Target::secure("gibibyte")] {
+    for mut target in [Target::new(&[]), Target::secure("gibibyte", &[])] {
         let length = GIBIBYTE.to_string();
         for path in ["/events/a", "/events"] {
             // One that says how much it has is refused before it sends anything.

@@ -1,15 +1,13 @@
 //! Floods of HTTP/2 frames: the connection that sends them ends, and no other one.
 
 use super::Target;
-use crate::support::client::Connection;
 use crate::support::http2::{ACK, DATA, END_HEADERS, END_STREAM, Frame, HEADERS, Http2, PING, RST_STREAM, SETTINGS};
-use crate::support::raw::Raw;
 use std::io::Write;
 
 const FLOOD: usize = 200_000;
 
 /// Sends frames until the node ends the connection; how many it took.
-fn flood(raw: &mut Raw, mut next: impl FnMut(usize) -> Vec<u8>) -> usize {
+fn flood(raw: &mut impl Write, mut next: impl FnMut(usize) -> Vec<u8>) -> usize {
     let mut sent = 0;
     while sent < FLOOD {
         let batch: Vec<u8> = (sent..sent + 100).flat_map(&mut next).collect();
@@ -21,17 +19,20 @@ fn flood(raw: &mut Raw, mut next: impl FnMut(usize) -> Vec<u8>) -> usize {
     sent
 }
 
-/// On a connection that hyper keeps, and on one that a courier does.
+/// On a connection that hyper keeps, and on those that a courier does.
 fn attack(name: &str, next: impl Fn(&mut Http2, usize) -> Vec<u8>) {
-    for keeper in ["hyper", "courier"] {
-        attack_by(keeper, name, &next);
+    for target in [
+        Target::new(&["--http2", "hyper"]),
+        Target::new(&["--http2", "courier"]),
+        Target::secure(&format!("flood-{}", name.replace(' ', "-")), &["--http2", "courier"]),
+    ] {
+        attack_on(target, name, &next);
     }
 }
 
-fn attack_by(keeper: &str, name: &str, next: impl Fn(&mut Http2, usize) -> Vec<u8>) {
-    let mut target = Target::new(&["--http2", keeper]);
+fn attack_on(mut target: Target, name: &str, next: impl Fn(&mut Http2, usize) -> Vec<u8>) {
     for _ in 0..3 {
-        let mut raw = Connection::open(target.node.listen).raw;
+        let mut raw = target.open_for_http2().raw;
         let mut http2 = Http2::begin(&mut raw).expect("the node takes it");
         // Answers are read as they come, so that they hold nothing up.
         let mut answers = raw.socket.try_clone().expect("a descriptor");
@@ -91,4 +92,22 @@ fn resets_that_the_node_is_made_to_send() {
         // A window of nothing is an error of the stream (RFC 9113, section 6.9).
         [open, crate::support::http2::window(stream, 0)].concat()
     });
+}
+
+#[test]
+fn records_that_say_nothing_but_that_keys_are_others() {
+    let mut target = Target::secure("flood-records", &["--http2", "courier"]);
+    for _ in 0..3 {
+        let mut raw = target.open_for_http2().raw;
+        Http2::begin(&mut raw).expect("the node takes it");
+        let (mut session, mut socket) = (raw.session.take().expect("TLS"), raw.socket);
+        let mut sent = 0;
+        while sent < FLOOD && session.refresh_traffic_keys().is_ok() && session.write_tls(&mut socket).is_ok() {
+            sent += 1;
+        }
+        assert!(sent < FLOOD, "the node took all of it");
+        drop(socket);
+        target.is_unharmed();
+    }
+    target.ends_as_before();
 }

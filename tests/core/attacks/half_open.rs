@@ -54,7 +54,7 @@ fn silent_or_begun_they_cost_little_and_go() {
 #[test]
 fn on_a_node_that_speaks_tls() {
     let (count, _right) = crowd();
-    let mut target = Target::secure("half-open");
+    let mut target = Target::secure("half-open", &[]);
     let mut sockets = open(target.node.listen, count);
     target.is_unharmed();
     // A third says nothing, a third begins a message, a third stops behind the first one.

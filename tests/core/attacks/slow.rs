@@ -65,7 +65,7 @@ fn in_the_body() {
 #[test]
 fn in_bodies_over_http2() {
     const STREAMS: u32 = 50;
-    for mut target in [Target::new(&[]), Target::secure("slow-bodies")] {
+    for mut target in [Target::new(&[]), Target::secure("slow-bodies", &[])] {
         let mut connections: Vec<_> = (0..10)
             .map(|_| {
                 let mut raw = target.open_for_http2().raw;
@@ -119,7 +119,7 @@ pub fn hello() -> Vec<u8> {
 
 #[test]
 fn in_the_handshake() {
-    let mut target = Target::secure("slow-handshake");
+    let mut target = Target::secure("slow-handshake", &[]);
     let mut connections: Vec<_> = (0..CONNECTIONS).map(|_| Connection::open(target.node.listen)).collect();
     // The beginning of a hello that never ends.
     let endless = [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], &[7; 400]].concat();
@@ -144,7 +144,7 @@ fn in_the_handshake() {
 fn thousands_of_handshakes_that_stop_half_way() {
     const MANY: usize = 5_000;
     let (_, _right) = super::half_open::crowd();
-    let mut target = Target::secure("many-handshakes");
+    let mut target = Target::secure("many-handshakes", &[]);
     let hello = hello();
     let slow = "fantail_tls_handshakes_total{outcome=\"slow\"}";
     let silent = "fantail_connections_refused_total{reason=\"slow_head\"}";
@@ -199,7 +199,7 @@ fn behind_a_proxys_header() {
 fn behind_the_handshake() {
     const CLIENTS: usize = 1_500;
     let (_, _right) = super::half_open::crowd();
-    let mut target = Target::secure("silent-clients");
+    let mut target = Target::secure("silent-clients", &[]);
     // They shake hands and say nothing more.
     let connections: Vec<_> = (0..CLIENTS).map(|_| target.open()).collect();
     let grown = target.rss() - target.memory;

@@ -2,9 +2,11 @@
 //! together is bounded.
 
 use crate::support::client::Connection;
+use crate::support::http2::{Http2, window};
 use crate::support::node::{Node, eventually};
 use crate::support::redis::Redis;
 use crate::support::stream::Stream;
+use std::io::Write;
 
 const LEFTOVER: &str = "fantail_leftover_bytes";
 const MIB: usize = 1 << 20;
@@ -67,7 +69,7 @@ fn a_large_event_is_shared_by_all_whose_sockets_are_full() {
 
 #[test]
 fn at_the_limit_of_leftovers_the_slowest_go_and_resume_by_id() {
-    const CLIENTS: usize = 12;
+    const CLIENTS: usize = 24;
     let redis = Redis::start();
     let node = Node::on(&redis, &["--stall-timeout", "5m", "--leftover-bytes", "2MiB", "--couriers", "1"]);
     let target = |number: usize| format!("/events?channels=m.{number},x");
@@ -87,6 +89,33 @@ fn at_the_limit_of_leftovers_the_slowest_go_and_resume_by_id() {
     assert!(messages.is_empty(), "it had a part at most");
     let mut again = node.resume(&target(0), &slow[0].last_event_id());
     assert_eq!(again.next().data.len(), MIB);
+}
+
+#[test]
+fn connections_of_http2_whose_answers_nobody_reads_go_at_the_limit() {
+    const CLIENTS: usize = 24;
+    let flags = ["--http2", "courier", "--http2-streams", "10000", "--leftover-bytes", "1MiB", "--couriers", "1"];
+    let node = Node::start(&flags);
+    let ended = || node.metric("fantail_connections_refused_total{reason=\"http2_flood\"}");
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut raw = Connection::narrow(node.listen).raw;
+        let mut said = Vec::new();
+        let mut http2 = Http2::begin(&mut said).expect("a vector");
+        said.extend(window(0, 1 << 30));
+        for _ in 0..1_500 {
+            http2.open(&mut said, "GET", "/events/not%20a%20channel", &[], b"");
+        }
+        raw.write_all(&said).expect("the node takes it");
+        clients.push(raw);
+    }
+    // Each would keep 64 KiB and more.
+    eventually("some go", || ended() >= 2.0);
+    eventually("the rest is within the limit", || node.metric(LEFTOVER) <= MIB as f64);
+    assert!(ended() < CLIENTS as f64, "those that are within it stay");
+    drop(clients);
+    node.metric_becomes(LEFTOVER, 0.0);
+    node.metric_becomes("fantail_http2_connections", 0.0);
 }
 
 #[test]

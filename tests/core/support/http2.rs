@@ -68,7 +68,7 @@ pub struct Http2 {
 
 impl Http2 {
     /// Sends the preface.
-    pub fn begin(raw: &mut Raw) -> io::Result<Http2> {
+    pub fn begin(raw: &mut impl Write) -> io::Result<Http2> {
         raw.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
         raw.write_all(&Frame::new(SETTINGS, 0, 0, &[]).bytes())?;
         raw.flush()?;
@@ -98,7 +98,14 @@ impl Http2 {
     }
 
     /// Opens a stream with a request; its number.
-    pub fn open(&mut self, raw: &mut Raw, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> u32 {
+    pub fn open(
+        &mut self,
+        raw: &mut impl Write,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> u32 {
         let stream = self.next;
         self.next += 2;
         let block = self.request(method, target, headers);

@@ -4,11 +4,13 @@
 use super::{Site, Way, secure, secure_node};
 use crate::support::authority::Authority;
 use crate::support::client::Connection;
+use crate::support::http2::Http2;
 use crate::support::node::{Node, PATIENCE};
-use crate::support::raw::trusting_with;
+use crate::support::raw::{Raw, trusting, trusting_with};
 use crate::support::stream::Stream;
-use rustls::CipherSuite;
 use rustls::ProtocolVersion::TLSv1_3;
+use rustls::pki_types::ServerName;
+use rustls::{CipherSuite, ClientConnection};
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Instant;
@@ -114,6 +116,68 @@ fn bytes_that_nobody_sealed_end_the_connection_with_an_alert() {
     assert!(error.contains("BadRecordMac"), "{error}");
     site.secure.metric_becomes("fantail_connections_closed_total{reason=\"client\"}", 1.0);
     carried(&site.secure, 0.0, 0.0);
+}
+
+#[test]
+fn streams_of_http2_have_the_records_of_their_connection() {
+    let site = Site::start("streams", &["--http2", "courier"]);
+    let mut stream = site.subscribe(Way::TlsHttp2, "/events/a").begun();
+    carried(&site.secure, 1.0, 0.0);
+    for number in 0..40_u64 {
+        let session = stream.connection.raw.session.as_mut().expect("TLS");
+        session.refresh_traffic_keys().expect("TLS 1.3");
+        stream.connection.send("");
+        site.redis.command(&["XADD", "sse:a", "*", "data", &number.to_string()]);
+        assert_eq!(stream.numbers(1), [number]);
+    }
+    drop(stream);
+    carried(&site.secure, 0.0, 0.0);
+
+    let mut stream = site.subscribe(Way::TlsHttp2, "/events/a").begun();
+    let foreign = [&[23, 3, 3, 0, 20][..], &[7; 20]].concat();
+    stream.connection.socket.write_all(&foreign).expect("room");
+    let error = loop {
+        match stream.connection.some() {
+            Ok(Some(_)) => {}
+            Ok(None) => break String::from("an end"),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(error.contains("BadRecordMac"), "{error}");
+    carried(&site.secure, 0.0, 0.0);
+}
+
+#[test]
+fn a_client_amid_a_record_as_its_handshake_ends_is_waited_for() {
+    let authority = Authority::new("cut");
+    let node = secure_node(&authority, &["--http2", "courier"]);
+    let name = ServerName::try_from("127.0.0.1").expect("an address");
+    let mut session = ClientConnection::new(trusting(&authority, &["h2"], &[TLSv1_3]), name).expect("a session");
+    let mut socket = Connection::open(node.listen).socket;
+    session.write_tls(&mut socket).expect("room");
+    while session.is_handshaking() {
+        session.read_tls(&mut socket).expect("the node's messages");
+        session.process_new_packets().expect("good ones");
+    }
+    // The end of the handshake, a record, and the beginning of the next one come together.
+    let (mut said, mut sent) = (Vec::new(), Vec::new());
+    let mut http2 = Http2::begin(&mut said).expect("a vector");
+    let stream = http2.open(&mut said, "GET", "/events/a", &[], b"");
+    for piece in said.chunks(30) {
+        session.writer().write_all(piece).expect("room");
+        while session.wants_write() {
+            session.write_tls(&mut sent).expect("a vector");
+        }
+    }
+    let (begun, rest) = sent.split_at(sent.len() - 7);
+    socket.write_all(begun).expect("room");
+    node.metric_becomes("fantail_tls_handshakes_total{outcome=\"full\"}", 1.0);
+    socket.write_all(rest).expect("room");
+    let mut raw = Raw { socket, session: Some(Box::new(session)) };
+    while http2.streams[&stream].head.is_none() {
+        http2.frame(&mut raw).expect("an answer");
+    }
+    carried(&node, 1.0, 0.0);
 }
 
 /// OpenSSL's own client, which takes commands at the beginning of what it reads.

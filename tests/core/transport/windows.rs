@@ -1,6 +1,6 @@
 //! Flow control of HTTP/2, through the whole node: what there is room for comes, whole and in order, and nothing more.
 
-use crate::support::client::Connection;
+use super::keeper::Keeper;
 use crate::support::event_stream::Parser;
 use crate::support::http2::{DATA, Frame, Http2, SETTINGS, window};
 use crate::support::node::Node;
@@ -8,8 +8,8 @@ use crate::support::raw::Raw;
 use std::io::Write;
 
 /// A connection on which no room is made by itself, whose streams begin with a window of so many bytes.
-fn narrow(node: &Node, first: u32, target: &str) -> (Raw, Http2, u32) {
-    let mut raw = Connection::open(node.listen).raw;
+fn narrow(keeper: &Keeper, node: &Node, first: u32, target: &str) -> (Raw, Http2, u32) {
+    let mut raw = keeper.open(node);
     let mut http2 = Http2::begin(&mut raw).expect("the node takes it");
     let setting = [&[0, 4][..], &first.to_be_bytes()].concat();
     raw.write_all(&Frame::new(SETTINGS, 0, 0, &setting).bytes()).expect("the node takes it");
@@ -36,12 +36,12 @@ fn read_to(raw: &mut Raw, http2: &mut Http2, stream: u32, bytes: usize) -> Vec<u
 
 #[test]
 fn an_event_comes_byte_by_byte_where_there_is_room_for_one() {
-    for keeper in ["hyper", "courier"] {
-        let node = Node::start(&["--http2", keeper]);
-        let (mut raw, mut http2, stream) = narrow(&node, 1, "/events/a?hello=1");
-        node.publish("/events/a", "0123456789");
+    for keeper in Keeper::all("bytes") {
+        let node = keeper.node(&[]);
+        let (mut raw, mut http2, stream) = narrow(&keeper, &node, 1, "/events/a?hello=1");
+        keeper.publish(&node, "/events/a", "0123456789");
         // How long all of it is, by a stream with more room.
-        let mut wide = Connection::open(node.listen).raw;
+        let mut wide = keeper.open(&node);
         let mut other = Http2::begin(&mut wide).expect("the node takes it");
         let whole = other.open(&mut wide, "GET", "/events/a?tail=1", &[], b"");
         while !other.streams[&whole].body.ends_with(b"data: 0123456789\n\n") {
@@ -64,12 +64,12 @@ fn an_event_comes_byte_by_byte_where_there_is_room_for_one() {
 
 #[test]
 fn a_large_event_comes_whole_whatever_the_windows_are() {
-    for keeper in ["hyper", "courier"] {
-        let node = Node::start(&["--http2", keeper, "--max-event-bytes", "2MiB"]);
+    for keeper in Keeper::all("windows") {
+        let node = keeper.node(&["--max-event-bytes", "2MiB"]);
         let data: String = (0..100_000).map(|number| format!("{number:09}\\")).collect();
         for (first, step) in [((1 << 31) - 1, 1 << 30), (70_000, 50_000), (16_385, 16_383)] {
-            let (mut raw, mut http2, stream) = narrow(&node, first, "/events/a");
-            node.publish("/events/a", &data);
+            let (mut raw, mut http2, stream) = narrow(&keeper, &node, first, "/events/a");
+            keeper.publish(&node, "/events/a", &data);
             let due = data.len();
             while !http2.streams[&stream].body.ends_with(b"\\\n\n") {
                 let frame = http2.frame(&mut raw).expect("a frame");
