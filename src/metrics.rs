@@ -104,10 +104,13 @@ impl Registry {
         family
     }
 
-    /// Adds what the kernel tells of this process.
+    /// Adds what the kernel tells of this process, on Linux.
     pub fn register_process(&self) {
-        let process = prometheus::process_collector::ProcessCollector::for_self();
-        self.0.register(Box::new(process)).expect("registered once");
+        #[cfg(target_os = "linux")]
+        {
+            let process = prometheus::process_collector::ProcessCollector::for_self();
+            self.0.register(Box::new(process)).expect("registered once");
+        }
     }
 
     pub fn gauge(&self, name: &str, help: &str) -> IntGauge {

@@ -25,7 +25,7 @@ enum Unfit {
 /// Where the token is.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Credentials {
-    /// File with the token that the node is shown; read at each connect.
+    /// File with the token to present to the node. Read at each connect.
     #[arg(long, env = "FANTAIL_TOKEN_FILE", value_name = "PATH")]
     token_file: Option<PathBuf>,
 }
@@ -40,7 +40,7 @@ impl Credentials {
 /// Where the token is that a node's operators' listener wants.
 #[derive(Args, Clone, Debug)]
 pub(super) struct AdminCredentials {
-    /// File with the operators' token, as the nodes have it; of several lines the first counts. Read at each look.
+    /// File with the operators' token, as the nodes have it. The first line counts. Read at each refresh.
     #[arg(long, env = "FANTAIL_ADMIN_TOKEN_FILE", value_name = "PATH")]
     admin_token_file: Option<PathBuf>,
 }

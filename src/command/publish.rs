@@ -44,7 +44,7 @@ pub struct Publish {
     /// Reconnect delay for subscribers, in milliseconds, up to 86400000. Less than 500 counts as 500.
     #[arg(long, value_name = "MS", value_parser = config::number(0..=86_400_000_u64))]
     retry: Option<u64>,
-    /// Publish once: of a key that the channel has had within ten minutes, the first event's id is printed. 1 to 128 visible ASCII characters.
+    /// Publish once: if the channel has had this key within ten minutes, prints the first event's id. 1 to 128 visible ASCII characters.
     #[arg(long, value_name = "KEY", value_parser = key)]
     key: Option<String>,
     /// The node to publish to.

@@ -47,7 +47,7 @@ pub struct Top {
     /// The order of channels.
     #[arg(long, value_enum, default_value = "subscribers")]
     sort: Sort,
-    /// Prints the figures once, as text. Without a terminal on stdout it always does.
+    /// Prints the figures once, as text. Implied if stdout is not a terminal.
     #[arg(long)]
     once: bool,
 }

@@ -27,23 +27,23 @@ pub enum Follow {
 pub enum WhenFull {
     /// 503, after which a browser's EventSource gives up for good.
     Reject,
-    /// 200 with a long `retry:`, then the end: EventSource comes back.
+    /// 200 with a long `retry:`, then the end. EventSource returns.
     Retry,
 }
 
 /// Who makes the TLS records of subscribers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TlsRecords {
-    /// Delivery threads, where it is TLS 1.3 and HTTP/1.1.
+    /// The delivery threads, for TLS 1.3 with HTTP/1.1.
     Courier,
-    /// The TLS library, for all.
+    /// The TLS library, for all subscribers.
     Rustls,
 }
 
 /// Who keeps connections of HTTP/2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Http2 {
-    /// The couriers, which write on streams as on sockets.
+    /// The delivery threads, which write on streams as on sockets.
     Courier,
     /// hyper, with a task and a pipe for each stream.
     Hyper,
@@ -52,11 +52,11 @@ pub enum Http2 {
 /// Whose event streams are compressed, among those who ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Compress {
-    /// Nobody's.
+    /// No compression.
     Off,
-    /// Those of requests without cookies.
+    /// Requests without cookies.
     On,
-    /// All.
+    /// All requests.
     Always,
 }
 

@@ -6,17 +6,41 @@
 //! that holds them.
 
 use mio::net::TcpStream;
+#[cfg(target_os = "linux")]
 use rustix::fs::{MemfdFlags, memfd_create, sendfile};
+#[cfg(target_os = "linux")]
 use rustix::io::Errno;
+#[cfg(target_os = "linux")]
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
+#[cfg(target_os = "linux")]
+use std::io::Write as _;
 
 /// A file in memory that holds bytes for many sockets.
+#[cfg(target_os = "linux")]
 pub struct MemoryFile {
     file: File,
     bytes: usize,
 }
 
+/// A file in memory, of which no other system than Linux makes one.
+#[cfg(not(target_os = "linux"))]
+pub enum MemoryFile {}
+
+#[cfg(not(target_os = "linux"))]
+impl MemoryFile {
+    /// `None`: each socket gets a copy.
+    pub fn of(_: &[u8]) -> Option<MemoryFile> {
+        None
+    }
+
+    /// Never called, as there is no file.
+    pub fn send(&self, _: &TcpStream, _: u64) -> Option<io::Result<usize>> {
+        match *self {}
+    }
+}
+
+#[cfg(target_os = "linux")]
 impl MemoryFile {
     /// `None` where the system makes no such file: an old one, or one that forbids it.
     pub fn of(bytes: &[u8]) -> Option<MemoryFile> {

@@ -61,6 +61,7 @@ pub fn bind(address: SocketAddr, stall_timeout: Duration, heartbeat: Duration) -
     socket.set_tcp_keepalive(&keepalive)?;
     // A peer that has gone without a word is found when it does not acknowledge a heartbeat. Later than the stall timeout:
     // the kernel counts a closed window as silence, too, and who does not read is to be evicted as such.
+    #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some((stall_timeout * 2).max(Duration::from_secs(5))))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -45,8 +45,8 @@ pub struct SessionCookie {
 /// How clients reach a node.
 #[derive(Args, Clone, Debug)]
 pub struct Transport {
-    /// Where clients reach the cluster: http:// or https:// and a host. The console shows it, for it cannot know of
-    /// proxies in front.
+    /// Where clients reach the cluster: http:// or https:// and a host. The console shows it, because it
+    /// cannot know of proxies in front.
     #[arg(long, env = "FANTAIL_PUBLIC_URL", value_name = "URL", value_parser = node_url)]
     pub public_url: Option<String>,
     /// File with the certificate and its chain, PEM. All of --listen then speaks TLS. Reread when it changes.

@@ -36,7 +36,7 @@ pub struct LogSettings {
 /// Form of the log's lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people; in colour on a terminal.
+    /// For people, in colour on a terminal.
     Text,
     /// One JSON object per line.
     Json,

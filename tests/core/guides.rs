@@ -18,7 +18,9 @@ fn pages() -> Vec<(PathBuf, String)> {
         .map(|name| root().join(name))
         .filter(|path| path.exists())
         .collect();
-    let mut folders = ["docs", "examples", "helm", "k6", "loadtest", "tests"].map(|name| root().join(name)).to_vec();
+    let mut folders = ["clients", "docs", "examples", "findings", "helm", "k6", "loadtest", "tests"]
+        .map(|name| root().join(name))
+        .to_vec();
     // What the examples' own tools install and build.
     let foreign = ["node_modules", ".venv", "target", "dist"].map(std::ffi::OsStr::new);
     while let Some(folder) = folders.pop() {

@@ -18,6 +18,7 @@ mod layers;
 mod model;
 mod node;
 mod outside;
+mod platform;
 mod public_paths;
 mod redis;
 mod redis_acked;

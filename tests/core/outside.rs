@@ -62,7 +62,7 @@ fn has_word(line: &str, what: &str) -> bool {
     line.match_indices(what).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric()))
 }
 
-fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
+pub fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder of sources") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {

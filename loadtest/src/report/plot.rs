@@ -93,7 +93,7 @@ pub fn bars(title: &str, unit: &str, values: &[(String, f64)]) -> String {
     let (left, right, top, _) = (190.0, 70.0, 34.0, 0.0);
     let most = values.iter().map(|v| v.1).fold(f64::MIN_POSITIVE, f64::max);
     let height = top + 24.0 * values.len() as f64 + 8.0;
-    let mut svg = format!("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" {FONT}>");
+    let mut svg = begun(height);
     text(&mut svg, 8.0, 16.0, "start", &format!("{title} ({unit})"));
     for (number, (name, value)) in values.iter().enumerate() {
         let y = top + 24.0 * number as f64;
@@ -109,8 +109,14 @@ pub fn bars(title: &str, unit: &str, values: &[(String, f64)]) -> String {
 
 const FONT: &str = "font-family=\"system-ui,sans-serif\" font-size=\"11\" fill=\"#333\"";
 
+/// A picture's beginning, which says its size: a browser shows nothing of one that does not, within a link.
+fn begun(height: f64) -> String {
+    let size = format!("width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\"");
+    format!("<svg xmlns=\"http://www.w3.org/2000/svg\" {size} {FONT}>")
+}
+
 fn open(title: &str, across: &str, up: &str) -> String {
-    let mut svg = format!("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" {FONT}>");
+    let mut svg = begun(HEIGHT);
     text(&mut svg, 8.0, 13.0, "start", &format!("{title}: {up}"));
     text(&mut svg, WIDTH / 2.0, HEIGHT - 12.0, "middle", across);
     svg

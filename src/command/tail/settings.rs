@@ -32,13 +32,13 @@ pub struct Tail {
     /// Only events of these types, separated by commas.
     #[arg(long, value_name = "TYPES")]
     pub(super) events: Option<String>,
-    /// Only events whose fields are so: conditions such as level>=5,team=red.
+    /// Only events whose fields meet these conditions, such as level>=5,team=red.
     #[arg(long = "where", value_name = "CONDITIONS", value_parser = conditions)]
     pub(super) conditions: Option<String>,
-    /// Of entries without data, print this field.
+    /// For entries without data, print this field instead of all.
     #[arg(long, value_name = "NAME")]
     pub(super) field: Option<String>,
-    /// How long the node may send nothing at most; less than --stall-timeout.
+    /// Longest time for which the node may send nothing. Less than --stall-timeout.
     #[arg(long, value_name = "DURATION", value_parser = config::duration(config::SECOND..=HOUR))]
     pub(super) heartbeat: Option<Duration>,
     /// Resume after this id.
