@@ -75,9 +75,10 @@ fn they_look_at_entries_of_redis_in_the_tail_and_far_behind_it() {
 #[test]
 fn a_page_of_history_is_filled_with_what_passes_and_goes_on_where_it_stopped() {
     let redis = Redis::start();
-    let node = Node::on(&redis, &[]);
     let script = "for n = 1, 45000 do redis.call('XADD', KEYS[1], n..'-0', 'data', n, 'rest', n % 30000) end";
     redis.command(&["EVAL", script, "1", "sse:a"]);
+    // Redis answers nobody meanwhile, so the node comes later.
+    let node = Node::on(&redis, &[]);
     let ids = |page: &serde_json::Value| -> Vec<String> {
         page["events"].as_array().expect("events").iter().map(|e| e["id"].as_str().expect("an id").to_owned()).collect()
     };
