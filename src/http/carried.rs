@@ -2,7 +2,7 @@
 
 use super::acceptor::ConnectionGuard;
 use super::history::Answer;
-use super::http2::{Decided, JOIN_TIME, decide};
+use super::http2::{Decided, decide, hurry};
 use super::intake::Intake;
 use super::metrics::Dropped;
 use super::request_body::RequestBody;
@@ -18,7 +18,6 @@ use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use tokio::runtime::Handle;
-use tokio::time::timeout;
 use tracing::Instrument as _;
 
 /// One connection, as far as its requests need it.
@@ -81,11 +80,7 @@ impl Requests for Connection {
                 Method::GET => Some(intake.joins.acquire().await),
                 _ => None,
             };
-            let mut answering = Box::pin(answer(request, peer, way, intake.clone()));
-            if timeout(JOIN_TIME, answering.as_mut()).await.is_err() {
-                drop(place);
-                answering.await;
-            }
+            hurry(place, Box::pin(answer(request, peer, way, intake.clone()))).await;
         });
     }
 

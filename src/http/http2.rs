@@ -30,7 +30,7 @@ use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -62,7 +62,7 @@ const IDLE: Duration = Duration::from_secs(60);
 const LINGER: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_secs(1);
 /// How long a join may stand among those that are worked on at once.
-pub const JOIN_TIME: Duration = Duration::from_millis(100);
+const JOIN_TIME: Duration = Duration::from_millis(100);
 
 /// Spawns streams of one connection: counts them, and ties each to the cutter of its request.
 #[derive(Clone, Default)]
@@ -218,12 +218,17 @@ async fn respond(request: Request<Incoming>, peer: IpAddr, intake: &Arc<Intake>,
     }
 }
 
-/// Joins of all HTTP/2 connections have a bounded number of places; slow ones make room after a moment.
+/// Joins of all HTTP/2 connections have a bounded number of places.
 async fn begin(beginning: impl Future<Output = ()>, intake: Arc<Intake>) {
-    let mut beginning = Box::pin(beginning);
+    let beginning = Box::pin(beginning);
     let place = intake.joins.acquire().await;
-    if timeout(JOIN_TIME, beginning.as_mut()).await.is_err() {
+    hurry(place, beginning).await;
+}
+
+/// Works at a place; slow work makes room after a moment.
+pub async fn hurry<P>(place: P, mut work: Pin<Box<impl Future<Output = ()>>>) {
+    if timeout(JOIN_TIME, work.as_mut()).await.is_err() {
         drop(place);
-        beginning.await;
+        work.await;
     }
 }

@@ -82,7 +82,7 @@ pub fn costs(stage: &mut Stage, delivery: &Delivery) {
 }
 
 /// How busy clients, publisher and Redis were together, which share a core.
-pub fn load_share(stage: &mut Stage, delivery: &Delivery, usage: Option<(&Usage, &Usage)>) {
+pub fn load_share(stage: &mut Stage, delivery: &Delivery, usage: Option<&(Usage, Usage)>) {
     let redis = usage.map_or(0.0, |(before, after)| after.cpu - before.cpu);
     let others = (delivery.client_cpu + delivery.published.cpu) as f64 / 1e9;
     stage.run.figure("publisher_us", delivery.published.cpu as f64 / 1e3 / delivery.published.events as f64);

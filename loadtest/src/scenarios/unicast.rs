@@ -3,10 +3,11 @@
 
 use super::deliver::{self, IN_FLIGHT, thousands};
 use super::search::Search;
-use crate::lab::{Lab, Load, Publishing, Stage};
+use crate::lab::{Delivery, Lab, Load, Publishing, Stage};
 use crate::options::Way;
 use crate::plan::Plan;
 use crate::publisher::{Choice, Schedule};
+use crate::redis::Usage;
 use crate::rounds::rounds;
 use crate::servers::Kind;
 use anyhow::{Context as _, Result};
@@ -100,16 +101,26 @@ fn ready(lab: &mut Lab, kind: Kind, load: &Load, schedule: &Schedule) -> Result<
 
 fn once(lab: &mut Lab, kind: Kind, load: &Load, schedule: &Schedule) -> Result<()> {
     let mut stage = ready(lab, kind, load, schedule)?;
-    let with_redis = load.needs_redis(kind);
-    let before = if with_redis { Some(lab.redis()?.usage()?) } else { None };
-    let delivery = stage.publish(schedule)?;
-    let after = if with_redis { Some(lab.redis()?.usage()?) } else { None };
+    let (delivery, usage) = publish(lab, &mut stage, schedule, load.needs_redis(kind))?;
     deliver::costs(&mut stage, &delivery);
-    deliver::redis_costs(&mut stage, &delivery, before.zip(after));
+    deliver::redis_costs(&mut stage, &delivery, usage);
     let latency = stage.fleet.collect()?.latency;
     deliver::latencies(&mut stage.run, latency);
     lab.keep(stage.finish()?);
     Ok(())
+}
+
+/// Publishes, and what Redis had used before and after, where the case has one.
+fn publish(
+    lab: &mut Lab,
+    stage: &mut Stage,
+    schedule: &Schedule,
+    with_redis: bool,
+) -> Result<(Delivery, Option<(Usage, Usage)>)> {
+    let before = if with_redis { Some(lab.redis()?.usage()?) } else { None };
+    let delivery = stage.publish(schedule)?;
+    let after = if with_redis { Some(lab.redis()?.usage()?) } else { None };
+    Ok((delivery, before.zip(after)))
 }
 
 /// Looks for the greatest rate at which every event arrives, 99 of 100 in time.
@@ -121,16 +132,14 @@ fn most(lab: &mut Lab, kind: Kind, load: &Load, schedule: &Schedule) -> Result<(
     while let Some(rate) = search.next() {
         lab.progress(&format!("unicast / {} / {kind}: {rate:.0}/s", load.case));
         let schedule = Schedule { rate, count: (rate * seconds) as u64, ..*schedule };
-        let before = if with_redis { Some(lab.redis()?.usage()?) } else { None };
-        let delivery = stage.publish(&schedule)?;
-        let after = if with_redis { Some(lab.redis()?.usage()?) } else { None };
+        let (delivery, usage) = publish(lab, &mut stage, &schedule, with_redis)?;
         let latency = stage.fleet.collect()?.latency;
         let kept_up = delivery.delivered == schedule.count && latency.percentile(0.99) < KEPT_UP;
         search.note(rate, kept_up);
         if kept_up {
             deliver::costs(&mut stage, &delivery);
-            deliver::load_share(&mut stage, &delivery, before.as_ref().zip(after.as_ref()));
-            deliver::redis_costs(&mut stage, &delivery, before.zip(after));
+            deliver::load_share(&mut stage, &delivery, usage.as_ref());
+            deliver::redis_costs(&mut stage, &delivery, usage);
             deliver::latencies(&mut stage.run, latency);
         }
     }

@@ -22,6 +22,11 @@ pub fn publish(redis: &Redis, channel: &str, data: &str) {
     redis.command(&["XADD", &format!("sse:{channel}"), "*", "event", "e", "data", data]);
 }
 
+/// Waits until a node has carried out so many orders of a kind.
+pub fn has_read(node: &Node, what: &str, count: usize) {
+    node.metric_becomes(&format!("fantail_revocations_total{{target=\"{what}\"}}"), count as f64);
+}
+
 /// A stream that goes on at an id.
 pub fn resume(node: &Node, target: &str, token: &str, id: &str) -> Stream {
     let (name, value) = bearer(token);

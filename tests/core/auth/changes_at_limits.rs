@@ -1,17 +1,13 @@
 //! Orders that change the channels of open streams, where there is no room, a revocation comes between, or events came before.
 
-use super::changes::{gets, order, publish, resume, told};
+use super::changes::{gets, has_read, order, publish, resume, told};
 use super::node_on;
 use super::revocations::{control, ends_revoked, open, token};
 use crate::support::jwt::{Folder, now};
-use crate::support::node::{Node, eventually};
+use crate::support::node::eventually;
 use crate::support::redis::Redis;
 
 const TOO_MANY: &str = "fantail_set_changes_total{outcome=\"too_many\"}";
-
-fn has_read(node: &Node, what: &str, count: usize) {
-    node.metric_becomes(&format!("fantail_revocations_total{{target=\"{what}\"}}"), count as f64);
-}
 
 #[test]
 fn a_channel_that_is_full_takes_no_place_and_stands_in_no_id() {

@@ -1,6 +1,6 @@
 //! Orders that change the channels of open streams, whatever carries the stream, whoever granted it, and wherever Redis keeps it.
 
-use super::changes::{JOINED, gets, told};
+use super::changes::{JOINED, gets, has_read, order, publish, told};
 use super::revocations::token;
 use super::{bearer, node_on};
 use crate::support::client::Connection;
@@ -16,14 +16,6 @@ fn open(node: &Node, http2: bool, target: &str, headers: &[(&str, &str)]) -> Str
     let connection = Connection::open(node.listen);
     let connection = if http2 { connection.http2() } else { connection };
     Stream::on(connection, target, headers).begun()
-}
-
-fn order(redis: &Redis, what: &str, channels: &str) {
-    redis.command(&["XADD", "sse:~control", "*", what, channels, "subject", "alice"]);
-}
-
-fn publish(redis: &Redis, channel: &str, data: &str) {
-    redis.command(&["XADD", &format!("sse:{channel}"), "*", "event", "e", "data", data]);
 }
 
 #[test]
@@ -164,7 +156,7 @@ fn a_clusters_servers_have_orders_and_channels_each_for_itself() {
     // Ordered and published while nobody listens, at different servers.
     publish(at(one), one, "while away");
     order(at("~control"), "join", "b");
-    nodes.iter().for_each(|node| node.metric_becomes("fantail_revocations_total{target=\"join\"}", 2.0));
+    nodes.iter().for_each(|node| has_read(node, "join", 2));
     publish(at("b"), "b", "since the order");
     let headers = [headers[0], ("Last-Event-ID", id.as_str())];
     let mut again = open(&nodes[1], true, "/events/a", &headers);

@@ -100,10 +100,8 @@ fn a_client_amid_a_record_when_it_is_handed_over_keeps_its_session() {
     assert_eq!(stream.numbers(1), [1]);
 }
 
-#[test]
-fn bytes_that_nobody_sealed_end_the_connection_with_an_alert() {
-    let site = Site::start("foreign", &[]);
-    let mut stream = site.subscribe(Way::Tls, "/events/a").begun();
+/// Bytes of the size of a record, which nobody sealed: the node says that it cannot open them.
+fn ends_by_foreign_bytes(stream: &mut Stream) {
     let foreign = [&[23, 3, 3, 0, 20][..], &[7; 20]].concat();
     stream.connection.socket.write_all(&foreign).expect("room");
     let error = loop {
@@ -114,6 +112,13 @@ fn bytes_that_nobody_sealed_end_the_connection_with_an_alert() {
         }
     };
     assert!(error.contains("BadRecordMac"), "{error}");
+}
+
+#[test]
+fn bytes_that_nobody_sealed_end_the_connection_with_an_alert() {
+    let site = Site::start("foreign", &[]);
+    let mut stream = site.subscribe(Way::Tls, "/events/a").begun();
+    ends_by_foreign_bytes(&mut stream);
     site.secure.metric_becomes("fantail_connections_closed_total{reason=\"client\"}", 1.0);
     carried(&site.secure, 0.0, 0.0);
 }
@@ -134,16 +139,7 @@ fn streams_of_http2_have_the_records_of_their_connection() {
     carried(&site.secure, 0.0, 0.0);
 
     let mut stream = site.subscribe(Way::TlsHttp2, "/events/a").begun();
-    let foreign = [&[23, 3, 3, 0, 20][..], &[7; 20]].concat();
-    stream.connection.socket.write_all(&foreign).expect("room");
-    let error = loop {
-        match stream.connection.some() {
-            Ok(Some(_)) => {}
-            Ok(None) => break String::from("an end"),
-            Err(error) => break error.to_string(),
-        }
-    };
-    assert!(error.contains("BadRecordMac"), "{error}");
+    ends_by_foreign_bytes(&mut stream);
     carried(&site.secure, 0.0, 0.0);
 }
 
