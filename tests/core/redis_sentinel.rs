@@ -2,7 +2,7 @@
 
 use crate::redis::{NOTICED, PATIENCE, add, ask, channel, linked, node, read, told};
 use crate::support::node::{eventually, within};
-use crate::support::redis::Redis as Server;
+use crate::support::redis::{Redis as Server, Reply};
 use crate::support::topology::Sentinels;
 use fantail::backplane::redis::{Redis, Settings, survey};
 use fantail::backplane::{Backplane, Link, Publication};
@@ -59,6 +59,27 @@ async fn a_planned_failover_is_followed_at_once() {
     let mut after = Position::ZERO;
     append(&node, "a", "1").await;
     assert_eq!(read(&node, "a", &mut after).await, ["1"]);
+}
+
+/// A sentinel that is cut off goes on naming the old primary, which may live and take writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sentinel_that_knows_of_the_last_failover_is_believed() {
+    let (left, first) = (Server::start(), Server::start());
+    let second = Server::start_with(&["--replicaof", "127.0.0.1", &first.port().to_string()]);
+    let (stale, knows) = (Server::start_sentinel(left.port(), 1), Server::start_sentinel(first.port(), 1));
+    // A failover is refused until the sentinel has found the replica.
+    let failover = || knows.command(&["SENTINEL", "FAILOVER", "main"]);
+    eventually("a failover", || matches!(failover(), Reply::Text(answer) if answer == "OK"));
+    let hosts = [&stale, &knows].map(|sentinel| format!("127.0.0.1:{}", sentinel.port()));
+    for hosts in [hosts.join(","), [&hosts[1][..], &hosts[0]].join(",")] {
+        let node = node(&format!("redis-sentinel://{hosts}/main"), Follow::Auto);
+        assert!(within(AFTER_PROMOTION, || served_by(&node, second.port())), "{hosts}: {:?}", node.facts());
+        // At the next connect the stale one may answer first.
+        second.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+        linked(&node, Link::Down, NOTICED).await;
+        linked(&node, Link::Up, PATIENCE).await;
+        assert!(served_by(&node, second.port()), "{hosts}: {:?}", node.facts());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

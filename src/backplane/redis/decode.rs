@@ -144,6 +144,12 @@ pub fn state(reply: Value) -> Decoded<StreamState> {
     Ok(state)
 }
 
+/// The configuration that a sentinel knows a primary by (`config-epoch`), by a reply to `SENTINEL MASTER`.
+pub fn config_epoch(reply: Value) -> Option<u64> {
+    let (_, epoch) = pairs(reply).ok()?.into_iter().find(|(name, _)| name.as_ref() == b"config-epoch")?;
+    str(&epoch)?.parse().ok()
+}
+
 /// The first or last entry in an `XINFO`; an empty stream has none.
 fn edge(value: Value) -> Decoded<Option<Entry>> {
     match value {

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod address;
+mod announced;
 mod block;
 pub mod capabilities;
 mod cluster;
@@ -89,8 +90,8 @@ impl Redis {
             let supervisor = Arc::new(Supervisor::new(&settings, address, None, Reports::default(), runtime));
             tasks.push(runtime.spawn(supervisor.clone().run()).abort_handle());
             if let Place::Sentinel(hosts, master) = place {
-                let watch = sentinel::watch(supervisor.server.clone(), hosts, master);
-                tasks.push(runtime.spawn(watch).abort_handle());
+                let watch = |host| sentinel::watch(supervisor.server.clone(), host, master.clone());
+                tasks.extend(hosts.into_iter().map(|host| runtime.spawn(watch(host)).abort_handle()));
             }
             Servers::One(supervisor)
         };

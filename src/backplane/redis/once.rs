@@ -26,7 +26,9 @@ pub async fn append(settings: &Settings, publication: Publication) -> Result<Pos
 async fn append_to(address: &Address, key_prefix: &str, publication: Publication) -> Result<Position, BackplaneError> {
     let Place::Cluster(seeds) = &address.place else {
         let endpoint = match (&address.place, address.fixed()) {
-            (Place::Sentinel(hosts, master), _) => sentinel::primary(address, hosts, master).await?,
+            (Place::Sentinel(hosts, master), _) => {
+                address.endpoint(&sentinel::primary(address, hosts, master).await?.primary)
+            }
             (_, Some(endpoint)) => endpoint,
             (_, None) => return Err(BackplaneError::refused("an address without a server")),
         };

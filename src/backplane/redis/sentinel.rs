@@ -4,6 +4,7 @@
 //! are dead it never asks the others again.
 
 use super::address::{Address, Endpoint, Host};
+use super::announced::Said;
 use super::connection::Connection;
 use super::fault::{self, Failures};
 use super::server::Server;
@@ -20,15 +21,15 @@ use tokio::time::sleep;
 
 /// How much later than the one before it a sentinel is asked: one that is dead must not delay the answer.
 const STAGGER: Duration = Duration::from_millis(250);
-/// Between looks at what the sentinel that is listened to believes; they also show that it lives.
+/// Between looks at what a sentinel believes; they also show that it lives.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The channel on which a sentinel tells of a new primary.
-const SWITCHED: &str = "+switch-master";
+/// The channels on which a sentinel tells of a new primary: the one that leads the failover as soon as the server is promoted,
+/// the others once they have heard of it.
+const SWITCHED: [&str; 2] = ["+promoted-slave", "+switch-master"];
 
 /// Asks the sentinels in turn where the primary is, and takes the first answer.
-pub async fn primary(address: &Address, hosts: &[Host], master: &str) -> Result<Endpoint, BackplaneError> {
-    let primary = in_turn(address, hosts, master, |connection| async move { look(&connection, master).await }).await?;
-    Ok(address.endpoint(&primary))
+pub async fn primary(address: &Address, hosts: &[Host], master: &str) -> Result<Said, BackplaneError> {
+    in_turn(address, hosts, master, |connection| async move { look(&connection, master).await }).await
 }
 
 /// Asks the sentinels in turn where the primary's replicas are, without those that are known to be away or apart from it.
@@ -89,11 +90,19 @@ fn told_apart(error: BackplaneError) -> BackplaneError {
     }
 }
 
-async fn look(connection: &Connection, master: &str) -> Result<Option<Host>, BackplaneError> {
-    let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", master];
-    match connection.run(pipeline::one(&connection.client, &words)).await?? {
+/// The configuration is asked for before the address: one that is newer than its address would be believed for nothing.
+async fn look(connection: &Connection, master: &str) -> Result<Option<Said>, BackplaneError> {
+    let ask = async |what| {
+        let words = ["SENTINEL", what, master];
+        connection.run(pipeline::one(&connection.client, &words)).await
+    };
+    let epoch = ask("MASTER").await?.ok().and_then(decode::config_epoch);
+    match ask("GET-MASTER-ADDR-BY-NAME").await?? {
         Value::Null => Ok(None),
-        reply => host(&reply).map(Some).ok_or_else(|| BackplaneError::refused("an answer that is no address")),
+        reply => {
+            let primary = host(&reply).ok_or_else(|| BackplaneError::refused("an answer that is no address"))?;
+            Ok(Some(Said { primary, epoch }))
+        }
     }
 }
 
@@ -120,11 +129,12 @@ fn list(reply: &Value) -> Vec<Host> {
     all.iter().filter_map(replica).collect()
 }
 
-/// Ends the live connection as soon as a sentinel says that the primary is another one. Runs as long as the node.
-pub async fn watch(server: Arc<Server>, hosts: Vec<Host>, master: String) {
+/// Listens to one sentinel, and ends the live connection as soon as it says that the primary is another one. Runs as long as the
+/// node. All sentinels are listened to: the one that leads a failover knows up to two seconds before the others.
+pub async fn watch(server: Arc<Server>, host: Host, master: String) {
     let mut backoff = Backoff::default();
-    for turn in 0_usize.. {
-        let endpoint = server.address.sentinel(&hosts[turn % hosts.len()]);
+    loop {
+        let endpoint = server.address.sentinel(&host);
         if let Ok(connection) = listen(&endpoint).await {
             backoff.reset();
             let why = follow(&server, &connection, &master).await;
@@ -140,8 +150,11 @@ async fn listen(endpoint: &Endpoint) -> Result<Connection, BackplaneError> {
     let Ok(connection) = Connection::open(endpoint, RespVersion::RESP3, timeout).await else {
         return Ok(Connection::open(endpoint, RespVersion::RESP2, timeout).await?);
     };
-    let subscribe = async { connection.client.subscribe(SWITCHED).await.map_err(|e| fault::judge(&e)) };
-    connection.run(subscribe).await?;
+    let subscribe = async { connection.client.subscribe(SWITCHED.to_vec()).await.map_err(|e| fault::judge(&e)) };
+    // Who may not subscribe sees what the looks bring.
+    if let Err(error) = connection.run(subscribe).await {
+        tracing::debug!(sentinel = %endpoint, why = error.text(), "redis: the sentinel takes no subscription");
+    }
     Ok(connection)
 }
 
@@ -149,7 +162,7 @@ async fn follow(server: &Server, connection: &Connection, master: &str) -> Backp
     let mut messages = connection.client.message_rx();
     loop {
         match look(connection, master).await {
-            Ok(Some(primary)) => leave_another(server, &primary),
+            Ok(Some(said)) => leave_another(server, &server.announced.hear(said)),
             Ok(None) => return BackplaneError::refused(format!("it knows no primary named {master:?}")),
             Err(error) => return error,
         }

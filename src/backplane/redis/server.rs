@@ -4,6 +4,7 @@
 //! connections are made by whoever calls.
 
 use super::address::{Address, Endpoint, Place};
+use super::announced::Announced;
 use super::connection::{Connection, IDLE};
 use super::large::Large;
 use super::lazy_connection::LazyConnection;
@@ -62,6 +63,8 @@ pub struct Server {
     pub near: Arc<Target>,
     /// Its replicas, where they are to be read.
     pub replicas: Replicas,
+    /// What sentinels say of the primary, where they are asked.
+    pub announced: Announced,
     /// What precedes a channel's name in its stream's key.
     pub key_prefix: String,
     /// How the settings want changes to be learnt of.
@@ -135,6 +138,7 @@ impl Server {
             pulse: patient(address.access.timeout),
             near: near.clone(),
             replicas: Replicas::new(address.replicas.clone()),
+            announced: Announced::default(),
             large: Large::default(),
             prepared: Prepared::default(),
             max_entry_bytes: settings.max_entry_bytes,

@@ -276,7 +276,10 @@ impl Supervisor {
     async fn resolve(&self) -> Result<Endpoint, BackplaneError> {
         let server = &self.server;
         let endpoint = match &server.address.place {
-            Place::Sentinel(hosts, master) => sentinel::primary(&server.address, hosts, master).await?,
+            Place::Sentinel(hosts, master) => {
+                let said = sentinel::primary(&server.address, hosts, master).await?;
+                server.address.endpoint(&server.announced.hear(said))
+            }
             _ => server.target.get().ok_or_else(|| BackplaneError::down("no server is known"))?,
         };
         if server.target.set(endpoint.clone()) {
