@@ -119,9 +119,11 @@ impl<O: Default> Connection<O> {
         }
         let gone = self.streams.gone(head.stream);
         let refused = match self.streams.get_mut(head.stream) {
+            // What was on its way is passed over. Beyond its window a client pours without end.
             None if gone == Some(Gone::Reset) => {
                 self.give_back(payload.len());
-                return Ok(());
+                let is_late = self.streams.is_late(head.stream, payload.len());
+                return if is_late { Ok(()) } else { Err(ErrorCode::FlowControl) };
             }
             None => Some(ErrorCode::StreamClosed),
             Some(stream) => stream.take_in(payload.len(), content.len(), ends).err(),

@@ -1,7 +1,7 @@
 //! The streams of a connection, and what may be sent on each.
 
 use super::frame::PAYLOAD_BYTES;
-use super::settings::MOST_WINDOW;
+use super::settings::{FIRST_WINDOW, MOST_WINDOW};
 use std::collections::VecDeque;
 
 /// Streams that have gone and are remembered, since frames for them may be on their way.
@@ -33,7 +33,7 @@ pub struct Stream<O> {
 pub struct Streams<O> {
     /// In the order of their numbers.
     open: Vec<Stream<O>>,
-    gone: VecDeque<(u32, Gone)>,
+    gone: VecDeque<Past>,
     /// Bytes that may be sent on all streams together.
     pub send: i32,
     /// Who is first where not all can go on.
@@ -47,6 +47,14 @@ pub enum Gone {
     Ended,
     /// The node has ended it before the client was through, whose frames may be on their way.
     Reset,
+}
+
+/// A stream that is gone, and the bytes that its client still had room for.
+#[derive(Debug)]
+struct Past {
+    id: u32,
+    how: Gone,
+    room: i32,
 }
 
 impl<O> Streams<O> {
@@ -103,7 +111,8 @@ impl<O> Streams<O> {
             if self.gone.len() == REMEMBERED {
                 self.gone.pop_front();
             }
-            self.gone.push_back((id, how));
+            let room = self.get(id).map_or(FIRST_WINDOW, |stream| stream.receive);
+            self.gone.push_back(Past { id, how, room });
         }
         let stream = self.open.remove(self.place(id)?);
         if self.open.is_empty() {
@@ -119,7 +128,15 @@ impl<O> Streams<O> {
 
     /// How a stream went, if that is remembered.
     pub fn gone(&self, id: u32) -> Option<Gone> {
-        self.gone.iter().find(|(gone, _)| *gone == id).map(|(_, how)| *how)
+        self.gone.iter().find(|past| past.id == id).map(|past| past.how)
+    }
+
+    /// Bytes come for a stream that the node has ended; whether the client had room for them when it went.
+    pub fn is_late(&mut self, id: u32, bytes: usize) -> bool {
+        self.gone.iter_mut().find(|past| past.id == id).is_some_and(|past| {
+            past.room -= bytes as i32;
+            past.room >= 0
+        })
     }
 
     /// How many of so many bytes may be sent on a stream in one frame; `None` where it is gone. Where that is not all, the

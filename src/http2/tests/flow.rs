@@ -114,6 +114,24 @@ fn a_body_that_is_taken_may_be_larger_than_all_windows() {
 }
 
 #[test]
+fn what_comes_for_a_stream_that_was_ended_has_its_window_too() {
+    let mut pair = Pair::new(1);
+    pair.open(1, false);
+    pair.say(&frame(DATA, 0, 1, &[0; 16_384])).expect("within the window");
+    // One beyond the limit has never been open.
+    let refused = pair.request(3, false);
+    pair.is_refused(&refused, 3, ErrorCode::RefusedStream);
+    assert!(pair.node.reset(1, ErrorCode::NoError).is_some());
+    for (stream, pieces) in [(1, 2), (3, 3)] {
+        for _ in 0..pieces {
+            pair.say(&frame(DATA, 0, stream, &[0; 16_384])).expect("on its way");
+        }
+        pair.say(&frame(DATA, 0, stream, &[0; 16_383])).expect("the last of its window");
+    }
+    pair.is_fatal(&frame(DATA, 0, 1, &[0]), ErrorCode::FlowControl);
+}
+
+#[test]
 fn all_bodies_together_have_a_window() {
     let mut pair = Pair::new(100);
     let (mut sent, mut stream) = (0, 1);
