@@ -64,8 +64,8 @@ pub struct Transport {
     #[arg(long, env = "FANTAIL_TLS_RECORDS", default_value = "courier", value_enum, ignore_case = true)]
     pub tls_records: TlsRecords,
     /// Who keeps HTTP/2 connections: the delivery threads, or hyper, which has a task and a pipe for each stream. hyper keeps
-    /// those of TLS 1.2 in any case, and with --tls-records rustls all under TLS.
-    #[arg(long, env = "FANTAIL_HTTP2", default_value = "hyper", value_enum, ignore_case = true)]
+    /// those of TLS 1.2 in any case, and with --tls-records rustls all under TLS. The latter is for one release, as a way back.
+    #[arg(long, env = "FANTAIL_HTTP2", default_value = "courier", value_enum, ignore_case = true)]
     pub http2: Http2,
     /// Concurrent streams of one HTTP/2 connection, 1 to 10000.
     #[arg(long, env = "FANTAIL_HTTP2_STREAMS", default_value = "256", value_name = "N")]
