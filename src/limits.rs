@@ -150,6 +150,11 @@ impl Limits {
         self.max
     }
 
+    /// Connections that may be there beside the subscribers.
+    pub fn spare(&self) -> usize {
+        self.spare
+    }
+
     /// Connections that may be there at once, subscribers and others.
     pub fn present_max(&self) -> usize {
         self.max + self.spare

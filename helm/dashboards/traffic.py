@@ -284,9 +284,10 @@ def resume():
     board.graph(
         "Connections that are no subscribers",
         "short",
-        "Waiting at the acceptor for a request, in their handshake, or kept alive; and requests that were slow, per second. They "
-        "grow in a storm, and with slow or hostile clients.",
+        "Waiting at the acceptor for a request, in their handshake, or kept alive; and, per second, requests that were "
+        "slow and subscriptions that were told to come back. They grow in a storm, and with slow or hostile clients.",
         (metric("fantail_connections_waiting"), "{{instance}}"),
         (rate("fantail_slow_requests_total"), "{{instance}} slow"),
+        (rate("fantail_turned_away_total", by="instance, end"), "{{instance}} told to come back: {{end}}"),
     )
     return board

@@ -4,12 +4,13 @@
 //! reads any more. It keeps nothing while it is empty.
 
 use super::ending::Ending;
-use super::key::SubscriberId;
+use super::key::{Key, SubscriberId};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 /// What is taken before the reader takes it away; beyond it the courier waits, as for a full socket.
@@ -71,6 +72,17 @@ impl Watcher {
     }
 }
 
+/// Tells a task that nobody reads its pipe.
+struct Gone(Arc<Notify>);
+
+impl PipeWatcher for Gone {
+    fn writable(&self, _: SubscriberId) {}
+
+    fn peer_gone(&self, _: SubscriberId) {
+        self.0.notify_one();
+    }
+}
+
 /// Whom to tell, and how it knows the subscriber.
 #[derive(Clone)]
 struct Notice {
@@ -82,6 +94,8 @@ struct Notice {
 enum Last {
     #[default]
     Here,
+    /// The reader has not taken what is there, behind which nothing is written; the end may come later.
+    Said,
     /// The reader has them, and has not sent them yet.
     OnTheirWay,
     Sent,
@@ -146,6 +160,19 @@ impl PipeWriter {
         Ok(n)
     }
 
+    /// Says that nothing is written behind what is there, though the end comes later.
+    pub fn says_no_more(&self) {
+        self.pipe.lock().last = Last::Said;
+    }
+
+    /// Waits until nobody reads any more. For a pipe that no courier has.
+    pub async fn peer_gone(&self) {
+        let gone = Arc::new(Notify::new());
+        if self.attach(Watcher::new(Gone(gone.clone())), SubscriberId { key: Key::of(0), serial: 0 }) {
+            gone.notified().await;
+        }
+    }
+
     /// Ends the stream, unless it has ended: behind what was written and what there is room for of the last bytes.
     pub fn finish(&self, last: &[u8], end: Ending) {
         let mut pipe = self.pipe.lock();
@@ -189,6 +216,9 @@ impl PipeReader {
             }
             Some(Ending::Complete) | None => {}
         }
+        if pipe.last == Last::Said {
+            return Poll::Ready(Some(Ok(self.last_bytes(&mut pipe))));
+        }
         let bytes = std::mem::take(&mut pipe.bytes);
         let notice = if std::mem::take(&mut pipe.wanted) { pipe.writer.clone() } else { None };
         drop(pipe);
@@ -202,17 +232,19 @@ impl PipeReader {
     fn poll_last(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
         let mut pipe = self.0.lock();
         match pipe.last {
-            Last::Here if !pipe.bytes.is_empty() => {
-                pipe.last = Last::OnTheirWay;
-                let bytes = std::mem::take(&mut pipe.bytes);
-                Poll::Ready(Some(Ok(Bytes::from_owner(LastBytes { bytes, pipe: self.0.clone() }))))
-            }
+            Last::Here | Last::Said if !pipe.bytes.is_empty() => Poll::Ready(Some(Ok(self.last_bytes(&mut pipe)))),
             Last::OnTheirWay => {
                 pipe.reader = Some(cx.waker().clone());
                 Poll::Pending
             }
-            Last::Here | Last::Sent => Poll::Ready(Some(Err(Cut))),
+            Last::Here | Last::Said | Last::Sent => Poll::Ready(Some(Err(Cut))),
         }
+    }
+
+    /// All that is there, which tells when it has been sent.
+    fn last_bytes(&self, pipe: &mut Pipe) -> Bytes {
+        pipe.last = Last::OnTheirWay;
+        Bytes::from_owner(LastBytes { bytes: std::mem::take(&mut pipe.bytes), pipe: self.0.clone() })
     }
 
     /// Whether nothing comes any more.
@@ -281,6 +313,26 @@ mod tests {
         let (writer, mut reader) = pipe(Vec::new(), Cutter::default());
         writer.finish(b"", Ending::Incomplete);
         assert!(matches!(poll(&mut reader), Poll::Ready(Some(Err(Cut)))));
+    }
+
+    #[test]
+    fn an_incomplete_end_that_comes_later_waits_for_what_was_said_before() {
+        let (writer, mut reader) = pipe(b"retry".to_vec(), Cutter::default());
+        writer.says_no_more();
+        let Poll::Ready(Some(Ok(said))) = poll(&mut reader) else { panic!("bytes are there") };
+        assert_eq!(said, "retry");
+        assert!(poll(&mut reader).is_pending());
+        writer.finish(&[], Ending::Incomplete);
+        assert!(poll(&mut reader).is_pending(), "it is not sent yet");
+        drop(said);
+        assert!(matches!(poll(&mut reader), Poll::Ready(Some(Err(Cut)))));
+    }
+
+    #[tokio::test]
+    async fn a_task_is_told_that_nobody_reads_any_more() {
+        let (writer, reader) = pipe(Vec::new(), Cutter::default());
+        let ((), ()) = tokio::join!(writer.peer_gone(), async { drop(reader) });
+        writer.peer_gone().await;
     }
 
     #[test]

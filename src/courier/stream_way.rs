@@ -75,6 +75,18 @@ impl StreamWay {
         }
     }
 
+    /// Waits until the stream is gone. Not beside a write.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.carrier.lock();
+        match state.connection.owner(self.stream).and_then(|owner| owner.task.as_mut()) {
+            Some(task) => {
+                task.writer = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
+        }
+    }
+
     /// Ends the answer.
     pub fn finish(mut self, ending: Ending) {
         let mut state = self.carrier.lock();

@@ -300,7 +300,8 @@ impl Acceptor {
     fn greet(&mut self, socket: TcpStream, peer: IpAddr) {
         // Streams of HTTP/2 are subscribers without a descriptor of their own; their connection has a guard.
         let streams = self.context.metrics.http2_streams.get().max(0) as usize;
-        let present = self.waiting() + self.context.limits.taken().saturating_sub(streams);
+        let (taken, held) = (self.context.limits.taken(), self.context.turned_away.held());
+        let present = self.waiting() + held + taken.saturating_sub(streams);
         if present >= self.context.limits.present_max() {
             // Nothing can be said before the request is read; a closed connection makes EventSource come back.
             match self.silent.longest() {

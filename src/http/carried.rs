@@ -1,6 +1,7 @@
 //! Requests on HTTP/2 connections that couriers read: each is decided on a task, and answered there, unless it subscribes.
 
 use super::acceptor::ConnectionGuard;
+use super::decision::Decision;
 use super::history::Answer;
 use super::http2::{Decided, decide, hurry};
 use super::intake::Intake;
@@ -80,7 +81,10 @@ impl Requests for Connection {
                 Method::GET => Some(intake.joins.acquire().await),
                 _ => None,
             };
-            hurry(place, Box::pin(answer(request, peer, way, intake.clone()))).await;
+            let answering = Box::pin(answer(request, peer, way, intake.clone()));
+            if let Some((wire, turned_away)) = hurry(place, answering).await {
+                subscribe::begin(wire, turned_away, intake.context.clone()).await;
+            }
         });
     }
 
@@ -89,8 +93,8 @@ impl Requests for Connection {
     }
 }
 
-/// Answers one request.
-async fn answer(request: Request<()>, peer: IpAddr, way: StreamWay, intake: Arc<Intake>) {
+/// Answers one request; returns what is to be told to who has no place, whose answer may be held.
+async fn answer(request: Request<()>, peer: IpAddr, way: StreamWay, intake: Arc<Intake>) -> Option<(Wire, Decision)> {
     let context = &intake.context;
     let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let bodiless = *request.method() == Method::HEAD;
@@ -101,9 +105,13 @@ async fn answer(request: Request<()>, peer: IpAddr, way: StreamWay, intake: Arc<
         Decided::Subscribes(decision) => {
             let trace = decision.trace();
             let wire = Wire::Carried(StreamWriter::new(way));
+            if !decision.admits() {
+                return Some((wire, decision));
+            }
             Box::pin(subscribe::begin(wire, decision, context.clone()).instrument(trace)).await;
         }
     }
+    None
 }
 
 async fn answer_with(answer: Answer, bodiless: bool, way: StreamWay, intake: &Intake) {

@@ -36,7 +36,8 @@ pub struct Admitted {
 #[expect(clippy::large_enum_variant, reason = "most are the large one")]
 pub enum Decision {
     Admit(Admitted),
-    /// No place, and `--when-full retry`: a stream that ends at once with a delay, after which EventSource comes back.
+    /// No place, and `--when-full retry`: a stream of nothing but a delay, after which EventSource comes back. Its end is held
+    /// for that delay, within a bound.
     ComeBack {
         cors: CorsHeaders,
         marks: Marks,
@@ -45,6 +46,11 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// Whether it has a place on this node.
+    pub fn admits(&self) -> bool {
+        matches!(self, Decision::Admit(_))
+    }
+
     /// Of the request, where there is one.
     pub fn trace(&self) -> tracing::Span {
         match self {

@@ -207,10 +207,13 @@ async fn respond(request: Request<Incoming>, peer: IpAddr, intake: &Arc<Intake>,
     };
     let (answer, waiting) = oneshot::channel();
     let wire = Wire::Stream(ResponseWriter::new(answer, cutter, context.metrics.http2_streams.clone()));
-    let trace = decided.trace();
+    let (trace, admits) = (decided.trace(), decided.admits());
     let beginning = subscribe::begin(wire, decided, context.clone()).instrument(trace);
-    // On a task of its own: legs may have to be brought after the head has gone out.
-    tokio::spawn(begin(beginning, intake.clone()));
+    // On a task of its own: legs may have to be brought after the head has gone out, and an answer's end may be held.
+    match admits {
+        true => tokio::spawn(begin(beginning, intake.clone())),
+        false => tokio::spawn(beginning),
+    };
     match waiting.await {
         Ok(answer) => answer,
         // Nobody answers for it any more, which only happens as the node ends.
@@ -226,9 +229,12 @@ async fn begin(beginning: impl Future<Output = ()>, intake: Arc<Intake>) {
 }
 
 /// Works at a place; slow work makes room after a moment.
-pub async fn hurry<P>(place: P, mut work: Pin<Box<impl Future<Output = ()>>>) {
-    if timeout(JOIN_TIME, work.as_mut()).await.is_err() {
-        drop(place);
-        work.await;
+pub async fn hurry<P, T>(place: P, mut work: Pin<Box<impl Future<Output = T>>>) -> T {
+    match timeout(JOIN_TIME, work.as_mut()).await {
+        Ok(done) => done,
+        Err(_) => {
+            drop(place);
+            work.await
+        }
     }
 }

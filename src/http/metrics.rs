@@ -58,6 +58,16 @@ labels! {
 }
 
 labels! {
+    /// When the answer of who is told to come back ends: the label of `fantail_turned_away_total`.
+    pub enum AnswerEnd {
+        /// Behind the delay that it tells, or that of the longest wait.
+        Held = "held",
+        /// All places of held ones were taken.
+        AtOnce = "at_once",
+    }
+}
+
+labels! {
     /// Whether other files could be used: the label of `fantail_tls_reloads_total` and `fantail_tls_ticket_reloads_total`.
     pub enum Reload {
         Ok = "ok",
@@ -68,6 +78,7 @@ labels! {
 /// The families of HTTP.
 pub struct HttpMetrics {
     pub connections_refused: Counters<Refusal>,
+    pub turned_away: Counters<AnswerEnd>,
     pub waiting: IntGauge,
     pub slow_requests: IntCounter,
     pub admin_refused: Counters<AdminRefusal>,
@@ -87,6 +98,7 @@ impl HttpMetrics {
         let r = registry;
         HttpMetrics {
             connections_refused: r.counters("fantail_connections_refused_total", "Connections and subscriptions refused, by reason.", "reason").with(Code::ALL.map(Refusal::from)),
+            turned_away: r.counters("fantail_turned_away_total", "Subscriptions that were told to come back (--when-full retry), by when their answer ends.", "end"),
             waiting: r.gauge("fantail_connections_waiting", "Connections that have not sent a whole request yet."),
             slow_requests: r.counter("fantail_slow_requests_total", "Requests that took longer than a tenth of a second to be read and answered, and gave their place to others."),
             admin_refused: r.counters("fantail_admin_refused_total", "Connections and requests of the operators' listener that were refused, by reason.", "reason"),

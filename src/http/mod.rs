@@ -2,7 +2,7 @@
 //!
 //! [`acceptor`] takes connections, [`accept`] reads their requests ([`proxy_header`] and [`tls`] come before, [`http1`]
 //! and [`http2`] are behind it), [`route`] tells requests apart, [`subscribe`] turns a request into a subscriber and hands
-//! its [`wire`] to a courier, [`publish`] takes events, `session` makes a
+//! its [`wire`] to a courier, [`turned_away`] paces those for whom there is no place, [`publish`] takes events, `session` makes a
 //! cookie of a token, `reject` says no, [`admin`] is for operators.
 
 mod about;
@@ -47,6 +47,7 @@ pub mod stream_body;
 mod stream_writer;
 pub mod subscribe;
 pub mod tls;
+pub mod turned_away;
 pub mod well_formed;
 pub mod wire;
 
@@ -70,6 +71,7 @@ use settings::Settings;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use turned_away::TurnedAway;
 
 /// What serving clients needs of the rest of the node.
 pub struct Context {
@@ -90,6 +92,8 @@ pub struct Context {
     pub publisher: Option<Publisher>,
     /// What pages of history may take.
     pub history: Arc<Budget>,
+    /// Answers to those who are to come back.
+    pub turned_away: TurnedAway,
     /// Set when no new subscribers are taken any more.
     pub closing: AtomicBool,
     pub clock: Clock,

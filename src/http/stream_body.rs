@@ -17,20 +17,20 @@ pub type StreamAnswer = Response<Either<Full<Bytes>, Either<StreamBody, Pages>>>
 /// The reader's end of a courier's pipe.
 pub struct StreamBody {
     pipe: PipeReader,
-    streams: IntGauge,
+    streams: Option<IntGauge>,
 }
 
 impl StreamBody {
-    /// `streams` counts it for as long as it lives.
-    pub fn new(pipe: PipeReader, streams: IntGauge) -> StreamBody {
-        streams.inc();
+    /// `streams` counts it for as long as it lives, if it is a subscriber's.
+    pub fn new(pipe: PipeReader, streams: Option<IntGauge>) -> StreamBody {
+        streams.iter().for_each(IntGauge::inc);
         StreamBody { pipe, streams }
     }
 }
 
 impl Drop for StreamBody {
     fn drop(&mut self) {
-        self.streams.dec();
+        self.streams.iter().for_each(IntGauge::dec);
     }
 }
 

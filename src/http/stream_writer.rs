@@ -42,11 +42,17 @@ impl StreamWriter {
         self.way.is_there()
     }
 
-    /// Writes what was opened, and says that it is not complete.
-    pub async fn cut_short(self) {
+    /// Writes what was opened, and at its `end`, unless the client goes before that, says that it is not complete.
+    pub async fn cut_short(self, end: impl Future<Output = ()>) {
         let Some((block, first)) = self.opened else { return };
-        if self.way.answer(&block) && write(&self.way, &first, ANSWER_TIMEOUT).await {
-            self.way.finish(Ending::Incomplete);
+        if !self.way.answer(&block) || !write(&self.way, &first, ANSWER_TIMEOUT).await {
+            return;
+        }
+        self.way.flush();
+        tokio::select! {
+            biased;
+            () = end => self.way.finish(Ending::Incomplete),
+            () = poll_fn(|cx| self.way.poll_gone(cx)) => {}
         }
     }
 

@@ -26,6 +26,7 @@ use crate::problem::{Code, Problem};
 use crate::random::Random;
 use crate::subscription::{Control, Resume, Subscription};
 use crate::telemetry::trace::spans;
+use std::future::ready;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -46,7 +47,8 @@ pub async fn begin(wire: Wire, decision: Decision, context: Arc<Context>) {
         Decision::Admit(admitted) => admit(wire, admitted, context).await,
         Decision::ComeBack { cors, marks, retry_ms } => {
             let blocks = format!("retry: {retry_ms}\n").into();
-            wire.come_back(&cors, marks, blocks, &context.clock).await
+            let mut waiting = context.turned_away.wait(Duration::from_millis(retry_ms));
+            wire.come_back(&cors, marks, blocks, &context.clock, waiting.over()).await
         }
     }
 }
@@ -234,7 +236,8 @@ async fn refuse(wire: Wire, peer: IpAddr, admitted: &Admitted, context: &Context
     let barred = context.auth.revocations.bars(access.subject.as_ref(), access.token_id.as_ref());
     if matches!(error, Refused::Revoked) && !barred {
         // Disconnected, not kept out: it may come back and be judged afresh, which an error would forbid.
-        return wire.come_back(&admitted.cors, admitted.marks, retry(context), &context.clock).await;
+        let blocks = retry(context);
+        return wire.come_back(&admitted.cors, admitted.marks, blocks, &context.clock, ready(())).await;
     }
     wire.answer(problem.into_response(), &admitted.cors, &context.clock).await;
 }

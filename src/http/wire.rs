@@ -21,12 +21,16 @@ use hyper::header::{CACHE_CONTROL, HeaderValue};
 use hyper::{Response, StatusCode};
 use prometheus::IntGauge;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// A fresh socket takes a head at once; one that does not is no reader.
 pub const HEAD_TIMEOUT: Duration = ANSWER_TIMEOUT;
+/// Bytes of one read of a client that has nothing to say, for it waits for the end of its answer.
+const UNHEARD_BYTES: usize = 256;
+/// Such reads at most. A whole request behind the first one is no reason to end the answer; a flood is.
+const UNHEARD_READS: usize = 256;
 
 /// The way back to one client whose subscription was admitted.
 pub enum Wire {
@@ -61,17 +65,34 @@ impl ResponseWriter {
     fn open(&mut self, first: Vec<u8>, coding: Coding, cors: &CorsHeaders) -> bool {
         let (into, from) = pipe(first, self.cutter.clone());
         self.pipe = Some(into);
-        let body = StreamBody::new(from, self.streams.clone());
-        let mut answer = Response::new(Either::Right(Either::Left(body)));
-        head::stream_headers(answer.headers_mut());
-        coding.apply(answer.headers_mut());
-        cors.apply(answer.headers_mut());
-        self.send(answer)
+        self.send(event_stream(StreamBody::new(from, Some(self.streams.clone())), coding, cors))
+    }
+
+    /// Answers with a stream of these blocks, which is not complete when it ends; nobody has subscribed.
+    async fn come_back(mut self, blocks: Vec<u8>, cors: &CorsHeaders, end: impl Future<Output = ()>) {
+        let (into, from) = pipe(blocks, self.cutter.clone());
+        into.says_no_more();
+        if !self.send(event_stream(StreamBody::new(from, None), Coding::NONE, cors)) {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = end => into.finish(&[], Ending::Incomplete),
+            () = into.peer_gone() => {}
+        }
     }
 
     fn send(&mut self, answer: StreamAnswer) -> bool {
         self.answer.take().is_some_and(|waiting| waiting.send(answer).is_ok())
     }
+}
+
+fn event_stream(body: StreamBody, coding: Coding, cors: &CorsHeaders) -> StreamAnswer {
+    let mut answer = Response::new(Either::Right(Either::Left(body)));
+    head::stream_headers(answer.headers_mut());
+    coding.apply(answer.headers_mut());
+    cors.apply(answer.headers_mut());
+    answer
 }
 
 impl Wire {
@@ -104,25 +125,48 @@ impl Wire {
         taken.then_some(gzip)
     }
 
-    /// Writes a stream of these blocks, which is not complete, so that its client comes back; and closes.
-    pub async fn come_back(mut self, cors: &CorsHeaders, marks: Marks, blocks: Vec<u8>, clock: &Clock) {
-        if let Wire::Stream(writer) = &mut self {
-            writer.open(blocks, Coding::NONE, cors);
-            writer.pipe.iter().for_each(|pipe| pipe.finish(&[], Ending::Incomplete));
-            return;
+    /// Writes a stream of these blocks at once, which is not complete, so that its client comes back; and closes at its `end`, or
+    /// when the client has gone.
+    pub async fn come_back(
+        mut self,
+        cors: &CorsHeaders,
+        marks: Marks,
+        blocks: Vec<u8>,
+        clock: &Clock,
+        end: impl Future<Output = ()>,
+    ) {
+        if let Wire::Stream(writer) = self {
+            return writer.come_back(blocks, cors, end).await;
         }
         if let Wire::Carried(mut writer) = self {
             writer.open(blocks, Coding::NONE, cors, clock);
-            return writer.cut_short().await;
+            return writer.cut_short(end).await;
         }
         let mut bytes = head::stream(marks, Coding::NONE, cors, clock);
         match marks.chunked {
             true => crate::frame::chunked(&mut bytes, &blocks),
             false => bytes.extend_from_slice(&blocks),
         }
-        self.write(&bytes).await;
+        if self.write(&bytes).await {
+            tokio::select! {
+                biased;
+                () = end => {}
+                () = self.hung_up() => {}
+            }
+        }
         // Without chunks the end is that of the session, which must not be told then.
         self.close(marks.chunked).await;
+    }
+
+    /// Waits until the client of a socket has hung up, or has said more than it has to; what it says is dropped.
+    async fn hung_up(&mut self) {
+        match self {
+            Wire::Tcp(socket) => ended(socket).await,
+            Wire::Tls(tls) => ended(tls).await,
+            Wire::Stream(_) | Wire::Carried(_) => {}
+            #[cfg(feature = "testing")]
+            Wire::Memory(socket) => ended(socket).await,
+        }
     }
 
     /// Closes by FIN. `notify`: TLS says first that no more comes.
@@ -211,3 +255,16 @@ impl Wire {
         Some((socket?, Vec::new()))
     }
 }
+
+/// Reads to the end of what a client says who has nothing to say, but no more than [`UNHEARD_READS`] pieces.
+async fn ended(socket: &mut (impl AsyncRead + Unpin)) {
+    let mut said = [0; UNHEARD_BYTES];
+    for _ in 0..UNHEARD_READS {
+        if !matches!(socket.read(&mut said).await, Ok(n) if n > 0) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

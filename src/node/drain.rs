@@ -15,7 +15,7 @@ use tracing::{info, warn};
 const LAST_GOODBYES: Duration = Duration::from_secs(5);
 /// Who was taken right before the drain is told to go, too, however slow.
 const _: () = assert!(LONGEST_BEGINNING.as_millis() < LAST_GOODBYES.as_millis());
-/// For what was written to HTTP/2 streams.
+/// For what was written to HTTP/2 streams, and for those who are turned away.
 const LAST_STREAMS: Duration = Duration::from_secs(1);
 
 /// What a drain has to do with.
@@ -64,6 +64,7 @@ impl Drain {
 
     fn close(&self) {
         self.context.closing.store(true, Ordering::Release);
+        self.context.turned_away.end_all();
         (self.close_doors)();
     }
 
@@ -74,9 +75,9 @@ impl Drain {
             }
         };
         let complete = timeout(limit, gone).await.is_ok();
-        // What couriers have put into HTTP/2 streams has still to go out.
+        // What couriers have put into HTTP/2 streams has still to go out, and the ends of answers that were held.
         let sent = async {
-            while self.context.metrics.http2_connections.get() > 0 {
+            while self.context.metrics.http2_connections.get() > 0 || self.context.turned_away.held() > 0 {
                 sleep(Duration::from_millis(20)).await;
             }
         };

@@ -22,6 +22,7 @@ use crate::http::intake::Intake;
 use crate::http::publish::{Allowed, Publisher};
 use crate::http::tls::Tls;
 use crate::http::tls::tickets::TicketKeys;
+use crate::http::turned_away::TurnedAway;
 use crate::http::{self, Context};
 use crate::hub::follow_request::FollowRequest;
 use crate::hub::follower::Follower;
@@ -187,6 +188,7 @@ impl Ground {
             subject_rate: Rate::new(settings.auth.subscribe_rate_per_subject),
             publisher: settings.may_publish().then(|| self.publisher(self.auth.clone(), roster, rate, subject_rate)),
             history: Budget::new(self.metrics.http.history_bytes.clone()),
+            turned_away: TurnedAway::new(self.limits.spare(), self.metrics.http.turned_away.clone()),
             closing: AtomicBool::new(false),
             clock: self.outside.clock.clone(),
             random: self.outside.random.clone(),

@@ -9,6 +9,7 @@ mod proxy_header;
 mod records;
 mod streams;
 mod tickets;
+mod turned_away;
 mod windows;
 
 use crate::support::authority::Authority;

@@ -111,7 +111,8 @@ fn subscriptions_have_a_rate_and_retry_is_said_in_either_way() {
         connection.send_request("GET", "/events/a", &[], b"");
         connection.head().status == 200
     });
-    let friendly = Node::start(&["--max-connections-per-address", "1", "--when-full", "retry"]);
+    let friendly =
+        Node::start(&["--max-connections-per-address", "1", "--when-full", "retry", "--retry", "10ms..10ms"]);
     let _one = friendly.subscribe("/events/a");
     let mut turned_away = friendly.subscribe("/events/a");
     assert_eq!((turned_away.finish().0, turned_away.parser.retry().is_some()), (End::Incomplete, true));

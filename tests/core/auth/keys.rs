@@ -123,7 +123,8 @@ fn without_keys_nobody_comes_in_and_readiness_says_so() {
     let (name, value) = bearer(&token);
     node.ask("GET", "/events/a", &[(name, &value)], "").problem(503, "auth_down");
     assert!(node.page("/readyz").text().contains("no keys"));
-    let patient = Node::start(&["--auth", "jwt", "--jwt-jwks-url", &url, "--when-full", "retry"]);
+    let patient =
+        Node::start(&["--auth", "jwt", "--jwt-jwks-url", &url, "--when-full", "retry", "--retry", "10ms..10ms"]);
     let mut stream = crate::support::stream::Stream::open(patient.listen, "/events/a", &[(name, &value)]);
     assert_eq!(stream.finish().1.len(), 0, "it is told to come back, and gets nothing");
     server.answers(200, "application/json", &set(&[pair.jwk()]));

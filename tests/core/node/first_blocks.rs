@@ -167,7 +167,7 @@ fn delays_have_no_blank_line_at_the_end_either() {
 
 #[test]
 fn who_is_told_to_come_back_is_told_by_one_line() {
-    let node = Node::start(&["--max-connections", "1", "--when-full", "retry"]);
+    let node = Node::start(&["--max-connections", "1", "--when-full", "retry", "--retry", "10ms..10ms"]);
     let _one = node.subscribe("/events/a").begun();
     for connection in [Connection::open(node.listen), Connection::open(node.listen).http2()] {
         let mut stream = Stream::on(connection, "/events/a", &[]);

@@ -108,7 +108,7 @@ fn nobody_takes_an_answer_for_a_page() {
     let guarded = Node::start(&["--auth", "jwt", "--jwt-key", &secret]);
     let node = Node::start(&[]);
     let full = Node::start(&["--max-connections", "1"]);
-    let ended = Node::start(&["--max-connections", "1", "--when-full", "retry"]);
+    let ended = Node::start(&["--max-connections", "1", "--when-full", "retry", "--retry", "10ms..10ms"]);
     let sniffs = |what: &str, head: &Head| assert_eq!(all(head, "x-content-type-options"), "nosniff", "{what}");
     sniffs("a stream", &node.subscribe("/events/a").head);
     let tabs = crate::support::stream::Stream::on(Connection::open(node.listen).http2(), "/events/a", &[]);

@@ -63,7 +63,8 @@ fn nothing_that_was_answered_to_one_client_is_kept_for_another() {
 
 #[test]
 fn who_is_turned_away_to_come_back_gets_no_whole_stream() {
-    let site = Site::start("turned", &["--max-connections-per-address", "1", "--when-full", "retry"]);
+    let site =
+        Site::start("turned", &["--max-connections-per-address", "1", "--when-full", "retry", "--retry", "10ms..10ms"]);
     let _both = [Way::Http1, Way::TlsHttp2].map(|way| site.subscribe(way, "/events/a").begun());
     for way in WAYS {
         let mut turned_away = site.subscribe(way, "/events/a");
