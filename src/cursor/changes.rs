@@ -80,7 +80,9 @@ impl Changes {
 
     /// Whether an id has room for one more channel.
     pub fn has_room_for(&self, channel: &Channel) -> bool {
-        let names = self.joined.iter().chain(&self.left).chain(self.awaited.iter().map(|(channel, _)| channel));
+        // One that was joined stands there once, be it with a place or without.
+        let awaited = self.awaited.iter().map(|(channel, _)| channel).filter(|channel| !self.joined.contains(channel));
+        let names = self.joined.iter().chain(&self.left).chain(awaited);
         let bytes: usize = names.map(|name| name.as_str().len() + POSITION_BYTES).sum();
         bytes + channel.as_str().len() + POSITION_BYTES <= MOST_BYTES
     }

@@ -77,17 +77,22 @@ fn what_comes_back_or_goes_again_is_no_change() {
 
 #[test]
 fn changes_take_no_more_than_an_id_has_room_for() {
-    let mut changes = Changes::none(Position::MAX);
     let name = |n: usize| channel(&format!("{n:0>200}"));
-    let many = (0..).find(|n| {
-        let room = changes.has_room_for(&name(*n));
-        if room {
-            changes.join(&name(*n), None);
-        }
-        !room
-    });
-    let legs: Vec<_> = changes.joined().iter().map(|channel| (channel.clone(), Position::MAX)).collect();
-    assert_eq!((many, written(Form::Vector, &legs, &changes).len()), (Some(12), 12 * 244 + 50));
+    // One without a place yet stands in an id once, as one that has its place.
+    for since in [None, Some(Since::Time(77))] {
+        let mut changes = Changes::none(Position::MAX);
+        let many = (0..).find(|n| {
+            let room = changes.has_room_for(&name(*n));
+            if room {
+                changes.join(&name(*n), since);
+            }
+            !room
+        });
+        assert_eq!(many, Some(12), "{since:?}");
+        changes.joined().to_vec().iter().for_each(|channel| changes.begun(channel));
+        let legs: Vec<_> = changes.joined().iter().map(|channel| (channel.clone(), Position::MAX)).collect();
+        assert_eq!(written(Form::Vector, &legs, &changes).len(), 12 * 244 + 50);
+    }
 }
 
 #[test]
