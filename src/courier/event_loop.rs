@@ -141,6 +141,7 @@ impl Courier {
             Message::GivePagesBack => self.give_pages_back(),
             Message::Disconnect(order) => self.disconnect(&order),
             Message::Extend(renewal) => self.extend(&renewal),
+            Message::List(inquiry) => self.list(*inquiry),
             Message::Writable(id) if self.subscribers.has(id) => self.writable(id.key),
             Message::PeerGone(id) if self.subscribers.has(id) => self.subscribers.end(id.key, Reason::Client),
             Message::Writable(_) | Message::PeerGone(_) | Message::Stop => {}

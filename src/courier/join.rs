@@ -31,6 +31,7 @@ impl Courier {
         let id = self.subscribers.insert(|id| Subscriber {
             connection: Connection { socket, wrote: now, event: now },
             serial: id.serial,
+            came: now,
             route: Route::Composed(Box::new(composed)),
             expires: max_age.map_or(Tick::NEVER, |ticks| now.plus(ticks)),
             blocked: false,

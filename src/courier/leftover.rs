@@ -185,6 +185,11 @@ impl Leftover {
         self.0.is_empty()
     }
 
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|piece| piece.rest().len()).sum()
+    }
+
     /// Bytes that nobody else has go behind the rest.
     pub fn push(&mut self, bytes: &[u8], ledger: &Arc<Ledger>) {
         if !bytes.is_empty() {

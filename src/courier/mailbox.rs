@@ -3,6 +3,7 @@
 use super::beat::Beat;
 use super::ending::Reason;
 use super::expiry::Admission;
+use super::inquiry::Inquiry;
 use super::key::SubscriberId;
 use super::ordered::Ordered;
 use super::pipe::PipeWatcher;
@@ -69,6 +70,8 @@ pub enum Message {
     Disconnect(Arc<Disconnect>),
     /// Let streams go on that this is for.
     Extend(Arc<Renewal>),
+    /// Somebody asks who is here.
+    List(Box<Inquiry>),
     /// A pipe that was full has room again.
     Writable(SubscriberId),
     /// Nobody reads that subscriber's pipe any more.

@@ -7,7 +7,7 @@
 //! `deliver` walks over members, `flow` and `compose` write what is due to one; `sweep` does all that is due to time;
 //! `join` and `admission` take subscribers in, `set_changes` gives them channels and takes them away, for whose legs
 //! [`channel_joins`] asks the hub; `leave` ends them; `carry` has connections of HTTP/2. [`history_queue`] asks the hub for history of legs
-//! behind the tail.
+//! behind the tail. `listing` tells of subscribers, whom [`census`] asks of all couriers.
 
 mod admission;
 mod beat;
@@ -16,6 +16,7 @@ mod carrier;
 mod carrier_socket;
 mod carriers;
 mod carry;
+pub mod census;
 pub mod channel_joins;
 mod compose;
 mod conversion;
@@ -28,11 +29,13 @@ mod expiry;
 mod flow;
 mod history;
 pub mod history_queue;
+mod inquiry;
 mod join;
 mod key;
 mod leave;
 pub mod leftover;
 mod lingering;
+mod listing;
 pub mod mailbox;
 mod memory_file;
 #[cfg(feature = "testing")]
@@ -69,6 +72,8 @@ pub use ending::{Ending, Reason};
 #[cfg(feature = "testing")]
 pub use event_loop::{EventLoop, Readiness};
 pub use expiry::Admission;
+pub use inquiry::{Seen, SeenChannel, Sought, State};
+pub use key::SubscriberName;
 pub use leftover::Ledger;
 pub use mailbox::{CatchUp, FirstLegs, JoinAsk, LegBatch, LegStart, Mailbox, Message, NewSubscriber};
 pub use ordered::{Ordered, SetChange};
@@ -146,6 +151,11 @@ impl Couriers {
         });
         self.mailboxes[number].send(Message::Join(Box::new(new)));
         number
+    }
+
+    /// How many couriers there are.
+    fn count(&self) -> usize {
+        self.mailboxes.len()
     }
 
     /// Hands a connection of HTTP/2 to one of the couriers, by turns: how many streams it will have nobody knows.

@@ -162,6 +162,28 @@ impl Socket {
         matches!(self, Socket::Tls(tls) if tls.has_leftover())
     }
 
+    /// Bytes that a full socket left over below.
+    pub(super) fn leftover_bytes(&self) -> usize {
+        match self {
+            Socket::Tls(tls) => tls.leftover_bytes(),
+            _ => 0,
+        }
+    }
+
+    /// How its client speaks, for people. Of a pipe only its other end knows whether TLS is below.
+    pub(super) fn transport(&self) -> &'static str {
+        match self {
+            Socket::Tcp(_) => "HTTP/1",
+            Socket::Tls(_) | Socket::Rustls(_) => "HTTP/1, TLS",
+            Socket::Stream(carrier, _) if carrier.sealed => "HTTP/2, TLS",
+            Socket::Stream(..) | Socket::Pipe(_) => "HTTP/2",
+            #[cfg(feature = "testing")]
+            Socket::Memory(_) => "memory",
+            #[cfg(test)]
+            Socket::Scripted(_) => "script",
+        }
+    }
+
     /// Writes the last bytes, as far as they fit, and ends what has an end of its own.
     pub(super) fn write_last(&mut self, bytes: &[u8], ending: Ending) -> io::Result<usize> {
         match self {

@@ -28,6 +28,8 @@ pub struct Subscriber {
     pub connection: Connection,
     /// Tells it from an earlier one under the same key.
     pub serial: u32,
+    /// Tick in which it came.
+    pub came: Tick,
     pub route: Route,
     /// Tick at which it must end.
     pub expires: Tick,

@@ -3,12 +3,14 @@
 use super::beat::Beat;
 use super::ending::Reason;
 use super::event_loop::{EventLoop, Readiness};
+use super::inquiry::{Inquiry, Listed, Sought, State};
 use super::key::Key;
 use super::mailbox::{FirstLegs, LegBatch, LegStart, Mailbox, Message, NewSubscriber};
 use super::metrics::CourierMetrics;
 use super::ordered::Ordered;
 use super::socket::Socket;
 use super::state::Courier;
+use super::subscriber::Ticket;
 use super::terms::{Framing, Terms};
 use super::tick::Tick;
 use super::{CourierDeps, Ledger};
@@ -34,7 +36,7 @@ use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 const FEED: FeedNumber = FeedNumber::new(7);
 const KEY: Key = Key::of(0);
@@ -111,13 +113,17 @@ impl Stage {
     }
 
     fn join(&mut self, terms: Terms, beat: Beat) -> Script {
-        let Stage { courier, feed, .. } = self;
-        let script = Script::default();
+        let feed = &self.feed;
         feed.lock().legs += 1;
         let at = feed.lock().log.end();
         let standing = feed.lock().log.standing_at(at);
         let leg = LegStart { feed: feed.clone(), standing, at: Some(at), known_to: at, fresh: false, finished: false };
-        courier.join(NewSubscriber {
+        self.join_with(terms, beat, FirstLegs::All(LegBatch { legs: vec![leg], preamble: Vec::new(), behind_id: None }))
+    }
+
+    fn join_with(&mut self, terms: Terms, beat: Beat, legs: FirstLegs) -> Script {
+        let script = Script::default();
+        self.courier.join(NewSubscriber {
             first: Vec::new(),
             socket: Socket::Scripted(Box::new(script.clone())),
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -125,7 +131,7 @@ impl Stage {
             terms,
             beat,
             gzip: None,
-            legs: FirstLegs::All(LegBatch { legs: vec![leg], preamble: Vec::new(), behind_id: None }),
+            legs,
             max_age_ms: None,
             admission: None,
             seen: 0,
@@ -364,4 +370,65 @@ fn what_left_memory_before_its_turn_came_is_asked_for_at_once() {
         let composed = stage.courier.subscribers.composed_mut(KEY).expect("it has nothing to write that is here");
         assert!(composed.behind(0).is_some_and(|behind| behind.asked.is_some()), "not with the next event");
     }
+}
+
+/// What is told of those who are asked for, from the first place on.
+fn listed(stage: &Stage, sought: Sought, most: usize) -> Listed {
+    let (answer, mut listed) = oneshot::channel();
+    stage.courier.list(Inquiry { sought, from: 0, most, channels: 5, answer });
+    listed.try_recv().expect("an answer")
+}
+
+#[test]
+fn who_has_a_full_socket_is_seen_as_blocked_and_behind() {
+    let mut stage = Stage::new(Terms::default());
+    let _other = stage.joined(Beat::default());
+    stage.script.says([Says::Takes(10), Says::Full]);
+    stage.event(100);
+    stage.script.says([Says::Full]);
+    stage.event(100);
+    let blocked = listed(&stage, Sought { state: Some(State::Blocked), ..Sought::default() }, 9).seen;
+    assert_eq!((blocked.len(), blocked[0].behind, blocked[0].channels[0].behind), (1, Some(2), Some(2)));
+    assert_eq!(blocked[0].channels[0].newest, Some(Position::new(2, 0)));
+    let live = listed(&stage, Sought { state: Some(State::Live), ..Sought::default() }, 9).seen;
+    assert_eq!((live.len(), live[0].behind, live[0].channels[0].position), (1, Some(0), Some(Position::new(2, 0))));
+    assert_eq!(listed(&stage, Sought { serial: Some(2), ..Sought::default() }, 9).seen[0].id, live[0].id);
+}
+
+#[test]
+fn what_a_full_socket_left_over_is_told_of_its_subscriber() {
+    let mut stage = Stage::new(enveloped());
+    stage.script.says([Says::Takes(10), Says::Full]);
+    stage.event(100);
+    let seen = listed(&stage, Sought::default(), 9).seen.remove(0);
+    let before = stage.taken().len();
+    stage.drain();
+    assert_eq!((seen.state, stage.taken().len() - before), (State::Blocked, seen.leftover_bytes));
+    assert!(seen.composed && seen.leftover_bytes > 100, "{seen:?}");
+}
+
+#[test]
+fn a_question_is_answered_by_a_bounded_look_and_goes_on_from_there() {
+    let mut stage = Stage::new(Terms::default());
+    (0..1_500).for_each(|_| drop(stage.joined(Beat::default())));
+    let none = Sought { subject: Some("nobody".into()), ..Sought::default() };
+    // A place and a leg of each of 512.
+    assert_eq!(listed(&stage, none, 9).next, Some(512));
+    let few = listed(&stage, Sought::default(), 3);
+    assert_eq!((few.seen.len(), few.next), (3, Some(3)));
+}
+
+#[test]
+fn channels_that_have_not_come_are_seen_as_held() {
+    let mut stage = Stage::new(Terms::default());
+    let (here, _gone) = oneshot::channel();
+    let owed = vec![(Channel::new("b").expect("a name"), Position::new(7, 0))];
+    let ticket = Ticket { number: 1, here, seen: 0, ordered: Ordered::default(), owed };
+    let none = LegBatch { legs: Vec::new(), preamble: Vec::new(), behind_id: None };
+    stage.join_with(Terms::default(), Beat::default(), FirstLegs::Part(ticket, none));
+    let held = listed(&stage, Sought { state: Some(State::Held), ..Sought::default() }, 9).seen;
+    assert_eq!((held.len(), held[0].count, held[0].channels[0].channel.as_str()), (1, 1, "b"));
+    assert_eq!((held[0].channels[0].position, held[0].channels[0].behind), (Some(Position::new(7, 0)), None));
+    let by_channel = listed(&stage, Sought { channel: Channel::new("b").ok(), ..Sought::default() }, 9).seen;
+    assert_eq!((by_channel.len(), by_channel[0].id), (1, held[0].id));
 }

@@ -54,6 +54,11 @@ impl TlsSocket {
         !self.rest.is_empty()
     }
 
+    /// Bytes of records that a full socket has left.
+    pub fn leftover_bytes(&self) -> usize {
+        self.rest.bytes()
+    }
+
     /// Writes what a full socket had left; whether all of it is out.
     pub fn push(&mut self) -> io::Result<bool> {
         if !self.rest.is_empty() {

@@ -35,6 +35,10 @@ labels! {
         NoToken = "no_token",
         WrongToken = "wrong_token",
         TooFast = "too_fast",
+        /// As many ask for subscribers as may.
+        Busy = "busy",
+        /// Not all couriers told of their subscribers in time.
+        Late = "late",
     }
 }
 

@@ -16,7 +16,7 @@ use crate::http::acceptor::{self, AcceptorHandle};
 use crate::http::admin::token::AdminToken;
 use crate::http::admin::{self, Admin};
 use crate::http::client_address::Proxies;
-use crate::http::console::{Actions, Console};
+use crate::http::console::{self, Actions, Console};
 use crate::http::history::budget::Budget;
 use crate::http::intake::Intake;
 use crate::http::publish::{Allowed, Publisher};
@@ -112,7 +112,7 @@ pub fn start(settings: Serve, given: Given) -> Result<Started, StartError> {
         .map_err(|error| StartError::AdminListen(ground.settings.admin_listen, error))?;
     let admin = admin_listener.local_addr()?;
     let (listen, acceptor) = listen(&ground.settings, &context, &runtime)?;
-    ground.admin(&delivery.hub, &roster, &asked)?.start(admin_listener)?;
+    ground.admin(&delivery, &roster, &asked)?.start(admin_listener)?;
 
     runtime.spawn(roster.run(entrance(&ground.settings, &listen)));
     let works = ground.works(delivery);
@@ -201,13 +201,18 @@ impl Ground {
     }
 
     /// The operators' listener. Who reaches it may do all that it offers.
-    fn admin(&self, hub: &Arc<Hub>, roster: &Arc<Roster>, asked: &Arc<Notify>) -> Result<Admin, StartError> {
-        let settings = &self.settings;
+    fn admin(&self, delivery: &Delivery, roster: &Arc<Roster>, asked: &Arc<Notify>) -> Result<Admin, StartError> {
+        let (settings, hub) = (&self.settings, &delivery.hub);
         let actions = settings.admin_actions.then(|| {
             let publisher = self.publisher(Auth::nobody(self.metrics.auth.clone(), &self.outside.clock), roster, 0, 0);
             Actions { publisher, drain: asked.clone() }
         });
-        let history = Budget::new(self.metrics.http.history_bytes.clone());
+        let sources = console::Sources {
+            hub: hub.clone(),
+            roster: roster.clone(),
+            couriers: delivery.couriers.clone(),
+            metrics: self.metrics.http.clone(),
+        };
         let contents = settings.admin_contents == Switch::On;
         let token = settings.admin_token_file.as_deref().map(AdminToken::new).transpose();
         Ok(Admin {
@@ -219,7 +224,7 @@ impl Ground {
             auth: self.metrics.auth.clone(),
             health: self.health.clone(),
             started: self.started,
-            console: Console::new(hub.clone(), roster.clone(), contents, actions, history),
+            console: Console::new(sources, contents, actions),
             token: token?,
             settings: admin::Settings {
                 hosts: settings.admin_host.clone(),

@@ -107,7 +107,8 @@ impl Roster {
         self.own.subscribe()
     }
 
-    fn name(&self) -> &str {
+    /// This node's name; its id until it listens.
+    pub fn name(&self) -> &str {
         self.name.get().unwrap_or(&self.id)
     }
 

@@ -247,6 +247,40 @@ test("copy as curl has the address that clients use, and says who has to show wh
   assert.equal(await copied(known.url), "curl -N -H 'Authorization: Bearer TOKEN' 'https://events.example.org/sse/events/a'");
 });
 
+test("subscribers are found, and one is looked at until it goes", async () => {
+  const ends = [await first.subscribe("seen.a,seen.b"), await first.subscribe("seen.a")];
+  const page = await open(browser, first.url);
+  await page.getByRole("link", { name: "Subscribers of this node" }).first().click();
+  await shows(page, "#found-note", /^\d+ of \d+ on .*\. Other nodes/);
+  await page.getByLabel("Channel", { exact: true }).fill("seen.b");
+  await page.keyboard.press("Enter");
+  await eventually("the one alone", async () => (await texts(page, "#found tr")).length === 1);
+  assert.match(new URL(page.url()).hash, /channel=seen\.b/);
+  const [row] = await page.locator("#found tr").evaluateAll((rows) => rows.map((each) => [...each.cells].map((cell) => cell.textContent)));
+  assert.deepEqual([row[0], row[1], row[2], row[4], row[5], row[6], row[7]],
+    ["127.0.0.1", "–", "seen.a, seen.b", "the next event", "0", "–", "HTTP/1"]);
+  // A reload has the same search.
+  await page.reload();
+  await eventually("the one alone, again", async () => (await texts(page, "#found tr")).length === 1);
+  assert.equal(await page.getByLabel("Channel", { exact: true }).inputValue(), "seen.b");
+
+  await page.getByRole("link", { name: "127.0.0.1" }).click();
+  await shows(page, "#seen", "the next event");
+  assert.deepEqual((await texts(page, "#seen-channels th")).sort(), ["seen.a", "seen.b"]);
+  const id = redis.add("seen.a", { data: "1" });
+  await eventually("its place", async () => (await texts(page, "#seen-channels tr")).some((text) => text.split(id).length === 3));
+  assert.deepEqual(page.noted, []);
+  ends[0]();
+  await shows(page, "#seen-note", "any more");
+  await page.goto(`${first.url}#/channel/seen.a`);
+  await page.getByRole("link", { name: "Its subscribers on this node" }).click();
+  await eventually("the other one", async () => (await texts(page, "#found tr")).length === 1);
+  await page.getByLabel("Address").fill("nowhere");
+  await page.keyboard.press("Enter");
+  await shows(page, "#found-note", "not an address");
+  ends[1]();
+});
+
 test("publishing and draining are for nodes that allow it", async () => {
   const page = await open(browser, `${first.url}#/channel/p`);
   await shows(page, "#viewer", "live");

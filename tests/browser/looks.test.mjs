@@ -51,9 +51,20 @@ async function channel(options) {
   await shows(page, "#events li", "updated");
   return page;
 }
+async function subscribers(options) {
+  const page = await open(browser, `${node.url}#/subscribers`, options);
+  await shows(page, "#found tr", "orders, lobby");
+  return page;
+}
+async function subscriber(options) {
+  const page = await subscribers(options);
+  await page.getByRole("row", { name: "orders, lobby" }).getByRole("link").click();
+  await shows(page, "#seen-channels tr", "lobby");
+  return page;
+}
 
 for (const colorScheme of ["light", "dark"]) {
-  for (const [name, made] of Object.entries({ overview, channel })) {
+  for (const [name, made] of Object.entries({ overview, channel, subscribers, subscriber })) {
     test(`axe finds nothing in the ${name} page when ${colorScheme}`, async () => {
       const page = await made({ colorScheme });
       await picture(page, `${name}-${colorScheme}`);
@@ -100,7 +111,7 @@ test("signing in is a form without a script", async () => {
 });
 
 test("on a telephone nothing is wider than the screen", async () => {
-  for (const [name, made] of Object.entries({ overview, channel })) {
+  for (const [name, made] of Object.entries({ overview, channel, subscribers, subscriber })) {
     const page = await made({ viewport: { width: 360, height: 740 } });
     await picture(page, `${name}-narrow`);
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), name);
@@ -142,10 +153,31 @@ test("the keyboard reaches everything and focus is seen and stays", async () => 
   assert.equal(await page.locator("#pause").getAttribute("aria-pressed"), "true");
 });
 
+test("a subscriber is reached by the keyboard, and focus stays", async () => {
+  const page = await subscribers();
+  const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.textContent);
+  assert.equal(await focused(), "main");
+  const reached = [];
+  for (let n = 0; n < 20 && reached.at(-1) !== "127.0.0.1"; n += 1) {
+    await page.keyboard.press("Tab");
+    reached.push(await focused());
+    assert.notEqual(await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle), "none", reached.at(-1));
+  }
+  for (const each of ["s-channel", "s-address", "s-subject", "s-state", "Find", "127.0.0.1"]) assert.ok(reached.includes(each), `${each}: ${reached}`);
+  // The rows are filled again meanwhile.
+  const ages = () => page.locator("#found td.n:nth-child(4)").allTextContents();
+  const before = (await ages()).join();
+  await eventually("later ages", async () => (await ages()).join() !== before);
+  assert.equal(await focused(), "127.0.0.1");
+  await page.keyboard.press("Enter");
+  await shows(page, "#seen", "connected for");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+});
+
 test("a screen reader is told what changes", async () => {
   const page = await channel();
   const roles = await page.locator("[role=status]").evaluateAll((all) => all.map((each) => each.id));
-  assert.deepEqual(roles.sort(), ["p-said", "state", "viewer"]);
+  assert.deepEqual(roles.sort(), ["found-note", "p-said", "seen-note", "state", "viewer"]);
   await eventually("headings in order", async () =>
     (await page.getByRole("heading").evaluateAll((all) => all.map((each) => each.tagName).join())) === "H1,H2,H2");
   assert.equal(await page.locator("html").getAttribute("lang"), "en");

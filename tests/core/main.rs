@@ -41,6 +41,7 @@ mod refusals;
 mod relays;
 mod sizes;
 mod stale_answers;
+mod subscribers;
 mod support;
 mod traces;
 mod transport;

@@ -1,14 +1,17 @@
 //! The console: a page for people on the operators' listener, and what it shows as JSON.
 //!
-//! `api` answers, `live` streams, `actions` changes something where that is allowed; the page itself is
-//! `page.html`, one file without anything from elsewhere. What nodes say of themselves comes from the roster.
+//! `api` and `subscribers` answer, `live` streams, `actions` changes something where that is allowed; the page itself is
+//! `page.html` with its scripts, one answer without anything from elsewhere. What nodes say of themselves comes from the roster.
 
 mod actions;
 mod api;
 mod live;
+mod subscribers;
 
 use super::history::budget::Budget;
+use super::metrics::HttpMetrics;
 use super::publish::Publisher;
+use crate::courier::Couriers;
 use crate::hub::Hub;
 use crate::problem::{Code, Problem};
 use crate::roster::Roster;
@@ -28,19 +31,38 @@ pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Streams at once; probes and scrapes need the listener's other connections.
 const STREAMS: usize = 24;
-const PAGE: &str = include_str!("page.html");
+/// Its parts are read as one document.
+const PAGE: &str = concat!(
+    include_str!("page.html"),
+    "<script nonce=\"{nonce}\">\n",
+    include_str!("page.js"),
+    include_str!("subscribers.js"),
+    "navigate();\n</script>\n</body>\n</html>\n"
+);
 
 /// The operators' page, with its JSON, streams and actions.
 #[derive(Clone)]
 pub struct Console {
     pub hub: Arc<Hub>,
     pub roster: Arc<Roster>,
-    /// Given where the console may publish and drain.
+    couriers: Couriers,
+    metrics: Arc<HttpMetrics>,
+    /// Given where the console may act.
     pub actions: Option<Arc<Actions>>,
     /// It may show what events hold.
     contents: bool,
     streams: Arc<Semaphore>,
+    /// Places of those who ask for subscribers.
+    asked: Arc<Semaphore>,
     history: Arc<Budget>,
+}
+
+/// What the console shows comes from these.
+pub struct Sources {
+    pub hub: Arc<Hub>,
+    pub roster: Arc<Roster>,
+    pub couriers: Couriers,
+    pub metrics: Arc<HttpMetrics>,
 }
 
 /// Who asks, as far as the connection says it: in a request's extensions, for the lines that actions leave in the log.
@@ -56,15 +78,20 @@ pub struct Actions {
 
 impl Console {
     /// `contents`: whether it shows what events hold.
-    pub fn new(
-        hub: Arc<Hub>,
-        roster: Arc<Roster>,
-        contents: bool,
-        actions: Option<Actions>,
-        history: Arc<Budget>,
-    ) -> Console {
-        let actions = actions.map(Arc::new);
-        Console { hub, roster, actions, contents, streams: Arc::new(Semaphore::new(STREAMS)), history }
+    pub fn new(sources: Sources, contents: bool, actions: Option<Actions>) -> Console {
+        let Sources { hub, roster, couriers, metrics } = sources;
+        let history = Budget::new(metrics.history_bytes.clone());
+        Console {
+            hub,
+            roster,
+            couriers,
+            metrics,
+            actions: actions.map(Arc::new),
+            contents,
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            asked: Arc::new(Semaphore::new(subscribers::AT_ONCE)),
+            history,
+        }
     }
 
     /// Answers `/` and `/api/…`; other paths are not its own.
@@ -90,15 +117,16 @@ impl Console {
 
     async fn read(&self, path: &str, request: &Request<Incoming>) -> Result<Response<Body>, Problem> {
         let query = request.uri().query().unwrap_or_default();
-        match path.strip_prefix("/api/").unwrap_or_default() {
-            "nodes" => Ok(json(&self.nodes().await)),
-            "channels" => Ok(json(&self.channels(query).await?)),
-            "updates" => self.updates(),
-            rest => match rest.strip_prefix("channels/").map(|rest| (rest, rest.strip_suffix("/live"))) {
-                Some((_, Some(segment))) => self.live(segment, query, last_event_id(request)).await,
-                Some((segment, None)) => Ok(json(&self.channel(segment).await?)),
-                None => Err(Problem::new(Code::NotFound, format!("there is no {path}"))),
-            },
+        let parts: Vec<&str> = path.split('/').skip(2).collect();
+        match parts[..] {
+            ["nodes"] => Ok(json(&self.nodes().await)),
+            ["channels"] => Ok(json(&self.channels(query).await?)),
+            ["channels", segment] => Ok(json(&self.channel(segment).await?)),
+            ["channels", segment, "live"] => self.live(segment, query, last_event_id(request)).await,
+            ["subscribers"] => Ok(json(&self.subscribers(query).await?)),
+            ["subscribers", id] => Ok(json(&self.subscriber(id).await?)),
+            ["updates"] => self.updates(),
+            _ => Err(Problem::new(Code::NotFound, format!("there is no {path}"))),
         }
     }
 }

@@ -10,8 +10,16 @@ use base64::engine::general_purpose::STANDARD;
 const TOKEN: &str = "a-token-of-the-operators";
 const ACT: (&str, &str) = ("X-Fantail-Action", "1");
 /// What needs a token where there is one.
-const GUARDED: [&str; 7] =
-    ["/", "/status", "/api/nodes", "/api/channels", "/api/channels/a", "/api/channels/a/live", "/api/updates"];
+const GUARDED: [&str; 8] = [
+    "/",
+    "/status",
+    "/api/nodes",
+    "/api/channels",
+    "/api/channels/a",
+    "/api/channels/a/live",
+    "/api/updates",
+    "/api/subscribers",
+];
 
 fn refused(node: &Node, reason: &str) -> f64 {
     node.metric(&format!("fantail_admin_refused_total{{reason=\"{reason}\"}}"))
