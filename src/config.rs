@@ -49,7 +49,7 @@ pub struct Serve {
     /// Whether the console shows the contents of events.
     #[arg(long, env = "FANTAIL_ADMIN_CONTENTS", default_value = "on", value_enum, ignore_case = true)]
     pub admin_contents: Switch,
-    /// Lets the console on --admin-listen publish events and drain this node.
+    /// Lets the console on --admin-listen publish events, disconnect subscribers and drain this node.
     #[arg(long, env = "FANTAIL_ADMIN_ACTIONS")]
     #[arg(value_parser = truth)]
     pub admin_actions: bool,

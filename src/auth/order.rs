@@ -100,7 +100,7 @@ impl Change {
         match self.target {
             Target::Subject => identity.subject.as_ref() == Some(&self.name),
             Target::Token => identity.has_token(&self.name),
-            Target::Channel => false,
+            Target::Channel | Target::Subscriber => false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Revocations: who is disconnected by an entry of the control stream, and who is kept out afterwards. Pure.
 //!
-//! An entry has the fields `disconnect` (`subject`, `channel` or `token`) and `name`, and may have `until`, in Unix
-//! seconds: up to then a subject or token is refused. A token is kept out for a day where `until` is not given. All times
+//! An entry has the fields `disconnect` (`subject`, `channel`, `token` or `subscriber`) and `name`, and may have `until`, in
+//! Unix seconds: up to then a subject or token is refused. A token is kept out for a day where `until` is not given. All times
 //! are by the backplane's clock, which dates the entries: how far it is from the node's is told by [`Revocations::set_clock`].
 
 use super::grant::Identity;
@@ -32,10 +32,12 @@ pub enum Target {
     Subject,
     Channel,
     Token,
+    /// One stream, by the id that its node gave it.
+    Subscriber,
 }
 
 impl Target {
-    pub const ALL: [Target; 3] = [Target::Subject, Target::Channel, Target::Token];
+    pub const ALL: [Target; 4] = [Target::Subject, Target::Channel, Target::Token, Target::Subscriber];
 
     /// As it stands in entries, events and metrics.
     pub const fn label(self) -> &'static str {
@@ -43,7 +45,13 @@ impl Target {
             Target::Subject => "subject",
             Target::Channel => "channel",
             Target::Token => "token",
+            Target::Subscriber => "subscriber",
         }
+    }
+
+    /// Whether it can be kept out, not only ended.
+    const fn is_kept_out(self) -> bool {
+        matches!(self, Target::Subject | Target::Token)
     }
 }
 
@@ -65,7 +73,7 @@ pub enum OrderError {
     Twice(&'static str),
     #[error("it has no field {0}")]
     Missing(&'static str),
-    #[error("disconnect is neither subject, channel nor token")]
+    #[error("disconnect is neither subject, channel, token nor subscriber")]
     UnknownTarget,
     #[error("name has {0} bytes; 1 to {MAX_NAME} are taken")]
     NameBytes(usize),
@@ -118,16 +126,18 @@ impl Disconnect {
             None if target == Target::Token => Some(time_of(entry, now_ms).saturating_add(TOKEN_MEMORY_MS)),
             None => None,
         };
-        Ok(Disconnect { target, name, until_ms: until_ms.filter(|_| target != Target::Channel) })
+        Ok(Disconnect { target, name, until_ms: until_ms.filter(|_| target.is_kept_out()) })
     }
 
-    /// Whether it concerns a subscriber with this identity and these channels.
+    /// Whether it concerns a subscriber with this identity and these channels. Who is named by an id is known to its courier
+    /// alone.
     pub fn concerns(&self, identity: Option<&Identity>, mut channels: impl Iterator<Item = impl AsRef<str>>) -> bool {
         let named = |name: Option<&Arc<str>>| name.is_some_and(|name| **name == *self.name);
         match self.target {
             Target::Subject => named(identity.and_then(|identity| identity.subject.as_ref())),
             Target::Token => identity.is_some_and(|identity| identity.has_token(&self.name)),
             Target::Channel => channels.any(|channel| *channel.as_ref() == *self.name),
+            Target::Subscriber => false,
         }
     }
 }

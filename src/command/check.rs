@@ -125,7 +125,7 @@ impl Report {
             Some(Err(error)) => self.bad("admin", &error.to_string()),
             None if settings.admin_actions && !settings.admin_listen.ip().is_loopback() => {
                 let finding = format!(
-                    "who reaches --admin-listen {} may publish and drain this node; --admin-token-file asks for a token",
+                    "who reaches --admin-listen {} may publish, disconnect and drain this node; --admin-token-file asks for a token",
                     settings.admin_listen
                 );
                 self.warn("admin", &finding);

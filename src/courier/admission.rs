@@ -2,7 +2,7 @@
 
 use super::ending::Reason;
 use super::expiry::{Admission, Due};
-use super::key::Key;
+use super::key::{Key, SubscriberId};
 use super::mailbox::{FirstLegs, LegStart};
 use super::out::{begin_blocks, framed};
 use super::state::Courier;
@@ -124,6 +124,17 @@ impl Courier {
         });
         let concerned: Vec<Key> = concerned.map(|(key, _)| key).collect();
         concerned.into_iter().for_each(|key| self.subscribers.end(key, Reason::Revoked));
+    }
+
+    /// Ends one subscriber that an order names, if it is still there.
+    pub fn end_by_order(&mut self, id: SubscriberId) {
+        if !self.subscribers.has(id) {
+            return;
+        }
+        let peer = self.subscribers[id.key].peer;
+        let subject = self.expiry.identity(id.key).and_then(|identity| identity.subject.as_deref());
+        tracing::info!(%peer, subject, "subscriber disconnected by an order");
+        self.subscribers.end(id.key, Reason::Revoked);
     }
 
     /// Whether a subscriber is told by events what is no event of a channel.

@@ -140,6 +140,7 @@ impl Courier {
             Message::Joined { id, here, joined } => self.joined(id, &here, joined),
             Message::GivePagesBack => self.give_pages_back(),
             Message::Disconnect(order) => self.disconnect(&order),
+            Message::End(id) => self.end_by_order(id),
             Message::Extend(renewal) => self.extend(&renewal),
             Message::List(inquiry) => self.list(*inquiry),
             Message::Writable(id) if self.subscribers.has(id) => self.writable(id.key),

@@ -68,6 +68,8 @@ pub enum Message {
     GivePagesBack,
     /// End all whom this order concerns.
     Disconnect(Arc<Disconnect>),
+    /// End this one, which an order names.
+    End(SubscriberId),
     /// Let streams go on that this is for.
     Extend(Arc<Renewal>),
     /// Somebody asks who is here.

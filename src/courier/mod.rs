@@ -189,6 +189,13 @@ impl Couriers {
         }
     }
 
+    /// Ends one subscriber that an order names, if it is still there.
+    pub fn end(&self, name: SubscriberName) {
+        if let Some(mailbox) = self.mailboxes.get(name.courier) {
+            mailbox.send(Message::End(name.id));
+        }
+    }
+
     /// Changes the channels of all whom an order is for. It must be [remembered](crate::auth::order::ChangeMemory) already, for those on their
     /// way here.
     pub fn change(&self, order: &Arc<Change>) {

@@ -4,6 +4,7 @@ use super::demo;
 use super::given::{Given, StartError};
 use super::metrics::Metrics;
 use crate::auth::control::{Memory, Told};
+use crate::auth::revocation::Target;
 use crate::auth::{Auth, control, sessions};
 use crate::backplane::Backplane;
 use crate::clock::Clock;
@@ -16,7 +17,7 @@ use crate::http::acceptor::{self, AcceptorHandle};
 use crate::http::admin::token::AdminToken;
 use crate::http::admin::{self, Admin};
 use crate::http::client_address::Proxies;
-use crate::http::console::{self, Actions, Console};
+use crate::http::console::{self, Actions, Console, SubscriberId};
 use crate::http::history::budget::Budget;
 use crate::http::intake::Intake;
 use crate::http::publish::{Allowed, Publisher};
@@ -114,8 +115,8 @@ pub fn start(settings: Serve, given: Given) -> Result<Started, StartError> {
     let (listen, acceptor) = listen(&ground.settings, &context, &runtime)?;
     ground.admin(&delivery, &roster, &asked)?.start(admin_listener)?;
 
+    let works = ground.works(delivery, &roster);
     runtime.spawn(roster.run(entrance(&ground.settings, &listen)));
-    let works = ground.works(delivery);
     works.control.into_iter().for_each(|work| drop(runtime.spawn(work)));
     // A task: what is waited for by `block_on` itself costs a look at the sockets each time that a task wakes it.
     let following = backplane_runtime.spawn(works.following);
@@ -236,10 +237,15 @@ impl Ground {
     }
 
     /// What follows others for as long as the node lives.
-    pub fn works(&self, delivery: Delivery) -> Works {
+    pub fn works(&self, delivery: Delivery, roster: &Roster) -> Works {
         let Delivery { hub, couriers, requests, catch_ups, joins, .. } = delivery;
         let (tell, extending) = (couriers.clone(), couriers.clone());
+        let node = roster.id().to_owned();
         let tell = move |told| match told {
+            Told::Disconnect(order) if order.target == Target::Subscriber => {
+                let own = order.name.parse::<SubscriberId>().ok().filter(|id| id.node == node);
+                own.into_iter().for_each(|id| tell.end(id.name));
+            }
             Told::Disconnect(order) => tell.disconnect(&order),
             Told::Change(order) => tell.change(&order),
         };

@@ -64,7 +64,7 @@ impl SimulatedNode {
         let turns = couriers.event_loops(&delivery.deps, Instant::now().into_std(), turning.stopwatch)?;
         let roster = Roster::new(ground.sources(&delivery.hub), &ground.outside);
         let context = ground.context(&delivery, &roster);
-        let Works { control, following } = ground.works(delivery);
+        let Works { control, following } = ground.works(delivery, &roster);
         let mut tasks = JoinSet::new();
         control.into_iter().chain([following]).for_each(|work| drop(tasks.spawn(work.in_current_span())));
         let closing = watch::Sender::new(false);

@@ -281,6 +281,32 @@ test("subscribers are found, and one is looked at until it goes", async () => {
   ends[1]();
 });
 
+test("a subscriber is disconnected where that is allowed and confirmed", async () => {
+  const page = await open(browser, first.url + "#/subscribers");
+  await page.getByRole("link", { name: "127.0.0.1" }).first().click();
+  await shows(page, "#seen", "connected for");
+  assert.equal(await page.getByRole("button", { name: "Disconnect" }).count(), 0);
+
+  const node = await Node.start(place, redis, "--admin-actions");
+  await node.subscribe("stays");
+  await node.subscribe("ended");
+  let answer = false;
+  const allowed = await open(browser, node.url + "#/subscribers?channel=ended", { actions: () => answer });
+  await allowed.getByRole("link", { name: "127.0.0.1" }).click();
+  const button = allowed.getByRole("button", { name: "Disconnect" });
+  await button.click();
+  assert.match(allowed.noted.at(-1), /^dialog: Disconnect this subscriber\? Its client may come back/);
+  await picture(allowed, "disconnect");
+  assert.equal(redis.ask("EXISTS", "sse:~control"), "0", "not confirmed");
+  answer = true;
+  await button.click();
+  await shows(allowed, "#end-said", /ordered as \d+-\d+/);
+  await shows(allowed, "#seen-note", "any more");
+  await allowed.getByRole("link", { name: "Subscribers of this node" }).last().click();
+  await eventually("the other one alone", async () => (await texts(allowed, "#found tr")).length === 1);
+  assert.match((await texts(allowed, "#found tr"))[0], /stays/);
+});
+
 test("publishing and draining are for nodes that allow it", async () => {
   const page = await open(browser, `${first.url}#/channel/p`);
   await shows(page, "#viewer", "live");

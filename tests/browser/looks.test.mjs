@@ -60,6 +60,7 @@ async function subscriber(options) {
   const page = await subscribers(options);
   await page.getByRole("row", { name: "orders, lobby" }).getByRole("link").click();
   await shows(page, "#seen-channels tr", "lobby");
+  await page.getByRole("button", { name: "Disconnect" }).waitFor();
   return page;
 }
 
@@ -177,7 +178,7 @@ test("a subscriber is reached by the keyboard, and focus stays", async () => {
 test("a screen reader is told what changes", async () => {
   const page = await channel();
   const roles = await page.locator("[role=status]").evaluateAll((all) => all.map((each) => each.id));
-  assert.deepEqual(roles.sort(), ["found-note", "p-said", "seen-note", "state", "viewer"]);
+  assert.deepEqual(roles.sort(), ["end-said", "found-note", "p-said", "seen-note", "state", "viewer"]);
   await eventually("headings in order", async () =>
     (await page.getByRole("heading").evaluateAll((all) => all.map((each) => each.tagName).join())) === "H1,H2,H2");
   assert.equal(await page.locator("html").getAttribute("lang"), "en");

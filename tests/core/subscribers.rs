@@ -1,10 +1,10 @@
 //! Who is subscribed, as the operators' listener tells it, beside clients that are really there.
 
-use crate::support::client::Connection;
+use crate::support::client::{Connection, Response};
 use crate::support::jwt::{Folder, flags, signed};
 use crate::support::node::{Node, eventually};
-use crate::support::redis::Redis;
-use crate::support::stream::Stream;
+use crate::support::redis::{Redis, Reply};
+use crate::support::stream::{End, Stream};
 use serde_json::{Value, json};
 
 /// The subscribers that a query finds, and whether there may be more.
@@ -181,4 +181,101 @@ fn a_subscriber_is_named_by_its_node_and_place_alone() {
     let beyond = format!("{}.999999.0.1", first.split('.').next().expect("a node"));
     nodes[0].page(&format!("/api/subscribers/{beyond}")).problem(404, "not_found");
     assert_eq!(nodes[0].ask("GET", "/api/subscribers", &[], "").head.status, 404, "not for clients");
+}
+
+const ACT: (&str, &str) = ("X-Fantail-Action", "1");
+
+fn disconnect(node: &Node, id: &str, headers: &[(&str, &str)]) -> Response {
+    Connection::open(node.admin).ask("POST", &format!("/api/disconnect?subscriber={id}"), headers, b"")
+}
+
+#[test]
+fn an_operator_disconnects_exactly_one_subscriber_of_whatever_node() {
+    let redis = Redis::start();
+    let flags = ["--trusted-proxies", "127.0.0.1", "--admin-actions"];
+    let [asked, holder] = [(); 2].map(|()| Node::on(&redis, &flags));
+    let open =
+        |node: &Node, address, target| Stream::open(node.listen, target, &[("X-Forwarded-For", address)]).begun();
+    let rounds = [("192.0.2.1", "/events/a"), ("198.51.100.1", "/events?channels=a,b")];
+    for (number, &(client, target)) in rounds.iter().enumerate() {
+        // The same client has another stream elsewhere, and others have its channels.
+        let others = [("192.0.2.2", target), ("192.0.2.3", "/events/a"), ("192.0.2.4", "/events?channels=a,b")];
+        let mut ended = open(&holder, client, target);
+        let mut others = others.map(|(address, target)| open(&holder, address, target));
+        let mut elsewhere = open(&asked, client, target);
+        let named = id(&only(&holder, &format!("address={client}")));
+        let answer = disconnect(&asked, &named, &[ACT]);
+        assert_eq!(
+            (answer.head.status, &answer.json()["subscriber"]),
+            (202, &named.as_str().into()),
+            "{}",
+            answer.text()
+        );
+        let entries = redis.command(&["XREVRANGE", "sse:~control", "+", "-", "COUNT", "1"]);
+        let entry = entries.list()[0].list();
+        let fields: Vec<&str> = entry[1].list().iter().map(Reply::text).collect();
+        assert_eq!(
+            (answer.json()["id"].as_str(), &fields[..]),
+            (Some(entry[0].text()), &["disconnect", "subscriber", "name", &named][..])
+        );
+
+        let (end, messages) = ended.finish();
+        let kinds: Vec<&str> = messages.iter().map(|message| &*message.event).collect();
+        assert_eq!((end, &kinds[..]), (End::Incomplete, &["fantail.revoked"][..]));
+        (1..=3).for_each(|n| drop(redis.command(&["XADD", "sse:a", "*", "data", &n.to_string()])));
+        others.iter_mut().chain([&mut elsewhere]).for_each(|stream| assert_eq!(stream.numbers(3), [1, 2, 3]));
+        let last = ended.last_event_id();
+        let headers = [("X-Forwarded-For", client), ("Last-Event-ID", &last)];
+        let mut back = Stream::open(holder.listen, target, &headers);
+        assert_eq!(back.numbers(3), [1, 2, 3], "it may come back, and lost nothing");
+
+        // Once more: whoever has its place by now is another one.
+        assert_eq!(disconnect(&asked, &named, &[ACT]).head.status, 202);
+        let orders = 2.0 * (number + 1) as f64;
+        for node in [&asked, &holder] {
+            node.metric_becomes("fantail_revocations_total{target=\"subscriber\"}", orders);
+        }
+        redis.command(&["XADD", "sse:a", "*", "data", "4"]);
+        others.iter_mut().chain([&mut elsewhere, &mut back]).for_each(|stream| assert_eq!(stream.numbers(1), [4]));
+        let revoked = "fantail_connections_closed_total{reason=\"revoked\"}";
+        holder.metric_becomes(revoked, (number + 1) as f64);
+        assert_eq!(asked.metric(revoked), 0.0);
+        asked.logs(&["told to disconnect by the console", &named, "127.0.0.1", entry[0].text()]);
+    }
+    rounds.iter().for_each(|(client, _)| holder.logs(&["subscriber disconnected by an order", client]));
+}
+
+#[test]
+fn disconnecting_is_for_operators_who_allowed_it() {
+    let redis = Redis::start();
+    let off = Node::on(&redis, &[]);
+    let on = Node::on(&redis, &["--admin-actions"]);
+    let mut stream = on.subscribe("/events/a").begun();
+    let named = id(&only(&on, ""));
+    let said = disconnect(&off, &named, &[ACT]).problem(403, "forbidden");
+    assert!(said.contains("--admin-actions"), "{said}");
+    off.logs(&["an action of the console was refused", "/api/disconnect", "127.0.0.1", "--admin-actions"]);
+    disconnect(&on, &named, &[]).problem(403, "forbidden");
+    disconnect(&on, &named, &[ACT, ("Origin", "https://evil.example")]).problem(403, "forbidden");
+    for wrong in ["", "x", "1.2.3", &format!("{named}.1")] {
+        disconnect(&on, wrong, &[ACT]).problem(400, "bad_parameter");
+    }
+    let get = on.page(&format!("/api/disconnect?subscriber={named}"));
+    assert_eq!((get.head.status, get.head.header("allow")), (405, Some("POST")));
+    assert_eq!(redis.command(&["EXISTS", "sse:~control"]).number(), 0, "nothing was ordered");
+    redis.command(&["SET", "sse:~control", "no stream"]);
+    disconnect(&on, &named, &[ACT]).problem(502, "backplane_refused");
+    on.logs(&["told to disconnect by the console", &named, "backplane_refused"]);
+    redis.command(&["XADD", "sse:a", "*", "data", "1"]);
+    assert_eq!(stream.numbers(1), [1]);
+}
+
+#[test]
+fn a_node_in_memory_disconnects_too() {
+    let node = Node::start(&["--admin-actions"]);
+    let _streams = [(); 2].map(|()| node.subscribe("/events/a").begun());
+    let (all, _) = found(&node, "");
+    assert_eq!(disconnect(&node, &id(&all[0]), &[ACT]).head.status, 202);
+    eventually("one is gone", || found(&node, "").0.len() == 1);
+    assert_eq!(id(&only(&node, "")), id(&all[1]));
 }

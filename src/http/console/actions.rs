@@ -1,20 +1,31 @@
-//! What the console may change, only with `--admin-actions`: publish an event, and drain this node.
+//! What the console may change, only with `--admin-actions`: publish an event, disconnect a subscriber, and drain this node.
 //!
 //! An operator's browser shows other pages too, and sends what it knows of a token with their requests. So an action needs
 //! a header that no page of another origin can send without being asked about it first, which nobody here allows; it may
 //! come from a page of this origin alone; and pages that have made their own name lead here are kept out by that name
 //! (`admin`).
 
+use super::subscribers::{SubscriberId, not_an_id};
 use super::{Body, Console, Operator, whole};
+use crate::auth::control;
+use crate::auth::revocation::Target;
+use crate::backplane::{BackplaneError, Publication};
+use crate::channel::Channel;
 use crate::http::publish::publish;
+use crate::position::Position;
 use crate::problem::{Code, Problem};
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::ORIGIN;
 use hyper::{Request, Response, StatusCode, Uri};
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// The header that an action needs, with any value.
 const ACTION: &str = "x-fantail-action";
+/// For an order to be written; the backplane has shorter limits of its own.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where an action comes from, for the log.
 fn operator<B>(request: &Request<B>) -> String {
@@ -53,7 +64,50 @@ impl Console {
         Ok(response)
     }
 
+    /// `POST /api/disconnect?subscriber=ID`: an order in the control stream, which the subscriber's node carries out.
+    pub async fn disconnect(&self, request: &Request<Incoming>) -> Result<Response<Body>, Problem> {
+        self.allowed(request)?;
+        let query = request.uri().query().unwrap_or_default();
+        let named = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "subscriber");
+        let named = named.map(|(_, id)| id).unwrap_or_default();
+        let id: SubscriberId = named.parse().map_err(|()| not_an_id("subscriber", &named))?;
+        let ordered = self.order_to_end(&id).await;
+        let result = ordered.as_ref().map_or_else(|problem| problem.code.as_str().to_owned(), Position::to_string);
+        tracing::info!(subscriber = %id, address = operator(request), result, "told to disconnect by the console");
+        let mut response = super::json(&serde_json::json!({"id": ordered?.to_string(), "subscriber": id.to_string()}));
+        *response.status_mut() = StatusCode::ACCEPTED;
+        Ok(response)
+    }
+
+    /// Writes the order; its id.
+    async fn order_to_end(&self, id: &SubscriberId) -> Result<Position, Problem> {
+        let field = |name: &'static str, value: String| (Bytes::from_static(name.as_bytes()), value.into());
+        let fields = vec![field("disconnect", Target::Subscriber.label().to_owned()), field("name", id.to_string())];
+        let order = Publication::new(Channel::new(control::CHANNEL).expect("a good name"), fields);
+        let silent = || BackplaneError::down("no answer");
+        let answers = timeout(ORDER_TIMEOUT, self.hub.backplane.append(vec![order])).await;
+        let answers = answers.unwrap_or_else(|_| Err(silent())).map_err(|error| Problem::from(&error))?;
+        let answer = answers.into_iter().next().unwrap_or_else(|| Err(silent()));
+        answer.map_err(|error| Problem::from(&error))
+    }
+
+    /// What the console may do, if this request may ask for it. What may not leaves a line in the log, too.
     fn allowed(&self, request: &Request<Incoming>) -> Result<&super::Actions, Problem> {
+        self.judged(request).inspect_err(|problem| {
+            if let Some(suppressed) = self.log_throttle.turn("refused") {
+                let (action, why) = (request.uri().path(), &problem.detail);
+                tracing::warn!(
+                    action,
+                    address = operator(request),
+                    why,
+                    suppressed,
+                    "an action of the console was refused"
+                );
+            }
+        })
+    }
+
+    fn judged(&self, request: &Request<Incoming>) -> Result<&super::Actions, Problem> {
         let forbidden = |why: &str| Problem::new(Code::Forbidden, why);
         let actions = self.actions.as_ref();
         let actions = actions.ok_or_else(|| forbidden("actions are off on this node: --admin-actions allows them"))?;

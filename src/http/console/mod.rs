@@ -8,6 +8,8 @@ mod api;
 mod live;
 mod subscribers;
 
+pub use subscribers::SubscriberId;
+
 use super::history::budget::Budget;
 use super::metrics::HttpMetrics;
 use super::publish::Publisher;
@@ -15,6 +17,7 @@ use crate::courier::Couriers;
 use crate::hub::Hub;
 use crate::problem::{Code, Problem};
 use crate::roster::Roster;
+use crate::telemetry::LogThrottle;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -24,6 +27,7 @@ use hyper::{Method, Request, Response};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
 /// Answers of the operators' listener: whole, or streams.
@@ -31,6 +35,8 @@ pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Streams at once; probes and scrapes need the listener's other connections.
 const STREAMS: usize = 24;
+/// Between lines of actions that were refused.
+const LOG_PERIOD: Duration = Duration::from_secs(1);
 /// Its parts are read as one document.
 const PAGE: &str = concat!(
     include_str!("page.html"),
@@ -55,6 +61,7 @@ pub struct Console {
     /// Places of those who ask for subscribers.
     asked: Arc<Semaphore>,
     history: Arc<Budget>,
+    log_throttle: Arc<LogThrottle>,
 }
 
 /// What the console shows comes from these.
@@ -91,6 +98,7 @@ impl Console {
             streams: Arc::new(Semaphore::new(STREAMS)),
             asked: Arc::new(Semaphore::new(subscribers::AT_ONCE)),
             history,
+            log_throttle: Arc::new(LogThrottle::new(LOG_PERIOD)),
         }
     }
 
@@ -101,7 +109,10 @@ impl Console {
         let answered = match (&path[..], request.method()) {
             ("/api/publish", &Method::POST) => self.publish(request).await,
             ("/api/drain", &Method::POST) => self.drain(&request),
-            ("/api/publish" | "/api/drain", method) => Err(Problem::method_not_allowed(method, "POST")),
+            ("/api/disconnect", &Method::POST) => self.disconnect(&request).await,
+            ("/api/publish" | "/api/drain" | "/api/disconnect", method) => {
+                Err(Problem::method_not_allowed(method, "POST"))
+            }
             (_, method) if !reads => Err(Problem::method_not_allowed(method, "GET, HEAD")),
             ("/", _) => Ok(page()),
             _ => self.read(&path, &request).await,

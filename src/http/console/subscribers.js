@@ -48,15 +48,18 @@ function subscribers(query) {
       + (all.more ? "; there may be more: narrow the search." : ".") + " Other nodes show theirs in their own consoles.");
   }, note);
 }
+let seen = null; // whose page is shown
 function subscriber(id) {
   $("seen").replaceChildren();
   fill($("seen-channels"), [], []);
   $("seen-note").textContent = "…";
+  $("end-said").textContent = ""; $("end-row").hidden = true; seen = id;
   keepLooking(async (signal) => {
     const answer = await fetch("/api/subscribers/" + encodeURIComponent(id));
     const s = await answer.json();
     if (signal.aborted) return;
     $("seen-note").textContent = answer.ok ? "" : s.detail ?? answer.statusText;
+    $("end").hidden = !answer.ok; $("end-row").hidden = !actions;
     if (!answer.ok) return answer.status !== 404;
     const rows = [["address", s.address], ["subject", s.subject ?? "not known"], ["connected for", seconds(s.age_seconds)],
       ["waits for", waits(s)], ["behind", s.behind == null ? "not known" : `${counted(s.behind)} event${s.behind === 1 ? "" : "s"}`],
@@ -74,4 +77,10 @@ $("seek").addEventListener("submit", (event) => {
   event.preventDefault();
   const wanted = FIELDS.map((field) => [field, $("s-" + field).value.trim()]).filter(([, value]) => value);
   location.hash = "#/subscribers?" + new URLSearchParams(wanted);
+});
+$("end").addEventListener("click", async () => {
+  if (!confirm("Disconnect this subscriber? Its client may come back at once, as browsers and libraries do. To keep somebody out, revoke its subject or token.")) return;
+  const answer = await act("/api/disconnect?" + new URLSearchParams({ subscriber: seen }), "");
+  const said = await answer.json();
+  $("end-said").textContent = answer.ok ? "ordered as " + said.id : said.detail;
 });

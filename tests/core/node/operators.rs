@@ -108,7 +108,7 @@ fn a_token_is_needed_for_all_but_probes_and_metrics() {
         }
     }
     let right = bearer(TOKEN);
-    for action in ["/api/publish?channel=a", "/api/drain"] {
+    for action in ["/api/publish?channel=a", "/api/drain", "/api/disconnect?subscriber=0123456789abcdef.0.0.1"] {
         assert_eq!(status(&node, "POST", action, &[ACT]), 401, "{action}");
         assert_eq!(status(&node, "POST", action, &[("Authorization", &right)]), 403, "{action} without the header");
     }
