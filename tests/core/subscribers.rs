@@ -16,6 +16,11 @@ fn found(node: &Node, query: &str) -> (Vec<Value>, bool) {
     (all, answer["more"].as_bool().expect("more"))
 }
 
+/// Waits until delivery threads have so many subscribers: a stream begins a little earlier.
+fn has(node: &Node, count: usize) {
+    node.metric_becomes("fantail_connections", count as f64);
+}
+
 /// The only subscriber that a query finds.
 fn only(node: &Node, query: &str) -> Value {
     let (mut all, more) = found(node, query);
@@ -49,6 +54,7 @@ fn subscribers_are_found_by_channel_address_and_subject_and_nothing_of_a_token_i
     let mut anns = from("192.0.2.7", "/events?channels=a,b", &token);
     let _plain = from("192.0.2.8", "/events/a", &nobodys);
     let _other = from("2001:db8::1", "/events/c", &nobodys);
+    has(&node, 3);
     let by_subject = only(&node, "subject=ann");
     assert_eq!(only(&node, "address=192.0.2.7")["id"], by_subject["id"]);
     assert_eq!(only(&node, "channel=b")["id"], by_subject["id"]);
@@ -99,6 +105,7 @@ fn a_reader_that_takes_nothing_is_seen_as_blocked_and_as_far_behind_as_it_is() {
     let mut ids = add(&redis, 1);
     let mut slow = Stream::on(Connection::narrow(node.listen), "/events/a?since=earliest", &[]).begun();
     let mut quick = node.subscribe("/events/a?since=earliest").begun();
+    has(&node, 2);
     let id_of = |query: &str| id(&only(&node, query));
     let mut read = |ids: &[String], from: usize| ids[from..].iter().for_each(|id| assert!(quick.reaches(id), "{id}"));
     read(&ids, 0);
@@ -147,6 +154,7 @@ fn a_list_is_bounded_and_says_that_there_is_more() {
     let eight: Vec<String> = (0..8).map(|n| format!("c{n}")).collect();
     let eight = format!("/events?channels={}", eight.join(","));
     let _streams: Vec<Stream> = (0..60).map(|_| node.subscribe(&eight).begun()).collect();
+    has(&node, 60);
     let (usual, more) = found(&node, "");
     assert_eq!((usual.len(), more), (50, true));
     assert_eq!((usual[0]["channels"].as_array().map(Vec::len), &usual[0]["channel_count"]), (Some(5), &8.into()));
@@ -168,6 +176,7 @@ fn a_subscriber_is_named_by_its_node_and_place_alone() {
     let redis = Redis::start();
     let nodes = [(); 2].map(|()| Node::on(&redis, &[]));
     let _streams = nodes.each_ref().map(|node| node.subscribe("/events/a").begun());
+    nodes.iter().for_each(|node| has(node, 1));
     let [first, second] = nodes.each_ref().map(|node| id(&only(node, "channel=a")));
     assert_ne!(first, second);
     let said = nodes[0].page(&format!("/api/subscribers/{second}")).problem(404, "not_found");
@@ -203,6 +212,7 @@ fn an_operator_disconnects_exactly_one_subscriber_of_whatever_node() {
         let mut ended = open(&holder, client, target);
         let mut others = others.map(|(address, target)| open(&holder, address, target));
         let mut elsewhere = open(&asked, client, target);
+        eventually("it is there", || !found(&holder, &format!("address={client}")).0.is_empty());
         let named = id(&only(&holder, &format!("address={client}")));
         let answer = disconnect(&asked, &named, &[ACT]);
         assert_eq!(
@@ -251,6 +261,7 @@ fn disconnecting_is_for_operators_who_allowed_it() {
     let off = Node::on(&redis, &[]);
     let on = Node::on(&redis, &["--admin-actions"]);
     let mut stream = on.subscribe("/events/a").begun();
+    has(&on, 1);
     let named = id(&only(&on, ""));
     let said = disconnect(&off, &named, &[ACT]).problem(403, "forbidden");
     assert!(said.contains("--admin-actions"), "{said}");
@@ -274,6 +285,7 @@ fn disconnecting_is_for_operators_who_allowed_it() {
 fn a_node_in_memory_disconnects_too() {
     let node = Node::start(&["--admin-actions"]);
     let _streams = [(); 2].map(|()| node.subscribe("/events/a").begun());
+    has(&node, 2);
     let (all, _) = found(&node, "");
     assert_eq!(disconnect(&node, &id(&all[0]), &[ACT]).head.status, 202);
     eventually("one is gone", || found(&node, "").0.len() == 1);
