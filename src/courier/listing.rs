@@ -86,8 +86,10 @@ impl Courier {
     fn seen_leg(&self, composed: &Composed, at: usize, leg: &Leg) -> Option<SeenChannel> {
         let mirror = self.mirrors.get(leg.feed.number)?;
         let is_behind = composed.rest.as_ref().is_some_and(|rest| rest.behind.iter().any(|(of, _)| *of as usize == at));
-        let state = if is_behind { State::History } else { State::Live };
-        let left = (!is_behind).then(|| mirror.count_after(leg.at) as u64);
+        // Whose socket is full falls behind only when it has room again; what it needs may have left memory before.
+        let here = !is_behind && leg.at >= mirror.start();
+        let state = if here { State::Live } else { State::History };
+        let left = here.then(|| mirror.count_after(leg.at) as u64);
         Some(seen_in(mirror, state, &leg.standing(), left))
     }
 
