@@ -8,14 +8,16 @@ mod reading;
 use super::metrics::{self, AuthMetrics};
 use super::order::{Change, ChangeMemory, Order};
 use super::revocation::{Disconnect, Revocations};
-use crate::backplane::{Backplane, BackplaneError, Entry};
+use crate::backplane::{Backplane, BackplaneError, Entry, Publication};
+use crate::channel::Channel;
 use crate::planted::{self, Fault};
 use crate::position::Position;
 use crate::telemetry::LogThrottle;
+use bytes::Bytes;
 use following::Follower;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// The channel; no client can subscribe to it or publish to it.
 pub const CHANNEL: &str = "~control";
@@ -33,6 +35,22 @@ pub enum Told {
 pub struct Memory {
     pub revocations: Arc<Revocations>,
     pub changes: Arc<ChangeMemory>,
+}
+
+/// The entry that disconnects those whom a name of this [kind](super::revocation::Target::label) concerns, and keeps them out
+/// `until` then, in Unix seconds.
+pub fn disconnect(kind: &str, name: &str, until: Option<u64>) -> Publication {
+    let mut fields = vec![("disconnect", kind.to_owned()), ("name", name.to_owned())];
+    fields.extend(until.map(|until| ("until", until.to_string())));
+    let fields = fields.into_iter().map(|(name, value)| (Bytes::from_static(name.as_bytes()), value.into())).collect();
+    Publication::new(Channel::new(CHANNEL).expect("a good name"), fields)
+}
+
+/// Writes one entry within a time; its id.
+pub async fn write(backplane: &dyn Backplane, entry: Publication, limit: Duration) -> Result<Position, BackplaneError> {
+    let silent = || BackplaneError::down("no answer");
+    let answers = timeout(limit, backplane.append(vec![entry])).await.map_err(|_| silent())??;
+    answers.into_iter().next().unwrap_or_else(|| Err(silent()))
 }
 
 /// Follows the stream for as long as the node lives; `tell` tells the couriers.

@@ -2,8 +2,8 @@
 //!
 //! It is read as `~control` is. What cannot be read, or comes too late, costs those whom it is for a reconnect.
 
-use super::control::CLOCKS_MS;
 use super::control::following::{self, Follower};
+use super::control::{CLOCKS_MS, write};
 use super::renewal::{CHANNEL, Renewal};
 use crate::backplane::{Backplane, BackplaneError, Entry};
 use crate::clock::Clock;
@@ -11,7 +11,7 @@ use crate::position::Position;
 use crate::telemetry::LogThrottle;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 const LOG_PERIOD: Duration = Duration::from_secs(10);
 /// How long the answer to a page waits for a renewal to be told.
@@ -21,9 +21,7 @@ const TELL_TIMEOUT: Duration = Duration::from_secs(2);
 pub async fn tell(backplane: &dyn Backplane, renewal: &Renewal) -> Result<(), BackplaneError> {
     // Who has that many patterns comes back when the old token ends.
     let Some(publication) = renewal.publication() else { return Ok(()) };
-    let silent = || BackplaneError::down("no answer");
-    let answers = timeout(TELL_TIMEOUT, backplane.append(vec![publication])).await.map_err(|_| silent())??;
-    answers.into_iter().next().unwrap_or_else(|| Err(silent())).map(drop)
+    write(backplane, publication, TELL_TIMEOUT).await.map(drop)
 }
 
 /// Follows the stream for as long as the node lives; `extend` tells the couriers.

@@ -3,12 +3,10 @@
 use super::print_id;
 use crate::auth::control;
 use crate::auth::revocation::Target;
+use crate::backplane::BackplaneError;
 use crate::backplane::redis::{Settings, once};
-use crate::backplane::{BackplaneError, Publication};
-use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::config::{self, ValueError};
-use bytes::Bytes;
 use clap::Args;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -65,17 +63,10 @@ async fn append(settings: &Revoke) -> Result<String, RevokeError> {
     if settings.kind == Target::Channel.label() && settings.time.is_some() {
         return Err(RevokeError::ForChannel);
     }
-    let mut fields = vec![
-        (Bytes::from_static(b"disconnect"), Bytes::from(settings.kind.clone())),
-        (Bytes::from_static(b"name"), Bytes::from(settings.name.clone())),
-    ];
-    if let Some(time) = settings.time {
-        let until = Clock::default().since_epoch() + time;
-        fields.push((Bytes::from_static(b"until"), Bytes::from(until.as_secs().to_string())));
-    }
-    let channel = Channel::new(control::CHANNEL).expect("a good name");
+    let until = settings.time.map(|time| (Clock::default().since_epoch() + time).as_secs());
+    let order = control::disconnect(&settings.kind, &settings.name, until);
     let url = &settings.redis;
     let redis = Settings { key_prefix: settings.key_prefix.clone(), ..settings.redis_access.settings(url) };
-    let id = once::append(&redis, Publication::new(channel, fields)).await;
+    let id = once::append(&redis, order).await;
     id.map(|id| id.to_string()).map_err(|why| RevokeError::Redis { url: url.clone(), why })
 }

@@ -121,7 +121,7 @@ impl Intake {
             Some((Arrival::Subscriber(subscriber), permit)) => {
                 let (wire, decided) = *subscriber;
                 // Who is turned away may be held for a while, which must not keep others out.
-                let permit = if decided.admits() { permit } else { None };
+                let permit = permit.filter(|_| decided.admits());
                 let _guard = decided.admits().then_some(guard);
                 Box::pin(self.begin(wire, decided, permit)).await;
             }

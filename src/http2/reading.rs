@@ -117,15 +117,16 @@ impl<O: Default> Connection<O> {
         if self.receive < 0 {
             return Err(ErrorCode::FlowControl);
         }
-        let gone = self.streams.gone(head.stream);
         let refused = match self.streams.get_mut(head.stream) {
-            // What was on its way is passed over. Beyond its window a client pours without end.
-            None if gone == Some(Gone::Reset) => {
-                self.give_back(payload.len());
-                let is_late = self.streams.is_late(head.stream, payload.len());
-                return if is_late { Ok(()) } else { Err(ErrorCode::FlowControl) };
-            }
-            None => Some(ErrorCode::StreamClosed),
+            None => match self.streams.late(head.stream, payload.len()) {
+                // What was on its way is passed over. Beyond its window a client pours without end.
+                Some(true) => {
+                    self.give_back(payload.len());
+                    return Ok(());
+                }
+                Some(false) => return Err(ErrorCode::FlowControl),
+                None => Some(ErrorCode::StreamClosed),
+            },
             Some(stream) => stream.take_in(payload.len(), content.len(), ends).err(),
         };
         if let Some(code) = refused {

@@ -131,12 +131,12 @@ impl<O> Streams<O> {
         self.gone.iter().find(|past| past.id == id).map(|past| past.how)
     }
 
-    /// Bytes come for a stream that the node has ended; whether the client had room for them when it went.
-    pub fn is_late(&mut self, id: u32, bytes: usize) -> bool {
-        self.gone.iter_mut().find(|past| past.id == id).is_some_and(|past| {
-            past.room -= bytes as i32;
-            past.room >= 0
-        })
+    /// Bytes come for a stream that is gone: whether the client had room for them when the node ended it; `None` where it ended
+    /// otherwise, or is not remembered.
+    pub fn late(&mut self, id: u32, bytes: usize) -> Option<bool> {
+        let past = self.gone.iter_mut().find(|past| past.id == id && past.how == Gone::Reset)?;
+        past.room -= bytes as i32;
+        Some(past.room >= 0)
     }
 
     /// How many of so many bytes may be sent on a stream in one frame; `None` where it is gone. Where that is not all, the

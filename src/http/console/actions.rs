@@ -9,18 +9,14 @@ use super::subscribers::{SubscriberId, not_an_id};
 use super::{Body, Console, Operator, whole};
 use crate::auth::control;
 use crate::auth::revocation::Target;
-use crate::backplane::{BackplaneError, Publication};
-use crate::channel::Channel;
 use crate::http::publish::publish;
 use crate::position::Position;
 use crate::problem::{Code, Problem};
-use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::ORIGIN;
 use hyper::{Request, Response, StatusCode, Uri};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
-use tokio::time::timeout;
 
 /// The header that an action needs, with any value.
 const ACTION: &str = "x-fantail-action";
@@ -71,24 +67,14 @@ impl Console {
         let named = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "subscriber");
         let named = named.map(|(_, id)| id).unwrap_or_default();
         let id: SubscriberId = named.parse().map_err(|()| not_an_id("subscriber", &named))?;
-        let ordered = self.order_to_end(&id).await;
+        let order = control::disconnect(Target::Subscriber.label(), &id.to_string(), None);
+        let ordered = control::write(&*self.hub.backplane, order, ORDER_TIMEOUT).await;
+        let ordered = ordered.map_err(|error| Problem::from(&error));
         let result = ordered.as_ref().map_or_else(|problem| problem.code.as_str().to_owned(), Position::to_string);
         tracing::info!(subscriber = %id, address = operator(request), result, "told to disconnect by the console");
         let mut response = super::json(&serde_json::json!({"id": ordered?.to_string(), "subscriber": id.to_string()}));
         *response.status_mut() = StatusCode::ACCEPTED;
         Ok(response)
-    }
-
-    /// Writes the order; its id.
-    async fn order_to_end(&self, id: &SubscriberId) -> Result<Position, Problem> {
-        let field = |name: &'static str, value: String| (Bytes::from_static(name.as_bytes()), value.into());
-        let fields = vec![field("disconnect", Target::Subscriber.label().to_owned()), field("name", id.to_string())];
-        let order = Publication::new(Channel::new(control::CHANNEL).expect("a good name"), fields);
-        let silent = || BackplaneError::down("no answer");
-        let answers = timeout(ORDER_TIMEOUT, self.hub.backplane.append(vec![order])).await;
-        let answers = answers.unwrap_or_else(|_| Err(silent())).map_err(|error| Problem::from(&error))?;
-        let answer = answers.into_iter().next().unwrap_or_else(|| Err(silent()));
-        answer.map_err(|error| Problem::from(&error))
     }
 
     /// What the console may do, if this request may ask for it. What may not leaves a line in the log, too.
