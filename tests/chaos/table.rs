@@ -67,10 +67,10 @@ pub fn record_line(row: String, seed: u64) {
 fn page(rows: &[String], seed: u64) -> String {
     let mut page = String::from(
         "# Chaos: results\n\n\
-         Written by `FANTAIL_CHAOS_RESULTS=1 tests/run chaos`. `outage` is, over all clients and channels, from the healing of \
-         the fault to the first event published after it; `down after` and `up after` are the slowest node's \
-         `fantail_backplane_up`, from the fault to 0 and from the healing to 1. `untrue` counts gaps and ids that do \
-         not say what was.\n\n",
+         Written by `FANTAIL_CHAOS_RESULTS=1 tests/run chaos`. `outage` is the time from the end of the fault to the first \
+         event published after it, over all clients and channels. `down after` and `up after` are those of the slowest \
+         node: from the fault until its `fantail_backplane_up` is 0, and from the end of the fault until it is 1. \
+         `untrue` counts wrong gaps and ids.\n\n",
     );
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
