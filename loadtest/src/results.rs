@@ -113,7 +113,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("caught_up_s", "from the kill until nobody misses anything, s"),
     ("redis_reads_per_client", "reads of Redis history per client that resumed"),
     ("redis_us", "CPU of Redis per event, µs"),
-    ("redis_us_per_node", "what each further node adds to `redis_us`: the difference to one node, divided by the other nodes, µs"),
+    ("redis_us_per_node", "what each further node adds to `redis_us`: the difference to one node per other node, µs"),
     ("replicas_us", "CPU of all replicas together per event, µs, where nodes read from replicas"),
     ("redis_first_us", "the same for the first event of a stream"),
     (
