@@ -59,12 +59,12 @@ pub struct Transport {
     /// Reread when it changes.
     #[arg(long, env = "FANTAIL_TLS_TICKET_KEYS", value_name = "PATH")]
     pub tls_ticket_keys: Option<PathBuf>,
-    /// Who makes the TLS 1.3 records of subscribers: the delivery threads, or the TLS library, which takes 8 KiB more for
-    /// each subscriber. The latter is for one release, as a way back.
+    /// Who makes the TLS 1.3 records of subscribers: the delivery threads, or the TLS library (rustls), which takes 8 KiB more
+    /// for each subscriber. rustls is for one release, as a way back.
     #[arg(long, env = "FANTAIL_TLS_RECORDS", default_value = "courier", value_enum, ignore_case = true)]
     pub tls_records: TlsRecords,
-    /// Who keeps HTTP/2 connections: the delivery threads, or hyper, which has a task and a pipe for each stream. hyper keeps
-    /// those of TLS 1.2 in any case, and with --tls-records rustls all under TLS. The latter is for one release, as a way back.
+    /// Who keeps HTTP/2 connections: the delivery threads, or hyper, which has a task and a pipe for each stream. The value
+    /// hyper is for one release, as a way back. hyper always keeps those of TLS 1.2, and with --tls-records rustls all under TLS.
     #[arg(long, env = "FANTAIL_HTTP2", default_value = "courier", value_enum, ignore_case = true)]
     pub http2: Http2,
     /// Concurrent streams of one HTTP/2 connection, 1 to 10000.
