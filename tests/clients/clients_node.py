@@ -60,9 +60,9 @@ CLIENTS = [
             "when_full": "waits as it likes", "finished": "asks again", "retry": "waits as it likes",
         },
         sets=["`hello=1`.", "Data of one line.", "`controller.abort()` in `onResponse` at 204 and 401."],
-        notes=["Of several lines of data it delivers the last one.",
-               "Of an event that comes in several reads it delivers parts, so 5 MiB were not tried.",
-               "It never stops by itself, and `retry:` is not heeded: after a stream that ended it "
+        notes=["It delivers only the last of several lines of data.",
+               "It delivers an event that comes in several reads in parts, so 5 MiB were not tried.",
+               "It never stops by itself, and it ignores `retry:`: after a stream that ended it "
                "[asks again at once](#clients-that-ask-again-at-once)."],
     ),
 ]

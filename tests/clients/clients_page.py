@@ -50,8 +50,8 @@ CLIENTS = [
             "token": "cookie", "control_end": "begins anew", "retry_after": "waits as it likes", "finished": "asks again",
             "last_event": "stops",
         },
-        sets=["[`sse-close`](#htmx), or a finished stream is asked for again and again.", "`hello=1` in Firefox."],
-        notes=["It opens another EventSource where one has given up, without the last id."],
+        sets=["[`sse-close`](#htmx), or it asks for a finished stream again and again.", "`hello=1` in Firefox."],
+        notes=["It opens another EventSource when one has given up, without the last id."],
     ),
     in_page(
         "htmx4", "htmx 4 with its `hx-sse`", "npm htmx4", "htmx4",
@@ -61,7 +61,7 @@ CLIENTS = [
             "last_event": "stops",
         },
         sets=["[`hx-sse:close`](#htmx), or it asks again half a second after each 204."],
-        notes=["A first answer that is no stream is not asked for again, later ones are.",
+        notes=["If the first answer is not a stream, it does not ask again. If a later one is not, it does.",
                "`retry:` counts only in an event with data."],
     ),
     in_page(
@@ -95,8 +95,8 @@ CLIENTS = [
             "too_many": "asks again, tells 429", "unavailable": "asks again, tells 503", "retry_after": "waits as it likes",
             "when_full": "waits as it likes", "finished": "asks again",
         },
-        sets=["`autoReconnect: true`.", "`close()` in `onerror` at 401, and at a last event of your own, for at 204 it asks again."],
-        notes=["An answer that is no stream is asked for again, for ever, every three seconds or as `retry:` said, in an event or beside one."],
+        sets=["`autoReconnect: true`.", "`close()` in `onerror` at 401, and at a last event of your own, because it asks again at 204."],
+        notes=["If an answer is not a stream, it asks again forever, every three seconds or as `retry:` said, in an event or beside one."],
     ),
     in_page(
         "reconnecting-eventsource", "npm `reconnecting-eventsource`", "npm reconnecting-eventsource", "reconnecting",
@@ -104,7 +104,7 @@ CLIENTS = [
         differs=AGAIN | {
             "token": "cookie", "control_end": "asks again", "retry_after": "waits as it likes", "finished": "asks again",
         },
-        sets=["`close()` at a last event of your own, for at 204 it asks again."],
-        notes=["Where EventSource gives up it opens another one, within three seconds (`max_retry_time`)."],
+        sets=["`close()` at a last event of your own, because it asks again at 204."],
+        notes=["When EventSource gives up, it opens another one, within three seconds (`max_retry_time`)."],
     ),
 ]

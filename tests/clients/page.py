@@ -79,7 +79,7 @@ again each time. Ask for a shorter one in the URL, `?heartbeat=4s`, or set the c
 
 ## Clients that ask again at once
 
-Some clients do not heed a `retry:` that comes without an event. As long as a node is full, they ask again as soon as the answer of
+Some clients ignore a `retry:` that comes without an event. As long as a node is full, they ask again as soon as the answer of
 `--when-full retry` ends, or after a short delay of their own. So the node writes the head and the delay at once, and ends the answer up to
 4 s later. Requests of one client in 15 s (unoptimized builds, on a busy machine):
 
@@ -93,13 +93,13 @@ A node with a usual limit of files holds 128 answers so. Beyond that they end at
 
 ## Clients that loop at 204
 
-Some clients ask again after a 204, for ever. Publish a last event with a type of its own (`event done`, with `final 1`), and close the
+Some clients ask again after a 204, forever. Publish a last event with a type of its own (`event done`, with `final 1`), and close the
 client when it comes. `event-source-plus` can also be told to stop at the status.
 
 ## Clients that forget an id without data
 
 They lose what is published between the stream's beginning and its first event if the connection breaks in that time. `hello=1` gives
-them the id with an event, `fantail.opened`. A page that begins at a known position (`since=ID`) has no need of it.
+them the id with an event, `fantail.opened`. A page that begins at a known position (`since=ID`) does not need it.
 
 ## Not tried
 
