@@ -100,7 +100,7 @@ fn deliver(entry: &Entry) {
 fn decide(state: &StreamState, at: Position, rank: Option<u64>) {
     for witness in [Witness::Present, Witness::Absent, Witness::Replaced] {
         for behind in [None, Some(0), Some(state.length)] {
-            let _ = judge(Resume { at, rank, entry: true, witness, behind }, Some(state));
+            let _ = judge(Resume { at, rank, entry: true, witness, behind, known: at }, Some(state));
         }
     }
     let _ = rank_before(Some(at), Some(state));

@@ -41,6 +41,8 @@ pub struct Resume {
     pub witness: Witness,
     /// How many entries the stream holds behind `at`, where all of them were seen.
     pub behind: Option<u64>,
+    /// The newest position that is known of the stream in which `rank` was counted; `at` where that is all.
+    pub known: Position,
 }
 
 /// How delivery goes on after a position.
@@ -135,7 +137,7 @@ fn inside(resume: Resume, state: &StreamState) -> Verdict {
 
 /// Before the oldest entry, or the stream is empty though it has gone on.
 fn before(resume: Resume, state: &StreamState) -> Verdict {
-    let Resume { at, rank, entry, .. } = resume;
+    let Resume { at, rank, entry, known, .. } = resume;
     // Of an empty stream nothing can come any more but what is after its last id.
     let after = if state.first.is_some() { at } else { state.last };
     let Some(removed) = removed(state) else {
@@ -145,11 +147,12 @@ fn before(resume: Resume, state: &StreamState) -> Verdict {
     let reason = if deleted_after(at, state) { GapReason::Deleted } else { GapReason::Trimmed };
     // All that the stream holds lies after `at`, so of the entries ever added those not held are `removed`; as
     // `rank` of them were passed, `removed - rank` were not.
+    let sure = at == Position::ZERO && rank == Some(0) || reaches_back(state, known);
     match rank {
         Some(rank) if rank == removed => Verdict::Continuous,
         // More was passed than is gone, but nothing of it is held: another stream's life counted it.
         Some(rank) if rank > removed => broken(GapReason::Reset, after, None),
-        Some(rank) => broken(reason, after, Some(removed - rank)),
+        Some(rank) => broken(reason, after, sure.then_some(removed - rank)),
         None if removed == 0 && is_place => Verdict::Continuous,
         // The one that is gone was deleted, and lay before.
         None if removed == 1 && is_place && deleted_up_to(at, state) => Verdict::Continuous,
@@ -160,6 +163,12 @@ fn before(resume: Resume, state: &StreamState) -> Verdict {
         None if removed == 1 && !is_place && reason == GapReason::Deleted => broken(GapReason::Reset, after, None),
         None => broken(reason, after, None),
     }
+}
+
+/// Whether a stream still has, or has given last, something of what is known, so that it is the same one. One that was deleted and made
+/// anew since, with ids that go on, looks as one does that went on and was trimmed; but its counts are its own.
+pub fn reaches_back(state: &StreamState, known: Position) -> bool {
+    state.first.unwrap_or(state.last) <= known
 }
 
 /// More was had, or is held, than was ever added: the counts are of two lives.

@@ -227,19 +227,22 @@ impl Hub {
         let PageRequest { feed, standing, known_to, .. } = request;
         probe::reached(Probe::PageJudged);
         let (position, rank) = (standing.position, standing.rank());
-        let (known, renewed) = {
-            let state = feed.lock();
-            (state.log.mark().standing, state.log.renewed_since(*known_to))
+        let (log_end, renewed, counts_on) = {
+            let log = &feed.lock().log;
+            (log.mark().standing, log.renewed_since(*known_to), log.counts_on_since(*known_to))
         };
+        // What the log knows is of the stream in which the leg's place was counted.
+        let known = if counts_on { log_end.position.max(position) } else { position };
         let ask = Ask { channel: feed.channel.clone(), after: position.before(), count: allowance.count };
         let _permit = self.readers.acquire().await;
         let mut answers = self.backplane.examine(vec![ask]).await?;
         let Examined { state, mut entries } = answers.pop().unwrap_or_else(|| Ok(Examined::default()))?;
         let state = state.as_ref();
-        self.went_back(feed, known, state)?;
+        self.went_back(feed, log_end, state)?;
         let found = entries.iter().any(|entry| entry.position == position);
         let behind = all_behind(position, &entries, state, allowance.count);
-        let verdict = judge(Resume { at: position, rank, entry: standing.entry, witness: found.into(), behind }, state);
+        let (entry, witness) = (standing.entry, found.into());
+        let verdict = judge(Resume { at: position, rank, entry, witness, behind, known }, state);
         let verdict = match renewed {
             Renewed::Perhaps if !found => of_another(position, verdict),
             Renewed::Yes => of_another(position, verdict),

@@ -294,7 +294,11 @@ impl Hub {
             let due = found.standing.due.filter(|_| found.at.is_some()).or(counted);
             Found { standing: Standing { position, due, entry }, fresh: found.fresh && !entry, ..found }
         };
-        match judge(Resume { at: position, rank: None, entry: true, witness: present.into(), behind: None }, state) {
+        let known = position;
+        match judge(
+            Resume { at: position, rank: None, entry: true, witness: present.into(), behind: None, known },
+            state,
+        ) {
             // Its entry may be gone, but what lies behind it is owed.
             Verdict::Continuous => Ok(Found { fresh: false, ..judged_at(position) }),
             Verdict::Broken { reason, after, lost } => {

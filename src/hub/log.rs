@@ -20,7 +20,7 @@ const UNKNOWN: u64 = u64::MAX;
 
 /// The newest frames of a channel, addressed by byte offset and by position.
 ///
-/// A channel may be quiet for ever, and a node may have hundreds of thousands: without frames a log is 104 bytes.
+/// A channel may be quiet for ever, and a node may have hundreds of thousands: without frames a log is 112 bytes.
 pub struct Log {
     frames: FrameDeque,
     end: Offset,
@@ -30,6 +30,8 @@ pub struct Log {
     begun: Offset,
     /// It is another one for certain.
     another: bool,
+    /// From here on entries are counted in a stream that may be another one, of which nothing tells: counts of before do not go with it.
+    counted_from: Offset,
     /// Everything after this position, up to `position`, is in the log from `floor` on.
     base: Position,
     position: Position,
@@ -89,6 +91,7 @@ impl Log {
             floor: Offset::ORIGIN,
             begun: Offset::ORIGIN,
             another: true,
+            counted_from: Offset::ORIGIN,
             base: Position::ZERO,
             position: Position::ZERO,
             rank: UNKNOWN,
@@ -186,6 +189,16 @@ impl Log {
     /// goes on now.
     pub fn begin_life(&mut self) {
         (self.begun, self.another) = (self.end, self.position == Position::ZERO);
+    }
+
+    /// Nothing that was known of the stream is there any more: whether it went on or was made anew, its counts do not tell.
+    pub fn count_anew(&mut self) {
+        self.counted_from = self.end;
+    }
+
+    /// Whether entries are counted in the same stream as where this log ended at an offset.
+    pub fn counts_on_since(&self, known_to: Offset) -> bool {
+        known_to >= self.counted_from
     }
 
     /// Who comes from before an entry finds what lies up to it in the stream, not here: who is here has had it in another place.

@@ -38,11 +38,18 @@ struct Case {
     rank: Option<u64>,
     entry: bool,
     present: bool,
+    /// What the node has read up to, if that is more than `at`.
+    read: u64,
     verdict: Verdict,
 }
 
 fn case(name: &'static str, state: Option<StreamState>, at: u64, rank: Option<u64>, verdict: Verdict) -> Case {
-    Case { name, state, at, rank, entry: true, present: false, verdict }
+    Case { name, state, at, rank, entry: true, present: false, read: 0, verdict }
+}
+
+/// A case of somebody whose node has read up to `read`.
+fn read_to(read: u64, case: Case) -> Case {
+    Case { read, ..case }
 }
 
 /// Who stands between two entries.
@@ -51,8 +58,9 @@ fn place(name: &'static str, state: Option<StreamState>, at: u64, rank: Option<u
 }
 
 fn check(cases: Vec<Case>) {
-    for Case { name, state, at, rank, entry, present, verdict } in cases {
-        let judged = judge(Resume { at: id(at), rank, entry, witness: present.into(), behind: None }, state.as_ref());
+    for Case { name, state, at, rank, entry, present, read, verdict } in cases {
+        let (known, witness) = (id(read.max(at)), present.into());
+        let judged = judge(Resume { at: id(at), rank, entry, witness, behind: None, known }, state.as_ref());
         assert_eq!(judged, verdict, "{name}: {at} (rank {rank:?}) on {state:?}");
     }
 }
@@ -69,6 +77,7 @@ fn an_entry_that_is_there_is_continuous_whatever_else_is_known() {
                 rank,
                 entry: true,
                 present: true,
+                read: 0,
                 verdict: CONTINUOUS,
             }]);
         }
@@ -92,11 +101,12 @@ fn empty_streams() {
         case("made without an entry", stream(0, 0, &[], 0), 0, None, CONTINUOUS),
         case("made without an entry, had something", stream(0, 0, &[], 0), 5, None, gap(Reset, 0, None)),
         case("trimmed to nothing, had all", stream(5, 5, &[], 0), 5, None, CONTINUOUS),
-        case("trimmed to nothing, lost two", stream(5, 5, &[], 0), 3, Some(3), gap(Trimmed, 5, Some(2))),
+        read_to(5, case("trimmed to nothing, lost two", stream(5, 5, &[], 0), 3, Some(3), gap(Trimmed, 5, Some(2)))),
+        case("the same, or made anew", stream(5, 5, &[], 0), 3, Some(3), gap(Trimmed, 5, None)),
         case("trimmed to nothing, lost some", stream(5, 5, &[], 0), 3, None, gap(Trimmed, 5, None)),
         case("trimmed to nothing, lost all", stream(5, 5, &[], 0), 0, None, gap(Trimmed, 5, Some(5))),
         case("all deleted, had all", stream(5, 5, &[], 5), 5, None, CONTINUOUS),
-        case("all deleted, had some", stream(5, 5, &[], 5), 3, Some(3), gap(Deleted, 5, Some(2))),
+        read_to(5, case("all deleted, had some", stream(5, 5, &[], 5), 3, Some(3), gap(Deleted, 5, Some(2)))),
         case("XSETID raised the last id, had all", stream(5, 9, &[], 0), 5, Some(5), CONTINUOUS),
         case("XSETID raised the last id, rank unknown", stream(5, 9, &[], 0), 5, None, gap(Trimmed, 9, None)),
     ]);
@@ -108,11 +118,13 @@ fn trimmed() {
     check(vec![
         case("exactly the last trimmed one", state(), 5, Some(5), CONTINUOUS),
         case("the same, rank unknown", state(), 5, None, gap(Trimmed, 5, None)),
-        case("one more is gone", state(), 4, Some(4), gap(Trimmed, 4, Some(1))),
-        case("several are gone", state(), 1, Some(1), gap(Trimmed, 1, Some(4))),
+        read_to(6, case("one more is gone", state(), 4, Some(4), gap(Trimmed, 4, Some(1)))),
+        read_to(9, case("several are gone", state(), 1, Some(1), gap(Trimmed, 1, Some(4)))),
+        read_to(5, case("several are gone, or it was made anew", state(), 1, Some(1), gap(Trimmed, 1, None))),
         case("several are gone, rank unknown", state(), 1, None, gap(Trimmed, 1, None)),
         case("resume at 0-0", state(), 0, None, gap(Trimmed, 0, Some(5))),
-        place("began at 0-0 when three were gone", state(), 0, Some(3), gap(Trimmed, 0, Some(2))),
+        read_to(6, place("began at 0-0 when three were gone", state(), 0, Some(3), gap(Trimmed, 0, Some(2)))),
+        place("the same, or it was made anew", state(), 0, Some(3), gap(Trimmed, 0, None)),
         place("began at 0-0, and no more has gone since", state(), 0, Some(5), CONTINUOUS),
         place("began between two, and no more has gone since", state(), 3, Some(5), CONTINUOUS),
         place("the same, rank unknown", state(), 3, None, gap(Trimmed, 3, None)),
@@ -134,14 +146,15 @@ fn deleted_entries() {
         case("deleted, trimmed up to here", stream(9, 9, &[4, 9], 1), 1, None, gap(Trimmed, 1, None)),
         place("one is gone, which was deleted before", stream(3, 9, &[6, 9], 2), 5, None, CONTINUOUS),
         place("two are gone, of which one was deleted", stream(4, 9, &[6, 9], 2), 5, None, gap(Trimmed, 5, None)),
-        case("deleted and trimmed", stream(9, 9, &[7, 9], 8), 3, Some(3), gap(Deleted, 3, Some(4))),
+        read_to(7, case("deleted and trimmed", stream(9, 9, &[7, 9], 8), 3, Some(3), gap(Deleted, 3, Some(4)))),
+        case("the same, or made anew", stream(9, 9, &[7, 9], 8), 3, Some(3), gap(Deleted, 3, None)),
         case("deleted behind, trimmed up to here", stream(9, 9, &[4, 9], 2), 3, Some(7), CONTINUOUS),
     ]);
 }
 
 /// Resumes at `at` by who has seen `behind` entries behind it, which are all.
 fn seen(witness: Witness, state: Option<StreamState>, at: u64, rank: u64, behind: u64) -> Verdict {
-    let resume = Resume { at: id(at), rank: Some(rank), entry: true, witness, behind: Some(behind) };
+    let resume = Resume { at: id(at), rank: Some(rank), entry: true, witness, behind: Some(behind), known: id(at) };
     judge(resume, state.as_ref())
 }
 
@@ -185,6 +198,8 @@ fn made_anew() {
         case("newer ids, fewer entries than were had", stream(8, 18, &[17, 18], 0), 9, Some(9), gap(Reset, 9, None)),
         // 8 were had and 7 are gone, so one of the two held ones would have to lie before 9.
         case("more had than is gone", stream(9, 19, &[18, 19], 0), 9, Some(8), gap(Reset, 9, None)),
+        // 29 of the new life are gone, and what of the old one came behind 5.
+        case("newer ids, more gone than were had", stream(31, 50, &[49, 50], 0), 5, Some(3), gap(Trimmed, 5, None)),
         case("newer ids, trimmed: not told apart", stream(9, 19, &[18, 19], 0), 9, None, gap(Trimmed, 9, None)),
         case("lost in a failover: inside, but not there", stream(5, 6, &[1, 2, 4, 6], 0), 5, None, gap(Reset, 5, None)),
         place("a place that was never an entry", stream(5, 6, &[1, 2, 4, 6], 0), 5, None, CONTINUOUS),

@@ -126,7 +126,8 @@ impl Viewer {
         let present = entries.first().is_some_and(|entry| entry.position == self.at);
         let mut blocks = Vec::new();
         if self.at != Position::ZERO {
-            let resume = Resume { at: self.at, rank: None, entry: true, witness: present.into(), behind: None };
+            let (at, witness) = (self.at, present.into());
+            let resume = Resume { at, rank: None, entry: true, witness, behind: None, known: at };
             if let Verdict::Broken { reason, after, lost } = judge(resume, state.as_ref()) {
                 let next = entries.iter().map(|entry| entry.position).find(|position| *position > after);
                 let gap = Gap {

@@ -144,3 +144,43 @@ async fn who_waits_for_its_first_page_while_its_stream_is_made_anew_is_told_so_a
     let page = hub.page(&earliest, &mut allowance).await.expect("nothing is read");
     assert_eq!((page.at, page.frames.len()), (feed.lock().log.life(), 0), "it stood nowhere");
 }
+
+/// The number of lost entries that a leg is told that has had `1-0`, of a stream that holds the last two of those from `first` to `last`,
+/// by a node that has read up to `read`, of which its log has counted `rank`. `unsure`: the log did not go on by an entry that it knew.
+async fn number_told(stream: std::ops::RangeInclusive<u64>, read: u64, rank: u64, unsure: bool) -> Option<u64> {
+    let (memory, channel, here) = (Memory::new(Settings::default()), Channel::new("a").unwrap(), Arc::new(()));
+    let hub = fixture::hub(memory.clone()).0;
+    let fields: Vec<(Bytes, Bytes)> = vec![("data".into(), "x".into())];
+    for ms in stream {
+        assert!(memory.append_at(&channel, Position::new(ms, 0), &fields).is_ok());
+    }
+    memory.trim(&channel, 2);
+    let feed = Arc::new(Feed::new(FeedNumber::new(0), channel));
+    feed.lock().log.begin_at(Position::new(read, 0), Some(rank), false);
+    let standing = Standing { position: Position::new(1, 0), due: due_after(Some(1)), entry: true };
+    let request = request(&feed, standing, false, &here);
+    if unsure {
+        let mut state = feed.lock();
+        let gap = Arc::new(Frame::control(Position::new(1, 0), b"event: fantail.gap\ndata: {}\n\n"));
+        state.log.continue_after(Position::new(read, 0), Some(rank), Some(gap));
+        state.log.count_anew();
+    }
+    let mut allowance = hub.allowance(&request, Instant::now()).expect("nothing is limited");
+    let page = hub.page(&request, &mut allowance).await.expect("it is read");
+    let gap = page.frames.first().and_then(|frame| frame.gap()).expect("a gap");
+    assert_eq!(gap.reason, GapReason::Trimmed);
+    gap.lost
+}
+
+#[tokio::test]
+async fn who_is_behind_the_tail_is_told_a_number_where_the_node_has_read_what_is_still_there() {
+    assert_eq!(number_told(1..=6, 6, 6, false).await, Some(3));
+    assert_eq!(number_told(1..=6, 5, 5, false).await, Some(3));
+    assert_eq!(number_told(1..=6, 4, 4, false).await, None, "of what the node has read nothing is there");
+    assert_eq!(number_told(4..=34, 3, 3, false).await, None, "made anew, of which the node does not know");
+}
+
+#[tokio::test]
+async fn who_was_behind_before_its_node_lost_count_is_told_no_number() {
+    assert_eq!(number_told(4..=34, 34, 31, true).await, None);
+}

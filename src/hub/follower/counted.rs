@@ -21,7 +21,10 @@ impl Follower {
         // What was left out as had may have ended the channel.
         followed.feed.lock().log.set_finished(state.finished);
         if rank.is_some() && rank != state.added && !planted::is(Fault::LossNotCounted) {
-            match judge(Resume { at, rank, entry: true, witness: Witness::Absent, behind: Some(0) }, Some(state)) {
+            match judge(
+                Resume { at, rank, entry: true, witness: Witness::Absent, behind: Some(0), known: at },
+                Some(state),
+            ) {
                 Verdict::Broken { reason, lost, .. } if lost.is_some() => {
                     let (from, after, continues_at) = (at, at, at);
                     return self.announce(channel, Loss { reason, lost, from, after, rank: state.added, continues_at });
@@ -60,7 +63,8 @@ impl Follower {
             return None;
         }
         let behind = Some(entries.len() as u64);
-        let verdict = judge(Resume { at, rank, entry: true, witness: Witness::Present, behind }, Some(state));
+        let verdict =
+            judge(Resume { at, rank, entry: true, witness: Witness::Present, behind, known: at }, Some(state));
         rank.map(|_| verdict == Verdict::Continuous)
     }
 

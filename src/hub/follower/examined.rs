@@ -5,7 +5,7 @@ use super::absorb::begin;
 use super::followed::{Followed, Retrace};
 use super::retrace::{Again, Back, back, had};
 use super::seen::Seen;
-use crate::backplane::continuity::{Resume, Verdict, Witness, judge};
+use crate::backplane::continuity::{Resume, Verdict, Witness, judge, reaches_back};
 use crate::backplane::{Entry, Examined, StreamState};
 use crate::channel::Channel;
 use crate::control_event::{Gap, GapReason};
@@ -170,6 +170,11 @@ impl Follower {
                 self.announce(channel, Loss { reason, lost, from: finding.position, after, rank, continues_at });
             }
         }
+        if state.is_some_and(|state| !reaches_back(state, finding.position))
+            && let Some(followed) = self.followed.get(channel)
+        {
+            followed.feed.lock().log.count_anew();
+        }
     }
 
     /// Tells who is here that something was lost.
@@ -216,7 +221,7 @@ impl Followed {
         let behind = seen.all_behind(position);
         let verdict = match self.is_retracing() && seen.state.is_some() {
             true => Verdict::Broken { reason: GapReason::Reset, after: position, lost: None },
-            false => judge(Resume { at: position, rank, entry: true, witness, behind }, seen.state),
+            false => judge(Resume { at: position, rank, entry: true, witness, behind, known: position }, seen.state),
         };
         Finding { position, witness, verdict }
     }

@@ -31,6 +31,8 @@ fn step(deleting: bool, recreating: bool) -> impl Strategy<Value = Step> {
 /// What really happened to one channel, over all lives of its key.
 #[derive(Default)]
 struct Truth {
+    /// The last id of each life but the present one.
+    ended: Vec<u64>,
     /// Every id ever given.
     given: Vec<u64>,
     held: BTreeSet<u64>,
@@ -65,6 +67,7 @@ impl Truth {
             Step::DeleteStream => {
                 bench.delete_stream(&a);
                 self.held.clear();
+                self.ended.push(self.given.len() as u64);
             }
         }
     }
@@ -79,10 +82,24 @@ impl Truth {
         at.is_multiple_of(2).then(|| self.held.range(at + 1..).count() as u64)
     }
 
+    /// The ids of the life that an id is of: from the one before its first on.
+    fn life(&self, at: u64) -> (u64, u64) {
+        let before = self.ended.iter().filter(|end| **end < at).max();
+        let last = self.ended.iter().find(|end| **end >= at);
+        (before.copied().unwrap_or_default(), last.copied().unwrap_or(self.given.len() as u64))
+    }
+
+    /// What is said to who stands at a position in a node that has read all of its life.
     fn verdict(&self, bench: &MemoryBench, at: u64, rank: Option<u64>) -> Verdict {
+        self.verdict_of_node(bench, (at, rank), self.life(at).1.max(at))
+    }
+
+    /// The same, of a node that has read up to `read`.
+    fn verdict_of_node(&self, bench: &MemoryBench, (at, rank): (u64, Option<u64>), read: u64) -> Verdict {
         let state = inspect(&*bench.backplane(), &channel("a")).now_or_never().expect("an answer at once");
         let witness = self.held.contains(&at).into();
-        judge(Resume { at: id(at), rank, entry: true, witness, behind: self.behind(at) }, state.as_ref())
+        let behind = self.behind(at);
+        judge(Resume { at: id(at), rank, entry: true, witness, behind, known: id(read) }, state.as_ref())
     }
 }
 
@@ -140,6 +157,28 @@ proptest! {
             for at in 1..=truth.given.len() as u64 {
                 let silent = truth.verdict(&bench, at, None) == Verdict::Continuous && truth.lost(at) > 0;
                 prop_assert!(!silent, "{} lost after {}, {:?}", truth.lost(at), at, step);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A stream that was made anew, with ids that go on, has counts of its own.
+    #[test]
+    fn no_number_is_wrong_where_keys_are_deleted(steps in prop::collection::vec(step(true, true), 1..30)) {
+        let (bench, mut truth) = (MemoryBench::new(), Truth::default());
+        for step in steps {
+            truth.apply(&bench, &step);
+            for at in 1..=truth.given.len() as u64 {
+                let (before, last) = truth.life(at);
+                for read in [at, at.midpoint(last), last] {
+                    let verdict = truth.verdict_of_node(&bench, (at, Some(at - before)), read);
+                    if let Verdict::Broken { lost: Some(lost), .. } = verdict {
+                        prop_assert_eq!(lost, truth.lost(at), "after {} by {}, {:?}", at, read, step);
+                    }
+                }
             }
         }
     }

@@ -131,7 +131,8 @@ fn what_a_script_adds_and_trims_at_once_is_a_gap() {
     };
     while_hot(&mut reader, flood, |reader| {
         let gap = reader.stream.gap();
-        assert_eq!((gap["reason"].as_str(), gap["lost"].as_u64()), (Some("trimmed"), Some(3)));
+        // Nothing is left of what was read: it could be a stream that was made anew.
+        assert_eq!((gap["reason"].as_str(), gap["lost"].as_u64()), (Some("trimmed"), None));
         reader.next += 3;
         reader.expect(2);
     });
