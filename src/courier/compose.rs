@@ -1,13 +1,13 @@
 //! Composed delivery: subscribers of several channels, with a filter or an envelope, over HTTP/1.0, or behind the
 //! tail. The shared part of a frame is copied behind an `id:` line of the subscriber's own.
 
-use super::draft::{Before, Popped};
+use super::draft::Before;
 use super::key::{Key, SubscriberId};
 use super::mailbox::CatchUp;
 use super::mirror::Mirror;
 use super::out::{WRITE_BYTES, Wrote, write_some};
 use super::state::{Buffers, Courier};
-use super::subscriber::{Behind, Composed, Route, Subscriber, find_behind};
+use super::subscriber::{Behind, Composed, Popped, Route, Subscriber, find_behind};
 use crate::frame::{END_OF_CHUNK, Frame, Names, Part, Standing, following};
 use crate::gzip::Gzip;
 use crate::hub::offset::Offset;
@@ -128,8 +128,8 @@ fn draft_leg(composed: &mut Composed, index: usize, mirror: &mut Mirror, buffers
         }
         let before = Before::of(composed, index);
         match next(composed, index, mirror, buffers.draft.is_clear()) {
-            Next::Frame(frame, fresh) => {
-                draft_frame(composed, before, &frame, Some((frame.clone(), fresh)), buffers);
+            Next::Frame(popped) => {
+                draft_frame(composed, before, &popped.frame.clone(), Some(popped), buffers);
             }
             Next::Shared(frame) => draft_frame(composed, before, frame, None, buffers),
             // A step of its own: a frame that the socket does not take leads back to behind it.
@@ -148,8 +148,8 @@ fn draft_leg(composed: &mut Composed, index: usize, mirror: &mut Mirror, buffers
 
 /// What a leg has to write next.
 enum Next<'a> {
-    /// Of a page of history, and whether nothing was owed before it.
-    Frame(Arc<Frame>, bool),
+    /// Of a page of history.
+    Frame(Popped),
     /// Of the tail.
     Shared(&'a Arc<Frame>),
     /// Its page ends where it goes on in the tail.
@@ -190,14 +190,14 @@ fn next<'a>(composed: &mut Composed, index: usize, mirror: &'a mut Mirror, clear
         if behind.page.front().is_some_and(|frame| composed.terms.ends_at(frame)) {
             return Next::Loss;
         }
-        if let Some(frame) = behind.page.pop_front() {
-            let fresh = behind.fresh;
-            if frame.is_event() {
-                behind.fresh = false;
-                let leg = &mut composed.legs[index];
-                leg.stand(Standing { position: frame.position, due: following(leg.due), entry: true });
-            }
-            return Next::Frame(frame, fresh);
+        if let Some(popped) = behind.pop() {
+            let (leg, position) = (&mut composed.legs[index], popped.frame.position);
+            leg.stand(match popped.frame.is_entry() {
+                true => Standing { position, due: following(leg.due), entry: true },
+                // How many entries a gap passes over is known at the page's end.
+                false => Standing { position, due: None, entry: false },
+            });
+            return Next::Frame(popped);
         }
         if behind.arrived.is_some() && !clear {
             return Next::Flush;

@@ -5,7 +5,7 @@
 
 use super::leftover::{Ledger, SHARED_BYTES, Source};
 use super::out::SIZE_LINE;
-use super::subscriber::{Composed, Leg};
+use super::subscriber::{Composed, Leg, Popped};
 use super::terms::Framing;
 use crate::frame::{END_OF_CHUNK, Frame, Part, Standing};
 use crate::gzip::Gzip;
@@ -25,9 +25,6 @@ pub struct Draft {
     /// What the last block goes on with.
     large: Option<Source>,
 }
-
-/// A frame that was taken off a page of history, and whether nothing was owed before it.
-pub type Popped = (Arc<Frame>, bool);
 
 /// A block in a draft.
 struct Block {
@@ -61,9 +58,8 @@ impl Before {
     }
 
     fn restore(self, composed: &mut Composed, page: Option<Popped>) {
-        if let (Some((frame, fresh)), Some(behind)) = (page, composed.behind(self.leg)) {
-            behind.page.push_front(frame);
-            behind.fresh = fresh;
+        if let (Some(popped), Some(behind)) = (page, composed.behind(self.leg)) {
+            behind.undo(popped);
         }
         let leg = &mut composed.legs[self.leg];
         (leg.at, leg.finished) = (self.at, self.finished);

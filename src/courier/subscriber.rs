@@ -171,8 +171,8 @@ pub struct Behind {
     pub page: VecDeque<Arc<Frame>>,
     /// The memory that the page takes.
     pub ration: Option<Arc<Ration>>,
-    /// A gap was in the page: where the leg stands behind that is known only at its end.
-    pub gap: bool,
+    /// The last frame that it took from the page is a control event. Behind a gap stands no entry that a read could begin at.
+    pub control: bool,
     /// After this page.
     pub arrived: Option<Arrival>,
     /// Where the feed's log ended when it was known where the leg stands.
@@ -181,6 +181,15 @@ pub struct Behind {
     pub fresh: bool,
     /// Events of history it got since it fell behind, or gave a page back.
     pub given: u32,
+}
+
+/// A frame that was taken off a page of history, and how its leg stood before that.
+pub struct Popped {
+    pub frame: Arc<Frame>,
+    /// See [`Behind::fresh`].
+    fresh: bool,
+    /// See [`Behind::control`].
+    control: bool,
 }
 
 /// Names the messages that bring legs, and tells who looks for them that the subscriber is still here.
@@ -218,12 +227,27 @@ impl Leg {
 }
 
 impl Behind {
+    /// Takes the next frame of its page.
+    pub fn pop(&mut self) -> Option<Popped> {
+        let frame = self.page.pop_front()?;
+        let popped = Popped { frame, fresh: self.fresh, control: self.control };
+        self.control = !popped.frame.is_event();
+        self.fresh &= self.control;
+        Some(popped)
+    }
+
+    /// Puts back what it took last.
+    pub fn undo(&mut self, popped: Popped) {
+        self.page.push_front(popped.frame);
+        (self.fresh, self.control) = (popped.fresh, popped.control);
+    }
+
     /// Takes a page.
     pub fn take(&mut self, page: Page) {
         invariant::holds(Invariant::OnePage, || self.page.is_empty() && self.arrived.is_none());
         self.asked = None;
         self.given = self.given.saturating_add(page.frames.len() as u32);
-        self.gap = page.frames.iter().any(|frame| !frame.is_event());
+        self.control = false;
         self.page = page.frames.into();
         self.ration = page.ration;
         self.arrived = Some(Arrival { standing: page.standing, at: page.at, known_to: page.known_to });
@@ -232,7 +256,7 @@ impl Behind {
     /// Gives the rest of a page back, to be read again when it is needed: in small pages at first, as its socket takes little, and
     /// what is read again counts for the rate that all share.
     pub fn give_back(&mut self) {
-        if !self.gap && !self.page.is_empty() {
+        if !self.control && !self.page.is_empty() {
             probe::reached(Probe::PageGivenBack);
             (self.page, self.ration, self.arrived) = (VecDeque::new(), None, None);
             self.given = 0;
@@ -329,20 +353,42 @@ mod tests {
     use crate::backplane::Entry;
     use crate::event::Event;
 
+    fn entry(ms: u64) -> Entry {
+        Entry { position: Position::new(ms, 0), fields: vec![("data".into(), "x".into())] }
+    }
+
     #[test]
     fn who_gives_a_page_back_begins_with_small_ones_again() {
-        let event = |ms| {
-            let entry = Entry { position: Position::new(ms, 0), fields: vec![("data".into(), "x".into())] };
-            Arc::new(Frame::new(entry.position, Event::from_entry(&entry)))
-        };
+        let event = |ms| Arc::new(Frame::new(Position::new(ms, 0), Event::from_entry(&entry(ms))));
         let standing = Standing { position: Position::new(40, 0), due: None, entry: true };
         let (frames, known_to) = (|| (1..=40).map(event).collect(), Offset::default());
         let page = || Page { frames: frames(), standing, at: None, known_to, ration: None };
         let mut behind = Behind::default();
         behind.take(page());
         assert_eq!(behind.given, 40);
-        behind.page.pop_front();
+        behind.pop();
         behind.give_back();
         assert_eq!((behind.given, behind.page.len(), behind.arrived.is_none()), (0, 0, true));
+    }
+
+    #[test]
+    fn a_page_is_kept_right_behind_a_gap_alone() {
+        let gap = Arc::new(Frame::control(Position::new(5, 0), b"event: fantail.gap\ndata: {}\n\n"));
+        let event = |ms| Arc::new(Frame::new(Position::new(ms, 0), Event::from_entry(&entry(ms))));
+        let standing = Standing { position: Position::new(8, 0), due: None, entry: true };
+        let frames = vec![gap, event(6), event(7), event(8)];
+        let mut behind = Behind { fresh: true, ..Behind::default() };
+        behind.take(Page { frames, standing, at: None, known_to: Offset::default(), ration: None });
+        let gap = behind.pop().expect("a gap");
+        behind.give_back();
+        assert_eq!((behind.page.len(), behind.fresh), (3, true), "no entry stands where it is");
+        let event = behind.pop().expect("an event");
+        assert!(!behind.fresh);
+        behind.undo(event);
+        behind.give_back();
+        assert_eq!((behind.page.len(), behind.fresh), (3, true));
+        behind.undo(gap);
+        behind.give_back();
+        assert_eq!(behind.page.len(), 0, "it has had nothing of it");
     }
 }

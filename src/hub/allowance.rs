@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 /// Entries of one page.
 const PAGE: usize = 256;
+/// Entries of the smallest page: the one that the leg has had, which must still be there, and the next.
+pub(super) const LEAST: usize = 2;
 /// Entries of a leg's first page; each is twice as large as the one before, until it is known what they weigh.
 const FIRST_PAGE: usize = 16;
 /// What one page should weigh at most.
@@ -47,8 +49,8 @@ impl Hub {
             self.metrics.replay_waits.inc(ReplayLimit::Rate);
             return Err(ReplayWait::Rate(now + wait));
         }
-        let (count, bytes) = page_size(request);
-        let Some(ration) = self.store.reserve(bytes) else {
+        let (most, each) = page_size(request);
+        let Some((count, ration)) = self.store.reserve(most, each) else {
             self.metrics.replay_waits.inc(ReplayLimit::Bytes);
             return Err(ReplayWait::Bytes);
         };
@@ -67,12 +69,12 @@ impl Hub {
     }
 }
 
-/// Entries of a leg's next page, and the bytes that they should take in memory.
+/// Entries of a leg's next page at most, and the bytes that each should take in memory.
 fn page_size(request: &PageRequest) -> (usize, usize) {
     let state = request.feed.lock();
     let known = (request.given as usize).clamp(FIRST_PAGE, PAGE);
-    let count = state.entries_within(PAGE_BYTES, 2..=known);
-    (count, count * (state.mean_bytes as usize + FRAME_OVERHEAD))
+    let most = state.entries_within(PAGE_BYTES, LEAST..=known);
+    (most, state.mean_bytes as usize + FRAME_OVERHEAD)
 }
 
 impl Allowance {

@@ -1,6 +1,7 @@
 //! What replay may cost the node: entries of history that it reads a second, and bytes of them in memory. At either limit
 //! subscribers wait for their turn, and lose nothing.
 
+use super::allowance::LEAST;
 use crate::planted::{self, Fault};
 use parking_lot::Mutex;
 use prometheus::IntGauge;
@@ -79,11 +80,14 @@ impl Store {
         Arc::new(Store { limit, used: AtomicUsize::new(0), gauge, room: Notify::new() })
     }
 
-    /// Takes room for what is about to be read; `None` where there is none. Where nothing else is kept anything fits,
-    /// so that no page is too large for ever.
-    pub fn reserve(self: &Arc<Store>, bytes: usize) -> Option<Ration> {
+    /// Takes room for `most` entries of `each` so many bytes, or for as many as fit; returns how many those are. `None` where
+    /// less than a quarter fits: many small pages would cost the backplane more than the wait costs the reader. Where nothing
+    /// else is kept anything fits, so that no page is too large for ever.
+    pub fn reserve(self: &Arc<Store>, most: usize, each: usize) -> Option<(usize, Ration)> {
         let used = self.used.load(Ordering::Relaxed);
-        (used == 0 || used + bytes <= self.limit).then(|| self.grab(bytes))
+        let room = self.limit.saturating_sub(used);
+        let count = if used == 0 { most } else { most.min(room / each.max(1)) };
+        (count >= LEAST.max(most / 4)).then(|| (count, self.grab(count * each)))
     }
 
     /// Takes room, be there any or not.
@@ -154,13 +158,17 @@ mod tests {
     async fn room_is_given_back_and_told_and_one_page_always_fits() {
         let gauge = IntGauge::new("g", "g").expect("a name");
         let store = Store::new(100, gauge.clone());
-        let large = store.reserve(1_000).expect("nothing else is there");
-        assert!(store.reserve(1).is_none());
+        let large = store.reserve(10, 100).expect("nothing else is there");
+        assert!(store.reserve(2, 1).is_none());
         drop(large);
-        let mut one = store.reserve(60).expect("room");
-        assert!(store.reserve(60).is_none());
+        let (_, mut one) = store.reserve(6, 10).expect("room");
+        assert!(store.reserve(20, 10).is_none(), "four of twenty are too few");
         one.resize(40);
-        let two = store.reserve(60).expect("room");
+        let (count, two) = store.reserve(20, 10).expect("room");
+        assert_eq!(count, 6, "as many as fit");
+        let beside = Store::new(1_000, IntGauge::new("h", "h").expect("a name"));
+        let _kept = beside.grab(50);
+        assert_eq!(beside.reserve(11, 100).map(|(count, _)| count), Some(9), "more than there is room for at all");
         assert_eq!(gauge.get(), 100);
         store.room.notified().await;
         drop((one, two));
