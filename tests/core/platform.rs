@@ -2,11 +2,20 @@
 //! of another kind can build the rest.
 
 use crate::outside::sources;
+use crate::support::node::Node;
 use std::path::Path;
 
 /// Names that only Linux has, in its own calls and in the crates that we use.
-const LINUX: [&str; 7] =
-    ["memfd_create", "MemfdFlags", "sendfile(", "set_tcp_user_timeout", "ProcessCollector", "os::linux", "eventfd("];
+const LINUX: [&str; 8] = [
+    "memfd_create",
+    "MemfdFlags",
+    "sendfile(",
+    "set_tcp_user_timeout",
+    "ProcessCollector",
+    "os::linux",
+    "eventfd(",
+    "transparent_huge_pages",
+];
 
 #[test]
 fn what_only_linux_has_stands_behind_cfg() {
@@ -31,6 +40,11 @@ fn what_stands_bare_is_seen() {
     assert_eq!(uses(guarded), (1, vec![]));
     let bare = "#[cfg(target_os = \"linux\")]\nuse a::sendfile;\nfn f() {\n    sendfile(a, b);\n}\n";
     assert_eq!(uses(bare), (0, vec!["sendfile(a, b);"]));
+}
+
+#[test]
+fn a_node_declines_huge_pages() {
+    assert!(!Node::start(&[]).may_have_huge_pages());
 }
 
 /// How many lines with such a name stand in an item or statement behind `cfg`, and the lines that do not.

@@ -81,6 +81,11 @@ impl Node {
         self.of_process("VmRSS:").trim_end_matches(" kB").parse::<u64>().expect("kB") << 10
     }
 
+    /// Whether the kernel may make huge pages of its memory.
+    pub fn may_have_huge_pages(&self) -> bool {
+        self.of_process("THP_enabled:") != "0"
+    }
+
     /// How many open files its table has room for now.
     pub fn room_for_files(&self) -> u64 {
         self.of_process("FDSize:").parse().expect("a number")
