@@ -147,10 +147,11 @@ CLIENTS = [
     rust("launchdarkly-rust", "Rust `eventsource-client`", "cargo eventsource-client",
          differs=TELLS | {
              "early": "loses", "control_end": "asks again, tells 410", "compressed": "plain, exact",
-             "when_full": "waits as it likes", "finished": "asks again",
+             "when_full": "waits as it likes", "finished": "asks again", "retry": NOT_TRIED,
          },
          sets=["`hello=1`.", "An end of your own: a last event, after which you drop the stream, because it asks again at 204."],
          notes=["It does not keep an id without data.", "It ignores `retry:` in a stream without an event.",
+                "After `retry:` it waits for some part of that time, between half and all, so that was not tried.",
                 "If the first answer is not a stream, that is an error. If a later one is not, it asks again."]),
     rust("reqwest-eventsource", "Rust `reqwest-eventsource`", "cargo reqwest-eventsource",
          differs=TELLS | {"early": "loses", "compressed": "plain, exact", "when_full": "waits as it likes"},

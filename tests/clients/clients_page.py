@@ -26,7 +26,7 @@ AGAIN = {"unauthorized": "asks again", "too_many": "asks again", "unavailable": 
 FETCH_EVENT_SOURCE = {
     "lines": "changed", "empty": "no event", "torn": "loses", "whole": "ends", "control_end": "asks again, tells 410",
     "unauthorized": "asks again, tells 401", "too_many": "asks again, tells 429", "unavailable": "asks again, tells 503",
-    "retry_after": "waits as it likes", "when_full": "waits as it likes",
+    "retry_after": "waits as it likes",
 }
 
 CLIENTS = [
@@ -71,7 +71,7 @@ CLIENTS = [
                "It loses empty lines at the beginning of data.",
                "It also calls `onmessage` for blocks without data, such as the bare `id:` at the beginning of a stream. So you cannot "
                "distinguish them from events with empty data.",
-               "It ignores `retry:` in a stream without an event.",
+               "It ignores a `retry:` that comes together with the end of the stream.",
                "An id counts before its event is whole, so one that is torn is lost.",
                "Behind a proxy that ends torn answers whole it ends at a drain: call it again, with the last id."],
     ),
@@ -82,10 +82,10 @@ CLIENTS = [
     ),
     in_page(
         "event-source-polyfill", "npm `event-source-polyfill`", "npm event-source-polyfill", "polyfill",
-        differs=TELLS | {"early": "loses", "when_full": "waits as it likes"},
+        differs=TELLS | {"early": "loses"},
         sets=["`hello=1`."],
         notes=["It asks with the id in the parameter `lastEventId`.", "It does not keep an id without data.",
-               "It ignores `retry:` in a stream without an event.",
+               "It ignores a `retry:` that comes together with the end of the stream.",
                "It breaks off a stream that is quiet for 45 seconds: `heartbeatTimeout`."],
     ),
     in_page(
