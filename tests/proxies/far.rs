@@ -198,6 +198,21 @@ pub fn three_hundred_streams_have_room(name: &str) {
     streams.iter_mut().for_each(|stream| assert_eq!(stream.numbers(1), [1], "{name}"));
 }
 
+/// A client that reads nothing: the proxy takes what it has room for, until the node gives up, or all of it.
+pub fn a_slow_reader_costs_what_the_page_says(name: &str) {
+    const EVENTS: usize = 60;
+    const MIB: usize = 1 << 20;
+    let site = FarSite::start(name, &["--stall-timeout", "5s", "--tail-bytes", "128MiB"]);
+    let _stream = Stream::on(site.secured(Connection::narrow(site.address)), "/events/a", &[]).begun();
+    let data = "x".repeat(MIB);
+    (0..EVENTS).for_each(|_| drop(publish(&site.nodes[0], "/events/a", site.far.flags, &data)));
+    let taken = || site.nodes[0].metric("fantail_delivered_bytes_total") as usize;
+    let gone = || site.nodes[0].metric("fantail_connections") == 0.0;
+    eventually("it has enough", || gone() || taken() > EVENTS * MIB);
+    // The sockets of four ends keep up to 6 MiB each.
+    assert_eq!(taken() < EVENTS / 2 * MIB, site.far.bounded, "{name}: {} MiB", taken() / MIB);
+}
+
 /// Sets of channels in a body, and streams that the node compresses.
 pub fn a_query_and_compression_pass(name: &str) {
     let site = FarSite::start(name, &["--compress", "on"]);

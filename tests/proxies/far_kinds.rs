@@ -36,6 +36,8 @@ pub struct Far {
     pub killed: Killed,
     /// Whether an end that invites back arrives as incomplete.
     pub incomplete: bool,
+    /// Whether it stops to read from the node while a client does not read.
+    pub bounded: bool,
     /// Whether `QUERY` is passed on.
     pub query: bool,
     /// From a folder, the configuration in it, where it listens, and its nodes.
@@ -50,6 +52,7 @@ const USUAL: Far = Far {
     flags: &[],
     killed: Killed::Other,
     incomplete: true,
+    bounded: true,
     query: true,
     start: |_, _, _, _| Command::new("false"),
 };
@@ -99,6 +102,7 @@ pub const FAR: [Far; 9] = [
         front: Front::Http2,
         killed: Killed::Alone,
         incomplete: false,
+        bounded: false,
         start: |_, file, _, _| with("h2o", &["-c"], file),
         ..USUAL
     },

@@ -5,7 +5,7 @@ use crate::site::{free_port, replace, run};
 use crate::support::authority::Authority;
 use crate::support::client::Connection;
 use crate::support::node::{Node, eventually, within};
-use crate::support::raw::trusting;
+use crate::support::raw::{Raw, trusting};
 use crate::support::redis::Redis;
 use crate::support::stream::Stream;
 use rustix::process::{Pid, Signal, kill_process};
@@ -50,8 +50,15 @@ impl FarSite {
         std::fs::write(&file, configured(far, &authority, address, &listen)).expect("a file");
         let child = run((far.start)(&authority.folder, &file, address, &listen), &authority.folder);
         let site = FarSite { far, nodes, address, authority, child };
-        eventually("the proxy", || TcpStream::connect(address).is_ok());
+        eventually("the proxy", || site.takes_connections());
         site
+    }
+
+    /// hitch listens for a moment to see whether it may, stops, and listens for good in another process. So TLS begins once, too.
+    fn takes_connections(&self) -> bool {
+        let Ok(socket) = TcpStream::connect(self.address) else { return false };
+        let trust = || trusting(&self.authority, &["http/1.1"], &[TLSv1_2, TLSv1_3]);
+        self.far.front == Front::Plain || Raw::secure(socket, trust()).is_ok()
     }
 
     /// A browser's connection.

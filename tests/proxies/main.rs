@@ -117,6 +117,11 @@ macro_rules! far {
             }
 
             #[test]
+            fn a_slow_reader_costs_what_the_page_says() {
+                crate::far::a_slow_reader_costs_what_the_page_says(stringify!($name));
+            }
+
+            #[test]
             fn a_query_and_compression_pass() {
                 crate::far::a_query_and_compression_pass(stringify!($name));
             }
