@@ -135,7 +135,7 @@ fn redis_is_asked_for_little_at_a_time_and_not_on_the_live_connection() {
     redis.command(&["CONFIG", "SET", "slowlog-max-len", "100000"]);
     redis.command(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]);
     std::thread::scope(|scope| {
-        for place in 0..12 {
+        for place in 0..6 {
             let target = if place % 2 == 0 { "/history/a?limit=1000" } else { "/history/a?limit=1000&after=0-0" };
             let node = &node;
             scope.spawn(move || assert_eq!(events(&node.get(target).json()).len(), 7));
