@@ -5,7 +5,7 @@ use super::Hub;
 use super::feed::Feed;
 use super::metrics::ReplayLimit;
 use super::page::PageRequest;
-use super::replay::Ration;
+use super::replay::{LEAST, Ration};
 use crate::frame::Frame;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -13,8 +13,6 @@ use tokio::time::Instant;
 
 /// Entries of one page.
 const PAGE: usize = 256;
-/// Entries of the smallest page: the one that the leg has had, which must still be there, and the next.
-pub(super) const LEAST: usize = 2;
 /// Entries of a leg's first page; each is twice as large as the one before, until it is known what they weigh.
 const FIRST_PAGE: usize = 16;
 /// What one page should weigh at most.

@@ -1,7 +1,6 @@
 //! What replay may cost the node: entries of history that it reads a second, and bytes of them in memory. At either limit
 //! subscribers wait for their turn, and lose nothing.
 
-use super::allowance::LEAST;
 use crate::planted::{self, Fault};
 use parking_lot::Mutex;
 use prometheus::IntGauge;
@@ -12,6 +11,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// Entries of the smallest page: the one that the leg has had, which must still be there, and the next.
+pub const LEAST: usize = 2;
 /// What was not read for so long may be read at once: timers are no more exact than a few milliseconds.
 const CREDIT: Duration = Duration::from_millis(50);
 /// Joins never wait, and what they read holds pages up for so long at most.

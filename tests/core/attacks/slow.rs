@@ -159,8 +159,8 @@ fn thousands_of_handshakes_that_stop_half_way() {
             target.node.metric(slow) + target.node.metric(silent) >= (MANY * wave) as f64
         });
         assert!(all, "{} slow, {} silent", target.node.metric(slow), target.node.metric(silent));
-        // The allocator keeps the most that there was, so this is what stays, too.
-        assert!(most < ROOM * 16e3, "{most} bytes for so many handshakes");
+        // The allocator rounds sizes up by an eighth at most.
+        assert!(most < ROOM * 18e3, "{most} bytes for so many handshakes");
         drop(connections);
         target.is_unharmed();
     }
