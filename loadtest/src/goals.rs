@@ -1,7 +1,10 @@
 //! The figures to reach, and whether a row reaches them.
 
 use crate::results::Row;
-use crate::servers::{BEFORE, CENTRIFUGO, FLOOR, FLOOR_REDIS, NCHAN, NODE, NODE_WHERE};
+use crate::servers::{
+    BEFORE, CENTRIFUGO, FLOOR, FLOOR_REDIS, FLOOR_TLS, FRONT_TLS, FRONT_TLS_HTTP2, NCHAN, NODE, NODE_HTTP2,
+};
+use crate::servers::{NODE_HTTP2_STREAMS, NODE_TLS, NODE_TLS_HTTP2, NODE_TLS_HTTP2_STREAMS, NODE_WHERE};
 
 /// One goal and what was measured.
 #[derive(Clone, Debug)]
@@ -59,7 +62,9 @@ impl Rule {
 }
 
 /// Scenario, start of the case's name, figure, rule. The first that fits a figure, and the server it is divided by, counts.
-const GOALS: &[(&str, &str, &str, Rule)] = &[
+type GoalOf = (&'static str, &'static str, &'static str, Rule);
+
+const GOALS: &[GoalOf] = &[
     ("fanout", "19,000", "cpu_us", Rule::MostOf(FLOOR, 1.10)),
     ("fanout", "", "cpu_us", Rule::MostOf(FLOOR, 1.08)),
     ("fanout", "", "cpu_us", Rule::MostOf(BEFORE, 1.02)),
@@ -92,17 +97,44 @@ const GOALS: &[(&str, &str, &str, Rule)] = &[
     ("cluster", "", "livez_p99_ms", Rule::Most(100.0)),
 ];
 
-/// The same of the node whose clients have a filter.
-const GOALS_WHERE: &[(&str, &str, &str, Rule)] = &[("fanout", "", "cpu_us", Rule::MostOf(NODE, 1.10))];
+/// The same of nodes that are asked in another way, each with its name.
+const GOALS_OF_OTHERS: &[(&str, &[GoalOf])] = &[
+    (NODE_WHERE, &[("fanout", "", "cpu_us", Rule::MostOf(NODE, 1.10))]),
+    (
+        NODE_TLS,
+        &[
+            ("ways", "", "cpu_us", Rule::MostOf(NODE, 1.15)),
+            ("ways", "", "cpu_us", Rule::MostOf(FRONT_TLS, 1.0)),
+            ("ways", "10,000", "memory_kib", Rule::Most(0.8)),
+            ("ways", "", "memory_kib", Rule::MostOf(FRONT_TLS, 1.0)),
+            ("handshakes", "", "joins_per_s", Rule::LeastOf(FLOOR_TLS, 0.8)),
+            ("handshakes", "", "joins_resumed_per_s", Rule::LeastOf(FLOOR_TLS, 0.65)),
+            ("handshakes", "", "storm_s", Rule::MostOf(FLOOR_TLS, 1.3)),
+            ("handshakes", "", "join_us", Rule::MostOf(FRONT_TLS, 1.0)),
+            ("handshakes", "", "join_resumed_us", Rule::MostOf(FRONT_TLS, 1.0)),
+        ],
+    ),
+    (NODE_HTTP2, &[("ways", "", "cpu_us", Rule::MostOf(NODE, 1.2))]),
+    (
+        NODE_TLS_HTTP2,
+        &[
+            ("ways", "", "cpu_us", Rule::MostOf(NODE, 1.4)),
+            ("ways", "", "cpu_us", Rule::MostOf(FRONT_TLS_HTTP2, 1.0)),
+            ("ways", "10,000", "memory_kib", Rule::Most(3.0)),
+            ("ways", "", "memory_kib", Rule::MostOf(FRONT_TLS_HTTP2, 1.0)),
+            ("handshakes", "", "join_us", Rule::MostOf(FRONT_TLS_HTTP2, 1.0)),
+            ("handshakes", "", "join_resumed_us", Rule::MostOf(FRONT_TLS_HTTP2, 1.0)),
+        ],
+    ),
+    (NODE_HTTP2_STREAMS, &[("streams", "", "cpu_us", Rule::MostOf(NODE_HTTP2, 0.6))]),
+    (NODE_TLS_HTTP2_STREAMS, &[("streams", "", "cpu_us", Rule::MostOf(NODE_TLS_HTTP2, 0.6))]),
+];
 
 /// The goals that apply to a row of the node's.
 pub fn of(row: &Row) -> Vec<Goal> {
     let mut goals: Vec<Goal> = Vec::new();
-    let all = match row.server.as_str() {
-        NODE => GOALS,
-        NODE_WHERE => GOALS_WHERE,
-        _ => return goals,
-    };
+    let others = GOALS_OF_OTHERS.iter().find(|(server, _)| *server == row.server);
+    let all = if row.server == NODE { GOALS } else { others.map_or(&[][..], |(_, goals)| goals) };
     let mut found: Vec<(&str, Option<&str>)> = Vec::new();
     for &(scenario, case, figure, rule) in all {
         let key = (figure, rule.of());
@@ -146,6 +178,17 @@ mod tests {
         let run = |kind, cpu| run("fanout", "10,000 subscribers", kind, &[("cpu_us", cpu)]);
         let rows = rows(&[run(Kind::Node, 10.0), run(Kind::NodeWhere, 11.5)]);
         assert_eq!(texts(&rows[1]), ["cpu_us 1.15 ≤ 1.1 × fantail false"]);
+    }
+
+    #[test]
+    fn ways_are_held_against_the_plain_one_and_against_a_front() {
+        let run = |kind, cpu| run("ways", "2,000 subscribers", kind, &[("cpu_us", cpu)]);
+        let rows = rows(&[run(Kind::Node, 10.0), run(Kind::NodeTls, 11.6), run(Kind::FrontTls, 30.0)]);
+        assert_eq!(
+            texts(&rows[1]),
+            ["cpu_us 1.16 ≤ 1.15 × fantail false", "cpu_us 0.39 ≤ 1 × nginx TLS, fantail true"]
+        );
+        assert!(of(&rows[2]).is_empty());
     }
 
     #[test]

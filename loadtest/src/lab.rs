@@ -56,6 +56,10 @@ pub struct Load {
     pub heartbeat: Option<u64>,
     pub fault: Option<(fault::Kind, u64)>,
     pub publishing: Publishing,
+    /// A stream for each channel of a client, on its one connection.
+    pub stream_each: bool,
+    /// Clients come back with the tickets of their TLS sessions.
+    pub tickets: bool,
     /// For the node alone.
     pub node_arguments: &'static [&'static str],
 }
@@ -73,8 +77,16 @@ impl Load {
             heartbeat: None,
             fault: None,
             publishing: Publishing::Usual,
+            stream_each: false,
+            tickets: false,
             node_arguments: &[],
         }
+    }
+
+    /// Responses that are open when all clients are live.
+    pub fn subscriptions(&self) -> f64 {
+        let streams = if self.stream_each { self.plan.channels(0).len() } else { 1 };
+        f64::from(self.clients) * streams as f64
     }
 
     /// Whether a server of a kind has Redis behind it.
@@ -120,10 +132,12 @@ impl Lab {
         if self.options.before.is_some() {
             kinds.push(Kind::Before);
         }
-        kinds.extend(self.options.against.iter().map(|against| match against {
-            Against::Nchan => Kind::Nchan,
-            Against::Centrifugo => Kind::Centrifugo,
-            Against::HyperBody => Kind::HyperBody,
+        kinds.extend(self.options.against.iter().filter_map(|against| match against {
+            Against::Nchan => Some(Kind::Nchan),
+            Against::Centrifugo => Some(Kind::Centrifugo),
+            Against::HyperBody => Some(Kind::HyperBody),
+            // It stands before a node; scenarios that have such rows add them.
+            Against::Nginx => None,
         }));
         kinds
     }
@@ -229,6 +243,8 @@ impl Lab {
             asks: kind.asks().to_owned(),
             gzip: kind.is_packed(),
             way: kind.way(),
+            stream_each: load.stream_each,
+            tickets: load.tickets,
             ids: load.ids,
             stalled: load.stalled,
             slow: load.slow,
@@ -287,7 +303,7 @@ fn id_length(plan: &Plan, prefix: &str) -> usize {
             let parts = *shared as usize + 1;
             parts * (prefix.len() + 1 + 1 + POSITION) + 4 + (parts - 1)
         }
-        Plan::One | Plan::Zipf { .. } | Plan::Apart { .. } | Plan::Spread { .. } => POSITION,
+        Plan::One | Plan::All { .. } | Plan::Zipf { .. } | Plan::Apart { .. } | Plan::Spread { .. } => POSITION,
     }
 }
 

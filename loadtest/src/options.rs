@@ -31,8 +31,13 @@ pub enum What {
     Burst(Options),
     /// Compressed streams: CPU and bytes per delivery, beside plain ones and a compressor per connection
     Compress(Options),
-    /// TLS and HTTP/2: CPU per delivery and memory, beside HTTP/1.1 in the clear and a bare loop of TLS sessions
+    /// TLS and HTTP/2: CPU per delivery and memory, beside HTTP/1.1 in the clear and a bare loop of TLS sessions; without
+    /// --subscribers also what streams and handshakes have
     Ways(Options),
+    /// Six HTTP/2 streams on one connection, beside six connections
+    Streams(Options),
+    /// TLS handshakes, whole and resumed, beside a bare loop of them
+    Handshakes(Options),
     /// Idle connections: memory each, after churn and storms too; the cost of heartbeats
     Hold(Options),
     /// Connects and disconnects at a rate, while events flow
@@ -75,7 +80,7 @@ impl What {
         match self {
             What::Floor(o) | What::Fanout(o) | What::Channels(o) | What::Burst(o) | What::Hold(o) => o.clone(),
             What::Churn(o) | What::Storm(o) | What::Slow(o) | What::Lag(o) | What::Cluster(o) => o.clone(),
-            What::Unicast(o) | What::Nodes(o) => o.clone(),
+            What::Unicast(o) | What::Nodes(o) | What::Streams(o) | What::Handshakes(o) => o.clone(),
             What::Overload(o) | What::Follow(o) | What::Compress(o) | What::Ways(o) => o.clone(),
             What::Soak(o) | What::Counts(o) | What::All(o) | What::Smoke(o) | What::Selftest(o) => o.clone(),
             What::Clients | What::ServeFloor(_) | What::ServeHyperBody(_) => Options::default(),
@@ -89,6 +94,8 @@ pub enum Against {
     Nchan,
     Centrifugo,
     HyperBody,
+    /// nginx as the end of TLS and HTTP/2 before a node (ways, handshakes)
+    Nginx,
 }
 
 /// A way in for events.

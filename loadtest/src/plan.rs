@@ -13,6 +13,8 @@ pub enum Plan {
     Zipf { channels: u32, most: u32 },
     /// Each on `each` channels of its own, numbers `client * each` and up.
     Apart { each: u32 },
+    /// Everybody on all of the channels `0..channels`.
+    All { channels: u32 },
     /// Each on one of `channels`, so that each of so many targets, which clients go to in turn, has one on each.
     Spread { targets: u32, channels: u32 },
 }
@@ -24,6 +26,7 @@ impl Plan {
             Plan::One => vec![0],
             Plan::Users { shared } => (0..shared).chain([shared + client]).collect(),
             Plan::Apart { each } => (client * each..(client + 1) * each).collect(),
+            Plan::All { channels } => (0..channels).collect(),
             Plan::Spread { targets, channels } => vec![client / targets % channels],
             Plan::Zipf { channels, most } => {
                 let mut random = fastrand::Rng::with_seed(0x5eed ^ (u64::from(client) << 20));
@@ -72,6 +75,7 @@ mod tests {
         assert_eq!(Plan::Users { shared: 3 }.channels(5), [0, 1, 2, 8]);
         assert_eq!(Plan::Apart { each: 2 }.channels(5), [10, 11]);
         assert_eq!(Plan::One.audience(9, 0), [9]);
+        assert_eq!(Plan::All { channels: 2 }.audience(4, 0), [4, 4]);
         assert_eq!(Plan::Spread { targets: 3, channels: 2 }.audience(6, 0), [3, 3]);
         assert_eq!([2, 3, 5].map(|client| Plan::Spread { targets: 3, channels: 2 }.channels(client)[0]), [0, 1, 1]);
         let zipf = Plan::Zipf { channels: 200, most: 20 };

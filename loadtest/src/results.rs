@@ -26,6 +26,8 @@ pub struct Run {
     /// The load, in words.
     pub case: String,
     pub server: String,
+    /// Ours, so it must be exact.
+    pub is_judged: bool,
     pub figures: BTreeMap<&'static str, f64>,
     pub tally: Tally,
     pub latency: Distribution,
@@ -42,6 +44,7 @@ impl Run {
             scenario,
             case: case.to_owned(),
             server: kind.to_string(),
+            is_judged: kind.is_judged(),
             figures: BTreeMap::new(),
             tally: Tally::default(),
             latency: Distribution::default(),
@@ -108,6 +111,9 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("machine_kib", "memory of the whole machine per connection, both ends and processes, KiB"),
     ("joins_per_s", "connects per second until all were live"),
     ("join_us", "CPU of the server per join, µs"),
+    ("joins_resumed_per_s", "the same, with the ticket of an earlier TLS session"),
+    ("join_resumed_us", "CPU of the server per such join, µs"),
+    ("storm_s", "from the first connect until all are live, who come at once with tickets, s"),
     ("join_p99_ms", "connect to live, ms, 99th percentile"),
     ("all_live_s", "from the kill until all are live again, s"),
     ("caught_up_s", "from the kill until nobody misses anything, s"),
@@ -219,7 +225,7 @@ fn row((scenario, case, server): (&'static str, &str, &str), runs: &[Run]) -> Ro
 pub fn broken(runs: &[Run], rows: &[Row], limits: &Limits) -> Vec<String> {
     let mut broken = Vec::new();
     let mut lost = 0;
-    for run in runs.iter().filter(|run| run.server == NODE || run.server == FLOOR) {
+    for run in runs.iter().filter(|run| run.is_judged) {
         let place = format!("{} / {} / {}", run.scenario, run.case, run.server);
         broken.extend(run.faults.iter().map(|fault| format!("{place}: {fault}")));
         lost += run.tally.lost;
@@ -233,6 +239,15 @@ pub fn broken(runs: &[Run], rows: &[Row], limits: &Limits) -> Vec<String> {
     }
     for row in rows.iter().filter(|row| row.server == NODE) {
         judge(row, limits, &mut broken);
+    }
+    for row in rows.iter().filter(|_| limits.goals) {
+        for goal in crate::goals::of(row).iter().filter(|goal| !goal.reached) {
+            let Row { scenario, case, server, .. } = row;
+            broken.push(format!(
+                "{scenario} / {case} / {server}: {} is {:.3}, goal {}",
+                goal.what, goal.value, goal.limit
+            ));
+        }
     }
     broken
 }
@@ -258,13 +273,6 @@ fn judge(row: &Row, limits: &Limits, broken: &mut Vec<String>) {
         && joins < limit
     {
         broken.push(format!("{place}: {joins:.0} joins/s below {limit}"));
-    }
-    if limits.goals {
-        for goal in crate::goals::of(row) {
-            if !goal.reached {
-                broken.push(format!("{place}: {} is {:.3}, goal {}", goal.what, goal.value, goal.limit));
-            }
-        }
     }
 }
 
@@ -318,6 +326,8 @@ mod tests {
         let ours = [run(Kind::Node, 1.0, 1)];
         assert_eq!(broken(&ours, &rows(&ours), &Limits::default()).len(), 1);
         assert!(broken(&ours, &rows(&ours), &Limits { max_lost: 1, ..Limits::default() }).is_empty());
+        let encrypted = [run(Kind::NodeTlsHttp2, 1.0, 1)];
+        assert_eq!(broken(&encrypted, &rows(&encrypted), &Limits::default()).len(), 1);
         let other = [run(Kind::Nchan, 1.0, 1)];
         assert!(broken(&other, &rows(&other), &Limits::default()).is_empty());
     }

@@ -3,6 +3,7 @@
 use super::dialing::Dialer;
 use super::parser::Parser;
 use super::protocol::{Clients, Paths};
+use super::sessions::Sessions;
 use super::way::Wire;
 use crate::centrifugo;
 use crate::checker::Leg;
@@ -74,6 +75,7 @@ impl Client {
         &mut self,
         clients: &Clients,
         dialer: &mut Dialer,
+        sessions: &Sessions,
         index: u32,
         now: u64,
     ) -> io::Result<&mut TcpStream> {
@@ -82,7 +84,7 @@ impl Client {
         let target = clients.targets[turn % clients.targets.len()];
         let source = clients.sources[turn % clients.sources.len()];
         self.parser = Parser::default();
-        self.wire = Wire::new(clients.way).map_err(io::Error::other)?;
+        self.wire = Wire::new(clients.way, sessions, index).map_err(io::Error::other)?;
         self.started = now;
         self.phase = Phase::Connecting;
         let stream = dialer.dial(target, source, self.manner != Manner::Prompt)?;
@@ -91,17 +93,18 @@ impl Client {
 
     /// Sends the request.
     pub fn ask(&mut self, clients: &Clients) -> io::Result<()> {
-        let request = self.request(clients);
+        let requests = self.requests(clients);
         let stream = self.stream.as_mut().expect("connected");
         if let Some(error) = stream.take_error()? {
             return Err(error);
         }
         if let Some(wire) = &mut self.wire {
-            wire.ask(&request, stream).map_err(io::Error::other)?;
+            wire.ask(&requests, stream).map_err(io::Error::other)?;
             self.phase = Phase::Waiting;
             return Ok(());
         }
         // A fresh socket takes a few hundred bytes at once.
+        let request = requests.concat();
         if stream.write(request.as_bytes())? < request.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -109,13 +112,19 @@ impl Client {
         Ok(())
     }
 
-    fn request(&self, clients: &Clients) -> String {
+    /// One for all channels, or one for each.
+    fn requests(&self, clients: &Clients) -> Vec<String> {
         let channels: Vec<String> =
             self.legs.iter().map(|(channel, _)| format!("{}{channel}", clients.prefix)).collect();
+        let each = if clients.stream_each { 1 } else { channels.len() };
+        channels.chunks(each).map(|channels| self.request(clients, channels)).collect()
+    }
+
+    fn request(&self, clients: &Clients, channels: &[String]) -> String {
         let path = match clients.paths {
             Paths::Events => format!("/events?channels={}{}", channels.join(","), clients.asks),
             Paths::Nchan => format!("/sub/{}", channels.join(",")),
-            Paths::Centrifugo => centrifugo::path(&channels),
+            Paths::Centrifugo => centrifugo::path(channels),
         };
         let mut text = format!("GET {path}");
         text.push_str(" HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n");

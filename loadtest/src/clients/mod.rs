@@ -3,8 +3,10 @@
 pub mod books;
 mod connection;
 mod dialing;
+mod http2;
 pub mod parser;
 pub mod protocol;
+mod sessions;
 pub mod way;
 pub mod worker;
 

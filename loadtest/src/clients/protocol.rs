@@ -69,6 +69,10 @@ pub struct Clients {
     /// Ask for a compressed stream.
     pub gzip: bool,
     pub way: Way,
+    /// A stream for each channel, all of them on one connection; needs HTTP/2.
+    pub stream_each: bool,
+    /// TLS sessions begin with the last one's ticket, where there is one.
+    pub tickets: bool,
     /// Remember the last event id, and compare ids.
     pub ids: bool,
     /// Of a thousand clients these never read once they are live.
@@ -107,6 +111,8 @@ pub struct Stats {
     /// Waiting for their turn, or between connect and live. Now.
     pub pending: u64,
     pub opened: u64,
+    /// Went live on a session that began with a ticket.
+    pub resumed: u64,
     /// Connects that failed: refused, reset, timed out, not 200.
     pub failed: u64,
     /// Ended by the server after they were live.
@@ -136,6 +142,7 @@ impl Stats {
         self.live += other.live;
         self.pending += other.pending;
         self.opened += other.opened;
+        self.resumed += other.resumed;
         self.failed += other.failed;
         self.dropped += other.dropped;
         self.dropped_slow += other.dropped_slow;

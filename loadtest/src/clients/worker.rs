@@ -5,6 +5,8 @@ use super::connection::{Client, Manner, Phase};
 use super::dialing::Dialer;
 use super::parser::Item;
 use super::protocol::{Clients, Command, Paths, Report, SLOW_BYTES, Stats};
+use super::sessions::Sessions;
+use super::way::Way;
 use crate::checker::{Checker, Leg};
 use crate::clock;
 use anyhow::{Context as _, Result};
@@ -55,6 +57,7 @@ struct Worker {
     setup: Option<Clients>,
     clients: Vec<Client>,
     dialer: Dialer,
+    sessions: Sessions,
     /// Whose turn to connect is next.
     queue: VecDeque<u32>,
     /// Failed connects and when to try again.
@@ -90,6 +93,7 @@ impl Worker {
             setup: None,
             clients: Vec::new(),
             dialer: Dialer::new(),
+            sessions: Sessions::new(Way::Plain, 0),
             queue: VecDeque::new(),
             later: VecDeque::new(),
             under_way: VecDeque::new(),
@@ -147,6 +151,7 @@ impl Worker {
                 self.books.prefix = clients.prefix.clone();
                 self.books.compare_ids = clients.ids;
                 self.books.within_pushes = clients.paths == Paths::Centrifugo;
+                self.sessions = Sessions::new(clients.way, if clients.tickets { clients.count } else { 0 });
                 self.clients = (0..clients.count).map(|index| Client::new(&clients, index)).collect();
                 self.setup = Some(clients);
             }
@@ -293,6 +298,7 @@ impl Worker {
         books.stats.violations += u64::from(parsed.is_err());
         if live && client.phase == Phase::Waiting {
             client.phase = Phase::Live;
+            books.stats.resumed += u64::from(client.wire.as_ref().is_some_and(|wire| wire.is_resumed()));
             self.books.joined(client.started, now);
             self.live += 1;
             self.connecting -= 1;
@@ -398,7 +404,7 @@ impl Worker {
         }
         self.books.stats.opened += 1;
         self.connecting += 1;
-        let registered = client.connect(setup, &mut self.dialer, index, now).and_then(|stream| {
+        let registered = client.connect(setup, &mut self.dialer, &self.sessions, index, now).and_then(|stream| {
             let both = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(stream, Token(index as usize), both)
         });

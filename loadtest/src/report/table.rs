@@ -23,7 +23,8 @@ pub fn text(rows: &[Row]) -> String {
         let _ =
             write!(out, "\n{} / {} [{} runs, min/median]\n  {:24}", case[0].scenario, case[0].case, case[0].runs, "");
         let lines = lines(&case);
-        let longest = lines.iter().flat_map(|(_, cells)| cells).map(|cell| cell.chars().count()).max();
+        let names = case.iter().map(|row| &row.server);
+        let longest = lines.iter().flat_map(|(_, cells)| cells).chain(names).map(|cell| cell.chars().count()).max();
         let width = longest.unwrap_or_default().max(24) + 2;
         for row in &case {
             let _ = write!(out, "{:>width$}", row.server);

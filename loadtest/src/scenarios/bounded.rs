@@ -1,7 +1,7 @@
 //! Selections: everything within twenty minutes, everything small within a minute, and the checker's own test.
 
 use super::deliver::{self, IN_FLIGHT, alternate};
-use super::{churn, cluster, follow, hold, nodes, slow, storm, unicast};
+use super::{churn, cluster, follow, hold, nodes, slow, storm, unicast, ways};
 use crate::checker::Tally;
 use crate::lab::{Lab, Load};
 use crate::options::{Against, Options};
@@ -37,7 +37,7 @@ pub fn all(lab: &mut Lab) -> Result<()> {
     let beside = Options { runs: Some(1), against: all, ..base };
     let thrice = Options { runs: Some(3), ..alone.clone() };
     let once = Options { runs: Some(1), ..alone.clone() };
-    let steps: [Step; 18] = [
+    let steps: [Step; 20] = [
         (Options { subscribers: Some(10_000), ..beside.clone() }, deliver::fanout),
         (Options { subscribers: Some(10_000), ..alone.clone() }, deliver::fanout),
         (Options { subscribers: Some(15_000), ..thrice.clone() }, deliver::fanout),
@@ -51,7 +51,9 @@ pub fn all(lab: &mut Lab) -> Result<()> {
         (Options { seconds: Some(4.0), ..once.clone() }, nodes::brief),
         (Options { seconds: Some(6.0), ..thrice }, deliver::lag),
         (once.clone(), deliver::compress),
-        (once.clone(), deliver::ways),
+        (Options { against: vec![Against::Nginx], ..once.clone() }, ways::deliver),
+        (once.clone(), ways::streams),
+        (Options { subscribers: Some(5_000), against: vec![Against::Nginx], ..once.clone() }, ways::handshakes),
         (beside.clone(), hold::run),
         (once, hold::run),
         (beside, storm::run),
@@ -76,14 +78,16 @@ pub fn smoke(lab: &mut Lab) -> Result<()> {
     selftest(lab)?;
     let small = Options { runs: Some(1), subscribers: Some(300), seconds: Some(3.0), ..given.clone() };
     let fast = Options { rate: Some(100.0), ..small.clone() };
-    let steps: [Step; 11] = [
+    let steps: [Step; 13] = [
         (fast.clone(), deliver::fanout),
         (Options { rate: Some(300.0), ..small.clone() }, deliver::channels),
         (Options { users: true, ..fast.clone() }, deliver::channels),
         (Options { rate: Some(1_000.0), ..small.clone() }, deliver::burst),
         (Options { rate: Some(100.0), size: Some(6_000), subscribers: Some(200), ..small.clone() }, slow::run),
         (Options { rate: Some(50.0), ..small.clone() }, deliver::compress),
-        (Options { rate: Some(50.0), ..small.clone() }, deliver::ways),
+        (Options { rate: Some(50.0), ..small.clone() }, ways::deliver),
+        (Options { rate: Some(60.0), subscribers: Some(50), ..small.clone() }, ways::streams),
+        (small.clone(), ways::handshakes),
         (Options { rate: Some(300.0), seconds: Some(1.0), ..small.clone() }, unicast::run),
         (Options { rate: Some(100.0), seconds: Some(1.0), nodes: Some(3), ..small.clone() }, nodes::brief),
         (small.clone(), storm::run),

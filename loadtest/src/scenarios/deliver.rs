@@ -22,16 +22,17 @@ pub fn alternate(lab: &mut Lab, kinds: &[Kind], load: &Load, schedule: &Schedule
     rounds(lab, kinds, runs, |lab, kind| once(lab, kind, load, schedule))
 }
 
-fn once(lab: &mut Lab, kind: Kind, load: &Load, schedule: &Schedule) -> Result<()> {
+/// The same once, on one kind.
+pub fn once(lab: &mut Lab, kind: Kind, load: &Load, schedule: &Schedule) -> Result<()> {
     lab.progress(&format!("{} / {} / {kind}", load.scenario, load.case));
     let mut stage = lab.stage(kind, load)?;
     let empty = stage.memory()?;
     let cpu = stage.cpu()?;
     let joined = stage.connect(0.0, IN_FLIGHT)?;
-    let clients = f64::from(load.clients);
+    let joins = load.subscriptions();
     let seconds = crate::clock::seconds(joined.first_connect, joined.last_live);
-    stage.run.figure("joins_per_s", clients / seconds);
-    stage.run.figure("join_us", (stage.cpu()? - cpu) as f64 / 1e3 / clients);
+    stage.run.figure("joins_per_s", joins / seconds);
+    stage.run.figure("join_us", (stage.cpu()? - cpu) as f64 / 1e3 / joins);
     let count = WARM * u64::from(schedule.burst) * channels_of(schedule.choice);
     stage.publish(&Schedule { count, rate: schedule.rate.max(count as f64 / 3.0), ..*schedule })?;
     let before = lab.usage(kind)?;
@@ -40,7 +41,7 @@ fn once(lab: &mut Lab, kind: Kind, load: &Load, schedule: &Schedule) -> Result<(
     let after = lab.usage(kind)?;
     let turns_after = turns(&stage)?;
     let memory = stage.memory()?;
-    stage.run.figure("memory_kib", memory.rss.saturating_sub(empty.rss) as f64 / clients);
+    stage.run.figure("memory_kib", memory.rss.saturating_sub(empty.rss) as f64 / joins);
     costs(&mut stage, &delivery);
     redis_costs(&mut stage, &delivery, before.zip(after));
     times(&mut stage)?;
@@ -207,15 +208,6 @@ pub fn compress(lab: &mut Lab) -> Result<()> {
         alternate(lab, &kinds, &load, &schedule, lab.options.runs.unwrap_or(2))?;
     }
     Ok(())
-}
-
-/// Every way to speak to a node: what TLS and HTTP/2 cost per delivery and in memory.
-pub fn ways(lab: &mut Lab) -> Result<()> {
-    let subscribers = lab.options.subscribers.unwrap_or(2_000);
-    let schedule = schedule(lab, 5.0, 1, 6.0, Choice::InTurn(1));
-    let load = Load::new("ways", format!("{} subscribers", thousands(subscribers)), Plan::One, subscribers);
-    let kinds = [Kind::Node, Kind::FloorTls, Kind::NodeTls, Kind::NodeTlsLibrary, Kind::NodeHttp2, Kind::NodeTlsHttp2];
-    alternate(lab, &kinds, &load, &schedule, lab.options.runs.unwrap_or(2))
 }
 
 /// Light load: the way of one event.

@@ -13,6 +13,7 @@ mod slow;
 mod soak;
 mod storm;
 mod unicast;
+mod ways;
 
 use crate::lab::Lab;
 use crate::options::What;
@@ -27,7 +28,9 @@ pub fn run(what: &What, lab: &mut Lab) -> Result<()> {
         What::Follow(_) => follow::run(lab),
         What::Burst(_) => deliver::burst(lab),
         What::Compress(_) => deliver::compress(lab),
-        What::Ways(_) => deliver::ways(lab),
+        What::Ways(_) => ways::run(lab),
+        What::Streams(_) => ways::streams(lab),
+        What::Handshakes(_) => ways::handshakes(lab),
         What::Hold(_) => hold::run(lab),
         What::Churn(_) => churn::run(lab),
         What::Storm(_) => storm::run(lab),

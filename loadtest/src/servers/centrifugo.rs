@@ -58,5 +58,6 @@ pub fn start(start: &Start<'_>) -> Result<Server> {
         pids: vec![process.pid()],
         process: Some(process),
         directory: Some(directory),
+        behind: None,
     })
 }

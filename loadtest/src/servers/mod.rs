@@ -5,6 +5,7 @@ mod centrifugo;
 pub mod fault;
 pub mod floor;
 mod floor_session;
+pub mod front;
 pub mod hyper_body;
 mod nchan;
 pub mod node;
@@ -30,6 +31,13 @@ pub const FLOOR_REDIS: &str = "floor behind Redis";
 pub const FLOOR_TLS: &str = "floor TLS";
 pub const NODE: &str = "fantail";
 pub const NODE_WHERE: &str = "fantail where";
+pub const NODE_TLS: &str = "fantail TLS";
+pub const NODE_HTTP2: &str = "fantail HTTP/2";
+pub const NODE_TLS_HTTP2: &str = "fantail HTTP/2 TLS";
+pub const NODE_HTTP2_STREAMS: &str = "fantail HTTP/2, 6 streams";
+pub const NODE_TLS_HTTP2_STREAMS: &str = "fantail HTTP/2 TLS, 6 streams";
+pub const FRONT_TLS: &str = "nginx TLS, fantail";
+pub const FRONT_TLS_HTTP2: &str = "nginx HTTP/2 TLS, fantail";
 pub const BEFORE: &str = "fantail before";
 pub const NCHAN: &str = "nchan";
 pub const CENTRIFUGO: &str = "centrifugo";
@@ -59,6 +67,14 @@ pub enum Kind {
     NodeHttp2,
     /// Both.
     NodeTlsHttp2,
+    /// The node with HTTP/2, several streams on each connection.
+    NodeHttp2Streams,
+    /// The same under TLS.
+    NodeTlsHttp2Streams,
+    /// nginx as the end of TLS before the node.
+    FrontTls,
+    /// nginx as the end of HTTP/2 under TLS before the node.
+    FrontTlsHttp2,
     Nchan,
     Centrifugo,
     HyperBody,
@@ -70,6 +86,12 @@ impl Kind {
     pub fn is_node(self) -> bool {
         let plain = matches!(self, Kind::Node | Kind::Before | Kind::NodeWhere | Kind::NodeShaped | Kind::NodeGzip);
         plain || self.way() != Way::Plain && self != Kind::FloorTls
+    }
+
+    /// Whether it is ours, so that whoever it serves must be exact.
+    pub fn is_judged(self) -> bool {
+        let not_ours = matches!(self, Kind::Before | Kind::FrontTls | Kind::FrontTlsHttp2);
+        self == Kind::Floor || (self.is_node() && !not_ours)
     }
 
     /// Whether it is the bare limit of what a node does.
@@ -85,11 +107,16 @@ impl Kind {
     /// How its clients speak.
     pub fn way(self) -> Way {
         match self {
-            Kind::NodeTls | Kind::NodeTlsLibrary | Kind::FloorTls => Way::Tls,
-            Kind::NodeHttp2 => Way::Http2,
-            Kind::NodeTlsHttp2 => Way::TlsHttp2,
+            Kind::NodeTls | Kind::NodeTlsLibrary | Kind::FloorTls | Kind::FrontTls => Way::Tls,
+            Kind::NodeHttp2 | Kind::NodeHttp2Streams => Way::Http2,
+            Kind::NodeTlsHttp2 | Kind::NodeTlsHttp2Streams | Kind::FrontTlsHttp2 => Way::TlsHttp2,
             _ => Way::Plain,
         }
+    }
+
+    /// Whether its clients have several streams on a connection.
+    pub fn has_streams(self) -> bool {
+        matches!(self, Kind::NodeHttp2Streams | Kind::NodeTlsHttp2Streams)
     }
 
     /// What its clients ask for beside their channels.
@@ -118,10 +145,14 @@ impl fmt::Display for Kind {
             Kind::NodeWhere => NODE_WHERE,
             Kind::NodeShaped => "fantail shaped",
             Kind::NodeGzip => "fantail gzip",
-            Kind::NodeTls => "fantail TLS",
+            Kind::NodeTls => NODE_TLS,
             Kind::NodeTlsLibrary => "fantail TLS by rustls",
-            Kind::NodeHttp2 => "fantail HTTP/2",
-            Kind::NodeTlsHttp2 => "fantail HTTP/2 TLS",
+            Kind::NodeHttp2 => NODE_HTTP2,
+            Kind::NodeTlsHttp2 => NODE_TLS_HTTP2,
+            Kind::NodeHttp2Streams => NODE_HTTP2_STREAMS,
+            Kind::NodeTlsHttp2Streams => NODE_TLS_HTTP2_STREAMS,
+            Kind::FrontTls => FRONT_TLS,
+            Kind::FrontTlsHttp2 => FRONT_TLS_HTTP2,
             Kind::Nchan => NCHAN,
             Kind::Centrifugo => CENTRIFUGO,
             Kind::HyperBody => "hyper-body",
@@ -161,6 +192,8 @@ pub struct Server {
     pub pids: Vec<u32>,
     process: Option<Process>,
     directory: Option<tempfile::TempDir>,
+    /// The node behind a front.
+    behind: Option<Box<Server>>,
 }
 
 impl Server {
@@ -170,6 +203,7 @@ impl Server {
             Kind::HyperBody | Kind::HyperBodyGzip => own(kind, "serve-hyper-body", start),
             Kind::Nchan => nchan::start(start),
             Kind::Centrifugo => centrifugo::start(start),
+            Kind::FrontTls | Kind::FrontTlsHttp2 => front::start(kind, start),
             _ => node::start(kind, start),
         }
     }
@@ -186,6 +220,7 @@ impl Server {
             pids: pid.into_iter().collect(),
             process: None,
             directory: None,
+            behind: None,
         }
     }
 
@@ -214,6 +249,9 @@ impl Server {
 
     pub fn check_alive(&mut self) -> Result<()> {
         let alive = self.process.as_mut().map_or(Ok(()), Process::check_alive);
+        if let Some(behind) = &mut self.behind {
+            behind.check_alive()?;
+        }
         let log = self.directory.as_ref().map(|d| d.path().join("node.log"));
         alive.with_context(|| log.map_or(String::new(), |log| format!("its log ends: {}", node::tail(&log))))
     }
@@ -221,7 +259,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let (Some(process), Kind::Nchan) = (&self.process, self.kind) else { return };
+        let (Some(process), Kind::Nchan | Kind::FrontTls | Kind::FrontTlsHttp2) = (&self.process, self.kind) else {
+            return;
+        };
         // The master ends its worker only if asked.
         let _ = process.signal(Signal::TERM);
         let _ = self.process.as_mut().map(|p| p.wait(Duration::from_secs(5)));
@@ -273,6 +313,7 @@ fn own(kind: Kind, subcommand: &str, start: &Start<'_>) -> Result<Server> {
         pids: vec![process.pid()],
         process: Some(process),
         directory: None,
+        behind: None,
     })
 }
 

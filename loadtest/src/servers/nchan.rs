@@ -63,6 +63,7 @@ pub fn start(start: &Start<'_>) -> Result<Server> {
         pids,
         process: Some(process),
         directory: Some(directory),
+        behind: None,
     })
 }
 

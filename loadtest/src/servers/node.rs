@@ -76,6 +76,7 @@ pub fn start(kind: Kind, start: &Start<'_>) -> Result<Server> {
         pids: vec![process.pid()],
         process: Some(process),
         directory: Some(directory),
+        behind: None,
     })
 }
 
