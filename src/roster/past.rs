@@ -1,16 +1,15 @@
-//! A node's last minutes, for people who open the console now: one point for every five records. Pure.
+//! A node's last minutes and its last hour, for people who open the console now: one point for so many records. Pure.
 
 use super::record::{Past, Record};
 use std::collections::VecDeque;
 
-/// Records of one point: ten seconds.
-const BEATS: usize = 5;
-/// Points that are kept: five minutes.
+/// Points that are kept of each.
 const POINTS: usize = 30;
 
-/// The node's last minutes, point by point.
-#[derive(Default)]
+/// A time that is over, point by point.
 pub struct Ring {
+    /// Records of one point.
+    each: usize,
     points: VecDeque<Point>,
     /// The point that is being made, and of how many records it is.
     growing: Point,
@@ -30,6 +29,20 @@ struct Point {
 }
 
 impl Ring {
+    /// Five minutes: a point is ten seconds.
+    pub fn minutes() -> Ring {
+        Ring::new(5)
+    }
+
+    /// An hour: a point is two minutes.
+    pub fn hour() -> Ring {
+        Ring::new(60)
+    }
+
+    fn new(each: usize) -> Ring {
+        Ring { each, points: VecDeque::new(), growing: Point::default(), beats: 0 }
+    }
+
     /// Takes a record, and gives the points that are whole by now.
     pub fn take(&mut self, record: &Record) -> Past {
         let point = &mut self.growing;
@@ -41,7 +54,7 @@ impl Ring {
         point.lag = point.lag.max(record.lag.map_or(0.0, |lag| lag.p99));
         point.command = point.command.max(record.backplane.command_seconds.unwrap_or(0.0));
         self.beats += 1;
-        if self.beats == BEATS {
+        if self.beats == self.each {
             self.beats = 0;
             self.points.truncate(POINTS - 1);
             self.points.push_front(std::mem::take(&mut self.growing));
@@ -52,7 +65,7 @@ impl Ring {
     fn past(&self) -> Past {
         let counts = |of: fn(&Point) -> u64| self.points.iter().rev().map(of).collect();
         let means = |of: fn(&Point) -> f64| {
-            let mean = |point| (of(point) / BEATS as f64).round() as u64;
+            let mean = |point| (of(point) / self.each as f64).round() as u64;
             self.points.iter().rev().map(mean).collect()
         };
         // Microseconds: a record has room for these, not for a float's every digit.
@@ -84,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_point_is_made_of_ten_seconds() {
-        let mut ring = Ring::default();
+        let mut ring = Ring::minutes();
         for beat in 0..4 {
             assert_eq!(ring.take(&record(beat, 10.0, Some(0.5))), Past::default(), "not whole yet");
         }
@@ -100,8 +113,16 @@ mod tests {
     }
 
     #[test]
+    fn an_hour_is_thirty_points_of_two_minutes() {
+        let mut ring = Ring::hour();
+        let last = (0..3_600 / 2).map(|beat| ring.take(&record(beat / 60, 1.0, None))).last().unwrap();
+        assert_eq!(last.connections, (0..30).collect::<Vec<u64>>());
+        assert_eq!(last.events_in, [1; 30]);
+    }
+
+    #[test]
     fn what_is_kept_is_bounded_and_small() {
-        let mut ring = Ring::default();
+        let mut ring = Ring::minutes();
         let busy = |n: u64| Record {
             connections: 1_000_000 + n,
             subscriptions: 10_000_000 + n,

@@ -48,8 +48,10 @@ pub struct Record {
     pub resumes: BTreeMap<String, u64>,
     pub gaps: BTreeMap<String, u64>,
     pub backplane: Link,
-    /// The last minutes.
+    /// The last five minutes: a number for every ten seconds.
     pub past: Past,
+    /// The last hour: a number for every two minutes.
+    pub hour: Past,
     /// The channels with most subscribers here, and those with most events.
     pub top: Vec<Busy>,
 }
@@ -78,7 +80,7 @@ pub struct Lag {
     pub p99: f64,
 }
 
-/// The last minutes, oldest first: each array has one number for every ten seconds, and at most thirty.
+/// A time that is over, oldest first: each array has at most thirty numbers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Past {
@@ -140,7 +142,7 @@ mod tests {
     fn records_of_other_releases_are_understood() {
         let record: Record = serde_json::from_str(r#"{"id":"a","connections":3,"new_member":[1]}"#).unwrap();
         assert_eq!((&*record.id, record.connections, record.lag), ("a", 3, None));
-        assert_eq!(record.past, Past::default());
+        assert_eq!((&record.past, &record.hour), (&Past::default(), &Past::default()));
         let text = serde_json::to_string(&Record { lag: Some(Lag { p50: 0.1, p99: 1.0 }), ..record.clone() }).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap().lag.unwrap().p99, 1.0);
     }

@@ -43,6 +43,7 @@ pub struct Sampler {
     lags: Vec<u64>,
     commands: (u64, f64),
     past: Ring,
+    hour: Ring,
 }
 
 impl Sampler {
@@ -55,7 +56,8 @@ impl Sampler {
             cpu_seconds: 0.0,
             lags: Vec::new(),
             commands: (0, 0.0),
-            past: Ring::default(),
+            past: Ring::minutes(),
+            hour: Ring::hour(),
         };
         sampler.sample(sources);
         sampler
@@ -96,6 +98,7 @@ impl Sampler {
             ..Record::default()
         };
         record.past = self.past.take(&record);
+        record.hour = self.hour.take(&record);
         record
     }
 

@@ -108,6 +108,29 @@ test("sparklines begin with what nodes know of the last minutes", async () => {
   assert.deepEqual(page.noted, []);
 });
 
+test("an hour's line begins with what nodes know of it", async () => {
+  // A node of another machine, as the others read of it. It counts for ten seconds.
+  const tell = () => redis.ask("HSET", "sse:~nodes", "elsewhere", JSON.stringify({
+    name: "elsewhere", at_ms: Date.now(), state: "ok", connections: 7, hour: { connections: Array(30).fill(7000) },
+  }));
+  tell();
+  const telling = setInterval(tell, 2_000);
+  try {
+    await eventually("it is known", async () => (await (await fetch(first.url + "api/nodes")).json()).nodes.some((n) => n.id === "elsewhere"));
+    const page = await open(browser, first.url);
+    const slider = page.getByRole("slider", { name: "Time" });
+    await page.getByLabel("1 h").check();
+    await slider.focus();
+    await page.keyboard.press("Home");
+    await shows(page, "#at", /^\d.*: 7,000$/);
+    await picture(page, "hour");
+    assert.deepEqual(page.noted, []);
+  } finally {
+    clearInterval(telling);
+    redis.ask("HDEL", "sse:~nodes", "elsewhere");
+  }
+});
+
 test("a line has axes, and says its values under the pointer and by keyboard", async () => {
   const page = await open(browser, first.url);
   await page.getByRole("figure", { name: "One number over time" }).waitFor();

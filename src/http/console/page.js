@@ -8,6 +8,8 @@ const seconds = (s) => s == null ? "–" : s === 0 ? "0 s" : s < 1 ? `${+(s * 10
 const bytes = (n) => n < 1048576 ? `${Math.round(n / 1024)} KiB` : `${(n / 1048576).toFixed(1)} MiB`;
 const SPARKS = 150; // five minutes of two-second beats
 const STEP = 5; // beats of a point of a record's past
+const STRIDE = 120; // seconds of a point of a record's hour
+const POINTS = 30; // of each
 const SHOWN = 200; // events that the viewer keeps
 const BEAT = 2; // seconds between updates
 const HOUR = 3600;
@@ -46,10 +48,16 @@ function sparkline() {
   svg.append(document.createElementNS("http://www.w3.org/2000/svg", "polyline"));
   return svg;
 }
-// What some nodes tell of their last minutes, as one line: their ends are now.
-function past(nodes, key, together) {
-  const all = nodes.map((n) => n.past?.[key] ?? []), length = Math.min(Math.max(0, ...all.map((each) => each.length)), SPARKS / STEP);
-  return Array.from({ length }, (_, i) => together(all.map((each) => each[each.length - length + i] ?? 0))).flatMap((v) => Array(STEP).fill(v));
+// What some nodes tell of a time that is over, as one line: their ends are now.
+function told(times, key, together) {
+  const all = times.map((time) => time?.[key] ?? []), length = Math.min(Math.max(0, ...all.map((each) => each.length)), POINTS);
+  return Array.from({ length }, (_, i) => together(all.map((each) => each[each.length - length + i] ?? 0)));
+}
+const past = (nodes, key, together) => told(nodes.map((n) => n.past), key, together).flatMap((v) => Array(STEP).fill(v));
+// The last hour with its times, up to where the last minutes begin.
+function hour(nodes, key, together, until) {
+  const points = told(nodes.map((n) => n.hour), key, together), now = Date.now();
+  return points.map((v, i) => [now - (points.length - i) * STRIDE * 1000, v]).filter(([at]) => at < until);
 }
 const plus = (values) => values.reduce((a, b) => a + b, 0), most = (values) => Math.max(0, ...values);
 function grow(values, value) { values.push(value); values.splice(0, values.length - SPARKS); return values; }
@@ -58,14 +66,15 @@ function spark(svg, values) {
   const points = values.map((v, i) => `${(i + SPARKS - values.length) / width * 100},${(1 - v / top) * 28 + 1}`);
   svg.firstElementChild.setAttribute("points", values.length > 1 ? points.join(" ") : "");
 }
-// A number of the whole cluster; the page's first one has behind it what nodes know of the last minutes.
+// A number of the whole cluster; the page's first one has behind it what nodes know of the last minutes and hour.
 function tile(key, title, together, f, shown, all) {
   let entry = tiles.get(key);
   if (!entry) {
     const item = $("tiles").appendChild(make("li"));
     item.append(make("span", title, "dim"), make("b"), sparkline());
     const values = past(nodes, key, together), now = Date.now();
-    const seen = values.map((v, i) => [now - (values.length - i) * BEAT * 1000, v]);
+    const minutes = values.map((v, i) => [now - (values.length - i) * BEAT * 1000, v]);
+    const seen = [...hour(nodes, key, together, minutes[0]?.[0] ?? now), ...minutes];
     tiles.set(key, entry = { title, shown, values, seen, number: item.children[1], svg: item.children[2] });
     $("line").append(Object.assign(make("option", title), { value: key }));
   }
@@ -75,7 +84,7 @@ function tile(key, title, together, f, shown, all) {
   entry.seen.push([Date.now(), value]);
   entry.seen.splice(0, entry.seen.findIndex(([at]) => at >= Date.now() - HOUR * 1000));
 }
-// One number of these at large: a line with axes, of five minutes, or of an hour as far as the page saw it.
+// One number of these at large: a line with axes, of five minutes or of an hour.
 let hand = null; // how many seconds before now its value is shown
 const range = () => $("range-60").checked ? HOUR : 300;
 function roundUp(value) {
@@ -107,11 +116,11 @@ function plot() {
   const wanted = now - (hand ?? 0) * 1000;
   const [at, value] = seen.reduce((best, each) => Math.abs(each[0] - wanted) < Math.abs(best[0] - wanted) ? each : best);
   mark("hand", hand == null ? "M-9 0" : `M${across(at)} 0V30`);
-  const told = `${new Date(at).toLocaleTimeString()}: ${entry.shown(value)}`;
-  $("at").textContent = hand == null ? "" : told;
+  const said = `${new Date(at).toLocaleTimeString()}: ${entry.shown(value)}`;
+  $("at").textContent = hand == null ? "" : said;
   $("plot").setAttribute("aria-valuemin", -span);
   $("plot").setAttribute("aria-valuenow", -Math.round(hand ?? 0));
-  $("plot").setAttribute("aria-valuetext", `${entry.title}, ${told}`);
+  $("plot").setAttribute("aria-valuetext", `${entry.title}, ${said}`);
 }
 // The same for one node, in a cell of its row.
 const traced = (key, f, shown) => (cell, n) => {
