@@ -131,7 +131,8 @@ mod tests {
     fn an_entry_tells_all_of_it() {
         let renewal = Renewal::of(&grant()).unwrap();
         assert_eq!(Renewal::from_entry(&entry(&renewal)), Ok(renewal.clone()));
-        assert_eq!(renewal.publication().unwrap().channel.as_str(), CHANNEL);
+        let publication = renewal.publication().unwrap();
+        assert_eq!((publication.channel.as_str(), publication.keeping.maxlen), (CHANNEL, Some(10_000)));
         let unnamed = Renewal { token_id: None, conditions: Some("team=a%2Cb".into()), ..renewal };
         assert_eq!(Renewal::from_entry(&entry(&unnamed)), Ok(unnamed));
     }
