@@ -45,7 +45,8 @@ def case(begin, results=RESULTS):
 
 
 FANOUT, MORE, USERS = case("fanout: 10,000"), case("fanout: 15,000"), case("channels: users")
-BURST, WAYS, HOLD = case("burst"), case("ways"), case("hold")
+BURST, WAYS, HOLD = case("burst"), case("ways: 10,000"), case("hold")
+FEW, HANDSHAKES = case("ways: 2,000"), case("handshakes: 5,000")
 STORM, UNICAST = case("storm: shared"), case("unicast: POST with Redis, 4,000", THREE)
 
 
@@ -76,6 +77,7 @@ def rate(rows, column="fantail"):
 
 CLOSE = ["fantail", "fantail TLS", "fantail HTTP/2", "fantail HTTP/2 TLS"]
 SERVERS = ["fantail", "nchan", "hyper-body"]
+ENDS = ["fantail TLS", "nginx TLS, fantail", "fantail HTTP/2 TLS", "nginx HTTP/2 TLS, fantail"]
 
 
 def per_subscriber():
@@ -105,6 +107,18 @@ def beside():
         row("memory of a subscriber, KiB", FANOUT, "memory_kib"),
         row("CPU for each join, µs", FANOUT, "join_us"),
         row("clients back in a second after the server was killed", STORM, "joins_per_s"),
+    ]
+
+
+def ends():
+    row = lambda what, rows, name: [what, *(of(rows, name, server) for server in ENDS)]
+    return [
+        ["2,000 subscribers; handshakes of 5,000", "TLS by Fantail", "by nginx in front", "HTTP/2 and TLS by Fantail", "by nginx in front"],
+        row("CPU for each delivery of 200 bytes, µs", FEW, "cpu_us"),
+        row("memory of a subscriber, KiB", FEW, "memory_kib"),
+        row("CPU to join with a whole handshake, µs", HANDSHAKES, "join_us"),
+        row("CPU to join with a ticket, µs", HANDSHAKES, "join_resumed_us"),
+        row("5,000 that come at once with tickets are live after, s", HANDSHAKES, "storm_s"),
     ]
 
 
@@ -138,7 +152,7 @@ def redis():
     ]
 
 
-TABLES = {"per subscriber": per_subscriber, "beside": beside, "unicast": unicast, "own": own, "redis": redis}
+TABLES = {"per subscriber": per_subscriber, "ends": ends, "beside": beside, "unicast": unicast, "own": own, "redis": redis}
 
 # Numbers within sentences: page, the words around the number, what it is.
 QUOTES = [
@@ -168,6 +182,12 @@ Every other page quotes it, and a test compares them. Measure on your own machin
 ## A node
 
 {markdown(per_subscriber())}
+
+## TLS and HTTP/2, beside nginx in front
+
+CPU and memory are those of nginx and of the node behind it together:
+
+{markdown(ends())}
 
 ## Redis
 

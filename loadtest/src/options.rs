@@ -60,7 +60,7 @@ pub enum What {
     Soak(Options),
     /// What the node asks of kernel and Redis per delivery, event and join (needs strace)
     Counts(Options),
-    /// A bounded selection, at most 20 minutes
+    /// A bounded selection, at most 30 minutes
     All(Options),
     /// A minute of everything small: exactness only, no timings judged
     Smoke(Options),

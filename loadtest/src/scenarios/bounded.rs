@@ -1,4 +1,4 @@
-//! Selections: everything within twenty minutes, everything small within a minute, and the checker's own test.
+//! Selections: everything within half an hour, everything small within a minute, and the checker's own test.
 
 use super::deliver::{self, IN_FLIGHT, alternate};
 use super::{churn, cluster, follow, hold, nodes, slow, storm, unicast, ways};
@@ -16,7 +16,7 @@ type Step = (Options, fn(&mut Lab) -> Result<()>);
 /// Seconds that disturbed rounds of `all` may take again.
 const SPARE: f64 = 50.0;
 
-/// A selection of every scenario, at most 20 minutes, and twice that beside another build. Options about sizes are ignored.
+/// A selection of every scenario, at most 30 minutes, and twice that beside another build. Options about sizes are ignored.
 pub fn all(lab: &mut Lab) -> Result<()> {
     lab.spare = SPARE;
     let given = lab.options.clone();
@@ -37,7 +37,7 @@ pub fn all(lab: &mut Lab) -> Result<()> {
     let beside = Options { runs: Some(1), against: all, ..base };
     let thrice = Options { runs: Some(3), ..alone.clone() };
     let once = Options { runs: Some(1), ..alone.clone() };
-    let steps: [Step; 20] = [
+    let steps: [Step; 18] = [
         (Options { subscribers: Some(10_000), ..beside.clone() }, deliver::fanout),
         (Options { subscribers: Some(10_000), ..alone.clone() }, deliver::fanout),
         (Options { subscribers: Some(15_000), ..thrice.clone() }, deliver::fanout),
@@ -51,9 +51,7 @@ pub fn all(lab: &mut Lab) -> Result<()> {
         (Options { seconds: Some(4.0), ..once.clone() }, nodes::brief),
         (Options { seconds: Some(6.0), ..thrice }, deliver::lag),
         (once.clone(), deliver::compress),
-        (Options { against: vec![Against::Nginx], ..once.clone() }, ways::deliver),
-        (once.clone(), ways::streams),
-        (Options { subscribers: Some(5_000), against: vec![Against::Nginx], ..once.clone() }, ways::handshakes),
+        (Options { against: vec![Against::Nginx], ..alone.clone() }, ways::run),
         (beside.clone(), hold::run),
         (once, hold::run),
         (beside, storm::run),
