@@ -51,6 +51,7 @@ STORM, UNICAST = case("storm: shared"), case("unicast: POST with Redis, 4,000", 
 
 
 OWN = [case("unicast: XADD, 1,000"), case("unicast: XADD, 4,000"), case("unicast: POST with Redis, 4,000")]
+FOLLOWED = {title: rows for title, rows in RESULTS.items() if re.match(r"follow: [\d,]+ channels", title)}
 IN_MEMORY = case("unicast: POST in memory, 4,000")
 UNICAST_SERVERS = ["fantail", "nchan", "centrifugo"]
 
@@ -73,6 +74,11 @@ def of(rows, name, column="fantail", digits=2):
 def rate(rows, column="fantail"):
     """Deliveries of one core in a second, rounded down."""
     return down(rows["events_per_cpu_s"][column] * 1e6, 10_000)
+
+
+def per_core(micros, step=1_000):
+    """Events of so many µs each that a core carries in a second, rounded down."""
+    return down(1e6 / micros, step)
 
 
 CLOSE = ["fantail", "fantail TLS", "fantail HTTP/2", "fantail HTTP/2 TLS"]
@@ -143,10 +149,9 @@ def own():
 
 
 def redis():
-    titles = [title for title in RESULTS if re.match(r"follow: [\d,]+ channels", title)]
-    rows = [RESULTS[title] for title in titles]
+    rows = FOLLOWED.values()
     return [
-        ["streams", *(re.search(r"[\d,]+", title)[0] for title in titles)],
+        ["streams", *(re.search(r"[\d,]+", title)[0] for title in FOLLOWED)],
         ["CPU of Redis for each event, `XADD` included, µs", *(of(row, "redis_us") for row in rows)],
         ["commands for each event, `XADD` included", *(of(row, "redis_commands") for row in rows)],
     ]
@@ -154,14 +159,34 @@ def redis():
 
 TABLES = {"per subscriber": per_subscriber, "ends": ends, "beside": beside, "unicast": unicast, "own": own, "redis": redis}
 
+# What an event costs that one subscriber has, and what Redis pays for one that one node reads, µs.
+OWN_COSTS = [rows["cpu_us"]["fantail"] for rows in OWN]
+REDIS_COSTS = [rows["redis_us"]["fantail"] for rows in [*OWN, *FOLLOWED.values()]]
+# How much of Redis' core may be used.
+USED = 0.7
+
 # Numbers within sentences: page, the words around the number, what it is.
 QUOTES = [
     ("docs/operating.md", r"one core delivers ([\d,]+) events a second over HTTP/1.1", rate(MORE)),
     ("docs/operating.md", r"events a second over HTTP/1.1 and ([\d,]+) over HTTP/2", rate(WAYS, CLOSE[2])),
+    ("docs/operating.md", r"core carries ([\d,]+) to [\d,]+ such events a second", per_core(max(OWN_COSTS))),
+    ("docs/operating.md", r"to ([\d,]+) such events a second", per_core(min(OWN_COSTS))),
+    ("docs/operating.md", r"70 % carries ([\d,]+) to [\d,]+ events a second to one node", per_core(max(REDIS_COSTS) / USED)),
+    ("docs/operating.md", r"to ([\d,]+) events a second to one node", per_core(min(REDIS_COSTS) / USED)),
+    ("docs/operating.md", r"because each costs ([\d.]+) to [\d.]+ µs", short(min(REDIS_COSTS))),
+    ("docs/operating.md", r"each costs [\d.]+ to ([\d.]+) µs", short(max(REDIS_COSTS))),
+    ("docs/operating.md", r"it helps from ([\d,]+) events a second on", per_core(max(REDIS_COSTS) / USED)),
+    ("docs/operating.md", r"bursts of 100 on one channel an event costs ([\d.]+) µs", of(BURST, "redis_us")),
     ("docs/operating.md", r"core takes ([\d,]+) joins a second over TLS", of(WAYS, "joins_per_s", CLOSE[1])),
     ("docs/operating.md", r"the last of 10,000 subscribers has an event ([\d.]+) ms", of(FANOUT, "last_ms")),
     ("docs/kubernetes.md", r"[Oo]ne core delivers ([\d,]+) events a second", rate(MORE)),
     ("docs/kubernetes.md", r"or ([\d,]+) if proxies speak HTTP/2", rate(WAYS, CLOSE[2])),
+    ("docs/kubernetes.md", r"core carries ([\d,]+) to [\d,]+ of them a second", per_core(max(OWN_COSTS))),
+    ("docs/kubernetes.md", r"to ([\d,]+) of them a second", per_core(min(OWN_COSTS))),
+    ("docs/kubernetes.md", r"subscriber takes ([\d.]+) to [\d.]+ KiB in the node", of(FANOUT, "memory_kib", digits=1)),
+    ("docs/kubernetes.md", r"to ([\d.]+) KiB in the node", of(USERS, "memory_kib", digits=1)),
+    ("docs/concepts.md", r"and ([\d.]+) to [\d.]+ KiB of the node's memory", of(FANOUT, "memory_kib", digits=1)),
+    ("docs/concepts.md", r"to ([\d.]+) KiB of the node's memory", of(USERS, "memory_kib", digits=1)),
 ]
 # What looks like such a number and is in no quote.
 STRAY = r"core\s+delivers\D{0,20}[\d,]{5,}"
