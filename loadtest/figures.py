@@ -46,6 +46,7 @@ def case(begin, results=RESULTS):
 
 FANOUT, MORE, USERS = case("fanout: 10,000"), case("fanout: 15,000"), case("channels: users")
 BURST, WAYS, HOLD = case("burst"), case("ways: 10,000"), case("hold")
+SMALL, LARGE = case("compress: 2,000 subscribers, 200 B"), case("compress: 2,000 subscribers, 2048 B")
 FEW, HANDSHAKES = case("ways: 2,000"), case("handshakes: 5,000")
 STORM, UNICAST = case("storm: shared"), case("unicast: POST with Redis, 4,000", THREE)
 
@@ -79,6 +80,11 @@ def rate(rows, column="fantail"):
 def per_core(micros, step=1_000):
     """Events of so many µs each that a core carries in a second, rounded down."""
     return down(1e6 / micros, step)
+
+
+def bytes_of(rows, column):
+    """Bytes on the wire of a delivery."""
+    return f"{rows['wire_bytes'][column]:,.0f}"
 
 
 CLOSE = ["fantail", "fantail TLS", "fantail HTTP/2", "fantail HTTP/2 TLS"]
@@ -185,6 +191,14 @@ QUOTES = [
     ("docs/kubernetes.md", r"to ([\d,]+) of them a second", per_core(min(OWN_COSTS))),
     ("docs/kubernetes.md", r"subscriber takes ([\d.]+) to [\d.]+ KiB in the node", of(FANOUT, "memory_kib", digits=1)),
     ("docs/kubernetes.md", r"to ([\d.]+) KiB in the node", of(USERS, "memory_kib", digits=1)),
+    ("docs/compression.md", r"one of 2,048 bytes takes ([\d,]+) instead of", bytes_of(LARGE, "fantail gzip")),
+    ("docs/compression.md", r"one of 2,048 bytes takes [\d,]+ instead of ([\d,]+)", bytes_of(LARGE, "fantail")),
+    ("docs/compression.md", r"one of 200 bytes ([\d,]+) instead of", bytes_of(SMALL, "fantail gzip")),
+    ("docs/compression.md", r"one of 200 bytes [\d,]+ instead of ([\d,]+)", bytes_of(SMALL, "fantail")),
+    ("docs/compression.md", r"a delivery takes ([\d.]+) µs of CPU instead of", of(SMALL, "cpu_us", "fantail gzip")),
+    ("docs/compression.md", r"µs of CPU instead of ([\d.]+),", of(SMALL, "cpu_us")),
+    ("docs/compression.md", r"a subscriber ([\d.]+) KiB instead of", of(SMALL, "memory_kib", "fantail gzip")),
+    ("docs/compression.md", r"KiB instead of ([\d.]+) \(", of(SMALL, "memory_kib")),
     ("docs/concepts.md", r"and ([\d.]+) to [\d.]+ KiB of the node's memory", of(FANOUT, "memory_kib", digits=1)),
     ("docs/concepts.md", r"to ([\d.]+) KiB of the node's memory", of(USERS, "memory_kib", digits=1)),
 ]
