@@ -101,6 +101,8 @@ export const BLOCKS = {
   ],
   "docs/tls.md": [
     ["sh", "--listen 0.0.0.0:443", SHELL],
+    ["sh", "openssl req", SHELL],
+    ["sh", "fantail publish demo", SHELL],
     ["sh", "--tls-ticket-keys", "not run: tests/core/transport/tickets.rs starts nodes so"],
   ],
   "docs/tracing.md": [["sh", "--otlp-endpoint", SHELL]],

@@ -97,7 +97,7 @@ test("README.md is read in a few minutes", () => {
 });
 
 // Of cargo, curl, helm, httpie, kubectl, loadtest, Node, python3, redis-cli, redis-server, tests/run and wget.
-const OTHERS = `--against --bind --build --cluster --compressed --compression --connect-to --connections --data-urlencode --dry-run
+const OTHERS = `--against --bind --build --cacert --cluster --compressed --compression --connect-to --connections --data-urlencode --dry-run
   --experimental-eventsource --from-literal --http2-prior-knowledge --latency --list --logs --no-default-features --port --previous
   --release --replicas --save --set --stream --timeout --tries --users --volumes --wait`.split(/\s+/);
 

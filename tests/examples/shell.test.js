@@ -175,6 +175,16 @@ test("docs/tls.md: a certificate", async () => {
   await network.says(subscriber, "id: ");
 });
 
+test("docs/tls.md: a certificate to try it with", async () => {
+  const [openssl, serve] = lines(block("docs/tls.md", "sh", "openssl req").replaceAll("\\\n", " "));
+  const [publish, subscribe] = lines(block("docs/tls.md", "sh", "fantail publish demo"));
+  await network.type(openssl);
+  network.begin(serve);
+  await network.answers(READY);
+  await network.type(publish);
+  await network.says(network.begin(subscribe), "data: hello");
+});
+
 test("docs/operating.md: the kernel", async () => {
   // Connection tracking is the whole machine's, and there only where a firewall is.
   const [queue, tracking] = lines(block("docs/operating.md", "sh", "somaxconn"));
