@@ -91,10 +91,11 @@ CLIENTS = [
     go(
         "tmaxmax", "github.com/tmaxmax/go-sse",
         differs=TELLS | {"empty": "an event, as for blocks without data", "large": "fails", "larger": "fails", "heartbeats": "empty events",
-                         "when_full": "waits as it likes"},
+                         "when_full": NOT_TRIED, "retry": NOT_TRIED},
         sets=["`Connection.Buffer`, with the size of the largest event."],
         notes=["A block above 64 KiB breaks the connection, and again after each resume.",
-               "Every block becomes an event. Skip those without data."],
+               "Every block becomes an event. Skip those without data.",
+               "After `retry:` it waits for half to one and a half times that long, so that was not tried."],
     ),
     java("okhttp", "Java OkHttp, `okhttp-sse`", "okhttp-sse", "OkHttpClientAdapter", 
          differs={"early": "loses", "time_outs": BREAKS_OFF},

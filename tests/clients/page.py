@@ -53,7 +53,7 @@ MEANING = """
 | 204 | the answer after a channel's `final` event |
 | closed at a last event | the client is told at which event the stream is over: it closes, and gets no 204 |
 | heartbeats | three comments, then an event |
-| quiet, its own time-outs | twelve seconds without an event: with `heartbeat=4s`, where all stay, and without a heartbeat |
+| quiet, its own time-outs | fourteen seconds without an event: with `heartbeat=4s`, where all stay, and without a heartbeat |
 | after `retry:` | an event told it to wait eight seconds, then the connection broke |
 | – | not tried: the relay of the test cannot look into TLS, the client does not come back by itself, or the last table says why |
 """
