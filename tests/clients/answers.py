@@ -75,7 +75,7 @@ def full(world, status, flag):
 @case("503 with `Retry-After`", "Answers")
 def retry_after(world):
     """A full node says five seconds."""
-    if world.tls():
+    if world.hidden():
         return NOT_TRIED
     node = world.node("--max-connections", "1")
     with world.taken(node):
@@ -94,7 +94,7 @@ def retry_after(world):
 @case("full, `--when-full retry`", "Answers")
 def when_full(world):
     """An answer tells it to come back after a while; it then does, or sooner, and gets in when there is a place."""
-    if world.tls():
+    if world.hidden():
         return NOT_TRIED
     # It says 3.7 to 11.1 seconds, and few clients have such a delay of their own.
     node = world.node("--max-connections", "1", "--when-full", "retry", "--retry", "740ms..740ms")

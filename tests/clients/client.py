@@ -29,7 +29,7 @@ class Client:
     by_hand: bool = False
     token: str = "header"
     scheme: str = "http"
-    # What a browser says that it speaks.
+    # What it says that it speaks, in its own words; empty: not asked.
     protocol: str = ""
     # More for the adapter.
     order: dict = dataclasses.field(default_factory=dict)
@@ -87,7 +87,7 @@ TELLS = {
     "control_end": "stops, tells 410",
 }
 # Of the cases that the relay has to see into.
-TLS = {"whole": NOT_TRIED, "retry_after": NOT_TRIED, "when_full": NOT_TRIED}
+HIDDEN = {"whole": NOT_TRIED, "retry_after": NOT_TRIED, "when_full": NOT_TRIED}
 
 
 def python(name, **more):
@@ -107,6 +107,13 @@ def java(name, title, version, program, jars="jars", **more):
     path = f"{BUILT}/java/classes:{BUILT}/java/{jars}/*"
     command = ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", path, f"fantail.{program}"]
     return Client(name, title, f"maven {version}", command, **{"by_hand": True, **more})
+
+
+def over_http2(client, protocol="h2", **more):
+    """The same client over HTTP/2, under TLS unless `more` says otherwise."""
+    usual = {"name": f"{client.name}-http2", "title": f"{client.title}, HTTP/2", "scheme": "https",
+             "differs": client.differs | HIDDEN, "notes": ["As over HTTP/1.1."]}
+    return dataclasses.replace(client, protocol=protocol, **{**usual, **more})
 
 
 NO_STATUS = {"unauthorized": "asks again", "too_many": "asks again", "unavailable": "asks again", "control_end": "asks again"}

@@ -1,7 +1,7 @@
 """What runs in Node, Deno and Bun."""
 
 from case import NOT_TRIED
-from client import HERE, NO_STATUS, TELLS, Client, node
+from client import HERE, NO_STATUS, TELLS, Client, node, over_http2
 
 BIN = HERE / "node" / "node_modules" / ".bin"
 
@@ -18,13 +18,15 @@ CLIENTS = [
         },
         notes=["[The guide](javascript.md) says what it does in which case."],
     ),
-    node(
+    eventsource := node(
         "eventsource", "npm `eventsource`", "npm eventsource", "eventsource.mjs", differs=TELLS,
         notes=["Its timer for the next attempt does not keep a Node process alive: a script that has nothing else to do ends "
                "instead of connecting again.",
                "To set headers, pass a `fetch` of your own.",
                "Version 4 loses ids of blocks without data: if it is cut off before its first event, it begins anew."],
     ),
+    over_http2(eventsource, command=["node", "--import", HERE / "node" / "http2.mjs", *eventsource.command[1:]],
+               sets=["`install()` of npm `undici` 8, because Node's own `fetch` speaks HTTP/1.1."]),
     runtime("bun", "npm `eventsource`, in Bun", "npm bun", [BIN / "bun"], "eventsource.mjs", differs=TELLS,
             notes=["Bun has no EventSource of its own."]),
     runtime("deno", "Deno's EventSource", "npm deno", [BIN / "deno", "run", "--quiet", "--allow-net"], "own_eventsource.mjs",

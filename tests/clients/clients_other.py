@@ -3,7 +3,7 @@
 import sys
 
 from case import NOT_TRIED
-from client import BUILT, HERE, NO_STATUS, TELLS, Client, go, java, python
+from client import BUILT, HERE, NO_STATUS, TELLS, Client, go, java, over_http2, python
 
 
 def rust(name, title, version, **more):
@@ -13,7 +13,7 @@ def rust(name, title, version, **more):
 def program(name, **more):
     """What writes an answer to its output."""
     command = [sys.executable, HERE / "python" / "program_client.py"]
-    return Client(name, name, name, command, by_hand=True, order={"options": [], "program": name}, **more)
+    return Client(name, name, name, command, by_hand=True, order={"flags": [], "options": [], "program": name}, **more)
 
 
 BREAKS_OFF = "breaks off without `heartbeat=4s`"
@@ -88,7 +88,7 @@ CLIENTS = [
                "It asks again at any status, after delays of its own. It ignores `retry:`.",
                "Every block with an id becomes an event. Skip those without data."],
     ),
-    go(
+    tmaxmax := go(
         "tmaxmax", "github.com/tmaxmax/go-sse",
         differs=TELLS | {"empty": "an event, as for blocks without data", "large": "fails", "larger": "fails", "heartbeats": "empty events",
                          "when_full": NOT_TRIED, "retry": NOT_TRIED},
@@ -97,11 +97,13 @@ CLIENTS = [
                "Every block becomes an event. Skip those without data.",
                "After `retry:` it waits for half to one and a half times that long, so that was not tried."],
     ),
-    java("okhttp", "Java OkHttp, `okhttp-sse`", "okhttp-sse", "OkHttpClientAdapter", 
+    over_http2(tmaxmax, protocol="HTTP/2.0"),
+    okhttp := java("okhttp", "Java OkHttp, `okhttp-sse`", "okhttp-sse", "OkHttpClientAdapter", 
          differs={"early": "loses", "time_outs": BREAKS_OFF},
          sets=["`hello=1`.",
                "`readTimeout(Duration.ZERO)`, or `heartbeat=4s`: OkHttp ends an answer after ten seconds without a byte."],
          notes=["It does not report ids of blocks without data."]),
+    over_http2(okhttp),
     java("spring", "Java Spring `WebClient`", "spring-webflux", "SpringAdapter",
          differs={"empty": "an event, as for blocks without data", "large": "fails", "larger": "fails",
                   "heartbeats": "empty events"},
@@ -170,7 +172,10 @@ CLIENTS = [
                "Every block becomes an event. Skip those without data.",
                "Behind a proxy that ends torn answers whole it ends at a drain: call it again, with the last id."],
     ),
-    program("curl", notes=["Without `-N` its output waits in a buffer.", "`--compressed` requests gzip."]),
+    curl := program("curl", notes=["Without `-N` its output waits in a buffer.", "`--compressed` requests gzip."]),
+    over_http2(curl, protocol="HTTP/2"),
+    over_http2(curl, protocol="HTTP/2", name="curl-http2-clear", title="curl, HTTP/2 in the clear", scheme="http",
+               order={**curl.order, "flags": ["--http2-prior-knowledge"]}, sets=["`--http2-prior-knowledge`."]),
     program("wget", sets=["`--tries=1`, or it asks again for the rest of a file, in the same output."],
             notes=["`-q -O -`.", "`--compression=auto` requests gzip."]),
     program("httpie", differs={"larger": NOT_TRIED}, notes=["Without `--stream` nothing is shown before the end.",

@@ -1,6 +1,6 @@
 """Browsers and what runs in their pages."""
 
-from client import NO_STATUS, TELLS, TLS, node  # noqa: F401
+from client import HIDDEN, NO_STATUS, TELLS, node  # noqa: F401
 
 CHROMIUM = "/usr/bin/chromium"
 
@@ -16,7 +16,7 @@ def browser(name, title, **more):
     differs = {"token": "cookie", **more.pop("differs", {})}
     program, _, over = name.partition("-")
     if over:
-        differs, more["scheme"] = TLS | differs, "https"
+        differs, more["scheme"] = HIDDEN | differs, "https"
     executable = {"chromium": CHROMIUM, "firefox": "/usr/bin/firefox-esr"}[program]
     order = {"program": "eventSource", "executable": executable}
     return node(name, title, program, program + ".mjs", token="cookie", order=order, differs=differs, **more)
@@ -36,12 +36,12 @@ CLIENTS = [
     ),
     browser("chromium-http2", "Chromium's EventSource, HTTP/2", protocol="h2", notes=["As over HTTP/1.1."]),
     browser(
-        "firefox", "Firefox's EventSource, HTTP/1.1", differs={"early": "loses"},
+        "firefox", "Firefox's EventSource, HTTP/1.1", protocol="http/1.1", differs={"early": "loses"},
         sets=["`hello=1`."],
         notes=["It forgets an id that came without data. So a page that is cut off before the first event begins anew."],
     ),
     browser(
-        "firefox-http2", "Firefox's EventSource, HTTP/2", differs={"early": "loses"}, sets=["`hello=1`."],
+        "firefox-http2", "Firefox's EventSource, HTTP/2", protocol="h2", differs={"early": "loses"}, sets=["`hello=1`."],
         notes=["As over HTTP/1.1."],
     ),
     in_page(

@@ -28,6 +28,7 @@ page. If a client behaves differently, the test fails.
 
 * **Bold** marks a difference from the [specification](https://html.spec.whatwg.org/multipage/server-sent-events.html), or from other clients,
   that can harm you. The last table says what to set about it.
+* **HTTP/2** is under TLS, unless a row says otherwise. If such a client speaks HTTP/1.1 instead, the test fails.
 * **By hand** means that a library reads only one answer. The test asks again with the last id in `Last-Event-ID`, as a user of the library
   must.
 
@@ -55,7 +56,7 @@ MEANING = """
 | heartbeats | three comments, then an event |
 | quiet, its own time-outs | fourteen seconds without an event: with `heartbeat=4s`, where all stay, and without a heartbeat |
 | after `retry:` | an event told it to wait eight seconds, then the connection broke |
-| – | not tried: the relay of the test cannot look into TLS, the client does not come back by itself, or the last table says why |
+| – | not tried: the relay of the test cannot look into TLS and HTTP/2, the client does not come back by itself, or the last table says why |
 """
 GUIDE = """
 ## htmx

@@ -31,13 +31,15 @@ class Place:
     def __init__(self):
         self.path = pathlib.Path(tempfile.mkdtemp(prefix="fantail-clients-"))
         self.processes, self.lock = [], threading.Lock()
+        # What makes a program trust the certificate.
+        self.trusting = {}
 
     def start(self, command, log, **more):
         with (self.path / log).open("ab") as file:
             process = subprocess.Popen(
                 list(map(str, command)), stdin=subprocess.DEVNULL, stdout=more.pop("stdout", file), stderr=file,
                 start_new_session=True, **more,
-                env={**os.environ, "TMPDIR": str(self.path)},
+                env={**os.environ, **self.trusting, "TMPDIR": str(self.path)},
             )
         with self.lock:
             self.processes.append(process)

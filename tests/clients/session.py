@@ -82,7 +82,10 @@ class Session:
                 raise AssertionError(f"not within {limit:.0f} s: {what}: {self.tail()}")
 
     def wait_open(self):
-        return self.wait("the client is connected", lambda: self.since_started("open"))
+        self.wait("the client is connected", lambda: self.since_started("open"))
+        if self.client.protocol:
+            told = self.wait("the answer's protocol", lambda: self.since_started("answer"))
+            assert all(each["protocol"] == self.client.protocol for each in told), told
 
     def last_id(self):
         ids = [each["id"] for each in self.said if each["kind"] in ("event", "id") and each["id"]]

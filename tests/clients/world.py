@@ -26,6 +26,10 @@ class World:
     def tls(self):
         return self.client.scheme == "https"
 
+    def hidden(self):
+        """Whether the relay can read no heads."""
+        return self.tls() or self.client.protocol not in ("", "http/1.1")
+
     def node(self, *flags):
         """A node, to which the relay leads; a client is told to come again soon."""
         common = ["--cors-origin", "https://elsewhere.example.org"]

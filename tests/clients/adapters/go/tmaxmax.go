@@ -29,6 +29,7 @@ func tmaxmax(o order) {
 			status = answer.StatusCode
 			err := sse.DefaultValidator(answer)
 			if err == nil {
+				say("answer", map[string]any{"protocol": answer.Proto})
 				say("open", nil)
 			}
 			return err

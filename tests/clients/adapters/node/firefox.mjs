@@ -6,6 +6,9 @@ import { order, say } from "./said.mjs";
 const browser = await puppeteer.launch({
   browser: "firefox", executablePath: order.executable, headless: true, acceptInsecureCerts: true, timeout: 150_000, protocolTimeout: 150_000,
 });
+browser.connection.on("network.responseStarted", ({ response }) => {
+  if (response.url.includes("/events")) say("answer", { protocol: response.protocol });
+});
 const page = await browser.newPage();
 const origin = new URL(order.url).origin;
 await page.setRequestInterception(true);

@@ -7,7 +7,7 @@ from said import ORDER, event, headers, say
 
 
 def curl(head):
-    command = ["curl", "-sN", "-D", head, *ORDER["options"], ORDER["url"]]
+    command = ["curl", "-sN", "-D", head, *ORDER["flags"], *ORDER["options"], ORDER["url"]]
     for name, value in headers().items():
         command += ["-H", f"{name}: {value}"]
     return command
@@ -28,9 +28,10 @@ def httpie(head):
 
 
 def status_of(name):
-    """The answer's, as the program wrote it."""
+    """The answer's, as the program wrote it; tells the protocol."""
     for line in open(name, errors="replace"):
         if line.strip().startswith("HTTP/"):
+            say("answer", protocol=line.split()[0])
             return int(line.split()[1])
     return None
 

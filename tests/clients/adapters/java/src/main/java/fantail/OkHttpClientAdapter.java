@@ -30,6 +30,7 @@ final class OkHttpClientAdapter {
   private static final class Listener extends EventSourceListener {
     @Override
     public void onOpen(EventSource source, Response answer) {
+      Said.answer(answer.protocol().toString());
       Said.open();
     }
 

@@ -27,6 +27,10 @@ final class Said {
     say(line("open"));
   }
 
+  static void answer(String protocol) {
+    say(line("answer").put("protocol", protocol));
+  }
+
   static void closed() {
     say(line("closed"));
   }
