@@ -10,6 +10,7 @@ import sys
 import threading
 import traceback
 
+import nghttp2
 import page
 from case import NOT_TRIED
 from cases import CASES
@@ -64,7 +65,7 @@ def certificate(place):
 
 def main():
     if sys.argv[1:] == ["--list"]:
-        print(*(client.name for client in CLIENTS), sep="\n")
+        print(*(client.name for client in CLIENTS), *nghttp2.PROGRAMS, sep="\n")
         return
     parser = argparse.ArgumentParser()
     parser.add_argument("binary", type=pathlib.Path)
@@ -77,6 +78,7 @@ def main():
         if not options.only or only:
             named = [case for case in only if case]
             wanted[client.name] = (client, named or list(CASES))
+    programs = [name for name in nghttp2.PROGRAMS if not options.only or name in options.only]
     with Place() as place:
         redis = Redis(place)
         certificate(place)
@@ -86,7 +88,8 @@ def main():
                 for name, (client, cases) in wanted.items()
             }
             found = {name: run.result() for name, run in runs.items()}
-    right = [did == wanted[name][0].expects(case) for name, cases in found.items() for case, did in cases.items()]
+        right = nghttp2.run(programs, place, redis, options.binary.resolve())
+    right += [did == wanted[name][0].expects(case) for name, cases in found.items() for case, did in cases.items()]
     # Written anew whatever it says, so that a difference can be looked at. What was not tried is as expected.
     expected = {client.name: {case: client.expects(case) for case in CASES} for client in CLIENTS}
     same = page.write({name: expected[name] | found.get(name, {}) for name in expected})
