@@ -13,7 +13,9 @@ pub use values::{
     Compress, Contradiction, Follow, ForwardedHeader, HeartbeatRange, RetryRange, Switch, UnreadyAfter, ValueError,
     WhenFull,
 };
-pub(crate) use values::{DAY, HOUR, MINUTE, SECOND, SHORTEST, bytes, duration, duration_or_never, key_prefix, number};
+pub(crate) use values::{
+    DAY, HOUR, MINUTE, SECOND, SHORTEST, address, bytes, duration, duration_or_never, key_prefix, number,
+};
 pub(crate) use values::{heartbeat_range, node_url, retry_range, truth, ttl_range, unready_after};
 
 use crate::cors::Origin;
@@ -32,11 +34,13 @@ pub struct Serve {
         env = "FANTAIL_LISTEN",
         value_delimiter = ',',
         default_value = "127.0.0.1:8080",
-        value_name = "ADDRESS"
+        value_name = "ADDRESS",
+        value_parser = address
     )]
     pub listen: Vec<SocketAddr>,
     /// Address of probes, metrics, status and console. Keep it away from clients.
     #[arg(long, env = "FANTAIL_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
+    #[arg(value_parser = address)]
     pub admin_listen: SocketAddr,
     /// Host names under which --admin-listen answers, separated by commas, in addition to addresses and private names.
     /// .NAME stands for all names below it.

@@ -247,6 +247,9 @@ pub fn parse_first(line: &[u8], limits: &Limits) -> Result<Channel, Problem> {
 
 fn parse_line(line: &[u8], limits: &Limits) -> Result<Publication, Problem> {
     let text = std::str::from_utf8(line).map_err(|_| Problem::new(Code::BadBody, "not UTF-8"))?;
+    if !text.trim_start().starts_with('{') {
+        return Err(Problem::new(Code::BadBody, "not a JSON object"));
+    }
     let line: Line = serde_json::from_str(text).map_err(|e| Problem::new(Code::BadBody, reason(&e)))?;
     let channel = parse_channel(&member::<String>("channel", line.channel)?)?;
     let data = match line.data.get().starts_with('"') {
@@ -387,14 +390,17 @@ mod tests {
             (r#"{"channel":"a b","data":"x"}"#, "\"a b\""),
             (r#"{"channel":"a","data":"123456789012345678901"}"#, "20 bytes"),
             (r#"{"channel":"a","data":"x""#, "EOF"),
-            ("[]", "expected"),
-            ("\u{feff}{}", "expected"),
+            ("[]", "not a JSON object"),
+            ("\u{feff}{}", "not a JSON object"),
         ] {
             let problem = parse_batch(format!("{good}\n{line}\n").as_bytes(), &LIMITS).unwrap_err();
             assert!(problem.detail.starts_with("line 2: ") && problem.detail.contains(named), "{}", problem.detail);
             assert!(!problem.detail.contains("column"), "{}", problem.detail);
         }
         assert_eq!(parse_batch(b"\xff", &LIMITS).unwrap_err().detail, "line 1: not UTF-8");
+        for line in ["[]", "null", "hello", "7"] {
+            assert_eq!(parse_batch(line.as_bytes(), &LIMITS).unwrap_err().detail, "line 1: not a JSON object");
+        }
         assert_eq!(parse_batch(b"\n \r\n", &LIMITS).unwrap_err().code, Code::BadBody);
         let four = [good; 4].join("\n");
         assert_eq!(parse_batch(four.as_bytes(), &LIMITS).unwrap_err().code, Code::BodyTooLarge);

@@ -87,7 +87,7 @@ pub struct AuthSettings {
     /// Whether the parameter token of the URL may carry the token.
     #[arg(long, env = "FANTAIL_TOKEN_QUERY", default_value = "on", value_enum, ignore_case = true)]
     pub token_query: Switch,
-    /// Time before the end of a grant at which its subscriber is told, up to 1h. 0s: never.
+    /// Time before the end of a grant at which its subscriber is told, up to 1h; half of what is left passes first. 0s: never.
     #[arg(long, env = "FANTAIL_TOKEN_EXPIRING", default_value = "30s", value_name = "DURATION")]
     #[arg(value_parser = duration(Duration::ZERO..=HOUR))]
     pub token_expiring: Duration,

@@ -7,6 +7,7 @@ use crate::random::Random;
 use clap::ValueEnum;
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -148,8 +149,22 @@ pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Resu
             return Ok(value);
         }
         let (from, to) = range.clone().into_inner();
-        Err(outside(humantime::format_duration(from), humantime::format_duration(to)))
+        Err(outside(shown(from), shown(to)))
     }
+}
+
+/// A duration as people write it: whole days are not divided into months.
+pub fn shown(duration: Duration) -> String {
+    let days = duration.as_secs() / DAY.as_secs();
+    match duration == DAY * days as u32 && days > 1 {
+        true => format!("{days}days"),
+        false => humantime::format_duration(duration).to_string(),
+    }
+}
+
+/// An address to listen on.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, ValueError> {
+    text.parse().map_err(|_| ValueError::new("not an IP address with a port, such as 127.0.0.1:8080 or [::]:8080"))
 }
 
 /// A duration from the range, or `0s` for never.
@@ -298,6 +313,15 @@ mod tests {
         assert_eq!(idle("0s"), Ok(Duration::ZERO));
         assert_eq!(why(idle("2day")), "outside 1s to 1day, or 0s");
         assert_eq!(why(unready_after("2day")), "outside 100ms to 1day, or never");
+        assert_eq!(why(duration(SECOND..=365 * DAY)("9000days")), "outside 1s to 365days");
+    }
+
+    #[test]
+    fn addresses_are_no_names() {
+        assert_eq!(address("[::1]:0").unwrap().to_string(), "[::1]:0");
+        for text in ["8080", ":8080", "localhost:8080", "127.0.0.1"] {
+            assert!(why(address(text)).starts_with("not an IP address with a port, such as 127.0.0.1:8080"), "{text}");
+        }
     }
 
     #[test]

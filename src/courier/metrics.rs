@@ -95,7 +95,7 @@ impl CourierMetrics {
             ),
             tls_session_subscribers: r.gauge(
                 "fantail_tls_session_subscribers",
-                "Subscribers under TLS with a session of the TLS library: TLS 1.2, or all with --tls-records rustls.",
+                "Subscribers over HTTP/1.1 with a session of the TLS library: TLS 1.2, or all with --tls-records rustls.",
             ),
             courier_busy: r.seconds(
                 "fantail_courier_busy_seconds_total",

@@ -74,7 +74,7 @@ async fn answer(
             Method::OPTIONS => return context.cors.preflight(request.headers(), about::ALLOW).map(Either::Left),
             ref method => about::answer(method),
         },
-        None => no_such_path(request.uri().path()).into_response(),
+        None => no_such_path(request.uri().path(), context).into_response(),
         Some(channel) => match *request.method() {
             Method::GET => {
                 let asking = Asking { head: &request, channel, form: None };
@@ -137,8 +137,18 @@ fn is_history(path: &str) -> bool {
     paths::below(path, paths::HISTORY).is_some_and(|rest| rest.is_some() || path.ends_with('/'))
 }
 
-fn no_such_path(path: &str) -> Problem {
-    Problem::new(Code::NotFound, format!("there is no {path}; clients ask for {}", paths::PUBLIC.join(", ")))
+fn no_such_path(path: &str, context: &Context) -> Problem {
+    let has_sessions = session::is_served(paths::SESSION, context);
+    let served = paths::PUBLIC.into_iter().filter(|public| has_sessions || *public != paths::SESSION);
+    let served = served.collect::<Vec<_>>().join(", ");
+    Problem::new(
+        Code::NotFound,
+        match path {
+            paths::SESSION => format!("there is no {path} without --token-cookie; clients ask for {served}"),
+            path if paths::is_of_operators(path) => format!("{path} is not for clients: --admin-listen has it"),
+            path => format!("there is no {path}; clients ask for {served}"),
+        },
+    )
 }
 
 /// A request for a stream, as far as it says what it wants.

@@ -2,9 +2,9 @@
 
 use super::member::{in_member, optional};
 use crate::backplane::{Keeping, Once};
-use crate::config::values::RetryRange;
 #[cfg(feature = "testing")]
 use crate::config::values::{DAY, SECOND};
+use crate::config::values::{RetryRange, shown};
 use crate::problem::Problem;
 use hyper::HeaderMap;
 use serde_json::value::RawValue;
@@ -114,7 +114,6 @@ impl Bounds {
 
     fn ttl(&self, text: &str) -> Result<Duration, KeepingError> {
         let ttl = humantime::parse_duration(text).map_err(|_| KeepingError::NoDuration)?;
-        let shown = |duration| humantime::format_duration(duration).to_string();
         match (self.ttl.from..=self.ttl.to).contains(&ttl) {
             true => Ok(ttl),
             false => Err(KeepingError::Outside { from: shown(self.ttl.from), to: shown(self.ttl.to) }),

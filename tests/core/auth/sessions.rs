@@ -141,6 +141,7 @@ fn a_session_counts_for_the_rates_of_subscribing() {
 #[test]
 fn without_a_cookies_name_there_is_no_such_path() {
     let folder = Folder::new();
-    open(&node(&folder, &[]), &subscriber(&["a"]), &[]).problem(404, "not_found");
+    let said = open(&node(&folder, &[]), &subscriber(&["a"]), &[]).problem(404, "not_found");
+    assert_eq!(said, "there is no /session without --token-cookie; clients ask for /events, /history");
     open(&Node::start(&[]), &subscriber(&["a"]), &[]).problem(404, "not_found");
 }

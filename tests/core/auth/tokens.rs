@@ -143,6 +143,19 @@ fn a_stream_ends_with_its_token_is_told_before_and_a_fresh_one_goes_on() {
 }
 
 #[test]
+fn half_of_a_short_token_passes_before_its_end_is_told() {
+    let folder = Folder::new();
+    let node = node(&folder, &["--token-expiring", "30s"]);
+    for target in ["/events/a?", "/events?channels=a,b&"] {
+        let token = signed(json!({"exp": now() + 8, "fantail": {"subscribe": ["a", "b"]}}));
+        let warning = node.subscribe(&format!("{target}token={token}")).next();
+        assert_eq!(warning.event, "fantail.expiring");
+        let data: serde_json::Value = serde_json::from_str(&warning.data).expect("JSON");
+        assert!(data["left_ms"].as_u64().is_some_and(|left| left <= 4_100), "{data}");
+    }
+}
+
+#[test]
 fn a_token_bounds_channels_and_connections() {
     let folder = Folder::new();
     let node = node(&folder, &[]);

@@ -121,6 +121,8 @@ fn bad_requests_have_stable_codes() {
         assert_eq!(allow, (status == 405).then_some("GET, HEAD, POST, QUERY, OPTIONS"), "{method} {target}");
         assert_eq!(answer.head.header("cache-control"), Some("no-store"));
     }
+    let elsewhere = node.get("/api/channels").problem(404, "not_found");
+    assert_eq!(elsewhere, "/api/channels is not for clients: --admin-listen has it");
 }
 
 #[test]
