@@ -38,6 +38,10 @@ const MOST_BYTES_PLAIN: usize = 200;
 const MOST_BYTES_OWN_AND_SHARED: usize = 960;
 /// Who asks for more than a filter, beside who has a filter alone.
 const MOST_BYTES_MORE: usize = 64;
+/// A further stream of one channel on a connection of HTTP/2.
+const MOST_BYTES_STREAM: usize = 512;
+/// A connection of HTTP/2, a stream included.
+const MOST_BYTES_HTTP2: usize = 1_400;
 /// Line breaks of an event, each of which becomes a line of its own on the wire.
 const LINES: usize = 256 << 10;
 /// All that is ever allocated for one large event, given back or not; so the most that it takes at once is less.
@@ -95,6 +99,8 @@ fn deliveries_allocate_nothing_and_idle_subscribers_keep_little() {
     assert!(kept <= MOST_BYTES_OWN_AND_SHARED, "{kept} bytes per idle subscriber of four channels");
     drop(own);
 
+    streams(&node, plain.len() + warm.len());
+
     let before = plain.len() + warm.len();
     shaped(&node, before, &connect, &publish);
 
@@ -111,6 +117,32 @@ fn deliveries_allocate_nothing_and_idle_subscribers_keep_little() {
     }
     drop(node);
     unicast();
+}
+
+/// Streams of HTTP/2, one on each connection and six. Called by the one test, too.
+fn streams(node: &Node, before: usize) {
+    const CONNECTIONS: usize = 200;
+    let mut kept = Vec::new();
+    // The first round makes the room that all others use again.
+    for streams in [6, 1, 6] {
+        settled(node, before);
+        let connect = |number: usize| {
+            let mut client = Client::connect_http2(node.listen()[0], "channels=a", streams);
+            client.read_until(b"id: ", streams);
+            settled(node, before + (number + 1) * streams);
+            client
+        };
+        let warm: Vec<Client> = (0..8).map(connect).collect();
+        let region = Region::new(ALLOCATOR);
+        let clients: Vec<Client> = (0..CONNECTIONS).map(|n| connect(warm.len() + n)).collect();
+        kept.push(self::kept(&region.change()).saturating_sub(CONNECTIONS * Client::BYTES) / CONNECTIONS);
+        drop(clients);
+    }
+    let further = kept[2].saturating_sub(kept[1]) / 5;
+    println!("bytes per idle HTTP/2 connection with a stream: {}, per further stream: {further}", kept[1]);
+    assert!(kept[1] <= MOST_BYTES_HTTP2, "{kept:?}");
+    assert!(further <= MOST_BYTES_STREAM, "{kept:?}");
+    settled(node, before);
 }
 
 /// Subscribers with a filter, and those who ask for each other thing that a stream can be. Called by the one test, too.
@@ -207,6 +239,22 @@ impl Client {
         let mut socket = TcpStream::connect(address).expect("the node listens");
         socket.set_read_timeout(Some(Duration::from_secs(10))).expect("an option");
         write!(socket, "GET /events?{query} HTTP/1.1\r\nHost: n\r\n\r\n").expect("a fresh socket takes it");
+        Client(socket)
+    }
+
+    /// With so many requests on one connection (RFC 9113, sections 3.4 and 6.2; indexed names of RFC 7541, appendix A).
+    fn connect_http2(address: std::net::SocketAddr, query: &str, streams: usize) -> Client {
+        let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+            let length = (payload.len() as u32).to_be_bytes();
+            [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+        };
+        let path = format!("/events?{query}");
+        let block = [&[0x82, 0x86, 0x04, path.len() as u8][..], path.as_bytes(), &[0x01, 1, b'n']].concat();
+        let mut bytes = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[])].concat();
+        (0..streams as u32).for_each(|number| bytes.extend(frame(1, 5, 2 * number + 1, &block)));
+        let mut socket = TcpStream::connect(address).expect("the node listens");
+        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("an option");
+        socket.write_all(&bytes).expect("a fresh socket takes it");
         Client(socket)
     }
 
