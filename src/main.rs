@@ -9,13 +9,17 @@ use fantail::node::Metrics;
 use fantail::telemetry::trace::Spans;
 use fantail::telemetry::{self, Telemetry};
 use std::error::Error;
-use std::io::Write as _;
-use std::process::ExitCode;
+use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{self, ExitCode};
 
 /// The allocator of the whole process. What joins and handshakes need for a moment lies apart from what stays, by its size, and is
 /// given back; glibc keeps it between what stays.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What the allocator reads of its environment before `main`: after how many milliseconds it gives back what was freed.
+const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 
 fn main() -> ExitCode {
     // Where the kernel makes huge pages of whatever it can, an idle node takes 17 MiB more. A kernel that refuses only costs that.
@@ -23,6 +27,10 @@ fn main() -> ExitCode {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     match command::parse(std::env::args_os()) {
         Ok(Command::Serve(settings)) => {
+            if std::env::var_os(PURGE_DELAY).is_none() {
+                // Where it cannot be, the node takes more memory, and nothing else.
+                let _ = begin_anew_with(PURGE_DELAY, "0");
+            }
             let metrics = Metrics::new();
             // Dropped at the end, when the last spans are sent and the last lines written.
             let telemetry = match telemetry(&settings, &metrics) {
@@ -53,6 +61,17 @@ fn main() -> ExitCode {
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// Begins this program anew, in this process, with a variable in its environment; returns only where that fails.
+///
+/// By itself the allocator looks for what was freed a second later, and only while something else is freed: an idle node would keep
+/// what a storm of joins took.
+fn begin_anew_with(name: &str, value: &str) -> io::Result<()> {
+    let mut arguments = std::env::args_os();
+    let mut program = process::Command::new(std::env::current_exe()?);
+    program.arg0(arguments.next().unwrap_or_default()).args(arguments).env(name, value);
+    Err(program.exec())
 }
 
 fn telemetry(settings: &NodeSettings, metrics: &Metrics) -> Result<Telemetry, Box<dyn Error>> {

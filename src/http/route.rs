@@ -13,12 +13,11 @@ use super::query;
 use super::rates::{take_rate, take_subject_rate};
 use super::request_body::RequestBody;
 use super::session;
-use super::subscribe::is_finished;
+use super::subscribe::{is_finished, returns_after_ms};
 use super::well_formed;
 use crate::auth::{Action, Grant, Question};
 use crate::channel::Channel;
 use crate::condition::Conditions;
-use crate::config::WhenFull;
 use crate::limits::{Applicant, Full, client_of};
 use crate::problem::{Code, Problem};
 use crate::subscription::{Limits, Subscription, Texts, Wish};
@@ -291,13 +290,7 @@ async fn decide<B>(asking: &Asking<'_, B>, client: IpAddr, context: &Arc<Context
         Err(problem) => problem,
     };
     context.refused(problem.code, client);
-    // What passes by itself is said in a way that EventSource survives, where that is asked for.
-    let passes = problem.retry_after.is_some() && problem.code != Code::Draining;
-    if context.settings.when_full != WhenFull::Retry || !passes {
-        return Err(problem);
-    }
-    let longest = context.settings.retry.to.as_millis() as u64;
-    let retry_ms = context.random.within(longest * 5..=longest * 15);
+    let Some(retry_ms) = returns_after_ms(&problem, context) else { return Err(problem) };
     let cors = context.cors.headers_for(request.headers());
     Ok(Decision::ComeBack { cors, marks: Marks::of(request.version(), request.headers()), retry_ms })
 }

@@ -6,6 +6,7 @@
 
 use super::Context;
 use super::decision::{Admitted, Decision};
+use super::head::Marks;
 use super::joining::{Joined, Joins, Refused, joins};
 use super::losses::{is_over, lost};
 use super::opening::{Opening, behind_id, retry, write_gaps};
@@ -14,7 +15,9 @@ use crate::auth::Grant;
 use crate::backplane::Link;
 use crate::channel::Channel;
 use crate::condition::Conditions;
+use crate::config::WhenFull;
 use crate::control_event::{ControlEvent, Gap};
+use crate::cors::CorsHeaders;
 use crate::courier::{
     Admission, Beat, FirstLegs, LegBatch, LegStart, Message, NewSubscriber, Reason, Terms, Ticket, Wanted,
 };
@@ -45,12 +48,23 @@ pub const LONGEST_BEGINNING: Duration = HOLD_AFTER.saturating_add(HEAD_TIMEOUT);
 pub async fn begin(wire: Wire, decision: Decision, context: Arc<Context>) {
     match decision {
         Decision::Admit(admitted) => admit(wire, admitted, context).await,
-        Decision::ComeBack { cors, marks, retry_ms } => {
-            let blocks = format!("retry: {retry_ms}\n").into();
-            let mut waiting = context.turned_away.wait(Duration::from_millis(retry_ms));
-            wire.come_back(&cors, marks, blocks, &context.clock, waiting.over()).await
-        }
+        Decision::ComeBack { cors, marks, retry_ms } => turn_away(wire, &cors, marks, retry_ms, &context).await,
     }
+}
+
+/// After how long whoever meets a problem that passes by itself is told to come back, in a way that EventSource survives, where
+/// that is asked for (`--when-full retry`).
+pub fn returns_after_ms(problem: &Problem, context: &Context) -> Option<u64> {
+    let passes = problem.retry_after.is_some() && problem.code != Code::Draining;
+    let longest = context.settings.retry.to.as_millis() as u64;
+    let asked = context.settings.when_full == WhenFull::Retry;
+    (asked && passes).then(|| context.random.within(longest * 5..=longest * 15))
+}
+
+async fn turn_away(wire: Wire, cors: &CorsHeaders, marks: Marks, retry_ms: u64, context: &Context) {
+    let blocks = format!("retry: {retry_ms}\n").into();
+    let mut waiting = context.turned_away.wait(Duration::from_millis(retry_ms));
+    wire.come_back(cors, marks, blocks, &context.clock, waiting.over()).await
 }
 
 /// Joins, answers and hands over; ends the connection where that fails.
@@ -65,7 +79,7 @@ async fn admit(wire: Wire, admitted: Admitted, context: Arc<Context>) {
             drop(joins);
             start(wire, peer, admitted, &context, starts).await;
         }
-        Ok(Err(error)) => refuse(wire, peer, &admitted, &context, error).await,
+        Ok(Err(error)) => refuse(wire, peer, admitted, &context, error).await,
         Err(_) => hold(wire, peer, admitted, &context, joins).await,
     }
 }
@@ -228,18 +242,23 @@ fn has(starts: &[Start], channel: &Channel) -> bool {
     starts.iter().any(|start| start.leg.feed().channel == *channel)
 }
 
-async fn refuse(wire: Wire, peer: IpAddr, admitted: &Admitted, context: &Context, error: Refused) {
+async fn refuse(wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, error: Refused) {
     let problem = problem(&error);
     spans::refused(problem.code.as_str());
     context.refused(problem.code, peer);
-    let access = &admitted.access;
+    // Its place among subscribers is another's from now on.
+    let Admitted { access, cors, marks, seat, .. } = admitted;
+    drop(seat);
     let barred = context.auth.revocations.bars(access.subject.as_ref(), access.token_id.as_ref());
     if matches!(error, Refused::Revoked) && !barred {
         // Disconnected, not kept out: it may come back and be judged afresh, which an error would forbid.
         let blocks = retry(context);
-        return wire.come_back(&admitted.cors, admitted.marks, blocks, &context.clock, ready(())).await;
+        return wire.come_back(&cors, marks, blocks, &context.clock, ready(())).await;
     }
-    wire.answer(problem.into_response(), &admitted.cors, &context.clock).await;
+    match returns_after_ms(&problem, context) {
+        Some(retry_ms) => turn_away(wire, &cors, marks, retry_ms, context).await,
+        None => wire.answer(problem.into_response(), &cors, &context.clock).await,
+    }
 }
 
 fn problem(refused: &Refused) -> Problem {

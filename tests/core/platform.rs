@@ -43,6 +43,13 @@ fn what_stands_bare_is_seen() {
 }
 
 #[test]
+fn a_node_gives_freed_memory_back_at_once_unless_it_is_told_otherwise() {
+    let delay = |node: &Node| node.variable("MIMALLOC_PURGE_DELAY").expect("it is set");
+    assert_eq!(delay(&Node::start(&[])), "0");
+    assert_eq!(delay(&Node::with(&[], &[("MIMALLOC_PURGE_DELAY", "70")])), "70");
+}
+
+#[test]
 fn a_node_declines_huge_pages() {
     assert!(!Node::start(&[]).may_have_huge_pages());
 }

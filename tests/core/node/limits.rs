@@ -56,6 +56,20 @@ fn a_full_node_may_say_it_in_a_way_that_event_source_survives() {
 }
 
 #[test]
+fn a_full_channel_may_say_it_in_that_way_too_and_keeps_no_place_meanwhile() {
+    let most = ["--max-channel-subscribers", "1", "--max-connections-per-address", "2"];
+    let node = Node::start(&[&most[..], &["--when-full", "retry", "--retry", "10ms..20ms"]].concat());
+    let _stream = node.subscribe("/events/a");
+    let mut turned_away = node.subscribe("/events/a");
+    // While the end of that answer is held, its place on the node is another's.
+    let _other = node.subscribe("/events/b").begun();
+    let (end, messages) = turned_away.finish();
+    assert_eq!((end, messages.len()), (End::Incomplete, 0));
+    assert!(turned_away.parser.retry().is_some_and(|delay| (100..=300).contains(&delay)));
+    assert_eq!(refused(&node, "channel_full"), 1.0);
+}
+
+#[test]
 fn one_address_has_its_own_limit() {
     let node = Node::start(&["--max-connections-per-address", "2"]);
     let _streams = [node.subscribe("/events/a"), node.subscribe("/events/b")];

@@ -86,6 +86,12 @@ impl Node {
         self.of_process("THP_enabled:") != "0"
     }
 
+    /// A variable that its environment began with.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let text = std::fs::read_to_string(format!("/proc/{}/environ", self.child.id())).expect("an own child");
+        text.split('\0').find_map(|variable| Some(variable.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+    }
+
     /// How many open files its table has room for now.
     pub fn room_for_files(&self) -> u64 {
         self.of_process("FDSize:").parse().expect("a number")
