@@ -33,7 +33,7 @@ def tables(path):
     return found
 
 
-RESULTS, THREE = tables(HERE / "RESULTS.md"), tables(HERE / "UNICAST.md")
+RESULTS, THREE, OTHER = (tables(HERE / f"{name}.md") for name in ["RESULTS", "UNICAST", "WAYS"])
 
 
 def case(begin, results=RESULTS):
@@ -44,10 +44,10 @@ def case(begin, results=RESULTS):
     sys.exit(f"there is no case {begin!r}")
 
 
-FANOUT, MORE, USERS = case("fanout: 10,000"), case("fanout: 15,000"), case("channels: users")
-BURST, WAYS, HOLD = case("burst"), case("ways: 10,000"), case("hold")
+FANOUT, USERS = case("fanout: 10,000"), case("channels: users")
+BURST, WAYS, HOLD = case("burst"), case("ways: 10,000", OTHER), case("hold")
 SMALL, LARGE = case("compress: 2,000 subscribers, 200 B"), case("compress: 2,000 subscribers, 2048 B")
-FEW, HANDSHAKES = case("ways: 2,000"), case("handshakes: 5,000")
+FEW, HANDSHAKES = case("ways: 2,000", OTHER), case("handshakes: 5,000", OTHER)
 STORM, UNICAST = case("storm: shared"), case("unicast: POST with Redis, 4,000", THREE)
 
 
@@ -98,16 +98,16 @@ def per_subscriber():
         ["for each subscriber", "HTTP/1.1", "HTTP/1.1, TLS", "HTTP/2", "HTTP/2, TLS"],
         row(
             "memory of the node, KiB",
-            f"{of(FANOUT, 'memory_kib', digits=1)}; {of(USERS, 'memory_kib', digits=1)} with one own and three shared channels",
+            f"{of(WAYS, 'memory_kib', digits=1)}; {of(USERS, 'memory_kib', digits=1)} with one own and three shared channels",
             "memory_kib",
         ),
         row(
             "CPU for each event delivered, µs",
-            f"{of(FANOUT, 'cpu_us')} to {of(USERS, 'cpu_us')}; {of(BURST, 'cpu_us', digits=1)} in bursts of 100",
+            f"{of(WAYS, 'cpu_us')}; {of(BURST, 'cpu_us', digits=1)} in bursts of 100",
             "cpu_us",
         ),
-        row("CPU to join, µs", f"{of(FANOUT, 'join_us')}; {of(USERS, 'join_us')} with four channels", "join_us"),
-        ["deliveries of one core in a second", rate(MORE), *(rate(WAYS, way) for way in CLOSE[1:])],
+        row("CPU to join, µs", f"{of(WAYS, 'join_us')}; {of(USERS, 'join_us')} with four channels", "join_us"),
+        ["deliveries of one core in a second", *(rate(WAYS, way) for way in CLOSE)],
     ]
 
 
@@ -173,7 +173,7 @@ USED = 0.7
 
 # Numbers within sentences: page, the words around the number, what it is.
 QUOTES = [
-    ("docs/operating.md", r"one core delivers ([\d,]+) events a second over HTTP/1.1", rate(MORE)),
+    ("docs/operating.md", r"one core delivers ([\d,]+) events a second over HTTP/1.1", rate(WAYS)),
     ("docs/operating.md", r"events a second over HTTP/1.1 and ([\d,]+) over HTTP/2", rate(WAYS, CLOSE[2])),
     ("docs/operating.md", r"core carries ([\d,]+) to [\d,]+ such events a second", per_core(max(OWN_COSTS))),
     ("docs/operating.md", r"to ([\d,]+) such events a second", per_core(min(OWN_COSTS))),
@@ -185,7 +185,7 @@ QUOTES = [
     ("docs/operating.md", r"bursts of 100 on one channel an event costs ([\d.]+) µs", of(BURST, "redis_us")),
     ("docs/operating.md", r"core takes ([\d,]+) joins a second over TLS", of(WAYS, "joins_per_s", CLOSE[1])),
     ("docs/operating.md", r"the last of 10,000 subscribers has an event ([\d.]+) ms", of(FANOUT, "last_ms")),
-    ("docs/kubernetes.md", r"[Oo]ne core delivers ([\d,]+) events a second", rate(MORE)),
+    ("docs/kubernetes.md", r"[Oo]ne core delivers ([\d,]+) events a second", rate(WAYS)),
     ("docs/kubernetes.md", r"or ([\d,]+) if proxies speak HTTP/2", rate(WAYS, CLOSE[2])),
     ("docs/kubernetes.md", r"core carries ([\d,]+) to [\d,]+ of them a second", per_core(max(OWN_COSTS))),
     ("docs/kubernetes.md", r"to ([\d,]+) of them a second", per_core(min(OWN_COSTS))),
@@ -212,10 +212,13 @@ def markdown(rows):
 
 
 def page():
-    when = re.search(r"(\d{4}-\d\d-\d\d) .*?; (\d+ cores, [^;]*);", (HERE / "RESULTS.md").read_text())
+    when, other = (
+        re.search(r"(\d{4}-\d\d-\d\d) .*?; (\d+ cores, [^;]*);", (HERE / f"{name}.md").read_text()) for name in ["RESULTS", "WAYS"]
+    )
     return f"""# Figures
 
-`loadtest/figures.py` writes this page from [RESULTS](../../loadtest/RESULTS.md): medians of {when[1]}, {when[2]}, events of 200 bytes.
+`loadtest/figures.py` writes this page from [RESULTS](../../loadtest/RESULTS.md), and what has to do with TLS and HTTP/2 from
+[WAYS](../../loadtest/WAYS.md): medians of {when[1]} and {other[1]}, {when[2]}, events of 200 bytes.
 Every other page quotes it, and a test compares them. Measure on your own machines: ratios carry over, absolute figures do not.
 
 ## A node

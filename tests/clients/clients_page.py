@@ -58,11 +58,12 @@ CLIENTS = [
         differs={
             "control_end": "asks again, tells 410", "unauthorized": "stops, tells 401", "too_many": "stops, tells 429",
             "unavailable": "stops, tells 503", "when_full": "waits as it likes", "finished": "asks again",
-            "last_event": "stops",
+            "last_event": "stops", "retry": NOT_TRIED,
         },
         sets=["[`hx-sse:close`](#htmx), or it asks again half a second after each 204."],
         notes=["If the first answer is not a stream, it does not ask again. If a later one is not, it does.",
-               "`retry:` counts only in an event with data."],
+               "`retry:` counts only in an event with data.",
+               "After `retry:` it waits for 0.7 to 1.3 of that time, by chance, so that was not tried."],
     ),
     in_page(
         "fetch-event-source", "npm `@microsoft/fetch-event-source`", "npm @microsoft/fetch-event-source", "fetchEventSource",
