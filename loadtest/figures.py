@@ -218,7 +218,8 @@ def page():
     return f"""# Figures
 
 `loadtest/figures.py` writes this page from [RESULTS](../../loadtest/RESULTS.md), and what has to do with TLS and HTTP/2 from
-[WAYS](../../loadtest/WAYS.md): medians of {when[1]} and {other[1]}, {when[2]}, events of 200 bytes.
+[WAYS](../../loadtest/WAYS.md): medians of {when[1]} ({when[2]}) and {other[1]} ({other[2]}), events of
+200 bytes.
 Every other page quotes it, and a test compares them. Measure on your own machines: ratios carry over, absolute figures do not.
 
 ## A node
