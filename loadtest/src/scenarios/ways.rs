@@ -11,13 +11,16 @@ use crate::rounds::rounds;
 use crate::servers::{Kind, front};
 use anyhow::Result;
 
+/// So many subscribers, or as many as usual, and what is measured with them.
+type Step = (Option<u32>, fn(&mut Lab) -> Result<()>);
+
 /// All of this file: few subscribers, beside nginx if that is asked for, and many.
 pub fn run(lab: &mut Lab) -> Result<()> {
     if lab.options.subscribers.is_some() {
         return deliver(lab);
     }
     let given = lab.options.clone();
-    let steps: [(Option<u32>, fn(&mut Lab) -> Result<()>); 5] = [
+    let steps: [Step; 5] = [
         (Some(2_000), deliver),
         (Some(10_000), deliver),
         (None, streams),
