@@ -37,7 +37,10 @@ fn a_wrong_flag_is_one_line_and_exit_code_2() {
         (&["--retry", "5s..1s"], r#"fantail: --retry "5s..1s": the range ends before it begins"#),
         (&["serve", "--retry", "5s..1s"], r#"fantail: --retry "5s..1s": the range ends before it begins"#),
         (&["check", "--heartbeat=500ms"], r#"fantail: --heartbeat "500ms": outside 1s to 5m"#),
-        (&["--listen", "8080"], r#"fantail: --listen "8080": invalid socket address syntax"#),
+        (
+            &["--listen", "8080"],
+            r#"fantail: --listen "8080": not an IP address with a port, such as 127.0.0.1:8080 or [::]:8080"#,
+        ),
         (&["--tail-bytes", "1KiB"], r#"fantail: --tail-bytes "1KiB": outside 1MiB to 1024GiB"#),
         (&["--max-channels-per-connection", "0"], r#"fantail: --max-channels-per-connection "0": outside 1 to 1000"#),
         (&["--key-prefix", "a b"], r#"fantail: --key-prefix "a b": a character outside A-Z a-z 0-9 _ . : ~ @ - / { }"#),
