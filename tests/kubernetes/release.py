@@ -86,7 +86,7 @@ def the_image_is_the_dockerfiles_last_stage():
     assert len(inside) == 2, inside.keys()
     own = config["config"]
     assert own["User"] == "65532:65532" and own["Entrypoint"] == ["/fantail"] and own["StopSignal"] == "SIGTERM"
-    assert own["Env"] == ["FANTAIL_LISTEN=0.0.0.0:8080", "FANTAIL_ADMIN_LISTEN=0.0.0.0:9090"]
+    assert own["Env"] == ["FANTAIL_LISTEN=0.0.0.0:8080", "FANTAIL_ADMIN_LISTEN=0.0.0.0:9090", "MIMALLOC_PURGE_DELAY=0"]
     assert set(own["ExposedPorts"]) == {"8080/tcp", "9090/tcp"}
     assert own["Labels"]["org.opencontainers.image.version"] == version()
     assert own["Labels"]["org.opencontainers.image.revision"] == program("git", "-C", ROOT, "rev-parse", "HEAD").stdout.strip()
