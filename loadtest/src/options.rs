@@ -62,7 +62,7 @@ pub enum What {
     Counts(Options),
     /// A bounded selection, at most 30 minutes
     All(Options),
-    /// A minute of everything small: exactness only, no timings judged
+    /// Two minutes of everything small: exactness only, no timings judged
     Smoke(Options),
     /// The checker against a server that drops, repeats and reorders on purpose
     Selftest(Options),

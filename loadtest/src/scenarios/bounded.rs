@@ -1,4 +1,4 @@
-//! Selections: everything within half an hour, everything small within a minute, and the checker's own test.
+//! Selections: everything within half an hour, everything small within two minutes, and the checker's own test.
 
 use super::deliver::{self, IN_FLIGHT, alternate};
 use super::{churn, cluster, follow, hold, nodes, slow, storm, unicast, ways};
@@ -69,7 +69,7 @@ pub fn all(lab: &mut Lab) -> Result<()> {
     outcome
 }
 
-/// Exactness only, about a minute.
+/// Exactness only, about two minutes.
 pub fn smoke(lab: &mut Lab) -> Result<()> {
     lab.spare = 0.0;
     let given = lab.options.clone();
