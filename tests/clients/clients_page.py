@@ -1,5 +1,6 @@
 """Browsers and what runs in their pages."""
 
+from case import NOT_TRIED
 from client import HIDDEN, NO_STATUS, TELLS, node  # noqa: F401
 
 CHROMIUM = "/usr/bin/chromium"
