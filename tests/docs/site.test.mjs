@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { after, before, test } from "node:test";
-import { launch, open, picture } from "../browser/browser.mjs";
+import { PICTURES, launch, open, picture } from "../browser/browser.mjs";
 
 let browser, server, site;
 
@@ -49,7 +49,7 @@ test("wide tables scroll by themselves on a narrow screen", async () => {
     await page.locator("main h1").first().waitFor();
     const [wide, shown] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
     assert.ok(wide <= shown, `${name} is ${wide} pixels wide, of ${shown} shown`);
-    await page.screenshot({ path: `${process.env.FANTAIL_PICTURES}/site-narrow-${name}.png` });
+    await page.screenshot({ path: `${PICTURES}/site-narrow-${name}.png` });
     assert.deepEqual(page.noted, []);
     await page.context().close();
   }
