@@ -45,7 +45,7 @@ def case(begin, results=RESULTS):
 
 
 FANOUT, USERS = case("fanout: 10,000"), case("channels: users")
-BURST, WAYS, HOLD = case("burst"), case("ways: 10,000", OTHER), case("hold")
+BURST, WAYS = case("burst"), case("ways: 10,000", OTHER)
 SMALL, LARGE = case("compress: 2,000 subscribers, 200 B"), case("compress: 2,000 subscribers, 2048 B")
 FEW, HANDSHAKES = case("ways: 2,000", OTHER), case("handshakes: 5,000", OTHER)
 STORM, UNICAST = case("storm: shared"), case("unicast: POST with Redis, 4,000", THREE)
