@@ -285,9 +285,10 @@ def resume():
         "Connections that are no subscribers",
         "short",
         "Waiting at the acceptor for a request, in their handshake, or kept alive; and, per second, requests that were "
-        "slow and subscriptions that were told to come back. They grow in a storm, and with slow or hostile clients.",
+        "slow, subscriptions that were told to come back, and bodies that were refused before their end. They grow in a storm, and with slow or hostile clients.",
         (metric("fantail_connections_waiting"), "{{instance}}"),
         (rate("fantail_slow_requests_total"), "{{instance}} slow"),
         (rate("fantail_turned_away_total", by="instance, end"), "{{instance}} told to come back: {{end}}"),
+        (rate("fantail_unread_bodies_total", by="instance, end"), "{{instance}} unread body: {{end}}"),
     )
     return board

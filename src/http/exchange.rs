@@ -21,15 +21,20 @@ pub struct Exchange {
     answered: AtomicBool,
     /// The request had no body that may still be on its way, and the connection goes on behind the answer.
     plain: AtomicBool,
+    /// Its body was given up before its end.
+    unread: AtomicBool,
 }
 
 impl Exchange {
     /// A request has come.
-    pub fn begin<B: Body>(&self, request: &Request<B>) {
+    pub fn begin<B: Body>(self: &Arc<Exchange>, request: Request<B>) -> Request<Question<B>> {
         self.taken.store(false, Relaxed);
         self.answered.store(false, Relaxed);
+        self.unread.store(false, Relaxed);
         let goes_on = request.version() == Version::HTTP_11 && !closes(request.headers());
-        self.plain.store(goes_on && request.body().is_end_stream(), Relaxed);
+        let over = request.body().is_end_stream();
+        self.plain.store(goes_on && over, Relaxed);
+        request.map(|body| Question { body, over, exchange: self.clone() })
     }
 
     /// What it is answered.
@@ -58,6 +63,11 @@ impl Exchange {
         self.answered.load(Relaxed)
     }
 
+    /// Whether it has, and the request's body was not read to its end.
+    pub fn leaves_unread(&self) -> bool {
+        self.is_answered() && self.unread.load(Relaxed)
+    }
+
     /// Whether it has, and the connection is as if nothing had been asked yet, but for what was read ahead.
     pub fn is_over(&self) -> bool {
         self.is_answered() && self.plain.load(Relaxed)
@@ -67,6 +77,38 @@ impl Exchange {
 fn closes(headers: &HeaderMap) -> bool {
     let options = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     options.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case("close"))
+}
+
+/// The body of a request, which tells when it is given up before its end.
+pub struct Question<B> {
+    body: B,
+    over: bool,
+    exchange: Arc<Exchange>,
+}
+
+impl<B> Drop for Question<B> {
+    fn drop(&mut self) {
+        self.exchange.unread.store(!self.over, Relaxed);
+    }
+}
+
+impl<B: Body + Unpin> Body for Question<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        self.over |= matches!(frame, Poll::Ready(None)) || self.body.is_end_stream();
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// The body of an answer, which tells when hyper has all of it.

@@ -8,6 +8,7 @@ use super::exchange::Exchange;
 use super::metrics::Dropped;
 use super::request_body::RequestBody;
 use super::route::route;
+use super::unread;
 use bytes::Bytes;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
@@ -51,8 +52,8 @@ where
     loop {
         let service = service_fn(|request| {
             pausing.store(first.swap(false, Ordering::Relaxed), Ordering::Relaxed);
-            exchange.begin(&request);
-            let answering = route(request.map(RequestBody::Hyper), peer, context, &decision);
+            let request = exchange.begin(request).map(RequestBody::Http1);
+            let answering = route(request, peer, context, &decision);
             async {
                 answering.await.map(|mut answer| {
                     if context.is_closing() {
@@ -95,7 +96,13 @@ where
         .await;
         // Where the service is still pending, hyper has written nothing of its answer.
         match end {
-            End::Ended => return Served::Ended,
+            End::Ended => {
+                if exchange.leaves_unread() {
+                    let io = connection.into_parts().io.into_inner().io;
+                    unread::take(io, context.metrics.unread_bodies.clone()).await;
+                }
+                return Served::Ended;
+            }
             End::Subscribes(decided) => {
                 return Served::Subscribes(connection.into_parts().io.into_inner().io, decided);
             }

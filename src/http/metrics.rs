@@ -72,6 +72,16 @@ labels! {
 }
 
 labels! {
+    /// How the rest of a body that was answered before its end ended: the label of `fantail_unread_bodies_total`.
+    pub enum Unread {
+        /// The client closed the connection.
+        Closed = "closed",
+        /// It had its time or its bytes, or there was no place for it.
+        Cut = "cut",
+    }
+}
+
+labels! {
     /// Whether other files could be used: the label of `fantail_tls_reloads_total` and `fantail_tls_ticket_reloads_total`.
     pub enum Reload {
         Ok = "ok",
@@ -83,6 +93,7 @@ labels! {
 pub struct HttpMetrics {
     pub connections_refused: Counters<Refusal>,
     pub turned_away: Counters<AnswerEnd>,
+    pub unread_bodies: Counters<Unread>,
     pub waiting: IntGauge,
     pub slow_requests: IntCounter,
     pub admin_refused: Counters<AdminRefusal>,
@@ -103,6 +114,7 @@ impl HttpMetrics {
         HttpMetrics {
             connections_refused: r.counters("fantail_connections_refused_total", "Connections and subscriptions refused, by reason.", "reason").with(Code::ALL.map(Refusal::from)),
             turned_away: r.counters("fantail_turned_away_total", "Subscriptions that were told to come back (--when-full retry), by when their answer ends.", "end"),
+            unread_bodies: r.counters("fantail_unread_bodies_total", "HTTP/1 requests that were answered before the end of their bodies, by what ended the rest.", "end"),
             waiting: r.gauge("fantail_connections_waiting", "Connections that have not sent a whole request yet."),
             slow_requests: r.counter("fantail_slow_requests_total", "Requests that took longer than a tenth of a second to be read and answered, and gave their place to others."),
             admin_refused: r.counters("fantail_admin_refused_total", "Connections and requests of the operators' listener that were refused, by reason.", "reason"),

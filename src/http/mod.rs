@@ -48,6 +48,7 @@ mod stream_writer;
 pub mod subscribe;
 pub mod tls;
 pub mod turned_away;
+mod unread;
 pub mod well_formed;
 pub mod wire;
 

@@ -7,6 +7,7 @@ mod ends;
 pub mod keeper;
 mod proxy_header;
 mod records;
+mod refused_bodies;
 mod streams;
 mod tickets;
 mod turned_away;
