@@ -28,6 +28,8 @@ invariants! {
     LegAtFrame,
     /// A plain subscriber's place lies within its courier's copy after it was offered all.
     PlainWithinMirror,
+    /// A single subscriber finds its position in its courier's copy of the log.
+    SingleWithinMirror,
     /// A leg has one page of history on its way at most.
     OnePage,
     /// A feed is read once at a time.

@@ -62,6 +62,7 @@ probes! {
     DraftCut,
     MadeComposed,
     MadePlain,
+    MadeSingle,
     Stalled,
     Drained,
 }

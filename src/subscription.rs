@@ -67,7 +67,7 @@ pub enum Resume {
 }
 
 /// The event types that a subscriber wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Filter(Box<[Kind]>);
 
 impl Filter {

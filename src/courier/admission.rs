@@ -6,7 +6,7 @@ use super::key::{Key, SubscriberId};
 use super::mailbox::{FirstLegs, LegStart};
 use super::out::{begin_blocks, framed};
 use super::state::Courier;
-use super::subscriber::Route;
+use super::subscriber::Whereabouts;
 use super::terms::Framing;
 use super::tick::{TICK, Tick, ticks};
 use crate::auth::renewal::Renewal;
@@ -71,13 +71,13 @@ impl Courier {
 
     /// Whether something holds for the channels of a subscriber, those that it waits for included.
     pub fn has_channels(&self, key: Key, holds: impl Fn(&mut dyn Iterator<Item = &Channel>) -> bool) -> bool {
-        match self.subscribers.get(key).map(|subscriber| &subscriber.route) {
+        match self.subscribers.get(key).map(|subscriber| subscriber.route.whereabouts()) {
             None => false,
-            Some(Route::Plain(plain)) => {
-                let mirror = self.mirrors.get(plain.feed);
+            Some(Whereabouts::Seat(seat)) => {
+                let mirror = self.mirrors.get(seat.feed);
                 mirror.is_some_and(|mirror| holds(&mut std::iter::once(&mirror.feed.channel)))
             }
-            Some(Route::Composed(composed)) => {
+            Some(Whereabouts::Legs(composed)) => {
                 let owed = composed.ticket().map_or(&[][..], |ticket| &ticket.owed[..]);
                 let there = composed.legs.iter().map(|leg| &leg.feed.channel);
                 let awaited = composed.changed().into_iter().flat_map(|changed| changed.changes.awaited());
@@ -113,12 +113,12 @@ impl Courier {
     pub fn disconnect(&mut self, order: &Arc<Disconnect>) {
         let concerned = self.subscribers.iter().filter(|(key, subscriber)| {
             let identity = self.expiry.identity(*key);
-            match &subscriber.route {
-                Route::Plain(plain) => {
-                    let mirror = self.mirrors.get(plain.feed);
+            match subscriber.route.whereabouts() {
+                Whereabouts::Seat(seat) => {
+                    let mirror = self.mirrors.get(seat.feed);
                     order.concerns(identity, mirror.iter().map(|mirror| mirror.feed.channel.as_str()))
                 }
-                Route::Composed(composed) => {
+                Whereabouts::Legs(composed) => {
                     order.concerns(identity, composed.legs.iter().map(|leg| leg.feed.channel.as_str()))
                 }
             }
@@ -140,7 +140,8 @@ impl Courier {
 
     /// Whether a subscriber is told by events what is no event of a channel.
     pub fn is_told(&self, key: Key) -> bool {
-        self.subscribers.composed(key).is_none_or(|composed| composed.terms.control == Control::On)
+        let terms = self.subscribers.get(key).and_then(|subscriber| subscriber.route.terms());
+        terms.is_none_or(|terms| terms.control == Control::On)
     }
 
     /// Writes a control event between two others; false where none can be written there now.
@@ -149,6 +150,7 @@ impl Courier {
         if subscriber.blocked || !self.is_at_boundary(subscriber) {
             return false;
         }
+        self.unfold(key);
         let mut blocks = std::mem::take(&mut self.buffers.scratch);
         begin_blocks(&mut blocks);
         let framing = match self.subscribers.composed_mut(key) {
@@ -162,6 +164,7 @@ impl Courier {
             }
         };
         self.write_own(key, framed(&mut blocks, framing));
+        self.settle(key);
         self.buffers.scratch = blocks;
         true
     }

@@ -1,15 +1,16 @@
-//! The two forms of a subscriber: plain where shared bytes are all that it is sent, composed otherwise; and when it goes
-//! from one to the other.
+//! The forms of a subscriber: plain where shared bytes are all that it is sent, composed otherwise, and single while a composed
+//! one of one channel has nothing to be written; and when it goes from one to another.
 
 use super::key::Key;
 use super::leftover::{Leftover, Source};
 use super::mirror::Member;
 use super::state::Courier;
-use super::subscriber::{Composed, Leg, Plain, Route};
+use super::subscriber::{Composed, Leg, Route, Seat, Single, Whereabouts};
 use super::terms::{Framing, Terms};
 use crate::frame::{Part, Standing};
 use crate::hub::bell::FeedNumber;
 use crate::hub::offset::Offset;
+use crate::invariant::{self, Invariant};
 use crate::planted::{self, Fault};
 use crate::probe::{self, Probe};
 
@@ -24,9 +25,71 @@ pub struct Kept {
     pub last: bool,
 }
 
+/// The memory of forms that subscribers leave, for the next one: who is written to goes from single to composed and back.
+#[derive(Default)]
+pub struct Spare {
+    single: Option<Box<Single>>,
+    composed: Option<Box<Composed>>,
+    /// Empty, with room for one.
+    legs: Vec<Leg>,
+}
+
+impl Spare {
+    fn fold(&mut self, mut composed: Box<Composed>, seat: Seat) -> Box<Single> {
+        let terms = std::mem::take(&mut composed.terms);
+        let single = Single { seat, terms, framing: composed.framing, skipped: composed.skipped };
+        self.keep(composed);
+        put(self.single.take(), single)
+    }
+
+    fn unfold(&mut self, mut single: Box<Single>, leg: Leg) -> Box<Composed> {
+        let mut legs = std::mem::take(&mut self.legs);
+        legs.reserve_exact(1);
+        legs.push(leg);
+        let terms = std::mem::take(&mut single.terms);
+        let mut composed = Composed::new(terms, single.framing);
+        (composed.legs, composed.skipped) = (legs.into_boxed_slice(), single.skipped);
+        self.single = Some(single);
+        put(self.composed.take(), composed)
+    }
+
+    fn keep(&mut self, mut composed: Box<Composed>) {
+        self.legs = std::mem::take(&mut composed.legs).into_vec();
+        self.legs.clear();
+        self.composed = Some(composed);
+    }
+}
+
+/// A value in a box that there is already, or in a new one.
+fn put<T>(spare: Option<Box<T>>, value: T) -> Box<T> {
+    match spare {
+        Some(mut spare) => {
+            *spare = value;
+            spare
+        }
+        None => Box::new(value),
+    }
+}
+
 impl Courier {
-    /// Makes a plain subscriber composed: its bytes are about to leave memory, or a comment was cut off.
+    /// Makes a single subscriber composed, to be written to.
+    pub fn unfold(&mut self, key: Key) {
+        let Some(Route::Single(single)) = self.subscribers.get(key).map(|subscriber| &subscriber.route) else { return };
+        let seat = single.seat;
+        let Some(mirror) = self.mirrors.get(seat.feed) else { return };
+        invariant::holds(Invariant::SingleWithinMirror, || (mirror.start()..=mirror.end()).contains(&seat.at));
+        let Standing { position, due, entry } = mirror.standing_at(seat.at);
+        let feed = mirror.feed.clone();
+        let leg = Leg { feed, place: seat.place, at: seat.at, position, due, entry, finished: false };
+        let route = &mut self.subscribers[key].route;
+        if let Route::Single(single) = std::mem::replace(route, Route::Plain(seat)) {
+            *route = Route::Composed(self.buffers.spare.unfold(single, leg));
+        }
+    }
+
+    /// Makes a subscriber composed: its bytes are about to leave memory, or a comment was cut off.
     pub fn make_composed(&mut self, key: Key, cut: &[u8]) {
+        self.unfold(key);
         let Route::Plain(plain) = &self.subscribers[key].route else { return };
         let Some(mirror) = self.mirrors.get(plain.feed) else { return };
         let mut leftover = Leftover::default();
@@ -76,19 +139,27 @@ impl Courier {
         subscriber.route = Route::Composed(Box::new(composed));
     }
 
-    /// Makes a subscriber plain again where nothing needs the composed form any more.
-    pub fn make_plain(&mut self, key: Key) {
+    /// Takes the smallest form that a subscriber can have while nothing is to be written to it.
+    pub fn settle(&mut self, key: Key) {
         let Some(subscriber) = self.subscribers.get_mut(key) else { return };
         let Route::Composed(composed) = &subscriber.route else { return };
         // Not compressed, nothing left over, no ticket, nowhere behind.
-        let ([leg], Framing::Chunked, None) = (&composed.legs[..], composed.framing, &composed.rest) else { return };
+        let ([leg], None) = (&composed.legs[..], &composed.rest) else { return };
         let live = !leg.finished && !subscriber.blocked;
-        // Ahead of the copy neither: the plain form finds its position in there.
+        // Ahead of the copy neither: it finds its position in there.
         let mirror = self.mirrors.get(leg.feed.number);
         let here = mirror.is_some_and(|mirror| (mirror.start()..=mirror.end()).contains(&leg.at));
-        if composed.terms.is_plain() && live && here {
-            probe::reached(Probe::MadePlain);
-            subscriber.route = Route::Plain(Plain { feed: leg.feed.number, place: leg.place, at: leg.at });
+        if !live || !here {
+            return;
+        }
+        let seat = Seat { feed: leg.feed.number, place: leg.place, at: leg.at };
+        let is_plain = composed.terms.is_plain() && composed.framing == Framing::Chunked;
+        probe::reached(if is_plain { Probe::MadePlain } else { Probe::MadeSingle });
+        if let Route::Composed(composed) = std::mem::replace(&mut subscriber.route, Route::Plain(seat)) {
+            match is_plain {
+                true => self.buffers.spare.keep(composed),
+                false => subscriber.route = Route::Single(self.buffers.spare.fold(composed, seat)),
+            }
         }
     }
 
@@ -98,15 +169,16 @@ impl Courier {
         if start <= mirror.start() {
             return;
         }
-        if mirror.blocked > 0 || start > mirror.offered {
-            // A running broadcast holds its bytes itself, so members that it still comes to need nothing.
-            let served = self.broadcast.as_ref().and_then(|b| b.still_serves(feed));
+        let served = self.broadcast.as_ref().and_then(|b| b.still_serves(feed));
+        if mirror.blocked > 0 || start > mirror.offered || served.is_some_and(|(_, from, _)| start > from) {
             let behind = |(place, member): (usize, &Member)| {
                 let subscriber = self.subscribers.get(member.key)?;
-                let Route::Plain(plain) = &subscriber.route else { return None };
-                // Unless frames behind its end go, too: then it would leave them where nothing is any more.
-                let comes = served.is_some_and(|(next, from, to)| place >= next && plain.at >= from && start <= to);
-                (plain.at < start && (subscriber.blocked || !comes)).then_some(member.key)
+                let Whereabouts::Seat(seat) = subscriber.route.whereabouts() else { return None };
+                // A running broadcast holds its bytes itself, so plain members that it still comes to need nothing. Unless frames
+                // behind its end go, too: then it would leave them where nothing is any more.
+                let comes = matches!(subscriber.route, Route::Plain(_))
+                    && served.is_some_and(|(next, from, to)| place >= next && seat.at >= from && start <= to);
+                (seat.at < start && (subscriber.blocked || !comes)).then_some(member.key)
             };
             let keys: Vec<Key> = mirror.members.iter().enumerate().filter_map(behind).collect();
             keys.into_iter().for_each(|key| self.make_composed(key, &[]));

@@ -111,9 +111,12 @@ impl Courier {
     fn touch(&self, members: &[Member]) {
         let mut seen = 0;
         for member in members {
-            let Some(composed) = self.subscribers.composed(member.key) else { continue };
-            for leg in &composed.legs {
-                seen ^= leg.feed.channel.as_str().as_bytes()[0];
+            match self.subscribers.get(member.key).map(|subscriber| &subscriber.route) {
+                Some(Route::Composed(composed)) => {
+                    composed.legs.iter().for_each(|leg| seen ^= leg.feed.channel.as_str().as_bytes()[0]);
+                }
+                Some(Route::Single(single)) => seen ^= single.skipped as u8,
+                Some(Route::Plain(_)) | None => {}
             }
         }
         std::hint::black_box(seen);

@@ -5,7 +5,7 @@ use super::key::Key;
 use super::mirror::Mirror;
 use super::out::{WRITE_BYTES, Wrote, write_some};
 use super::state::Courier;
-use super::subscriber::{Plain, Route, Subscriber};
+use super::subscriber::{Route, Seat, Subscriber};
 use crate::hub::offset::Offset;
 use crate::planted::{self, Fault};
 use crate::probe::{self, Probe};
@@ -14,13 +14,17 @@ use std::io;
 impl Courier {
     /// Writes all that is due to one subscriber, on one leg or on all; whether it took all of it.
     pub fn flow(&mut self, key: Key, only: Option<u16>) -> bool {
+        self.unfold(key);
         let wrote = match self.subscribers.get(key).map(|s| &s.route) {
             None => return false,
-            Some(Route::Plain(_)) => self.flow_plain(key),
+            Some(Route::Plain(_) | Route::Single(_)) => self.flow_plain(key),
             Some(Route::Composed(_)) => self.flow_composed(key, only),
         };
         match wrote {
-            Ok(Wrote::All) => return true,
+            Ok(Wrote::All) => {
+                self.settle(key);
+                return true;
+            }
             Ok(Wrote::Blocked) => self.block(key),
             Ok(Wrote::Finished) => self.subscribers.end(key, Reason::Final),
             Ok(Wrote::Lost) => self.subscribers.end(key, Reason::Gap),
@@ -54,6 +58,7 @@ impl Courier {
     /// Writes bytes that nobody else gets between two events. What a full socket does not take of them must be out before
     /// anything else, so it is kept as a leftover.
     pub fn write_own(&mut self, key: Key, bytes: &[u8]) {
+        self.unfold(key);
         let connection = &mut self.subscribers[key].connection;
         let Ok(n) = write_some(connection, &mut self.tally, self.now, bytes) else {
             return self.subscribers.end(key, Reason::Client);
@@ -73,6 +78,7 @@ impl Courier {
     pub fn is_at_boundary(&self, subscriber: &Subscriber) -> bool {
         match &subscriber.route {
             Route::Composed(composed) => !composed.has_leftover(),
+            Route::Single(_) => true,
             Route::Plain(plain) => self.mirrors.get(plain.feed).is_some_and(|mirror| {
                 plain.at == mirror.end()
                     || mirror.frame(mirror.index(plain.at)).is_some_and(|(offset, _)| *offset == plain.at)
@@ -90,7 +96,6 @@ impl Courier {
         }
         if self.set_blocked(key, false) && self.flow(key, None) {
             self.watch(key, false);
-            self.make_plain(key);
         }
     }
 
@@ -128,7 +133,7 @@ impl Courier {
 }
 
 /// Copies what is due to one plain subscriber, bounded.
-fn collect(mirror: &Mirror, plain: &Plain, end: Offset, into: &mut Vec<u8>) {
+fn collect(mirror: &Mirror, plain: &Seat, end: Offset, into: &mut Vec<u8>) {
     into.clear();
     for (offset, frame) in mirror.after(plain.at) {
         if *offset >= end || into.len() >= WRITE_BYTES {

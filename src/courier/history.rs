@@ -20,8 +20,8 @@ impl Courier {
         let Some(composed) = self.subscribers.composed_mut(key) else { return };
         let Some(behind) = composed.behind_that_asked(here) else { return };
         behind.take(page);
-        if !self.subscribers[key].blocked && self.flow(key, None) {
-            self.make_plain(key);
+        if !self.subscribers[key].blocked {
+            self.flow(key, None);
         }
     }
 

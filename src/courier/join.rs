@@ -150,9 +150,9 @@ impl Courier {
         if let Some(composed) = self.subscribers.composed_mut(key) {
             composed.tidy();
         }
-        self.make_plain(key);
-        if !self.subscribers[key].blocked && self.flow(key, None) {
-            self.make_plain(key);
+        self.settle(key);
+        if !self.subscribers[key].blocked {
+            self.flow(key, None);
         }
     }
 

@@ -4,7 +4,7 @@ use super::ending::{Ending, Reason};
 use super::key::Key;
 use super::out::taken;
 use super::state::Courier;
-use super::subscriber::{Route, Subscriber};
+use super::subscriber::{Route, Subscriber, Whereabouts};
 use super::terms::Framing;
 use crate::control_event::ControlEvent;
 use crate::frame::chunked;
@@ -66,12 +66,12 @@ impl Courier {
 
     /// Gives up the places of a subscriber that has gone; how many legs that were.
     fn leave_feeds(&mut self, route: Route, blocked: bool) -> usize {
-        match route {
-            Route::Plain(plain) => {
-                self.vacate(plain.feed, plain.place, blocked);
+        match route.whereabouts() {
+            Whereabouts::Seat(seat) => {
+                self.vacate(seat.feed, seat.place, blocked);
                 1
             }
-            Route::Composed(composed) => {
+            Whereabouts::Legs(composed) => {
                 composed.legs.iter().for_each(|leg| self.vacate(leg.feed.number, leg.place, false));
                 if let Some(ticket) = composed.ticket() {
                     self.tickets.remove(&ticket.number);
@@ -86,7 +86,7 @@ impl Courier {
     pub fn end_slowest(&mut self) {
         let holds = |subscriber: &Subscriber| match &subscriber.route {
             Route::Composed(composed) if composed.has_leftover() => true,
-            Route::Composed(_) | Route::Plain(_) => subscriber.connection.socket.has_leftover(),
+            Route::Composed(_) | Route::Single(_) | Route::Plain(_) => subscriber.connection.socket.has_leftover(),
         };
         let holders = self.subscribers.iter().filter(|(_, subscriber)| holds(subscriber));
         // Of those who took something in the same tick, who came first.
@@ -117,7 +117,8 @@ impl Courier {
         }
         if let Some(member) = moved {
             match self.subscribers.get_mut(member.key).map(|s| &mut s.route) {
-                Some(Route::Plain(plain)) => plain.place = place,
+                Some(Route::Plain(seat)) => seat.place = place,
+                Some(Route::Single(single)) => single.seat.place = place,
                 Some(Route::Composed(composed)) => composed.legs[member.leg as usize].place = place,
                 None => {}
             }
@@ -147,6 +148,7 @@ impl Courier {
                 (Ending::Incomplete, format!("{words}retry: {retry_ms}\n"))
             }
         };
+        self.unfold(key);
         let subscriber = &mut self.subscribers[key];
         let last = last_bytes(&mut subscriber.route, text.into_bytes(), ending);
         // A socket that does not take it loses a courtesy, no event.

@@ -4,7 +4,7 @@ use super::inquiry::{Inquiry, Listed, Seen, SeenChannel, Sought, State};
 use super::key::{Key, SubscriberId};
 use super::mirror::Mirror;
 use super::state::Courier;
-use super::subscriber::{Changed, Composed, Leg, Route, Subscriber};
+use super::subscriber::{Changed, Composed, Leg, Route, Subscriber, Whereabouts};
 use super::tick::{TICK, Tick};
 use crate::frame::Standing;
 
@@ -47,25 +47,25 @@ impl Courier {
     }
 
     fn seen(&self, key: Key, subscriber: &Subscriber, most: usize) -> Seen {
-        let (composed, count, behind, channels) = match &subscriber.route {
-            Route::Plain(plain) => {
-                let mirror = self.mirrors.get(plain.feed);
+        let (rest, count, behind, channels) = match subscriber.route.whereabouts() {
+            Whereabouts::Seat(seat) => {
+                let mirror = self.mirrors.get(seat.feed);
                 let place = |mirror: &Mirror| {
-                    let (standing, left) = (mirror.standing_at(plain.at), mirror.count_after(plain.at));
+                    let (standing, left) = (mirror.standing_at(seat.at), mirror.count_after(seat.at));
                     seen_in(mirror, state_of(subscriber), &standing, Some(left as u64))
                 };
                 let only: Vec<_> = mirror.map(place).into_iter().collect();
                 (None, only.len(), only.first().and_then(|only| only.behind), only)
             }
-            Route::Composed(composed) => {
+            Whereabouts::Legs(composed) => {
                 let legs = || composed.legs.iter().enumerate().filter_map(|(at, leg)| self.seen_leg(composed, at, leg));
                 let behind = legs().try_fold(0, |sum: u64, leg| Some(sum.saturating_add(leg.behind?)));
                 let missing: Vec<SeenChannel> = missing(composed).collect();
                 let count = composed.legs.len() + missing.len();
-                (Some(composed), count, behind, legs().chain(missing).take(most).collect())
+                (composed.rest.as_ref(), count, behind, legs().chain(missing).take(most).collect())
             }
         };
-        let leftover = composed.and_then(|composed| composed.rest.as_ref()).map_or(0, |rest| rest.leftover.bytes());
+        let leftover = rest.map_or(0, |rest| rest.leftover.bytes());
         let connection = &subscriber.connection;
         Seen {
             id: SubscriberId { key, serial: subscriber.serial },
@@ -74,7 +74,7 @@ impl Courier {
             age_ms: self.ms_since(subscriber.came),
             silent_ms: self.ms_since(connection.wrote),
             transport: connection.socket.transport(),
-            composed: composed.is_some(),
+            composed: !matches!(subscriber.route, Route::Plain(_)),
             state: state_of(subscriber),
             leftover_bytes: leftover + connection.socket.leftover_bytes(),
             behind,
@@ -126,16 +126,16 @@ fn missing(composed: &Composed) -> impl Iterator<Item = SeenChannel> {
 }
 
 fn legs(subscriber: &Subscriber) -> usize {
-    match &subscriber.route {
-        Route::Plain(_) => 1,
-        Route::Composed(composed) => composed.legs.len(),
+    match subscriber.route.whereabouts() {
+        Whereabouts::Seat(_) => 1,
+        Whereabouts::Legs(composed) => composed.legs.len(),
     }
 }
 
 fn state_of(subscriber: &Subscriber) -> State {
     let rest = match &subscriber.route {
         Route::Composed(composed) => composed.rest.as_deref(),
-        Route::Plain(_) => None,
+        Route::Plain(_) | Route::Single(_) => None,
     };
     let awaits = |changed: &Changed| !changed.awaited.is_empty();
     match rest {

@@ -83,7 +83,7 @@ pub use socket::{Socket, take_unread};
 pub use stream_way::{BodyReader, StreamGone, StreamWay};
 pub use subscriber::Ticket;
 pub use terms::{Framing, Terms};
-pub use wanted::{InUse, Wanted};
+pub use wanted::{Asked, InUse};
 
 use crate::auth::order::Change;
 use crate::auth::renewal::Renewal;

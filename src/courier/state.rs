@@ -3,6 +3,7 @@
 
 use super::broadcast::Broadcast;
 use super::carriers::Carriers;
+use super::conversion::Spare;
 use super::deps::CourierDeps;
 use super::draft::Draft;
 use super::expiry::ExpiryTable;
@@ -62,6 +63,7 @@ pub struct Buffers {
     pub draft: Draft,
     pub fresh: Vec<(Offset, Arc<Frame>)>,
     pub verdicts: Verdicts,
+    pub spare: Spare,
 }
 
 impl Courier {

@@ -1,4 +1,5 @@
-//! What a courier keeps of a subscriber: a few dozen bytes for one channel, a box for several.
+//! What a courier keeps of a subscriber: a few dozen bytes for one channel, a small box where it asked for more than all
+//! events of that as they are, a larger one for several.
 
 use super::beat::Beat;
 use super::leftover::Leftover;
@@ -56,7 +57,9 @@ pub struct Connection {
 /// How events reach it.
 pub enum Route {
     /// One channel, all events, chunked: shared bytes, and one number that says where it is, in mid-frame too.
-    Plain(Plain),
+    Plain(Seat),
+    /// One channel on any terms, while nothing is to be written.
+    Single(Box<Single>),
     /// Anything else.
     Composed(Box<Composed>),
 }
@@ -64,17 +67,61 @@ pub enum Route {
 impl Route {
     /// Whether nothing marks the parts of its body, so that only the connection's end ends it.
     pub fn is_bare(&self) -> bool {
-        matches!(self, Route::Composed(composed) if composed.framing == Framing::Bare)
+        match self {
+            Route::Plain(_) => false,
+            Route::Single(single) => single.framing == Framing::Bare,
+            Route::Composed(composed) => composed.framing == Framing::Bare,
+        }
+    }
+
+    /// What says where it is.
+    pub fn whereabouts(&self) -> Whereabouts<'_> {
+        match self {
+            Route::Plain(seat) => Whereabouts::Seat(seat),
+            Route::Single(single) => Whereabouts::Seat(&single.seat),
+            Route::Composed(composed) => Whereabouts::Legs(composed),
+        }
+    }
+
+    /// What it asked for; `None`: all events as they are.
+    pub fn terms(&self) -> Option<&Terms> {
+        match self {
+            Route::Plain(_) => None,
+            Route::Single(single) => Some(&single.terms),
+            Route::Composed(composed) => Some(&composed.terms),
+        }
     }
 }
 
-pub struct Plain {
+/// What says where a subscriber is in its channels.
+pub enum Whereabouts<'a> {
+    /// Of one that is plain or single.
+    Seat(&'a Seat),
+    /// Of one that is composed.
+    Legs(&'a Composed),
+}
+
+/// Where a subscriber of one channel is.
+#[derive(Clone, Copy)]
+pub struct Seat {
     pub feed: FeedNumber,
     /// Its place among the feed's members.
     pub place: u32,
     /// Offset in the feed's log of the next byte to send.
     pub at: Offset,
 }
+
+/// What is left of a composed subscriber of one channel between two writes: its position is that of its place in the log.
+pub struct Single {
+    pub seat: Seat,
+    pub terms: Terms,
+    pub framing: Framing,
+    /// See [`Composed::skipped`].
+    pub skipped: bool,
+}
+
+/// A node that speaks HTTP/2 holds as many as it has clients.
+const _: () = assert!(size_of::<Single>() <= 48 && size_of::<Composed>() <= 48);
 
 /// Several channels, a filter, an envelope, HTTP/1.0, or a position behind the tail.
 pub struct Composed {

@@ -50,7 +50,7 @@ impl Subscribers {
     pub fn composed(&self, key: Key) -> Option<&Composed> {
         match &self.get(key)?.route {
             Route::Composed(composed) => Some(composed),
-            Route::Plain(_) => None,
+            Route::Plain(_) | Route::Single(_) => None,
         }
     }
 
@@ -58,7 +58,7 @@ impl Subscribers {
     pub fn composed_mut(&mut self, key: Key) -> Option<&mut Composed> {
         match &mut self.get_mut(key)?.route {
             Route::Composed(composed) => Some(composed),
-            Route::Plain(_) => None,
+            Route::Plain(_) | Route::Single(_) => None,
         }
     }
 

@@ -5,7 +5,7 @@ use super::key::Key;
 use super::out::{begin_blocks, framed};
 use super::schedule::Schedule;
 use super::state::Courier;
-use super::subscriber::Route;
+use super::subscriber::{Route, Whereabouts};
 use super::terms::Framing;
 use super::tick::Tick;
 use crate::control_event::ControlEvent;
@@ -54,9 +54,9 @@ impl Courier {
             let mirror = self.mirrors.get(feed).filter(|mirror| at < mirror.end());
             mirror.map_or(0, |mirror| mirror.count_after(at))
         };
-        match route {
-            Route::Plain(plain) => count(plain.feed, plain.at),
-            Route::Composed(composed) => composed.legs.iter().map(|leg| count(leg.feed.number, leg.at)).sum(),
+        match route.whereabouts() {
+            Whereabouts::Seat(seat) => count(seat.feed, seat.at),
+            Whereabouts::Legs(composed) => composed.legs.iter().map(|leg| count(leg.feed.number, leg.at)).sum(),
         }
     }
 
@@ -68,6 +68,7 @@ impl Courier {
         }
         let every_ms = || subscriber.beat.every_ms(self.deps.heartbeat);
         let event = subscriber.beat.told.then(|| ControlEvent::Heartbeat { every_ms: every_ms() }.to_string());
+        self.unfold(key);
         let mut blocks = std::mem::take(&mut self.buffers.scratch);
         begin_blocks(&mut blocks);
         let framing = match (self.subscribers.composed_mut(key), event) {
@@ -85,6 +86,7 @@ impl Courier {
             }
         };
         self.write_own(key, framed(&mut blocks, framing));
+        self.settle(key);
         self.buffers.scratch = blocks;
     }
 

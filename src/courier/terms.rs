@@ -19,7 +19,7 @@ pub enum Framing {
 #[derive(Clone, Debug, Default)]
 pub struct Terms {
     /// Which events it wants, and which part of them; `None`: all of all.
-    pub wanted: Option<Box<Wanted>>,
+    pub wanted: Option<Arc<Wanted>>,
     /// Whether each event is wrapped in JSON that names its channel.
     pub envelope: bool,
     /// How `id:` names its channels; `None` where one was asked for, and no order has changed that.
@@ -32,7 +32,7 @@ pub struct Terms {
 
 impl Terms {
     /// What a subscription asked for; `wanted`: which events, its grant's conditions among them.
-    pub fn of(subscription: &Subscription, wanted: Option<Box<Wanted>>) -> Terms {
+    pub fn of(subscription: &Subscription, wanted: Option<Arc<Wanted>>) -> Terms {
         Terms {
             wanted,
             envelope: subscription.envelope,
@@ -50,7 +50,7 @@ impl Terms {
 
     /// The field that is the data where there is none.
     pub fn field(&self) -> Option<&Arc<str>> {
-        self.wanted.as_ref()?.field.as_ref()
+        self.wanted.as_ref()?.field()
     }
 
     /// Whether a frame is sent, not passed over.

@@ -1,6 +1,6 @@
 //! Which events a subscriber wants: those of some types, and those whose fields meet its conditions.
 //!
-//! Conditions that many have are one object. While a broadcast is offered to a feed's members, what such an object says
+//! Filters that many have are one object. While a broadcast is offered to a feed's members, what such an object says
 //! of a frame is asked once.
 
 use crate::condition::Conditions;
@@ -16,54 +16,57 @@ use std::sync::{Arc, Weak};
 const MOST: usize = 4096;
 
 /// What a subscriber's filters let through, and what it gets of that.
-#[derive(Clone, Debug, Default)]
-pub struct Wanted {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Asked {
     /// `None`: of all types.
     pub types: Option<Filter>,
     /// `None`: whatever their fields are.
-    pub conditions: Option<Arc<Shared>>,
+    pub conditions: Option<Conditions>,
     /// Of events without data of their own, the field that is the data.
     pub field: Option<Arc<str>>,
 }
 
-/// Conditions, with a number that no others have in the life of the process.
+/// The same, with a number that no other has in the life of the process.
 #[derive(Debug)]
-pub struct Shared {
+pub struct Wanted {
     number: u64,
-    conditions: Conditions,
+    asked: Asked,
 }
 
-/// The conditions of a node's subscribers.
+/// What a node's subscribers want.
 #[derive(Debug, Default)]
 pub struct InUse(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
     /// By content; who is gone is looked for when there are twice as many as were in use.
-    shared: HashMap<Conditions, Weak<Shared>>,
+    shared: HashMap<Asked, Weak<Wanted>>,
     in_use: usize,
     next: u64,
 }
 
 impl InUse {
-    /// The one object for these conditions.
-    pub fn share(&self, conditions: Conditions) -> Arc<Shared> {
+    /// The one object for what is asked; `None` where that is all of everything.
+    pub fn share(&self, asked: Asked) -> Option<Arc<Wanted>> {
+        if asked == Asked::default() {
+            return None;
+        }
         let mut table = self.0.lock();
-        if let Some(shared) = table.shared.get(&conditions).and_then(Weak::upgrade) {
-            return shared;
+        if let Some(shared) = table.shared.get(&asked).and_then(Weak::upgrade) {
+            return Some(shared);
         }
         if table.shared.len() >= 2 * table.in_use.max(64) {
             table.shared.retain(|_, shared| shared.strong_count() > 0);
             table.in_use = table.shared.len();
         }
         table.next += 1;
-        let shared = Arc::new(Shared { number: table.next, conditions: conditions.clone() });
-        table.shared.insert(conditions, Arc::downgrade(&shared));
-        shared
+        let shared = Arc::new(Wanted { number: table.next, asked: asked.clone() });
+        table.shared.insert(asked, Arc::downgrade(&shared));
+        Some(shared)
     }
 }
 
-/// What conditions have said of frames of the feed whose members are being walked.
+/// What filters have said of frames of the feed whose members are being walked.
 #[derive(Default)]
 pub struct Verdicts {
     feed: Option<FeedNumber>,
@@ -83,32 +86,42 @@ impl Verdicts {
     }
 
     /// Whether conditions hold of the frame at an offset of a feed's log.
-    fn of(&mut self, shared: &Arc<Shared>, frame: &Frame, at: (FeedNumber, Offset)) -> bool {
+    fn of(&mut self, wanted: &Arc<Wanted>, frame: &Frame, at: (FeedNumber, Offset)) -> bool {
         let (feed, offset) = at;
-        if self.feed != Some(feed) || Arc::strong_count(shared) == 1 || self.by_frame.len() >= MOST {
-            return shared.hold(frame);
+        if self.feed != Some(feed) || Arc::strong_count(wanted) == 1 || self.by_frame.len() >= MOST {
+            return wanted.hold(frame);
         }
-        *self.by_frame.entry((offset, shared.number)).or_insert_with(|| shared.hold(frame))
-    }
-}
-
-impl Shared {
-    fn hold(&self, frame: &Frame) -> bool {
-        self.conditions.hold(|name| frame.field(name))
+        *self.by_frame.entry((offset, wanted.number)).or_insert_with(|| wanted.hold(frame))
     }
 }
 
 impl Wanted {
+    /// The field that is the data of events that have none.
+    pub fn field(&self) -> Option<&Arc<str>> {
+        self.asked.field.as_ref()
+    }
+
     /// Whether an event passes; control events always do. `at`: the feed and the offset where it stands in a log, for one
     /// that is no part of a page.
-    pub fn passes(&self, frame: &Frame, at: Option<(FeedNumber, Offset)>, verdicts: &mut Verdicts) -> bool {
-        if !frame.is_event() || self.types.as_ref().is_some_and(|types| !types.passes(frame.kind)) {
+    pub fn passes(
+        self: &Arc<Wanted>,
+        frame: &Frame,
+        at: Option<(FeedNumber, Offset)>,
+        verdicts: &mut Verdicts,
+    ) -> bool {
+        let Asked { types, conditions, .. } = &self.asked;
+        if !frame.is_event() || types.as_ref().is_some_and(|types| !types.passes(frame.kind)) {
             return !frame.is_event();
         }
-        self.conditions.as_ref().is_none_or(|shared| match at {
-            Some(at) => verdicts.of(shared, frame, at),
-            None => shared.hold(frame),
-        })
+        match at {
+            Some(at) if conditions.is_some() => verdicts.of(self, frame, at),
+            _ => self.hold(frame),
+        }
+    }
+
+    /// Whether its conditions hold of a frame.
+    fn hold(&self, frame: &Frame) -> bool {
+        self.asked.conditions.as_ref().is_none_or(|conditions| conditions.hold(|name| frame.field(name)))
     }
 }
 
@@ -125,30 +138,32 @@ mod tests {
         Frame::new(Position::new(1, 0), Event::from_entry(&Entry { position: Position::new(1, 0), fields }))
     }
 
-    fn conditions(text: &str) -> Conditions {
-        Conditions::parse(text).unwrap()
+    fn asked(text: &str) -> Asked {
+        Asked { conditions: Some(Conditions::parse(text).unwrap()), ..Asked::default() }
     }
 
     #[test]
-    fn conditions_of_many_are_one_object_as_long_as_somebody_has_them() {
+    fn filters_of_many_are_one_object_as_long_as_somebody_has_them() {
         let in_use = InUse::default();
-        let red = in_use.share(conditions("team=red"));
-        assert!(Arc::ptr_eq(&red, &in_use.share(conditions("team=red"))));
-        assert_ne!(red.number, in_use.share(conditions("team=blue")).number);
+        assert!(in_use.share(Asked::default()).is_none());
+        let share = |text| in_use.share(asked(text)).expect("a filter");
+        let red = share("team=red");
+        assert!(Arc::ptr_eq(&red, &share("team=red")));
+        assert_ne!(red.number, share("team=blue").number);
         let number = red.number;
         drop(red);
-        assert_ne!(in_use.share(conditions("team=red")).number, number);
-        let kept: Vec<_> = (0..1000).map(|n| in_use.share(conditions(&format!("n={n}")))).collect();
+        assert_ne!(share("team=red").number, number);
+        let kept: Vec<_> = (0..1000).map(|n| in_use.share(asked(&format!("n={n}")))).collect();
         drop(kept);
-        (0..1000).for_each(|n| drop(in_use.share(conditions(&format!("n={n}")))));
+        (0..1000).for_each(|n| drop(in_use.share(asked(&format!("n={n}")))));
         assert!(in_use.0.lock().shared.len() <= 2001);
-        (0..9000).for_each(|n| drop(in_use.share(conditions(&format!("m={n}")))));
+        (0..9000).for_each(|n| drop(in_use.share(asked(&format!("m={n}")))));
         assert!(in_use.0.lock().shared.len() <= 2001, "who is gone leaves nothing");
     }
 
     #[test]
     fn both_filters_must_let_an_event_through() {
-        let shared = |text| Some(InUse::default().share(conditions(text)));
+        let meeting = |text| Some(Conditions::parse(text).unwrap());
         let types = |name: &str| {
             let query = format!("channels=a&events={name}");
             let limits = crate::subscription::Limits { max_channels: 1, max_tail: 1, heartbeat: Default::default() };
@@ -156,17 +171,19 @@ mod tests {
             crate::subscription::Subscription::parse(&texts, &limits, 0).unwrap().filter
         };
         let passes = |types, conditions| {
-            Wanted { types, conditions, field: None }.passes(&frame("red"), None, &mut Verdicts::default())
+            let wanted = InUse::default().share(Asked { types, conditions, field: None }).expect("filters");
+            wanted.passes(&frame("red"), None, &mut Verdicts::default())
         };
-        assert!(passes(None, None) && passes(types("made"), shared("team=red")));
-        assert!(!passes(types("other"), shared("team=red")) && !passes(types("made"), shared("team=blue")));
-        assert!(passes(None, shared("event=made")) && !passes(None, shared("event!=made")));
+        assert!(passes(types("made"), None) && passes(types("made"), meeting("team=red")));
+        assert!(!passes(types("other"), meeting("team=red")) && !passes(types("made"), meeting("team=blue")));
+        assert!(passes(None, meeting("event=made")) && !passes(None, meeting("event!=made")));
     }
 
     #[test]
     fn a_shared_verdict_holds_for_its_walk_alone() {
         let in_use = InUse::default();
-        let (red, _other) = (in_use.share(conditions("team=red")), in_use.share(conditions("team=red")));
+        let red = in_use.share(asked("team=red")).expect("a filter");
+        let _other = red.clone();
         let mut verdicts = Verdicts::default();
         let feed = FeedNumber::new(7);
         let at = (feed, Offset::default());

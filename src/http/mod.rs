@@ -102,8 +102,8 @@ pub struct Context {
     pub log_throttle: LogThrottle,
     /// What bodies of subscriptions may take.
     pub query_room: Room,
-    /// Conditions on events that subscribers have.
-    pub conditions: InUse,
+    /// Which events subscribers want.
+    pub wanted: InUse,
     /// Numbers for subscribers whose legs come later.
     pub tickets: AtomicU64,
 }

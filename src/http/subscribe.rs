@@ -19,7 +19,7 @@ use crate::config::WhenFull;
 use crate::control_event::{ControlEvent, Gap};
 use crate::cors::CorsHeaders;
 use crate::courier::{
-    Admission, Beat, FirstLegs, LegBatch, LegStart, Message, NewSubscriber, Reason, Terms, Ticket, Wanted,
+    Admission, Asked, Beat, FirstLegs, LegBatch, LegStart, Message, NewSubscriber, Reason, Terms, Ticket,
 };
 use crate::gzip::Gzip;
 use crate::hub::join::{JoinError, Outcome, Start, foreign_gap};
@@ -292,11 +292,8 @@ struct Body {
 fn terms(admitted: &Admitted, context: &Context) -> Terms {
     let subscription = &admitted.subscription;
     let conditions = Conditions::and(subscription.conditions.clone(), admitted.access.conditions.clone());
-    let conditions = conditions.map(|conditions| context.conditions.share(conditions));
     let (types, field) = (subscription.filter.clone(), subscription.field.clone());
-    let any = types.is_some() || conditions.is_some() || field.is_some();
-    let wanted = any.then(|| Box::new(Wanted { types, conditions, field }));
-    Terms::of(subscription, wanted)
+    Terms::of(subscription, context.wanted.share(Asked { types, conditions, field }))
 }
 
 /// Gives the socket to a courier; returns which.

@@ -195,7 +195,7 @@ impl Ground {
             random: self.outside.random.clone(),
             log_throttle: LogThrottle::new(LOG_PERIOD),
             query_room: http::query_room(),
-            conditions: InUse::default(),
+            wanted: InUse::default(),
             tickets: AtomicU64::new(1),
             settings: serving(settings),
         })
