@@ -5,7 +5,7 @@ use super::key::Key;
 use super::leftover::{Leftover, Source};
 use super::mirror::Member;
 use super::state::Courier;
-use super::subscriber::{Composed, Leg, Route, Seat, Single, Whereabouts};
+use super::subscriber::{Composed, Leg, Route, Seat, Whereabouts};
 use super::terms::{Framing, Terms};
 use crate::frame::{Part, Standing};
 use crate::hub::bell::FeedNumber;
@@ -23,52 +23,6 @@ pub struct Kept {
     pub standing: Standing,
     /// That was the channel's last event.
     pub last: bool,
-}
-
-/// The memory of forms that subscribers leave, for the next one: who is written to goes from single to composed and back.
-#[derive(Default)]
-pub struct Spare {
-    single: Option<Box<Single>>,
-    composed: Option<Box<Composed>>,
-    /// Empty, with room for one.
-    legs: Vec<Leg>,
-}
-
-impl Spare {
-    fn fold(&mut self, mut composed: Box<Composed>, seat: Seat) -> Box<Single> {
-        let terms = std::mem::take(&mut composed.terms);
-        let single = Single { seat, terms, framing: composed.framing, skipped: composed.skipped };
-        self.keep(composed);
-        put(self.single.take(), single)
-    }
-
-    fn unfold(&mut self, mut single: Box<Single>, leg: Leg) -> Box<Composed> {
-        let mut legs = std::mem::take(&mut self.legs);
-        legs.reserve_exact(1);
-        legs.push(leg);
-        let terms = std::mem::take(&mut single.terms);
-        let mut composed = Composed::new(terms, single.framing);
-        (composed.legs, composed.skipped) = (legs.into_boxed_slice(), single.skipped);
-        self.single = Some(single);
-        put(self.composed.take(), composed)
-    }
-
-    fn keep(&mut self, mut composed: Box<Composed>) {
-        self.legs = std::mem::take(&mut composed.legs).into_vec();
-        self.legs.clear();
-        self.composed = Some(composed);
-    }
-}
-
-/// A value in a box that there is already, or in a new one.
-fn put<T>(spare: Option<Box<T>>, value: T) -> Box<T> {
-    match spare {
-        Some(mut spare) => {
-            *spare = value;
-            spare
-        }
-        None => Box::new(value),
-    }
 }
 
 impl Courier {

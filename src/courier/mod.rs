@@ -53,6 +53,7 @@ mod rustls_socket;
 mod schedule;
 mod set_changes;
 mod socket;
+mod spare;
 mod state;
 mod stream_way;
 mod subscriber;

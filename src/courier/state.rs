@@ -3,7 +3,6 @@
 
 use super::broadcast::Broadcast;
 use super::carriers::Carriers;
-use super::conversion::Spare;
 use super::deps::CourierDeps;
 use super::draft::Draft;
 use super::expiry::ExpiryTable;
@@ -13,6 +12,7 @@ use super::mailbox::Mailbox;
 use super::mirrors::Mirrors;
 use super::pipe::Watcher;
 use super::schedule::{Drain, Schedule};
+use super::spare::Spare;
 use super::subscribers::Subscribers;
 use super::tally::Tally;
 use super::tick::Tick;

@@ -116,7 +116,7 @@ pub struct Single {
     pub seat: Seat,
     pub terms: Terms,
     pub framing: Framing,
-    /// See [`Composed::skipped`].
+    /// A filter skipped events since the last `id:` was sent.
     pub skipped: bool,
 }
 

@@ -26,7 +26,7 @@ pub struct Asked {
     pub field: Option<Arc<str>>,
 }
 
-/// The same, with a number that no other has in the life of the process.
+/// What subscribers ask for alike, with a number that nothing else is given in the life of the process.
 #[derive(Debug)]
 pub struct Wanted {
     number: u64,

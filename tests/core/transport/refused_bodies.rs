@@ -4,7 +4,7 @@ use super::{Site, Way};
 use crate::support::client::Connection;
 use crate::support::node::{Node, eventually};
 
-const PIECE: [u8; 64 << 10] = [b'x'; 64 << 10];
+static PIECE: [u8; 64 << 10] = [b'x'; 64 << 10];
 /// Pieces of a body: more than sockets keep for a program that does not read.
 const PIECES: usize = 16 * 16;
 
