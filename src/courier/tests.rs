@@ -34,7 +34,8 @@ use prometheus::IntGauge;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -370,6 +371,31 @@ fn what_left_memory_before_its_turn_came_is_asked_for_at_once() {
         let composed = stage.courier.subscribers.composed_mut(KEY).expect("it has nothing to write that is here");
         assert!(composed.behind(0).is_some_and(|behind| behind.asked.is_some()), "not with the next event");
     }
+}
+
+/// A clock by which each look is a second after the one before.
+fn hurried() -> Instant {
+    static LOOKS: AtomicU64 = AtomicU64::new(0);
+    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    *BEGUN + Duration::from_secs(LOOKS.fetch_add(1, Ordering::Relaxed))
+}
+
+#[test]
+fn who_has_not_had_its_turn_keeps_its_place_when_an_event_leaves_memory() {
+    let mut stage = Stage::new(enveloped());
+    let others: Vec<Script> = (0..150).map(|_| stage.join(enveloped(), Beat::default())).collect();
+    stage.event(10);
+    stage.courier.stopwatch = hurried;
+    stage.event(10);
+    let lengths: Vec<usize> = others.iter().map(|script| script.taken.lock().len()).collect();
+    let late = lengths.iter().position(|length| *length < lengths[0]).expect("the turn has ended");
+    stage.feed.lock().log.trim(0, 0);
+    stage.courier.advance([FEED].into_iter());
+    stage.courier.stopwatch = Instant::now;
+    stage.courier.deliver();
+    let composed = stage.courier.subscribers.composed_mut(Key::of(late + 1)).expect("it waits for a page");
+    assert_eq!(composed.legs[0].position, Position::new(1, 0), "it has had one event");
+    assert!(composed.behind(0).is_some_and(|behind| behind.asked.is_some()));
 }
 
 /// What is told of those who are asked for, from the first place on.

@@ -2,12 +2,14 @@
 
 mod addressed;
 mod centrifugo;
+mod certificate;
 pub mod fault;
 pub mod floor;
 mod floor_session;
 pub mod front;
 pub mod hyper_body;
 mod nchan;
+mod nginx;
 pub mod node;
 pub mod pubsub_floor;
 mod redis_feed;

@@ -1,6 +1,6 @@
 //! A Fantail node, from its release binary.
 
-use super::{Kind, Server, Start, get};
+use super::{Kind, Server, Start, certificate, get};
 use crate::clients::protocol::Paths;
 use crate::process::{Process, free_address, wait_until};
 use anyhow::{Context as _, Result, ensure};
@@ -48,14 +48,8 @@ pub fn start(kind: Kind, start: &Start<'_>) -> Result<Server> {
         command.arg("--tls-records").arg("rustls");
     }
     if kind.way().is_secure() {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-        for (flag, file, text) in
-            [("--tls-cert", "cert.pem", made.cert.pem()), ("--tls-key", "key.pem", made.signing_key.serialize_pem())]
-        {
-            let path = directory.path().join(file);
-            std::fs::write(&path, text)?;
-            command.arg(flag).arg(path);
-        }
+        let [certificate, key] = certificate::write(directory.path())?;
+        command.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(key);
     }
     if let Some(every) = start.heartbeat {
         command.arg("--heartbeat").arg(format!("{every}s"));
