@@ -24,9 +24,12 @@ pub struct Health {
     draining: AtomicBool,
     /// Says why nobody can be let in, where that is so.
     auth: OnceLock<Arc<Auth>>,
-    /// That it is down has been said.
+    /// That it is down has been said. Until then, a node without its backplane is starting.
     told: AtomicBool,
 }
+
+/// The state of a node that has not found its backplane yet, and may still be about to.
+pub const STARTING: &str = "starting";
 
 /// How long a starting node may look for its backplane before it calls itself degraded.
 const START: Duration = Duration::from_secs(2);
@@ -90,11 +93,14 @@ impl Health {
     /// In one word.
     pub fn state(&self) -> &'static str {
         if self.draining.load(Ordering::Relaxed) {
-            "draining"
-        } else if self.is_up() {
-            "ok"
-        } else {
-            "degraded"
+            return "draining";
+        }
+        // `told` changes while this is locked.
+        let down_since = self.down_since.lock();
+        match *down_since {
+            None => "ok",
+            Some(_) if self.told.load(Ordering::Relaxed) => "degraded",
+            Some(_) => STARTING,
         }
     }
 
@@ -144,6 +150,26 @@ impl Health {
     fn tell(&self) {
         if !self.told.swap(true, Ordering::Relaxed) {
             warn!("degraded: the backplane is down; subscribers stay, new ones are held");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Registry;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_has_just_begun_is_starting_and_one_that_has_lost_its_backplane_is_degraded() {
+        let (health, metrics) = (Health::new(UnreadyAfter(None)), BackplaneMetrics::new(&Registry::default()));
+        health.note(Link::Down, &metrics);
+        assert_eq!(health.state(), STARTING);
+        tokio::time::advance(START).await;
+        health.note(Link::Down, &metrics);
+        assert_eq!(health.state(), "degraded", "it has looked for long enough");
+        for (link, state) in [(Link::Up, "ok"), (Link::Down, "degraded"), (Link::Up, "ok")] {
+            health.note(link, &metrics);
+            assert_eq!(health.state(), state);
         }
     }
 }

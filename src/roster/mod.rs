@@ -180,7 +180,8 @@ impl Roster {
 
     /// All nodes, this one first, the others by name.
     pub async fn nodes(&self) -> Vec<Record> {
-        let own = self.own.borrow().as_ref().clone();
+        let mut own = self.own.borrow().as_ref().clone();
+        self.sources.refresh(&mut own);
         let mut all = vec![own];
         all.extend(self.others().await);
         all

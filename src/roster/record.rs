@@ -2,6 +2,7 @@
 //!
 //! Others may be of another release, so every member has a default and unknown ones are passed over.
 
+use crate::health::STARTING;
 use crate::hub::distinct::{Slots, rate};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ pub struct Record {
     /// When it was made, in Unix milliseconds by the backplane's clock.
     pub at_ms: u64,
     pub uptime_seconds: u64,
-    /// `ok`, `degraded` or `draining`.
+    /// `starting`, `ok`, `degraded` or `draining`.
     pub state: String,
     pub connections: u64,
     pub connection_limit: u64,
@@ -54,6 +55,13 @@ pub struct Record {
     pub hour: Past,
     /// The channels with most subscribers here, and those with most events.
     pub top: Vec<Busy>,
+}
+
+impl Record {
+    /// Whether the node has lost its backplane, or has looked for it in vain for too long; one that is starting has not.
+    pub fn is_cut_off(&self) -> bool {
+        !self.backplane.up && self.state != STARTING
+    }
 }
 
 /// What cannot be understood, as another release may write it, is as good as nothing.

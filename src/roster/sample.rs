@@ -33,6 +33,29 @@ pub struct Sources {
     pub started: Instant,
 }
 
+impl Sources {
+    /// Brings what a record says of the node's state up to date: a record may be two seconds old.
+    pub fn refresh(&self, record: &mut Record) {
+        record.state = self.health.state().into();
+        record.backplane = Link { command_seconds: record.backplane.command_seconds, ..self.link() };
+    }
+
+    /// The backplane as it is now, without what takes a while to tell.
+    fn link(&self) -> Link {
+        let facts = self.hub.backplane.facts();
+        Link {
+            up: self.health.is_up(),
+            name: facts.name,
+            version: facts.version,
+            follow: facts.follow.map(str::to_owned),
+            trouble: facts.trouble,
+            reconnects: facts.reconnects,
+            command_seconds: None,
+            shards_down: facts.shards.iter().filter(|shard| !shard.up).count() as u64,
+        }
+    }
+}
+
 /// Remembers the sample before.
 pub struct Sampler {
     at: Instant,
@@ -103,7 +126,6 @@ impl Sampler {
     }
 
     fn link(&mut self, sources: &Sources) -> Link {
-        let facts = sources.hub.backplane.facts();
         let (mut count, mut sum) = (0, 0.0);
         for family in sources.backplane.backplane_commands.collect() {
             for metric in family.get_metric() {
@@ -113,16 +135,8 @@ impl Sampler {
         }
         let (before, before_sum) = std::mem::replace(&mut self.commands, (count, sum));
         let commands = count.saturating_sub(before);
-        Link {
-            up: sources.health.is_up(),
-            name: facts.name,
-            version: facts.version,
-            follow: facts.follow.map(str::to_owned),
-            trouble: facts.trouble,
-            reconnects: facts.reconnects,
-            command_seconds: (commands > 0).then(|| (sum - before_sum) / commands as f64),
-            shards_down: facts.shards.iter().filter(|shard| !shard.up).count() as u64,
-        }
+        let command_seconds = (commands > 0).then(|| (sum - before_sum) / commands as f64);
+        Link { command_seconds, ..sources.link() }
     }
 
     fn lag(&mut self, histogram: &WeightedHistogram) -> Option<Lag> {

@@ -362,6 +362,22 @@ fn actions_are_for_operators_who_allowed_them() {
 }
 
 #[test]
+fn top_says_how_redis_is_now_and_not_how_it_was_with_the_last_record() {
+    let redis = Redis::start();
+    redis.stop();
+    let node = Node::on(&redis, &[]);
+    eventually("the first record", || api(&node, "/api/nodes")["nodes"][0]["name"] != "");
+    redis.run();
+    eventually("Redis is found", || node.status()["state"] == "ok");
+    // The next record comes up to two seconds later.
+    let url = format!("http://{}", node.admin);
+    let output = program::fantail().args(["top", "--once", "--url", &url]).output().expect("the binary");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let row = text.lines().find(|line| line.contains(" *  ")).unwrap_or_else(|| panic!("{text}"));
+    assert!(row.contains(" *  ok ") && row.contains("  up tracking ") && text.starts_with("1 node "), "{text}");
+}
+
+#[test]
 fn top_prints_the_cluster_where_there_is_no_terminal() {
     let node = Node::start(&[]);
     let _stream = node.subscribe("/events/orders").begun();

@@ -22,7 +22,7 @@ pub struct Cluster {
 impl Cluster {
     /// Whether the node that was asked cannot hear of others.
     pub fn is_cut_off(&self) -> bool {
-        self.nodes.iter().any(|node| node.id == self.own && !node.backplane.up)
+        self.nodes.iter().any(|node| node.id == self.own && node.is_cut_off())
     }
 
     /// How long nothing has been heard of a node that says something every two seconds; `None`: just now.

@@ -56,8 +56,12 @@ fn plain(text: &str) -> String {
 
 /// A node's cells, one for each of [`NODE_COLUMNS`].
 pub fn node_cells(node: &Record, cluster: &Cluster) -> [String; 10] {
-    let link = &node.backplane;
-    let follow = link.follow.as_deref().unwrap_or("–");
+    let link = match () {
+        () if node.backplane.up => "up",
+        () if node.is_cut_off() => "DOWN",
+        () => "connecting",
+    };
+    let follow = node.backplane.follow.as_deref().unwrap_or("–");
     [
         format!("{}{}", plain(&node.name), if node.id == cluster.own { " *" } else { "" }),
         match cluster.silent_seconds(node) {
@@ -70,7 +74,7 @@ pub fn node_cells(node: &Record, cluster: &Cluster) -> [String; 10] {
         node.lag.map_or("–".into(), |lag| format!("{} ms", lag.p99 * 1000.0)),
         format!("{:.0} %", node.cpu * 100.0),
         format!("{:.1} MiB", node.memory_bytes as f64 / 1_048_576.0),
-        format!("{} {}", if link.up { "up" } else { "DOWN" }, plain(follow)),
+        format!("{link} {}", plain(follow)),
         uptime(node.uptime_seconds),
     ]
 }
@@ -118,6 +122,16 @@ pub mod tests {
         away.nodes[1].backplane.up = false;
         let told = text(&away);
         assert!(told.starts_with("Redis is away") && told.contains("ok, 35s ago"), "{told}");
+    }
+
+    #[test]
+    fn a_node_that_is_starting_is_not_cut_off() {
+        let mut young = cluster();
+        young.nodes[1].state = "starting".into();
+        let told = text(&young);
+        assert!(!told.contains("Redis is away") && told.contains("connecting –"), "{told}");
+        young.nodes[1].state = "degraded".into();
+        assert!(text(&young).contains("DOWN –"), "{}", text(&young));
     }
 
     #[test]

@@ -150,7 +150,7 @@ function overview(channels) {
     ["n", traced("events_in", (n) => n.events_in, (n) => short.format(n.events_in))],
     ["n", traced("deliveries", (n) => n.deliveries, (n) => short.format(n.deliveries))],
     ["n", traced("lag", (n) => n.lag?.p99, (n) => seconds(n.lag?.p99))], ["n", text((n) => `${Math.round(n.cpu * 100)} %`)], ["n", text((n) => bytes(n.memory_bytes))],
-    ["", text((n) => { const b = n.backplane ?? {}; return (b.up ? "up" : "down") + `, ${b.follow ?? "–"}, ${b.version ?? b.name ?? ""}`
+    ["", text((n) => { const b = n.backplane ?? {}; return (b.up ? "up" : isStarting(n) ? "connecting" : "down") + `, ${b.follow ?? "–"}, ${b.version ?? b.name ?? ""}`
       + (b.reconnects ? `, ${b.reconnects} reconnects` : "") + (b.trouble ? `: ${b.trouble}` : ""); })],
     ["", text((n) => `${n.version}, ${seconds(n.uptime_seconds)}`)],
   ]);
@@ -194,12 +194,14 @@ const heard = (n) => {
   const ago = Math.round(((nodes[0]?.at_ms ?? 0) - n.at_ms) / 1000);
   return ago >= 6 ? `, heard ${ago} s ago` : "";
 };
+// A node that is starting has not lost Redis.
+const isStarting = (n) => n.state === "starting";
 const updates = new EventSource("/api/updates");
 updates.addEventListener("nodes", (event) => {
   const all = JSON.parse(event.data);
   ({ nodes, own, actions, events_in: eventsIn } = all);
   $("state").textContent = "";
-  $("away").hidden = nodes[0]?.backplane?.up !== false;
+  $("away").hidden = nodes[0]?.backplane?.up !== false || isStarting(nodes[0]);
   overview(all.channels);
   if (!isUsual()) searchNow();
   $("publish").hidden = !actions;
