@@ -14,6 +14,8 @@ pub enum BackplaneError {
         kind: Outage,
         /// What is shown.
         text: String,
+        /// Whether nothing of what was to be written can be there: it reached no server, or none that took it.
+        unsent: bool,
     },
     /// The server refused this one stream or command (wrong type, no permission, out of memory, …).
     #[error("the backplane refused: {text}")]
@@ -119,12 +121,20 @@ pub struct Elsewhere {
 impl BackplaneError {
     /// `Down` for a reason that nothing is decided by.
     pub fn down(text: impl Into<String>) -> BackplaneError {
-        BackplaneError::Down { kind: Outage::Other, text: text.into() }
+        BackplaneError::Down { kind: Outage::Other, text: text.into(), unsent: false }
     }
 
     /// `Refused` for a reason that nothing is decided by.
     pub fn refused(text: impl Into<String>) -> BackplaneError {
         BackplaneError::Refused { kind: Refusal::Other, text: text.into() }
+    }
+
+    /// This error of a call of which nothing was carried out.
+    pub fn unsent(mut self) -> BackplaneError {
+        if let BackplaneError::Down { unsent, .. } = &mut self {
+            *unsent = true;
+        }
+        self
     }
 
     /// What is shown, without whether it is down or has refused.
@@ -160,7 +170,12 @@ impl BackplaneError {
 
     /// `Down` for this reason.
     pub fn into_down(self) -> BackplaneError {
-        BackplaneError::Down { kind: self.outage(), text: self.text().to_owned() }
+        match self {
+            BackplaneError::Refused { kind, text } => {
+                BackplaneError::Down { kind: Outage::Refused(kind), text, unsent: false }
+            }
+            down => down,
+        }
     }
 }
 

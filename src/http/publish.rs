@@ -306,11 +306,13 @@ fn batch_answer(lines: &[usize], results: &[Result<Position, BackplaneError>]) -
 /// What a client is told of a backplane's failure. A lost answer leaves open whether the event was stored.
 fn refusal(error: &BackplaneError) -> Problem {
     let mut problem = Problem::from(error);
-    if let BackplaneError::Down { .. } = error {
-        problem
-            .detail
-            .push_str("; whether anything was stored is unknown, so a repeat without a key may publish twice");
-    }
+    problem.detail.push_str(match error {
+        BackplaneError::Refused { .. } => "",
+        BackplaneError::Down { unsent: true, .. } => "; nothing was stored, so it may be published again",
+        BackplaneError::Down { unsent: false, .. } => {
+            "; whether anything was stored is unknown, so a repeat without a key may publish twice"
+        }
+    });
     problem
 }
 

@@ -36,6 +36,7 @@ mod outage;
 mod positions;
 mod publish;
 mod publish_once;
+mod publish_outage;
 mod publishing_room;
 mod query;
 mod rates;

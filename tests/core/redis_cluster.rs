@@ -171,7 +171,7 @@ async fn a_shard_that_is_down_harms_only_its_own_channels() {
     let answers = node.read(vec![ask(&lost, Position::ZERO), ask(&kept, Position::ZERO)]).await.unwrap();
     assert!(matches!(&answers[0], Err(BackplaneError::Down { .. })), "{answers:?}");
     assert_eq!(answers[1].as_ref().unwrap().len(), 1);
-    assert!(matches!(append(&node, &lost, "1").await, Err(BackplaneError::Down { .. })));
+    assert!(matches!(append(&node, &lost, "1").await, Err(BackplaneError::Down { unsent: true, .. })));
     node.changes().take();
     cluster.servers[0].run();
     whole(&node, 3);

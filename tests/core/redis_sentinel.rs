@@ -5,7 +5,7 @@ use crate::support::node::{eventually, within};
 use crate::support::redis::{Redis as Server, Reply};
 use crate::support::topology::Sentinels;
 use fantail::backplane::redis::{Redis, Settings, survey};
-use fantail::backplane::{Backplane, Link, Publication};
+use fantail::backplane::{Backplane, BackplaneError, Link, Publication};
 use fantail::config::Follow;
 use fantail::position::Position;
 use std::time::Duration;
@@ -45,6 +45,16 @@ async fn a_killed_primary_is_replaced() {
     append(&node, "a", "3").await;
     assert_eq!(read(&node, "a", &mut after).await, ["3"]);
     servers.sentinels[0].thaw();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_stored_before_a_sentinel_has_named_the_primary() {
+    let sentinel = Server::start();
+    sentinel.stop();
+    let node = node(&format!("redis-sentinel://127.0.0.1:{}/main", sentinel.port()), Follow::Auto);
+    let publication = Publication::new(channel("a"), vec![("data".into(), "1".into())]);
+    let answer = node.append(vec![publication]).await;
+    assert!(matches!(answer, Err(BackplaneError::Down { unsent: true, .. })), "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,7 +76,7 @@ impl Memory {
         Box::pin(async move {
             match *self.link.borrow() {
                 Link::Up => Ok(items.iter().map(each).collect()),
-                Link::Down => Err(BackplaneError::down("the in-process backplane is cut off")),
+                Link::Down => Err(BackplaneError::down("the in-process backplane is cut off").unsent()),
             }
         })
     }

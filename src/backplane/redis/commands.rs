@@ -102,7 +102,8 @@ impl Commands<'_> {
         Ok(())
     }
 
-    /// Sends `XADD`s in order, none of them twice. What became of an entry whose answer is `Down` is not known.
+    /// Sends `XADD`s in order, none of them twice. What became of an entry whose answer is `Down` is not known, unless that
+    /// says that it was not sent.
     async fn append(&self, publications: &[Publication]) -> Answered<Vec<Answered<Position>>> {
         let mut answers: Vec<Answered<Position>> = Vec::with_capacity(publications.len());
         for batch in publications.chunks(APPENDS_PER_PIPELINE) {
@@ -110,7 +111,8 @@ impl Commands<'_> {
                 Ok(part) => answers.extend(part),
                 Err(error) if answers.is_empty() && batch.len() == publications.len() => return Err(error),
                 Err(error) => {
-                    answers.resize(publications.len(), Err(error));
+                    answers.extend(batch.iter().map(|_| Err(error.clone())));
+                    answers.resize(publications.len(), Err(error.unsent()));
                     break;
                 }
             }

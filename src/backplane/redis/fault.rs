@@ -12,8 +12,8 @@ pub fn judge(error: &Error) -> BackplaneError {
     let text = text(error);
     match is_reply(error).then(|| unusable(code(error.details()))) {
         Some(None) => BackplaneError::Refused { kind: refusal(&text), text },
-        Some(Some(kind)) => BackplaneError::Down { kind, text },
-        None => BackplaneError::Down { kind: outage(&text), text },
+        Some(Some(kind)) => down(kind, text),
+        None => down(outage(&text), text),
     }
 }
 
@@ -31,12 +31,12 @@ pub fn broken(error: &io::Error) -> BackplaneError {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Outage::HungUp,
         _ => outage(&text),
     };
-    BackplaneError::Down { kind, text }
+    down(kind, text)
 }
 
 /// An error of this node's own: `Down` of a kind.
 pub fn down(kind: Outage, text: impl Into<String>) -> BackplaneError {
-    BackplaneError::Down { kind, text: text.into() }
+    BackplaneError::Down { kind, text: text.into(), unsent: false }
 }
 
 /// Whether the server said it: fred gives an error reply one of these kinds, by its first words, and its own few errors

@@ -55,7 +55,7 @@ impl LazyConnection {
         }
     }
 
-    /// Runs commands on the connection, a bounded number at once.
+    /// Runs commands on the connection, a bounded number at once. An error says so where they were not sent at all.
     pub async fn run<T, F, C>(&self, commands: C) -> Result<T, BackplaneError>
     where
         F: Future<Output = Result<T, BackplaneError>>,
@@ -63,9 +63,9 @@ impl LazyConnection {
     {
         let waiting = timeout(self.patience, self.permits.acquire());
         let Ok(Ok(_permit)) = waiting.await else {
-            return Err(BackplaneError::down("too many commands are on their way"));
+            return Err(BackplaneError::down("too many commands are on their way").unsent());
         };
-        let connection = self.connection().await?;
+        let connection = self.connection().await.map_err(BackplaneError::unsent)?;
         connection.run(commands(connection.clone())).await
     }
 

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 
-/// Gives the ids `1-0`, `2-0`, …; the channels `refused`, `down` and `silent` do what they are called.
+/// Gives the ids `1-0`, `2-0`, …; the channels `refused`, `down`, `unsent` and `silent` do what they are called.
 #[derive(Default)]
 struct Recorder {
     appended: Mutex<Vec<String>>,
@@ -36,6 +36,7 @@ impl Backplane for Recorder {
         Box::pin(async move {
             match publications[0].channel.as_str() {
                 "down" => Err(BackplaneError::down("connection lost")),
+                "unsent" => Err(BackplaneError::down("no connection").unsent()),
                 "silent" => std::future::pending().await,
                 _ => Ok(publications.iter().map(|p| self.one(p)).collect()),
             }
@@ -223,8 +224,12 @@ async fn bodies_share_a_bounded_memory() {
 #[tokio::test(start_paused = true)]
 async fn failures_of_the_backplane() {
     let node = node(100, 0);
-    for (channel, status, word) in [("refused", 502, "WRONGTYPE"), ("down", 503, "unknown"), ("silent", 503, "unknown")]
-    {
+    for (channel, status, word) in [
+        ("refused", 502, "WRONGTYPE"),
+        ("down", 503, "unknown"),
+        ("silent", 503, "unknown"),
+        ("unsent", 503, "nothing was stored"),
+    ] {
         let (got, problem) = node.post(&format!("/events/{channel}"), "x").await;
         assert_eq!(got, status);
         assert!(problem["detail"].as_str().unwrap().contains(word), "{problem}");

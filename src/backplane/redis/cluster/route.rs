@@ -122,7 +122,8 @@ impl Cluster {
                 }
             }
         }
-        let unsettled = || Err(BackplaneError::down("the cluster's slots are moving"));
+        // Each server has refused it, or said what does not count.
+        let unsettled = || Err(BackplaneError::down("the cluster's slots are moving").unsent());
         answers.into_iter().map(|answer| answer.unwrap_or_else(unsettled)).collect()
     }
 
@@ -142,7 +143,7 @@ impl Cluster {
                     Some(owner) => Way::Owner(owner.clone()),
                     None => {
                         let why = format!("nobody owns slot {} of the cluster", slots[index]);
-                        *answer = Some(Err(BackplaneError::down(why)));
+                        *answer = Some(Err(BackplaneError::down(why).unsent()));
                         continue;
                     }
                 },
