@@ -27,7 +27,7 @@ pub fn shrink(mut plan: Plan, limit: Duration) -> Plan {
 
 /// The words of a complaint's first line, without numbers and what is printed of a value. Without it, a plan that lacks the
 /// step that mends a fault would pass for a smaller one, as its nodes are rightly found to be down.
-pub fn kind(wrong: &str) -> Vec<&str> {
+fn kind(wrong: &str) -> Vec<&str> {
     let line = wrong.lines().next().unwrap_or_default();
     let line = line.split(['{', '[', '(']).next().unwrap_or_default();
     line.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit())).collect()
