@@ -92,7 +92,12 @@ impl Here {
         let abreast = moment.now.saturating_sub(record.added) < ABREAST;
         self.settle(history, moment);
         let counts = self.received && self.abreast && abreast && history.breaks.is_empty();
-        let counts = counts && self.unnumbered.is_none_or(|at| moment.now > at + COUNTED);
+        // What had been lost by then is a part of that.
+        let later = |at: Duration| {
+            let missing = last.and_then(|last| history.records.get(last + 1));
+            moment.now > at + COUNTED && missing.is_none_or(|record| record.added > at)
+        };
+        let counts = counts && self.unnumbered.is_none_or(later);
         match last.filter(|_| counts) {
             Some(last) if last + 1 >= self.from => self.count(history, next, (next - last - 1) as i64, moment)?,
             _ => (self.debt, self.since, self.from) = (0, None, history.records.len()),

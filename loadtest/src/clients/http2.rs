@@ -60,11 +60,10 @@ impl Frames {
                 DATA if self.streams.len() == 1 => answer.extend_from_slice(payload),
                 DATA => place(&mut self.streams, number)?.unended.extend_from_slice(payload),
                 HEADERS => {
-                    // `:status 200` is the eighth of the static table (RFC 7541, appendix A).
-                    let status = if payload.first() == Some(&0x88) { "200 OK" } else { "503 Other" };
+                    let status = status(payload)?;
                     place(&mut self.streams, number)?.has_head = true;
-                    if status != "200 OK" || self.streams.iter().all(|stream| stream.has_head) {
-                        answer.extend_from_slice(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes());
+                    if status != 200 || self.streams.iter().all(|stream| stream.has_head) {
+                        answer.extend_from_slice(format!("HTTP/1.1 {status} Answer\r\n\r\n").as_bytes());
                     }
                 }
                 RST_STREAM | GOAWAY => bail!("the stream was reset, or the server goes"),
@@ -81,6 +80,17 @@ impl Frames {
         }
         Ok(())
     }
+}
+
+/// The status that a head begins with: one of the static table (RFC 7541, appendix A), or three digits.
+fn status(block: &[u8]) -> Result<u16> {
+    const INDEXED: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
+    Ok(match *block {
+        [indexed @ 0x88..=0x8e, ..] => INDEXED[usize::from(indexed - 0x88)],
+        // A literal that is indexed, is not, or never is, under the table's first `:status`; not in Huffman's code.
+        [0x48 | 0x08 | 0x18, 3, a, b, c, ..] => std::str::from_utf8(&[a, b, c])?.parse()?,
+        _ => bail!("a head that does not begin with its status: {:02x?}", &block[..block.len().min(8)]),
+    })
 }
 
 impl Stream {
@@ -151,9 +161,18 @@ mod tests {
         for piece in [1, 5, 100] {
             let (mut frames, mut answer, mut reply) = (asked(1), Vec::new(), Vec::new());
             sent.chunks(piece).for_each(|piece| frames.take(piece, &mut answer, &mut reply).unwrap());
-            assert_eq!(answer, b"HTTP/1.1 200 OK\r\n\r\ndata: 1\n\ndata: 2\n\n");
+            assert_eq!(answer, b"HTTP/1.1 200 Answer\r\n\r\ndata: 1\n\ndata: 2\n\n");
             assert_eq!(reply, [frame(SETTINGS, ACK, 0, &[]), frame(PING, ACK, 0, &[7; 8])].concat());
         }
+    }
+
+    #[test]
+    fn a_refusal_has_its_own_status() {
+        for (block, read) in [(&b"\x88"[..], 200), (b"\x8e\x01", 500), (b"\x48\x03502\x01", 502), (b"\x08\x03429", 429)]
+        {
+            assert_eq!(status(block).unwrap(), read);
+        }
+        assert!(status(b"\x48\x82\x68\x41").is_err() && status(b"").is_err());
     }
 
     #[test]
@@ -169,7 +188,7 @@ mod tests {
         .concat();
         let (mut frames, mut answer, mut reply) = (asked(2), Vec::new(), Vec::new());
         sent.chunks(1).for_each(|piece| frames.take(piece, &mut answer, &mut reply).unwrap());
-        assert_eq!(answer, b"HTTP/1.1 200 OK\r\n\r\ndata: b1\n\ndata: b2\n\ndata: a1\n\n");
+        assert_eq!(answer, b"HTTP/1.1 200 Answer\r\n\r\ndata: b1\n\ndata: b2\n\ndata: a1\n\n");
         assert!(frames.take(&frame(DATA, 0, 5, b"x"), &mut answer, &mut reply).is_err());
     }
 
