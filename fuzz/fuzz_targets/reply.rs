@@ -109,7 +109,7 @@ fn decide(state: &StreamState, at: Position, rank: Option<u64>) {
 
 fn run(u: &mut Unstructured) -> Result<()> {
     let reply = value(u, DEPTH)?;
-    for entries in decode::streams(reply.clone()).into_iter().flat_map(|streams| streams.into_values()).flatten() {
+    for entries in decode::streams(reply.clone()).into_iter().flatten().filter_map(|(_, entries)| entries.ok()) {
         assert!(entries.windows(2).all(|pair| pair[0].position < pair[1].position));
         entries.iter().for_each(deliver);
     }

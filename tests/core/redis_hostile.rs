@@ -4,10 +4,10 @@
 use crate::support::client::Connection;
 use crate::support::node::{Node, eventually, within};
 use crate::support::redis::{Redis, Reply};
-use crate::support::relay::Relay;
+use crate::support::relay::{Relay, frame};
 use crate::support::stream::{End, Stream};
 use fastrand::Rng;
-use std::io::{BufReader, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -207,6 +207,54 @@ fn a_stream_that_cannot_be_read_spoils_only_itself() {
     relay.heal();
     server.command(&["XADD", "sse:bad", "4102444800000-2", "data", "right"]);
     assert_eq!(both.take(2).into_iter().map(|message| message.data).collect::<Vec<_>>(), ["bad", "right"]);
+}
+
+/// A reply with its streams in the other order, where it has several: a map of RESP3, or an array of pairs.
+fn reversed(reply: &[u8]) -> Option<Vec<u8>> {
+    let (mut rest, mut head) = (reply, Vec::new());
+    rest.read_until(b'\n', &mut head).ok()?;
+    let count: usize = std::str::from_utf8(head.get(1..)?).ok()?.trim().parse().ok().filter(|count| *count > 1)?;
+    let of_each = if head[0] == b'%' { 2 } else { 1 };
+    let mut streams: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..count {
+        let mut stream = Vec::new();
+        (0..of_each).try_for_each(|_| frame(&mut rest, &mut stream)).ok()?;
+        streams.push(stream);
+    }
+    streams.push(head);
+    Some(streams.into_iter().rev().flatten().collect())
+}
+
+#[test]
+fn streams_that_come_in_another_order_than_asked_for_are_told_apart() {
+    const CHANNELS: usize = 8;
+    let server = Redis::start();
+    let relay = Relay::start(server.port());
+    let node = Node::start(&["--redis", &relay.url()]);
+    let mut streams: Vec<Stream> =
+        (0..CHANNELS).map(|channel| node.subscribe(&format!("/events/c{channel}")).begun()).collect();
+    relay.spoil(|name, reply| if name == "XREAD" { reversed(reply) } else { None });
+    let heavy = "x".repeat(300 << 10);
+    for round in 0..100 {
+        let events: Vec<(String, String)> =
+            (0..CHANNELS).map(|channel| (format!("sse:c{channel}"), format!("{round} of {channel}"))).collect();
+        // The reply is cut behind an entry that is read apart, so that what would follow is asked for again.
+        let mut commands: Vec<Vec<&str>> = vec![vec!["MULTI"]];
+        for (channel, (key, data)) in events.iter().enumerate() {
+            let beside = if channel == round % CHANNELS { heavy.as_str() } else { "" };
+            commands.push(vec!["XADD", key, "*", "data", data, "beside", beside]);
+        }
+        commands.push(vec!["EXEC"]);
+        server.pipeline(&commands.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        for (stream, (_, data)) in streams.iter_mut().zip(&events) {
+            assert_eq!(stream.next().data, *data);
+        }
+        if round >= CHANNELS && relay.spoilt() >= CHANNELS {
+            break;
+        }
+    }
+    assert!(relay.spoilt() >= CHANNELS, "{} replies had several streams", relay.spoilt());
+    assert_eq!(node.metric("fantail_backplane_reconnects_total"), 0.0);
 }
 
 /// Appends one entry of any bytes.

@@ -3,8 +3,9 @@
 //! Groups of streams, each with a connection of its own that waits for anything newer than what is known. What
 //! arrives is only a sign: the follower reads the stream itself and says with `followed` how far it is.
 
+use super::reader::Reader;
 use super::reader::reply::{Reply, Taken};
-use super::reader::{Reader, Words};
+use super::reader::request::Request;
 use super::server::Server;
 use super::target::Backoff;
 use super::{decode, pipeline};
@@ -288,7 +289,7 @@ impl Waiter {
             return Err(BackplaneError::down("the primary is not known yet"));
         };
         let mut reader = Reader::open(&endpoint, GRACE).await?;
-        reader.ask(&[vec!["CLIENT", "ID"]]).await?;
+        reader.ask(&Request::of([["CLIENT", "ID"]])).await?;
         let id = match reader.reply(Taken::Skimmed).await? {
             Reply::Whole(Value::Integer(id)) => Some(id.to_string()),
             _ => None,
@@ -310,7 +311,7 @@ impl Waiter {
         };
         let command = xread(server, streams, block);
         let read = async {
-            reader.ask(&[command]).await?;
+            reader.ask(&command).await?;
             // Only ids are wanted.
             reader.waited(block, Taken::Skimmed).await
         };
@@ -331,12 +332,13 @@ impl Waiter {
     }
 }
 
-fn xread(server: &Server, streams: &[(Channel, Position)], block: Duration) -> Words {
-    let mut words: Words = vec!["XREAD".into(), "COUNT".into(), "1".into(), "BLOCK".into()];
-    words.extend([block.as_millis().to_string(), "STREAMS".into()]);
-    words.extend(streams.iter().map(|(channel, _)| server.key(channel)));
-    words.extend(streams.iter().map(|(_, position)| position.to_string()));
-    words
+fn xread(server: &Server, streams: &[(Channel, Position)], block: Duration) -> Request {
+    let mut command = Request::default();
+    let words = command.begin(6 + 2 * streams.len()).word("XREAD").word("COUNT").number(1);
+    let words = words.word("BLOCK").number(block.as_millis() as usize).word("STREAMS");
+    let words = streams.iter().fold(words, |words, (channel, _)| words.key(&server.key_prefix, channel));
+    streams.iter().fold(words, |words, (_, position)| words.position(*position));
+    command
 }
 
 fn found(server: &Server, reply: Reply) -> Result<Found, BackplaneError> {

@@ -6,7 +6,6 @@
 use crate::backplane::{Entry, StreamState};
 use crate::channel::Channel;
 use crate::event::closes;
-use crate::hash::HashMap;
 use crate::position::Position;
 use bytes::Bytes;
 pub use fred::types::Value;
@@ -27,24 +26,35 @@ fn unexpected<T>(command: &'static str, what: &'static str) -> Decoded<T> {
     Err(Unexpected { command, what })
 }
 
-/// A reply to `XREAD`: each stream's key with its entries, or with what is wrong with them.
+/// A stream's key, and its entries or what is wrong with them.
+pub type Stream = (Bytes, Decoded<Vec<Entry>>);
+
+/// A reply to `XREAD`: its streams in their order.
 ///
-/// nil where there is nothing new; RESP3 a map; RESP2 (and some servers in RESP3 too) an array of pairs.
-pub fn streams(reply: Value) -> Decoded<HashMap<Bytes, Decoded<Vec<Entry>>>> {
+/// nil where there is nothing new; RESP3 a map, which the readers' connections bring as a list of its names and values; RESP2 (and
+/// some servers in RESP3 too) an array of pairs.
+pub fn streams(reply: Value) -> Decoded<Vec<Stream>> {
+    let key = |key| text(key).map_or_else(|| unexpected("XREAD", "a key that is no string"), Ok);
     match reply {
-        Value::Null => Ok(HashMap::default()),
+        Value::Null => Ok(Vec::new()),
         Value::Map(map) => Ok(map.inner().into_iter().map(|(key, value)| (key.into_bytes(), after(value))).collect()),
+        Value::Array(list) if list.first().is_some_and(|first| !matches!(first, Value::Array(_))) => {
+            let mut streams = Vec::with_capacity(list.len() / 2);
+            let mut list = list.into_iter();
+            while let Some(name) = list.next() {
+                let Some(entries) = list.next() else { return unexpected("XREAD", "a key without entries") };
+                streams.push((key(name)?, after(entries)));
+            }
+            Ok(streams)
+        }
         Value::Array(list) => list
             .into_iter()
             .map(|pair| {
                 let Value::Array(pair) = pair else { return unexpected("XREAD", "a stream that is no pair") };
-                let Ok([key, value]) = <[Value; 2]>::try_from(pair) else {
+                let Ok([name, entries]) = <[Value; 2]>::try_from(pair) else {
                     return unexpected("XREAD", "a stream that is no pair");
                 };
-                match text(key) {
-                    Some(key) => Ok((key, after(value))),
-                    None => unexpected("XREAD", "a key that is no string"),
-                }
+                Ok((key(name)?, after(entries)))
             })
             .collect(),
         _ => unexpected("XREAD", "neither a map nor an array"),
@@ -244,11 +254,11 @@ mod tests {
 
     #[test]
     fn xread_in_every_shape() {
-        assert_eq!(streams(Value::Null), Ok(HashMap::default()));
+        assert_eq!(streams(Value::Null), Ok(Vec::new()));
         let list = || a([one("1-2", &["a", "x", "a", "y"]), a([s("3-0"), a([s("b"), Value::Bytes("\u{0}z".into())])])]);
-        for reply in [m(vec![("k", list())]), a([a([s("k"), list()])])] {
-            let streams = streams(reply).unwrap();
-            let entries = streams[&Bytes::from("k")].as_ref().unwrap();
+        for reply in [m(vec![("k", list())]), a([a([s("k"), list()])]), a([s("k"), list()])] {
+            let [(key, Ok(entries))] = <[Stream; 1]>::try_from(streams(reply).unwrap()).unwrap() else { panic!() };
+            assert_eq!(key, "k");
             assert_eq!(entries[0].position, Position::new(1, 2));
             assert_eq!(entries[0].fields, [("a".into(), "x".into()), ("a".into(), Bytes::from("y"))]);
             assert_eq!(entries[1].fields, [("b".into(), Bytes::from("\u{0}z"))]);
@@ -257,9 +267,9 @@ mod tests {
 
     #[test]
     fn one_odd_stream_spoils_only_itself() {
-        let streams = streams(m(vec![("good", a([one("1-1", &[])])), ("bad", a([one("1+1", &[])]))])).unwrap();
-        assert_eq!(streams[&Bytes::from("good")].as_ref().unwrap().len(), 1);
-        assert_eq!(streams[&Bytes::from("bad")].as_ref().unwrap_err().what, "an entry without a stream id");
+        let streams = streams(a([s("good"), a([one("1-1", &[])]), s("bad"), a([one("1+1", &[])])])).unwrap();
+        assert_eq!(streams[0].1.as_ref().unwrap().len(), 1);
+        assert_eq!(streams[1].1.as_ref().unwrap_err().what, "an entry without a stream id");
     }
 
     #[test]
@@ -267,7 +277,7 @@ mod tests {
         for ids in [["2-0", "1-0"], ["1-1", "1-0"], ["1-0", "1-0"]] {
             let list = a(ids.map(|id| one(id, &["data", "x"])));
             let streams = streams(m(vec![("k", list)])).unwrap();
-            assert_eq!(streams[&Bytes::from("k")].as_ref().unwrap_err().what, "entries out of order");
+            assert_eq!(streams[0].1.as_ref().unwrap_err().what, "entries out of order");
         }
     }
 

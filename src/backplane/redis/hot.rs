@@ -9,11 +9,11 @@ use super::decode;
 use super::large::LARGE;
 use super::reader::Reader;
 use super::reader::reply::{Reply, Taken};
+use super::reader::request::Request;
 use super::relays::Relays;
 use super::server::Server;
 use crate::backplane::{Ask, BackplaneError, Entry};
 use crate::frame;
-use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,7 +91,9 @@ impl Hot {
         };
         let Some(mut reader) = reader else { return Err(BackplaneError::down("no connection is idle")) };
         let begun = Instant::now();
-        let entries = read(&mut reader, &self.server, ask, self.relays.unanswered(&ask.channel)).await;
+        let mut commands = Request::default();
+        self.relays.unanswered(&ask.channel, &mut commands);
+        let entries = read(&mut reader, &self.server, ask, commands).await;
         (self.server.observe)("xread", begun.elapsed(), entries.is_ok());
         let mut state = self.state.lock();
         if state.era != era {
@@ -132,21 +134,19 @@ impl Hot {
     }
 }
 
-/// Waits for what follows, and reads it with the entry before it; `None`: an entry is too large to be read here. `first`: commands
-/// that are not answered.
+/// Waits for what follows, and reads it with the entry before it; `None`: an entry is too large to be read here. `commands`: those
+/// that are sent before, and not answered.
 async fn read(
     reader: &mut Reader,
     server: &Server,
     ask: &Ask,
-    first: Vec<Vec<Bytes>>,
+    mut commands: Request,
 ) -> Result<Option<Vec<Entry>>, BackplaneError> {
-    let key = server.key(&ask.channel);
-    let words = |words: &[&str]| words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect::<Vec<_>>();
-    let (block, count) = (BLOCK.as_millis().to_string(), ask.count.to_string());
-    let (known, next) = (ask.after.to_string(), ask.after.after().to_string());
-    let wait = words(&["XREAD", "COUNT", "1", "BLOCK", &block, "STREAMS", &key, &next]);
-    let read = words(&["XREAD", "COUNT", &count, "STREAMS", &key, &known]);
-    let commands: Vec<_> = first.into_iter().chain([wait, read]).collect();
+    let prefix = server.key_prefix.as_str();
+    let wait = commands.begin(8).word("XREAD").word("COUNT").number(1).word("BLOCK").number(BLOCK.as_millis() as usize);
+    wait.word("STREAMS").key(prefix, &ask.channel).position(ask.after.after());
+    let read = commands.begin(6).word("XREAD").word("COUNT").number(ask.count).word("STREAMS");
+    read.key(prefix, &ask.channel).position(ask.after);
     reader.ask(&commands).await?;
     let taken = Taken::Entries { most: LARGE.min(server.max_entry_bytes), total: 2 * LARGE, witness: None };
     let large = || {
@@ -164,9 +164,9 @@ async fn read(
         Reply::Error(why) => return Err(why),
     };
     // A reply of another command's shape: the connection's replies are shifted.
-    let mut streams = decode::streams(value).map_err(|error| BackplaneError::down(error.to_string()))?;
-    let entries = streams.remove(key.as_bytes()).unwrap_or(Ok(Vec::new()));
-    let entries = entries.map_err(|error| BackplaneError::refused(error.to_string()))?;
+    let streams = decode::streams(value).map_err(|error| BackplaneError::down(error.to_string()))?;
+    let entries = streams.into_iter().find(|(key, _)| server.is_key(key, &ask.channel)).map(|(_, entries)| entries);
+    let entries = entries.unwrap_or(Ok(Vec::new())).map_err(|error| BackplaneError::refused(error.to_string()))?;
     match entries.iter().all(|entry| frame::is_within(entry, server.max_entry_bytes)) {
         true => Ok(Some(entries)),
         false => large(),

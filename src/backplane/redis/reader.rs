@@ -4,6 +4,7 @@
 //! error, and after a reply that was not read to its end.
 
 pub mod reply;
+pub mod request;
 
 use super::address::Endpoint;
 use super::fault;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use fred::types::config::ServerConfig;
 use futures_util::FutureExt;
 use reply::{Input, Reply, Rest, Taken};
+use request::Request;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
@@ -29,9 +31,6 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
-
-/// The words of one command.
-pub type Words = Vec<String>;
 
 /// One connection that reads entries.
 pub struct Reader {
@@ -69,7 +68,7 @@ impl Reader {
             greeting.push(vec![word("READONLY")]);
         }
         for command in greeting {
-            reader.ask(std::slice::from_ref(&command)).await?;
+            reader.ask(&Request::of([command])).await?;
             if let Reply::Error(why) = reader.reply(Taken::Skimmed).await? {
                 return Err(why);
             }
@@ -83,7 +82,7 @@ impl Reader {
         // In the other's protocol: to a client of RESP3, `FLUSHALL` is reported for one of RESP2 with a null that
         // RESP3 has not.
         for command in [&["HELLO", "3"][..], &["CLIENT", "TRACKING", "ON", "REDIRECT", client]] {
-            self.ask(&[command.to_vec()]).await?;
+            self.ask(&Request::of([command])).await?;
             self.arms = !matches!(self.reply(Taken::Skimmed).await?, Reply::Error(_));
             if !self.arms {
                 break;
@@ -93,21 +92,10 @@ impl Reader {
     }
 
     /// Sends commands in one write.
-    pub async fn ask<W: AsRef<[u8]>>(&mut self, commands: &[Vec<W>]) -> Result<(), BackplaneError> {
-        let words = commands.iter().flatten();
-        let mut bytes = Vec::with_capacity(words.map(|word| word.as_ref().len() + 16).sum());
-        for command in commands {
-            line(&mut bytes, b'*', command.len());
-            for word in command {
-                let word = word.as_ref();
-                line(&mut bytes, b'$', word.len());
-                bytes.extend_from_slice(word);
-                bytes.extend_from_slice(b"\r\n");
-            }
-        }
+    pub async fn ask(&mut self, commands: &Request) -> Result<(), BackplaneError> {
         let stream = self.input.get_mut();
         let write = async {
-            stream.write_all(&bytes).await?;
+            stream.write_all(commands.bytes()).await?;
             stream.flush().await
         };
         match timeout(self.patience, write).await {
@@ -148,13 +136,6 @@ impl Reader {
         self.input.wait(block).await.map_err(|error| fault::broken(&error))?;
         self.reply(taken).await
     }
-}
-
-/// One line of RESP: a kind, and a number.
-fn line(bytes: &mut Vec<u8>, kind: u8, number: usize) {
-    bytes.push(kind);
-    bytes.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-    bytes.extend_from_slice(b"\r\n");
 }
 
 async fn connect(endpoint: &Endpoint) -> io::Result<Box<dyn Stream>> {

@@ -4,8 +4,9 @@
 //! server can, what they read is reported at the live connection; see [`Reader::report_to`].
 
 use super::connection::STALE;
+use super::reader::Reader;
 use super::reader::reply::{Reply, Rest, Taken};
-use super::reader::{Reader, Words};
+use super::reader::request::Request;
 use super::target::Target;
 use crate::backplane::error::Refusal;
 use crate::backplane::{BackplaneError, Changes};
@@ -152,7 +153,7 @@ impl Loan {
     }
 
     /// Sends commands; all of them may be sent twice, where a connection turns out to be gone that was idle.
-    pub async fn ask(&mut self, commands: &[Words]) -> Result<(), BackplaneError> {
+    pub async fn ask(&mut self, commands: &Request) -> Result<(), BackplaneError> {
         let asked = self.asked(commands).await;
         if asked.is_ok() || !std::mem::take(&mut self.used) {
             return asked;
@@ -162,7 +163,7 @@ impl Loan {
         self.asked(commands).await
     }
 
-    async fn asked(&mut self, commands: &[Words]) -> Result<(), BackplaneError> {
+    async fn asked(&mut self, commands: &Request) -> Result<(), BackplaneError> {
         let first = self.used;
         let reader = self.connection()?;
         reader.ask(commands).await?;
@@ -202,7 +203,7 @@ impl Loan {
     /// Finds out whether the server is there; any answer says so, be it a refusal.
     async fn look(mut self) {
         // Where nothing answers, this has made another connection.
-        let asked = self.ask(&[vec!["PING".into()]]).await;
+        let asked = self.ask(&Request::of([["PING"]])).await;
         let Ok(reader) = asked.and_then(|()| self.connection()) else { return };
         match reader.reply(Taken::Skimmed).await {
             Err(_) => return,

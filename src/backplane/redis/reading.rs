@@ -14,8 +14,8 @@ mod unreadable;
 
 use super::commands;
 use super::large::LARGE;
-use super::reader::Words;
 use super::reader::reply::{Reply, Rest, Taken};
+use super::reader::request::Request;
 use super::readers::{Loan, Readers};
 use super::server::Server;
 use crate::backplane::{BackplaneError, Entry};
@@ -121,22 +121,24 @@ impl Reading<'_> {
         }
     }
 
+    /// No commands yet, to be added to and sent.
+    fn commands(&self) -> Request {
+        if self.asking { Request::asking() } else { Request::default() }
+    }
+
     /// Sends commands; a reply to each of them, or to those up to one that was not read to its end.
-    async fn send(&mut self, name: &'static str, commands: &[Words], taken: Taken) -> Answered<Vec<Reply>> {
-        let taken: Vec<Taken> = commands.iter().map(|_| taken).collect();
-        self.send_each(name, commands, &taken).await
+    async fn send(&mut self, name: &'static str, commands: &Request, taken: Taken) -> Answered<Vec<Reply>> {
+        self.send_each(name, commands, &vec![taken; commands.len()]).await
     }
 
     /// Sends commands, of each reply as much is taken as `taken` says.
-    async fn send_each(&mut self, name: &'static str, commands: &[Words], taken: &[Taken]) -> Answered<Vec<Reply>> {
+    async fn send_each(&mut self, name: &'static str, commands: &Request, taken: &[Taken]) -> Answered<Vec<Reply>> {
         let begun = Instant::now();
         let replies = match self.asking {
             false => self.exchange(commands, taken).await,
             true => {
-                let asking = vec!["ASKING".to_owned()];
-                let commands: Vec<Words> = commands.iter().flat_map(|c| [asking.clone(), c.clone()]).collect();
                 let taken: Vec<Taken> = taken.iter().flat_map(|taken| [Taken::Skimmed, *taken]).collect();
-                let replies = self.exchange(&commands, &taken).await;
+                let replies = self.exchange(commands, &taken).await;
                 replies.map(|replies| replies.into_iter().skip(1).step_by(2).collect())
             }
         };
@@ -152,16 +154,16 @@ impl Reading<'_> {
     }
 
     /// Sends commands and reads their replies, up to one that was not read to its end.
-    async fn exchange(&mut self, commands: &[Words], taken: &[Taken]) -> Answered<Vec<Reply>> {
+    async fn exchange(&mut self, commands: &Request, taken: &[Taken]) -> Answered<Vec<Reply>> {
         let mut loan = match self.loan.take() {
             Some(loan) => loan,
             None => self.readers().take().await?,
         };
-        let mut replies = Vec::with_capacity(commands.len());
+        let mut replies = Vec::with_capacity(taken.len());
         let era = loan.era();
         let step = async {
             loan.ask(commands).await?;
-            for (taken, behind) in taken.iter().zip((0..commands.len()).rev()) {
+            for (taken, behind) in taken.iter().zip((0..taken.len()).rev()) {
                 let reply = loan.connection()?.reply(*taken).await?;
                 let rest: Option<Rest> = if let Reply::Cut(_, _, rest) = &reply { Some(*rest) } else { None };
                 replies.push(reply);

@@ -9,6 +9,7 @@ mod listening;
 mod speaking;
 
 use super::capabilities::Right;
+use super::reader::request::Request;
 use super::server::Server;
 use crate::backplane::{BackplaneError, Relayed};
 use crate::channel::Channel;
@@ -163,27 +164,28 @@ impl Relays {
         }
     }
 
-    /// Commands that send what waits to be passed on of a stream, and are not answered: they may precede a wait for its next entry,
-    /// which is one write then, and for the server one wake.
-    pub fn unanswered(&self, channel: &Channel) -> Vec<Vec<Bytes>> {
+    /// Adds commands that send what waits to be passed on of a stream, and are not answered: they may precede a wait for its next
+    /// entry, which is one write then, and for the server one wake.
+    pub fn unanswered(&self, channel: &Channel, commands: &mut Request) {
         if self.from == 0 {
-            return Vec::new();
+            return;
         }
         let mut state = self.state.lock();
-        if !state.may_skip || state.outbox.is_empty() {
-            return Vec::new();
+        if !state.may_skip {
+            return;
         }
-        let of_stream: Vec<Bytes> =
-            state.outbox.extract_if(.., |(of, _)| of == channel).map(|(_, message)| message).collect();
-        state.waiting -= of_stream.iter().map(Bytes::len).sum::<usize>();
-        drop(state);
-        let skip = || ["CLIENT", "REPLY", "SKIP"].map(|word| Bytes::from_static(word.as_bytes())).to_vec();
-        of_stream.into_iter().flat_map(|message| [skip(), self.publish(channel, message)]).collect()
+        let mut sent = 0;
+        for (_, message) in state.outbox.extract_if(.., |(of, _)| of == channel) {
+            sent += message.len();
+            commands.begin(3).word("CLIENT").word("REPLY").word("SKIP");
+            self.publish(channel, &message, commands);
+        }
+        state.waiting -= sent;
     }
 
-    /// The command that sends a message.
-    fn publish(&self, channel: &Channel, message: Bytes) -> Vec<Bytes> {
-        vec![Bytes::from_static(b"SPUBLISH"), self.server.key(channel).into(), message]
+    /// Adds the command that sends a message.
+    fn publish(&self, channel: &Channel, message: &[u8], commands: &mut Request) {
+        commands.begin(3).word("SPUBLISH").key(&self.server.key_prefix, channel).word(message);
     }
 
     /// The server does not offer it, or not to this user: streams are followed as ever.

@@ -295,6 +295,11 @@ impl Server {
         [self.key_prefix.as_str(), channel.as_str()].concat()
     }
 
+    /// Whether this is the key of the channel's stream.
+    pub fn is_key(&self, key: &[u8], channel: &Channel) -> bool {
+        key.strip_prefix(self.key_prefix.as_bytes()) == Some(channel.as_str().as_bytes())
+    }
+
     /// The live connection, where there is one.
     pub fn live(&self) -> Option<Arc<Connection>> {
         self.live.lock().clone()

@@ -33,7 +33,7 @@ async fn server() -> (Arc<Target>, watch::Receiver<usize>) {
 
 async fn call(readers: &Arc<Readers>) {
     let mut loan = readers.take().await.unwrap();
-    loan.ask(&[vec!["PING".into()]]).await.unwrap();
+    loan.ask(&Request::of([["PING"]])).await.unwrap();
     loan.connection().unwrap().reply(Taken::Skimmed).await.unwrap();
     loan.give_back();
 }

@@ -3,8 +3,8 @@
 use super::{Answered, PIPELINE, Pool, Reading};
 use crate::backplane::error::Refusal;
 use crate::backplane::redis::decode;
-use crate::backplane::redis::reader::Words;
 use crate::backplane::redis::reader::reply::{Cut, Reply, Taken};
+use crate::backplane::redis::reader::request::Request;
 use crate::backplane::redis::server::{Answers, Server};
 use crate::backplane::{Ask, BackplaneError, Entry, Examined, Span, StreamState, Toward};
 use crate::channel::Channel;
@@ -63,7 +63,8 @@ impl Reading<'_> {
         while answers.len() < channels.len() {
             let part = &channels[answers.len()..channels.len().min(answers.len() + at_once)];
             self.arm(&part.iter().collect::<Vec<_>>()).await?;
-            let commands: Vec<Words> = part.iter().map(|channel| self.xinfo(channel)).collect();
+            let mut commands = self.commands();
+            part.iter().for_each(|channel| self.xinfo(channel, &mut commands));
             match self.send("xinfo", &commands, Taken::Skimmed).await {
                 Ok(replies) => answers.extend(replies.into_iter().map(state)),
                 // One of them has an entry that is more than the server lets anybody read.
@@ -97,8 +98,11 @@ impl Reading<'_> {
         };
         for part in together.chunks(EXAMINATIONS_PER_PIPELINE) {
             self.arm(&part.iter().map(|&index| &asks[index].channel).collect::<Vec<_>>()).await?;
-            let of_one = |&index: &usize| [self.xinfo(&asks[index].channel), self.xread(asks, &[index])];
-            let commands: Vec<Words> = part.iter().flat_map(of_one).collect();
+            let mut commands = self.commands();
+            for &index in part {
+                self.xinfo(&asks[index].channel, &mut commands);
+                self.xread(asks, &[index], &mut commands);
+            }
             let taken: Vec<Taken> = part.iter().flat_map(|_| [Taken::Skimmed, self.entries()]).collect();
             let mut replies = match self.send_each("examine", &commands, &taken).await {
                 // Each for itself.
@@ -152,7 +156,8 @@ impl Reading<'_> {
     /// What one stream tells of itself, as far as that can be read.
     async fn state_of(&mut self, channel: &Channel) -> Answered<Option<StreamState>> {
         self.arm(&[channel]).await?;
-        let command = [self.xinfo(channel)];
+        let mut command = self.commands();
+        self.xinfo(channel, &mut command);
         let reply = match self.send("examine", &command, Taken::Skimmed).await {
             Err(error) if self.was_closed(&error) => return self.state_again(channel).await,
             replies => replies?.pop(),
@@ -174,7 +179,8 @@ impl Reading<'_> {
                 excerpt => excerpt.map(|excerpt| excerpt.entries),
             };
         }
-        let command = [self.xread(std::slice::from_ref(ask), &[0])];
+        let mut command = self.commands();
+        self.xread(std::slice::from_ref(ask), &[0], &mut command);
         let reply = match self.send("examine", &command, self.entries()).await {
             Err(error) if self.was_closed(&error) && self.pool == Pool::Live => {
                 self.server.large.found(&ask.channel);
@@ -197,9 +203,9 @@ impl Reading<'_> {
         }
     }
 
-    /// One `XINFO STREAM`.
-    pub(super) fn xinfo(&self, channel: &Channel) -> Words {
-        vec!["XINFO".into(), "STREAM".into(), self.server.key(channel)]
+    /// Adds one `XINFO STREAM`.
+    pub(super) fn xinfo(&self, channel: &Channel, commands: &mut Request) {
+        commands.begin(3).word("XINFO").word("STREAM").key(&self.server.key_prefix, channel);
     }
 }
 

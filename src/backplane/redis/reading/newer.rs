@@ -4,14 +4,13 @@ use super::spans::Excerpt;
 use super::{Answered, PIPELINE, Pool, Reading};
 use crate::backplane::error::Refusal;
 use crate::backplane::redis::decode;
-use crate::backplane::redis::reader::Words;
 use crate::backplane::redis::reader::reply::{Cut, Reply, Taken};
+use crate::backplane::redis::reader::request::Request;
 use crate::backplane::redis::server::{Answers, Server};
 use crate::backplane::{Ask, BackplaneError, Entry, Span, Toward};
 use crate::channel::Channel;
 use crate::hash::{HashMap, HashSet};
 use crate::position::Position;
-use fred::types::Value;
 use fred::util::redis_keyslot;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -39,7 +38,8 @@ impl Reading<'_> {
             let part = left.split_off(left.len().saturating_sub(at_once));
             let keys: Vec<&Channel> = part.iter().flatten().map(|&index| &asks[index].channel).collect();
             self.arm(&keys).await?;
-            let commands: Vec<Words> = part.iter().map(|batch| self.xread(asks, batch)).collect();
+            let mut commands = self.commands();
+            part.iter().for_each(|batch| self.xread(asks, batch, &mut commands));
             let taken = self.of_witness(asks);
             let replies = match self.send("xread", &commands, taken).await {
                 Err(error) if self.was_closed(&error) => {
@@ -105,31 +105,34 @@ impl Reading<'_> {
             Reply::Cut(value, cut, _) => (value, Some(cut)),
             Reply::Error(error) => return self.take_in_refusal(asks, batch, error, answers),
         };
-        let value = in_pairs(value);
-        let last = cut.and_then(|_| last_key(&value));
         // A reply of another command's shape: the connection's replies are shifted.
-        let mut streams = decode::streams(value).map_err(|e| BackplaneError::down(e.to_string()))?;
-        for (place, &index) in batch.iter().enumerate() {
-            let ask = &asks[index];
-            let key = self.server.key(&ask.channel);
-            let entries = streams.remove(key.as_bytes()).unwrap_or(Ok(Vec::new()));
-            let mut entries = entries.map_err(|e| BackplaneError::refused(e.to_string()));
-            if let Ok(entries) = &mut entries {
-                entries.truncate(ask.count);
-                self.weigh(&ask.channel, entries);
-            }
-            let is_last = last.as_ref().is_some_and(|last| last == key.as_bytes());
-            if let (true, Some(cut), Ok(entries)) = (is_last, cut, &mut entries) {
-                self.cut_short(&ask.channel, cut, entries);
-            }
-            answers[index] = entries;
-            if is_last {
-                // Those behind it have not been read.
-                let behind = batch[place + 1..].to_vec();
-                return Ok(if behind.is_empty() { Vec::new() } else { vec![behind] });
-            }
+        let streams = decode::streams(value).map_err(|e| BackplaneError::down(e.to_string()))?;
+        batch.iter().for_each(|&index| answers[index] = Ok(Vec::new()));
+        // They come in the order in which they were asked for; a proxy may have another.
+        let (mut next, mut last) = (0, None);
+        for (key, entries) in streams {
+            let is_key = |&place: &usize| self.server.is_key(&key, &asks[batch[place]].channel);
+            let Some(place) = (next..batch.len()).chain(0..next).find(is_key) else {
+                return Err(BackplaneError::down("unexpected reply to XREAD: a stream that was not asked for"));
+            };
+            (next, last) = (place + 1, Some(place));
+            let ask = &asks[batch[place]];
+            answers[batch[place]] = match entries {
+                Err(error) => Err(BackplaneError::refused(error.to_string())),
+                Ok(mut entries) => {
+                    entries.truncate(ask.count);
+                    self.weigh(&ask.channel, &mut entries);
+                    Ok(entries)
+                }
+            };
         }
-        Ok(Vec::new())
+        let (Some(cut), Some(last)) = (cut, last) else { return Ok(Vec::new()) };
+        if let Ok(entries) = &mut answers[batch[last]] {
+            self.cut_short(&asks[batch[last]].channel, cut, entries);
+        }
+        // Those behind it have not been read.
+        let behind = batch[last + 1..].to_vec();
+        Ok(if behind.is_empty() { Vec::new() } else { vec![behind] })
     }
 
     /// Takes in that a read was refused; returns what must be asked for again.
@@ -199,15 +202,14 @@ impl Reading<'_> {
         Ok(entries)
     }
 
-    /// One `XREAD` of the asks with these indices, which have one count.
-    pub(super) fn xread(&self, asks: &[Ask], batch: &[usize]) -> Words {
-        let mut words = Vec::with_capacity(4 + 2 * batch.len());
+    /// Adds one `XREAD` of the asks with these indices, which have one count.
+    pub(super) fn xread(&self, asks: &[Ask], batch: &[usize], commands: &mut Request) {
         // 0 would be no limit.
         let count = batch.first().map_or(1, |&index| asks[index].count.max(1));
-        words.extend(["XREAD".to_owned(), "COUNT".to_owned(), count.to_string(), "STREAMS".to_owned()]);
-        words.extend(batch.iter().map(|&index| self.server.key(&asks[index].channel)));
-        words.extend(batch.iter().map(|&index| asks[index].after.to_string()));
-        words
+        let words = commands.begin(4 + 2 * batch.len()).word("XREAD").word("COUNT").number(count).word("STREAMS");
+        let prefix = &self.server.key_prefix;
+        let words = batch.iter().fold(words, |words, &index| words.key(prefix, &asks[index].channel));
+        batch.iter().fold(words, |words, &index| words.position(asks[index].after));
     }
 
     /// Indices of asks that may share an `XREAD`.
@@ -253,31 +255,6 @@ fn batches(asks: &[Ask], of: &[usize]) -> Vec<Vec<usize>> {
     }
     closed.extend(open.into_values().map(|(batch, _)| batch));
     closed
-}
-
-/// A reply to `XREAD` as RESP2 has it. In RESP3 it is a map, which has come as a list of its names and values.
-fn in_pairs(value: Value) -> Value {
-    match value {
-        Value::Array(list) if matches!(list.first(), Some(Value::Bytes(_))) => {
-            let mut pairs = Vec::with_capacity(list.len() / 2);
-            let mut list = list.into_iter();
-            while let (Some(key), Some(entries)) = (list.next(), list.next()) {
-                pairs.push(Value::Array(vec![key, entries]));
-            }
-            Value::Array(pairs)
-        }
-        value => value,
-    }
-}
-
-/// The key of the stream that a reply to `XREAD` ends with.
-fn last_key(value: &Value) -> Option<bytes::Bytes> {
-    let Value::Array(streams) = value else { return None };
-    let Some(Value::Array(pair)) = streams.last() else { return None };
-    match pair.first() {
-        Some(Value::Bytes(key)) => Some(key.clone()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -230,7 +230,9 @@ fn whole<T>(answers: Vec<Option<Answered<T>>>) -> Vec<Answered<T>> {
 impl Reading<'_> {
     /// What the server says of replication.
     async fn role(&mut self) -> Answered<Role> {
-        let reply = self.send("role", &[vec!["ROLE".into()]], Taken::Skimmed).await?.pop();
+        let mut command = self.commands();
+        command.begin(1).word("ROLE");
+        let reply = self.send("role", &command, Taken::Skimmed).await?.pop();
         self.end();
         let role = match reply {
             Some(Reply::Whole(value)) => Role::read(&value),

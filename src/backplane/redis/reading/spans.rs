@@ -2,8 +2,8 @@
 
 use super::{Answered, PIPELINE, Pool, Reading};
 use crate::backplane::redis::decode;
-use crate::backplane::redis::reader::Words;
 use crate::backplane::redis::reader::reply::{Cut, Reply};
+use crate::backplane::redis::reader::request::Request;
 use crate::backplane::redis::server::{Answers, Server};
 use crate::backplane::{BackplaneError, Entry, Span, Toward};
 use crate::position::Position;
@@ -49,7 +49,8 @@ impl Reading<'_> {
                 continue;
             }
             let plain: Vec<usize> = open.into_iter().take_while(|index| !known(index)).collect();
-            let commands: Vec<Words> = plain.iter().map(|&index| self.xrange(&spans[index])).collect();
+            let mut commands = self.commands();
+            plain.iter().for_each(|&index| self.xrange(&spans[index], &mut commands));
             let replies = match self.send("xrange", &commands, self.entries()).await {
                 Err(error) if self.was_closed(&error) => {
                     for index in plain {
@@ -89,8 +90,9 @@ impl Reading<'_> {
                 (None, _) => {}
             }
             if piece.count > 0 && piece.oldest <= piece.newest {
-                let commands = [self.xrange(&piece)];
-                let reply = self.send("xrange", &commands, self.entries()).await?.pop();
+                let mut command = self.commands();
+                self.xrange(&piece, &mut command);
+                let reply = self.send("xrange", &command, self.entries()).await?.pop();
                 let Some(reply) = reply else { return Err(BackplaneError::down("no reply")) };
                 let Excerpt { mut entries, more } = self.excerpt(reply, &piece)?;
                 if span.toward == Toward::Oldest {
@@ -146,13 +148,13 @@ impl Reading<'_> {
         Ok(Excerpt { entries, more })
     }
 
-    /// One `XRANGE` or `XREVRANGE`, by the direction of the span.
-    pub(super) fn xrange(&self, span: &Span) -> Words {
-        let (key, count) = (self.server.key(&span.channel), span.count.max(1).to_string());
-        let (oldest, newest) = (span.oldest.to_string(), span.newest.to_string());
-        match span.toward {
-            Toward::Newest => vec!["XRANGE".into(), key, oldest, newest, "COUNT".into(), count],
-            Toward::Oldest => vec!["XREVRANGE".into(), key, newest, oldest, "COUNT".into(), count],
-        }
+    /// Adds one `XRANGE` or `XREVRANGE`, by the direction of the span.
+    pub(super) fn xrange(&self, span: &Span, commands: &mut Request) {
+        let (name, from, to) = match span.toward {
+            Toward::Newest => ("XRANGE", span.oldest, span.newest),
+            Toward::Oldest => ("XREVRANGE", span.newest, span.oldest),
+        };
+        let words = commands.begin(6).word(name).key(&self.server.key_prefix, &span.channel);
+        words.position(from).position(to).word("COUNT").number(span.count.max(1));
     }
 }

@@ -65,8 +65,9 @@ impl Reading<'_> {
 
     /// Reads a span at once, in its direction; whether that did not end the connection again.
     async fn others_of(&mut self, span: &Span, entries: &mut Vec<Entry>) -> Answered<bool> {
-        let commands = [self.xrange(span)];
-        let mut others = match self.send("xrange", &commands, self.entries()).await {
+        let mut command = self.commands();
+        self.xrange(span, &mut command);
+        let mut others = match self.send("xrange", &command, self.entries()).await {
             Err(error) if self.was_closed(&error) => return Ok(false),
             replies => match replies?.pop() {
                 Some(reply) => self.excerpt(reply, span)?.entries,
@@ -122,8 +123,9 @@ impl Reading<'_> {
     /// The one entry of a span; the outer `None`: the server closes the connection so many times instead.
     async fn only(&mut self, span: &Span, tries: usize) -> Answered<Option<Option<Entry>>> {
         for _ in 0..tries {
-            let commands = [self.xrange(span)];
-            match self.send("xrange", &commands, self.entries()).await {
+            let mut command = self.commands();
+            self.xrange(span, &mut command);
+            match self.send("xrange", &command, self.entries()).await {
                 Ok(mut replies) => {
                     let reply = replies.pop().ok_or_else(|| BackplaneError::down("no reply"))?;
                     return Ok(Some(self.excerpt(reply, span)?.entries.pop()));
@@ -189,7 +191,9 @@ impl Reading<'_> {
     /// What a stream tells of itself to who asks once more, as the connection was closed instead.
     pub(super) async fn state_again(&mut self, channel: &Channel) -> Answered<Option<StreamState>> {
         for _ in 1..TRIES {
-            match self.send("xinfo", &[self.xinfo(channel)], Taken::Skimmed).await {
+            let mut command = self.commands();
+            self.xinfo(channel, &mut command);
+            match self.send("xinfo", &command, Taken::Skimmed).await {
                 Err(error) if self.was_closed(&error) => {}
                 replies => return state(replies?.pop().ok_or_else(|| BackplaneError::down("no reply"))?),
             }

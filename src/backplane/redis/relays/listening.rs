@@ -3,8 +3,9 @@
 use super::{PATIENCE, PAUSE, Relays};
 use crate::backplane::error::Refusal;
 use crate::backplane::redis::decode;
+use crate::backplane::redis::reader::Reader;
 use crate::backplane::redis::reader::reply::{Reply, Taken};
-use crate::backplane::redis::reader::{Reader, Words};
+use crate::backplane::redis::reader::request::Request;
 use crate::backplane::redis::server::Server;
 use crate::backplane::{BackplaneError, Relayed};
 use crate::channel::Channel;
@@ -47,7 +48,7 @@ async fn hear(relays: &Arc<Relays>, ended: &AtomicBool) -> Result<std::convert::
         tokio::select! {
             biased;
             () = relays.listen.notified() => {}
-            _ = ping.tick() => reader.ask(&[vec!["PING"]]).await?,
+            _ = ping.tick() => reader.ask(&Request::of([["PING"]])).await?,
             byte = reader.await_byte() => {
                 byte?;
                 match reader.reply(taken).await? {
@@ -63,7 +64,7 @@ async fn hear(relays: &Arc<Relays>, ended: &AtomicBool) -> Result<std::convert::
 /// Why the server lets nobody hear of a stream, tried with one that no channel can have.
 pub async fn refusal(server: &Server) -> Result<Option<String>, BackplaneError> {
     let mut reader = Reader::open(&server.target.for_side()?, PATIENCE).await?;
-    reader.ask(&[vec!["SSUBSCRIBE".to_owned(), format!("{}~check", server.key_prefix)]]).await?;
+    reader.ask(&Request::of([["SSUBSCRIBE", &format!("{}~check", server.key_prefix)]])).await?;
     match reader.reply(Taken::Skimmed).await? {
         Reply::Error(error) if error.refusal().is_some() => Ok(Some(error.text().to_owned())),
         Reply::Error(error) => Err(error),
@@ -73,17 +74,20 @@ pub async fn refusal(server: &Server) -> Result<Option<String>, BackplaneError> 
 
 impl Relays {
     /// What must be said so that the streams that others may relay are heard of, and no others.
-    fn due(&self, heard_of: &mut HashSet<Channel>) -> Vec<Words> {
+    fn due(&self, heard_of: &mut HashSet<Channel>) -> Request {
         let state = self.state.lock();
         let is_wanted = |channel: &Channel| state.streams.get(channel).is_some_and(|stream| !stream.relay);
-        let mut due: Vec<(&str, Channel)> = Vec::new();
-        due.extend(heard_of.extract_if(|channel| !is_wanted(channel)).map(|channel| ("SUNSUBSCRIBE", channel)));
+        let mut due = Request::default();
+        let mut say = |command: &str, channel: &Channel| {
+            due.begin(2).word(command).key(&self.server.key_prefix, channel);
+        };
+        heard_of.extract_if(|channel| !is_wanted(channel)).for_each(|channel| say("SUNSUBSCRIBE", &channel));
         for channel in state.streams.keys().filter(|channel| is_wanted(channel)) {
             if heard_of.insert(channel.clone()) {
-                due.push(("SSUBSCRIBE", channel.clone()));
+                say("SSUBSCRIBE", channel);
             }
         }
-        due.into_iter().map(|(command, channel)| vec![command.to_owned(), self.server.key(&channel)]).collect()
+        due
     }
 
     /// Takes in what was said on the connection: a message, or that it hears of a stream from now on.

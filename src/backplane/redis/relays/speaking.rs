@@ -3,8 +3,9 @@
 use super::{PATIENCE, PAUSE, Relays, Stream};
 use crate::backplane::BackplaneError;
 use crate::backplane::error::Refusal;
+use crate::backplane::redis::reader::Reader;
 use crate::backplane::redis::reader::reply::{Reply, Taken};
-use crate::backplane::redis::reader::{Reader, Words};
+use crate::backplane::redis::reader::request::Request;
 use crate::channel::Channel;
 use fred::types::Value;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub async fn run(relays: Arc<Relays>, ended: Arc<AtomicBool>) {
 
 async fn speak(relays: &Arc<Relays>) -> Result<std::convert::Infallible, BackplaneError> {
     let mut reader = Reader::open(&relays.server.target.for_side()?, PATIENCE).await?;
-    reader.ask(&[vec!["CLIENT", "REPLY", "ON"]]).await?;
+    reader.ask(&Request::of([["CLIENT", "REPLY", "ON"]])).await?;
     let may_skip = matches!(reader.reply(Taken::Skimmed).await?, Reply::Whole(_));
     relays.state.lock().may_skip = may_skip;
     let mut look = interval(LOOK);
@@ -59,10 +60,10 @@ async fn speak(relays: &Arc<Relays>) -> Result<std::convert::Infallible, Backpla
 }
 
 /// The replies to commands that are sent in one go.
-async fn ask<W: AsRef<[u8]>>(reader: &mut Reader, commands: &[Vec<W>]) -> Result<Vec<Value>, BackplaneError> {
+async fn ask(reader: &mut Reader, commands: &Request) -> Result<Vec<Value>, BackplaneError> {
     reader.ask(commands).await?;
     let mut values = Vec::with_capacity(commands.len());
-    for _ in commands {
+    for _ in 0..commands.len() {
         match reader.reply(Taken::Skimmed).await? {
             Reply::Whole(value) => values.push(value),
             Reply::Cut(..) => return Err(BackplaneError::down("an answer is too long")),
@@ -86,8 +87,9 @@ impl Relays {
             std::mem::take(&mut state.outbox)
         };
         if !messages.is_empty() {
-            let commands = messages.into_iter().map(|(channel, message)| self.publish(&channel, message));
-            ask(reader, &commands.collect::<Vec<_>>()).await?;
+            let mut commands = Request::default();
+            messages.iter().for_each(|(channel, message)| self.publish(channel, message, &mut commands));
+            ask(reader, &commands).await?;
         }
         Ok(())
     }
@@ -100,8 +102,8 @@ impl Relays {
     async fn renew(&self, reader: &mut Reader) -> Result<(), BackplaneError> {
         let streams = self.streams(|stream| stream.relay);
         for streams in streams.chunks(AT_ONCE) {
-            let held: Vec<Words> = streams.iter().map(|channel| vec!["GET".to_owned(), self.lease(channel)]).collect();
-            let held = ask(reader, &held).await?;
+            let held = streams.iter().map(|channel| ["GET".to_owned(), self.lease(channel)]);
+            let held = ask(reader, &Request::of(held)).await?;
             // This node does not hear itself.
             let hearing = self.hearing(reader, streams).await?.into_iter().map(|count| count + 1);
             let mut kept = Vec::new();
@@ -111,10 +113,9 @@ impl Relays {
                     false => self.become_relay(channel, false),
                 }
             }
-            let renewed = |channel: &&Channel| {
-                ["SET", &self.lease(channel), &self.name, "PX", LEASE_MS].map(str::to_owned).to_vec()
-            };
-            ask(reader, &kept.iter().map(renewed).collect::<Vec<_>>()).await?;
+            let renewed =
+                |channel: &Channel| ["SET", &self.lease(channel), &self.name, "PX", LEASE_MS].map(str::to_owned);
+            ask(reader, &Request::of(kept.into_iter().map(renewed))).await?;
         }
         Ok(())
     }
@@ -126,9 +127,10 @@ impl Relays {
 
     /// How many nodes hear of each stream.
     async fn hearing(&self, reader: &mut Reader, streams: &[Channel]) -> Result<Vec<u32>, BackplaneError> {
-        let mut words = vec!["PUBSUB".to_owned(), "SHARDNUMSUB".to_owned()];
-        words.extend(streams.iter().map(|channel| self.server.key(channel)));
-        match ask(reader, &[words]).await?.pop() {
+        let mut command = Request::default();
+        let words = command.begin(2 + streams.len()).word("PUBSUB").word("SHARDNUMSUB");
+        streams.iter().fold(words, |words, channel| words.key(&self.server.key_prefix, channel));
+        match ask(reader, &command).await?.pop() {
             Some(Value::Array(counts)) if counts.len() == 2 * streams.len() => {
                 Ok(counts.iter().skip(1).step_by(2).map(number).collect())
             }
@@ -155,10 +157,9 @@ impl Relays {
                 .filter(|(_, nodes)| self.are_many(*nodes))
                 .map(|(channel, _)| channel)
                 .collect();
-            let lease = |channel: &&Channel| {
-                ["SET", &self.lease(channel), &self.name, "NX", "PX", LEASE_MS].map(str::to_owned).to_vec()
-            };
-            let leased = ask(reader, &many.iter().map(lease).collect::<Vec<_>>()).await?;
+            let lease =
+                |channel: &&Channel| ["SET", &self.lease(channel), &self.name, "NX", "PX", LEASE_MS].map(str::to_owned);
+            let leased = ask(reader, &Request::of(many.iter().map(lease))).await?;
             for (channel, _) in many.iter().zip(leased).filter(|(_, leased)| !leased.is_null()) {
                 self.become_relay(channel, true);
             }
