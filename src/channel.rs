@@ -44,6 +44,11 @@ impl Channel {
         &self.0
     }
 
+    /// Whether this is a clone of the other, or the other of this; equal names can also have been made one by one.
+    pub fn is_same_handle(&self, other: &Channel) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Whether the name is the cluster's own: clients neither subscribe to it nor publish under it.
     pub fn is_reserved(&self) -> bool {
         self.0.starts_with('~')

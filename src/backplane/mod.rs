@@ -183,7 +183,7 @@ pub struct Shard {
 /// of them; an `Err` for one ask concerns that channel alone. A `Down` for one ask: the part of the backplane that holds
 /// the channel is down, and the rest works; when it is back, that is a doubt.
 pub trait Backplane: Send + Sync + 'static {
-    /// Reads what is new, for the follower. After an answer the backplane reports later changes of these streams
+    /// Reads what is new, for the follower, of each stream once. After an answer the backplane reports later changes of these streams
     /// through [`Changes`], each at least once until the next read of it.
     fn read(&self, asks: Vec<Ask>) -> Answer<'_, Vec<Result<Vec<Entry>, BackplaneError>>>;
 

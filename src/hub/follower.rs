@@ -331,7 +331,7 @@ impl Follower {
                 true => &mut self.doubtful,
                 false => &mut self.changed,
             };
-            queue.push_back((channel.clone(), followed.serial));
+            queue.push_back(followed.turn());
         }
     }
 
@@ -342,7 +342,7 @@ impl Follower {
         if followed.hasten() {
             let apart = self.hub.backplane.reads_apart(channel);
             let queue = if apart { &mut self.large } else { &mut self.doubtful };
-            queue.push_front((channel.clone(), followed.serial));
+            queue.push_front(followed.turn());
         }
     }
 
@@ -350,7 +350,7 @@ impl Follower {
     fn glance(&mut self, channel: &Channel) {
         let Some(followed) = self.followed.get_mut(channel) else { return };
         if followed.sweep() {
-            self.changed.push_back((channel.clone(), followed.serial));
+            self.changed.push_back(followed.turn());
         }
     }
 

@@ -5,6 +5,7 @@ use super::feed::Feed;
 use crate::channel::Channel;
 use crate::hash::State;
 use hashbrown::HashTable;
+use std::cell::Cell;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -27,12 +28,20 @@ pub struct Index<T> {
     free: Vec<u32>,
     /// Numbers, by the hash of the name.
     numbers: HashTable<u32>,
+    /// The number that was found last: whoever works on an item asks for it several times.
+    last: Cell<u32>,
     hasher: State,
 }
 
 impl<T> Default for Index<T> {
     fn default() -> Index<T> {
-        Index { items: Vec::new(), free: Vec::new(), numbers: HashTable::new(), hasher: State::default() }
+        Index {
+            items: Vec::new(),
+            free: Vec::new(),
+            numbers: HashTable::new(),
+            last: Cell::new(0),
+            hasher: State::default(),
+        }
     }
 }
 
@@ -73,9 +82,17 @@ impl<T: Named> Index<T> {
         self.number(channel).is_some()
     }
 
+    /// An item's number; without a look at the name where it is the item's own handle of it, and the item was found last.
     fn number(&self, channel: &Channel) -> Option<usize> {
+        let last = self.last.get() as usize;
+        let item = self.items.get(last).and_then(Option::as_ref);
+        if item.is_some_and(|item| item.channel().is_same_handle(channel)) {
+            return Some(last);
+        }
         let hash = self.hasher.hash_one(channel);
-        self.numbers.find(hash, |&number| is(&self.items, number, channel)).map(|&number| number as usize)
+        let number = *self.numbers.find(hash, |&number| is(&self.items, number, channel))?;
+        self.last.set(number);
+        Some(number as usize)
     }
 
     pub fn len(&self) -> usize {
@@ -130,6 +147,12 @@ mod tests {
         index.insert(&channel(8), |number| Item(channel(8), number + 10_000));
         assert_eq!(index.get(&channel(8)).map(|item| item.1), Some(10_008), "in the place of the old one");
         assert_eq!((index.len(), index.iter().count(), index.steps()), (1_000, 1_000, 1_000));
+        let own = index.get(&channel(9)).map(|item| item.0.clone()).unwrap();
+        assert_eq!(index.get(&own).map(|item| item.1), Some(9), "by its own handle");
+        index.remove(&own);
+        assert!(index.get(&own).is_none(), "the one found last is gone");
+        index.insert(&channel(2_000), |number| Item(channel(2_000), number));
+        assert!(index.get(&own).is_none() && index.get(&channel(2_000)).is_some_and(|item| item.1 == 9));
     }
 
     #[test]

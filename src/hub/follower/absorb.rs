@@ -195,6 +195,9 @@ impl Follower {
 
     /// Tells those who wait for a feed, but whom more doubts were stated before than it is verified behind; whether there are such.
     fn answer(&mut self, channel: &Channel, verified: u32, answer: &Result<Mark, BackplaneError>) -> bool {
+        if self.waiting.is_empty() {
+            return false;
+        }
         let Some(mut waiting) = self.waiting.remove(channel) else { return false };
         for waiter in waiting.extract_if(.., |waiter| waiter.doubts <= verified) {
             let _ = waiter.told.send(answer.clone().map(|mark| Arrival { anew: waiter.anew, mark }));

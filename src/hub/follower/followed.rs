@@ -67,6 +67,11 @@ impl Followed {
         Followed { phase: Phase::Queued(Look::Full), ..Followed::beginning(feed, serial) }
     }
 
+    /// Its turn, with the feed's own handle of the channel's name.
+    pub fn turn(&self) -> Turn {
+        (self.feed.channel.clone(), self.serial)
+    }
+
     /// Its newest position, and how many entries the stream ever had up to there, where that is known.
     pub fn newest(&self) -> (Position, Option<u64>) {
         let feed = self.feed.lock();
