@@ -55,10 +55,9 @@ impl Courier {
         Ok(if finale.is_some() { Wrote::Finished } else { Wrote::All })
     }
 
-    /// Writes bytes that nobody else gets between two events. What a full socket does not take of them must be out before
-    /// anything else, so it is kept as a leftover.
+    /// Writes bytes that nobody else gets between two events to a subscriber that is plain or composed. What a full socket does not
+    /// take of them must be out before anything else, so it is kept as a leftover.
     pub fn write_own(&mut self, key: Key, bytes: &[u8]) {
-        self.unfold(key);
         let connection = &mut self.subscribers[key].connection;
         let Ok(n) = write_some(connection, &mut self.tally, self.now, bytes) else {
             return self.subscribers.end(key, Reason::Client);

@@ -30,7 +30,7 @@ const MOST_ALLOCATIONS_PER_EVENT: usize = 40;
 /// An event that is encoded in a form of its own once more, and whose fields are looked at.
 const MOST_ALLOCATIONS_PER_SHAPED_EVENT: usize = 60;
 /// An event from Redis that one subscriber reads, one at a time.
-const MOST_ALLOCATIONS_PER_UNICAST: usize = 100;
+const MOST_ALLOCATIONS_PER_UNICAST: usize = 55;
 /// A subscriber of one channel.
 const MOST_BYTES_PLAIN: usize = 200;
 /// A subscriber of a quiet channel of its own and three shared ones, the channel's feed and its place in the in-process
