@@ -261,20 +261,22 @@ impl Follower {
                 self.unfollow(&channel);
             }
         }
-        let followed = &self.followed;
+        let followed = &mut self.followed;
         for queue in [&mut self.fresh, &mut self.changed, &mut self.doubtful, &mut self.large] {
             if queue.len() > followed.len() {
-                queue.retain(|(channel, serial)| followed.get(channel).is_some_and(|f| f.serial == *serial));
+                queue.retain(|turn| followed.at_mut(turn.number).is_some_and(|f| f.serial == turn.serial));
                 queue.shrink_to(2 * queue.len());
             }
         }
     }
 
     /// The feed that a turn is for; `None` where it is nobody's any more.
-    fn current(&mut self, (channel, serial): &Turn) -> Option<&mut Followed> {
-        let followed = self.followed.get_mut(channel);
-        let followed = followed.filter(|f| f.serial == *serial || planted::is(Fault::StaleAnswerBelieved))?;
-        invariant::holds(Invariant::AnswerIsOfNow, || followed.serial == *serial);
+    fn current(&mut self, turn: &Turn) -> Option<&mut Followed> {
+        let followed = match planted::is(Fault::StaleAnswerBelieved) {
+            true => self.followed.get_mut(&turn.channel)?,
+            false => self.followed.at_mut(turn.number).filter(|followed| followed.serial == turn.serial)?,
+        };
+        invariant::holds(Invariant::AnswerIsOfNow, || followed.serial == turn.serial);
         Some(followed)
     }
 
@@ -306,21 +308,21 @@ impl Follower {
             return;
         }
         self.serial += 1;
-        let turn = (channel.clone(), self.serial);
-        let followed = if life == Life::Unattached {
-            self.fresh.push_back(turn);
-            Followed::beginning(feed, self.serial)
-        } else {
-            self.doubtful.push_back(turn);
-            Followed::awake(feed, self.serial)
+        let (queue, followed) = match life {
+            Life::Unattached => (&mut self.fresh, Followed::beginning(feed, self.serial)),
+            Life::Live | Life::Dormant => (&mut self.doubtful, Followed::awake(feed, self.serial)),
         };
         self.parked.remove(&channel);
-        self.followed.insert(&channel, |_| followed);
+        self.followed.insert(&channel, |number| {
+            queue.push_back(followed.turn(number));
+            followed
+        });
     }
 
     /// A stream may have something new, or have changed in any other way.
     fn mark(&mut self, channel: &Channel) {
-        let Some(followed) = self.followed.get_mut(channel) else { return };
+        let Some(number) = self.followed.find(channel) else { return };
+        let Some(followed) = self.followed.at_mut(number) else { return };
         if followed.report() {
             self.busy.asked(channel);
             if !self.waiting.is_empty() && self.waiting.contains_key(channel) {
@@ -331,26 +333,28 @@ impl Follower {
                 true => &mut self.doubtful,
                 false => &mut self.changed,
             };
-            queue.push_back(followed.turn());
+            queue.push_back(followed.turn(number));
         }
     }
 
     /// Somebody waits for what a stream has become: it is examined before those nobody waits for. Where its turn waits already,
     /// that one is passed over when it comes.
     fn hasten(&mut self, channel: &Channel) {
-        let Some(followed) = self.followed.get_mut(channel) else { return };
+        let Some(number) = self.followed.find(channel) else { return };
+        let Some(followed) = self.followed.at_mut(number) else { return };
         if followed.hasten() {
             let apart = self.hub.backplane.reads_apart(channel);
             let queue = if apart { &mut self.large } else { &mut self.doubtful };
-            queue.push_front(followed.turn());
+            queue.push_front(followed.turn(number));
         }
     }
 
     /// A stream has its turn in the sweep.
     fn glance(&mut self, channel: &Channel) {
-        let Some(followed) = self.followed.get_mut(channel) else { return };
+        let Some(number) = self.followed.find(channel) else { return };
+        let Some(followed) = self.followed.at_mut(number) else { return };
         if followed.sweep() {
-            self.changed.push_back(followed.turn());
+            self.changed.push_back(followed.turn(number));
         }
     }
 
@@ -362,10 +366,11 @@ impl Follower {
     /// Asks again for what was refused because its part of the backplane was down.
     fn unpark(&mut self) {
         for channel in std::mem::take(&mut self.parked) {
-            let Some(followed) = self.followed.get(&channel) else { continue };
-            let (life, serial) = (followed.feed.lock().life, followed.serial);
+            let Some(number) = self.followed.find(&channel) else { continue };
+            let Some(followed) = self.followed.at_mut(number) else { continue };
+            let life = followed.feed.lock().life;
             match life {
-                Life::Unattached => self.fresh.push_back((channel, serial)),
+                Life::Unattached => self.fresh.push_back(followed.turn(number)),
                 Life::Live | Life::Dormant => self.mark(&channel),
             }
         }

@@ -78,6 +78,20 @@ impl<T: Named> Index<T> {
         self.items[number].as_mut()
     }
 
+    /// The number of a channel's item.
+    pub fn find(&self, channel: &Channel) -> Option<u32> {
+        self.number(channel).map(|number| number as u32)
+    }
+
+    /// The item of a number, if there is one; it may be another than the number was given to.
+    pub fn at_mut(&mut self, number: u32) -> Option<&mut T> {
+        let item = self.items.get_mut(number as usize)?.as_mut();
+        if item.is_some() {
+            self.last.set(number);
+        }
+        item
+    }
+
     pub fn contains(&self, channel: &Channel) -> bool {
         self.number(channel).is_some()
     }
@@ -153,6 +167,9 @@ mod tests {
         assert!(index.get(&own).is_none(), "the one found last is gone");
         index.insert(&channel(2_000), |number| Item(channel(2_000), number));
         assert!(index.get(&own).is_none() && index.get(&channel(2_000)).is_some_and(|item| item.1 == 9));
+        assert_eq!((index.find(&own), index.find(&channel(2_000))), (None, Some(9)));
+        assert_eq!(index.at_mut(9).map(|item| item.0.clone()), Some(channel(2_000)), "whose the number is now");
+        assert!(index.at_mut(1_000).is_none());
     }
 
     #[test]

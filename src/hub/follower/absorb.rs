@@ -21,7 +21,7 @@ impl Follower {
             BatchResult::Attached(turns, Ok(states)) => {
                 for (turn, state) in turns.into_iter().zip(states) {
                     if self.current(&turn).is_some() {
-                        self.attached(turn.0, state);
+                        self.attached(turn.channel, state);
                     }
                 }
                 true
@@ -66,10 +66,10 @@ impl Follower {
         match answer {
             _ if self.current(&turn).is_none() => {}
             Ok(found) => {
-                let grown = absorb(self, turn.0.clone(), found);
+                let grown = absorb(self, turn.channel.clone(), found);
                 self.heat(turn, grown);
             }
-            Err(error) => self.refused(turn.0, error),
+            Err(error) => self.refused(turn.channel, error),
         }
     }
 
@@ -79,7 +79,7 @@ impl Follower {
             probe::reached(Probe::FollowFailed);
             followed.feed.lock().ask_for_less();
             followed.answered();
-            self.mark(&turn.0);
+            self.mark(&turn.channel);
         }
     }
 

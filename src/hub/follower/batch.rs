@@ -55,7 +55,7 @@ impl Follower {
     /// meanwhile is told in its place; of others that is found out soon after.
     pub(super) fn is_counted(&mut self, turns: &[Turn], asks: &[Ask]) -> bool {
         let light = asks.first().is_some_and(|ask| ask.count >= LIGHT);
-        let glanced_at = |(channel, _): &Turn| self.followed.get(channel).is_some_and(Followed::is_glanced_at);
+        let glanced_at = |turn: &Turn| self.current(turn).is_some_and(|followed| followed.is_glanced_at());
         let may_be = turns.len() <= COUNTED && light && !turns.iter().any(glanced_at);
         let counted = may_be && self.counted < MOST_COUNTED;
         self.counted += u32::from(counted);
@@ -94,7 +94,7 @@ impl Follower {
         let count = self.fresh.len().min(BATCH_STREAMS);
         let (doubts, followed) = (self.stated(), &mut self.followed);
         let current = |turn: &Turn| {
-            let followed = followed.get_mut(&turn.0).filter(|f| f.serial == turn.1);
+            let followed = followed.at_mut(turn.number).filter(|f| f.serial == turn.serial);
             followed.map(|followed| followed.asked_behind(doubts)).is_some()
         };
         let turns: Vec<Turn> = self.fresh.drain(..count).filter(current).collect();
@@ -103,7 +103,7 @@ impl Follower {
         }
         let backplane = self.hub.backplane.clone();
         self.batches.push(Box::pin(async move {
-            let answer = backplane.inspect(turns.iter().map(|(channel, _)| channel.clone()).collect()).await;
+            let answer = backplane.inspect(turns.iter().map(|turn| turn.channel.clone()).collect()).await;
             BatchResult::Attached(turns, answer)
         }));
     }
@@ -127,11 +127,11 @@ async fn states_of(backplane: &dyn Backplane, turns: &[Turn], answers: &Answers<
             .as_ref()
             .is_ok_and(|entries| entries.iter().all(|entry| !entry.is_too_large() && entry.size() <= LIGHTEST))
     };
-    let apart = turns.iter().any(|(channel, _)| backplane.reads_apart(channel));
+    let apart = turns.iter().any(|turn| backplane.reads_apart(&turn.channel));
     if apart || !answers.as_ref().is_ok_and(|answers| answers.iter().all(light)) {
         return Vec::new();
     }
-    let states = backplane.inspect(turns.iter().map(|(channel, _)| channel.clone()).collect()).await;
+    let states = backplane.inspect(turns.iter().map(|turn| turn.channel.clone()).collect()).await;
     states.unwrap_or_default().into_iter().map(|state| state.ok().flatten()).collect()
 }
 
@@ -140,10 +140,10 @@ fn take_batch(queue: &mut VecDeque<Turn>, followed: &mut Index<Followed>, doubts
     let (mut turns, mut asks): (Vec<Turn>, Vec<Ask>) = (Vec::new(), Vec::new());
     let mut bytes = 0;
     while asks.len() < BATCH_STREAMS
-        && let Some((channel, serial)) = queue.pop_front()
+        && let Some(turn) = queue.pop_front()
     {
         // Unfollowed since it was queued, or asked for since, as somebody waited.
-        let current = followed.get_mut(&channel).filter(|f| f.serial == serial && f.is_queued());
+        let current = followed.at_mut(turn.number).filter(|f| f.serial == turn.serial && f.is_queued());
         let Some(followed) = current else { continue };
         let look = followed.ask(doubts);
         let (position, mean) = {
@@ -156,8 +156,8 @@ fn take_batch(queue: &mut VecDeque<Turn>, followed: &mut Index<Followed>, doubts
             None if look == Look::Glance => position,
             None => position.before(),
         };
-        turns.push((channel.clone(), serial));
-        asks.push(Ask { channel, after, count: 0 });
+        asks.push(Ask { channel: turn.channel.clone(), after, count: 0 });
+        turns.push(turn);
         if bytes * ENTRIES.start() >= BATCH_BYTES {
             break;
         }

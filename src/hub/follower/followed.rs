@@ -8,9 +8,16 @@ use crate::invariant::{self, Invariant};
 use crate::position::Position;
 use std::sync::Arc;
 
-/// A stream's turn in a queue or a batch: its channel, and the serial of its [`Followed`]. It is nobody's turn if the
-/// channel was followed anew since.
-pub(super) type Turn = (Channel, u64);
+/// A stream's turn in a queue or a batch. It is nobody's turn if the channel was followed anew since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    /// The feed's own handle of its name.
+    pub channel: Channel,
+    /// Where its [`Followed`] stands in the index.
+    pub number: u32,
+    /// That of its [`Followed`].
+    pub serial: u64,
+}
 
 /// A feed as the follower sees it: 32 bytes, as there are as many as channels.
 pub(super) struct Followed {
@@ -67,9 +74,9 @@ impl Followed {
         Followed { phase: Phase::Queued(Look::Full), ..Followed::beginning(feed, serial) }
     }
 
-    /// Its turn, with the feed's own handle of the channel's name.
-    pub fn turn(&self) -> Turn {
-        (self.feed.channel.clone(), self.serial)
+    /// Its turn; `number`: where it stands in the index.
+    pub fn turn(&self, number: u32) -> Turn {
+        Turn { channel: self.feed.channel.clone(), number, serial: self.serial }
     }
 
     /// Its newest position, and how many entries the stream ever had up to there, where that is known.

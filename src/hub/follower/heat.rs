@@ -12,7 +12,7 @@ use tokio::time::Instant;
 impl Follower {
     /// A stream was read, and what it had is appended.
     pub(super) fn heat(&mut self, turn: Turn, grown: usize) {
-        if !self.is_passed_on(&turn, grown) && self.hot.is_heated(turn.1, grown, Instant::now()) {
+        if !self.is_passed_on(&turn, grown) && self.hot.is_heated(turn.serial, grown, Instant::now()) {
             self.wait_for(turn);
         }
     }
@@ -36,7 +36,7 @@ impl Follower {
         }
         probe::reached(Probe::FollowHot);
         followed.ask(doubts);
-        let ask = Ask { channel: turn.0.clone(), after, count };
+        let ask = Ask { channel: turn.channel.clone(), after, count };
         self.hot.wait(turn, ask, backplane);
         self.tell_hot();
     }
@@ -50,12 +50,12 @@ impl Follower {
             if entries.len() > 1 {
                 followed.acquit();
             }
-            let grown = if entries.is_empty() { 0 } else { self.read(turn.0.clone(), count, entries, None) };
+            let grown = if entries.is_empty() { 0 } else { self.read(turn.channel.clone(), count, entries, None) };
             if !self.is_passed_on(&turn, grown) && is_few(grown) {
                 self.wait_for(turn.clone());
             }
             if self.current(&turn).is_some_and(|followed| !followed.is_busy()) {
-                self.mark(&turn.0);
+                self.mark(&turn.channel);
             }
         }
         self.tell_hot();
@@ -67,7 +67,7 @@ impl Follower {
             probe::reached(Probe::FollowCooled);
             if let Some(followed) = self.current(&turn) {
                 followed.answered();
-                self.mark(&turn.0);
+                self.mark(&turn.channel);
             }
         }
         self.tell_hot();

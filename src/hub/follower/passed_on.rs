@@ -61,7 +61,7 @@ impl Follower {
     }
 
     /// A stream was read for this node, and had so many new entries; whether others pass on what comes next.
-    pub(super) fn is_passed_on(&mut self, (channel, _): &Turn, grown: usize) -> bool {
+    pub(super) fn is_passed_on(&mut self, Turn { channel, .. }: &Turn, grown: usize) -> bool {
         if !self.hub.backplane.may_relay() {
             return false;
         }

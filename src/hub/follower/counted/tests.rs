@@ -6,7 +6,7 @@ use crate::hub::bell::FeedNumber;
 use crate::hub::feed::Feed;
 use crate::hub::fixture;
 use crate::hub::follower::batch::MOST_COUNTED;
-use crate::hub::follower::followed::Followed;
+use crate::hub::follower::followed::{Followed, Turn};
 use crate::position::Position;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,8 @@ fn a_channel_whose_last_event_was_left_out_has_ended() {
 fn of_the_reads_of_a_second_some_are_counted_at_once() {
     let channel = Channel::new("a").unwrap();
     let mut follower = follower(&channel);
-    let (turns, ask) = ([(channel.clone(), 1)], Ask { channel, after: Position::ZERO, count: 32 });
+    let (turns, ask) =
+        ([Turn { channel: channel.clone(), number: 0, serial: 1 }], Ask { channel, after: Position::ZERO, count: 32 });
     let counted = (0..100).filter(|_| follower.is_counted(&turns, std::slice::from_ref(&ask))).count();
     assert_eq!(counted, MOST_COUNTED as usize);
 }
