@@ -7,7 +7,7 @@
 use crate::backplane::BackplaneError;
 use crate::backplane::redis::fault;
 use crate::position::Position;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use fred::types::Value;
 use std::future::Future;
 use std::io;
@@ -15,8 +15,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
-/// Bytes of one read.
+/// Bytes of one read, at most.
 const READ: usize = 64 << 10;
+/// Where there is room for fewer bytes, a read has memory of its own: what came before may be kept by others.
+const ROOM: usize = 16 << 10;
 /// Strings up to this length stay in the buffer of that read; others have memory of their own, which is exactly theirs.
 const SMALL: usize = 4 << 10;
 /// What a string takes beside its bytes: its value, and the handle of its memory.
@@ -72,6 +74,14 @@ pub struct Rest {
     values: usize,
 }
 
+/// A line of a reply, by its kind, which is its first byte.
+enum Line {
+    /// `$`, `*`, `%`, `~`, `>` and `:`: a length, or a number.
+    Number(u8, i64),
+    /// Any other, and what follows its kind.
+    Text(u8, Bytes),
+}
+
 /// The bytes of a connection; each wait for some has a limit.
 pub struct Input<R> {
     from: R,
@@ -98,35 +108,54 @@ impl<R: AsyncRead + Unpin> Input<R> {
     /// Waits for the first byte, longer by `more` this once: the server was asked to wait itself.
     pub async fn wait(&mut self, more: Duration) -> io::Result<()> {
         if self.buffer.is_empty() {
-            self.buffer.reserve(READ);
+            self.make_room();
             within(self.patience + more, self.from.read_buf(&mut self.buffer)).await?;
         }
         Ok(())
     }
 
+    fn make_room(&mut self) {
+        if self.buffer.capacity() - self.buffer.len() < ROOM {
+            self.buffer.reserve(READ);
+        }
+    }
+
     async fn fill(&mut self) -> io::Result<()> {
-        self.buffer.reserve(READ);
+        self.make_room();
         within(self.patience, self.from.read_buf(&mut self.buffer)).await
     }
 
-    /// Reads a line, without its end.
-    async fn line(&mut self) -> io::Result<Bytes> {
+    /// Reads a line.
+    async fn line(&mut self) -> io::Result<Line> {
         let mut searched = 0;
-        loop {
+        let end = loop {
             if let Some(found) = memchr::memchr(b'\n', &self.buffer[searched..]) {
-                let mut line = self.buffer.split_to(searched + found + 1);
-                line.truncate(line.len() - 1);
-                return match line.split_last() {
-                    Some((b'\r', _)) => Ok(line.split_to(line.len() - 1).freeze()),
-                    _ => odd("a line that does not end with CR LF"),
-                };
+                break searched + found;
             }
             searched = self.buffer.len();
             if searched > READ {
                 return odd("a line without an end");
             }
             self.fill().await?;
-        }
+        };
+        let kind = match &self.buffer[..end] {
+            [b'\r'] => return odd("an empty line"),
+            [kind, .., b'\r'] => *kind,
+            _ => return odd("a line that does not end with CR LF"),
+        };
+        let line = match kind {
+            b'$' | b'*' | b'%' | b'~' | b'>' | b':' => {
+                let number = number(&self.buffer[1..end - 1])?;
+                self.buffer.advance(end - 1);
+                Line::Number(kind, number)
+            }
+            b'+' | b'-' | b',' | b'#' | b'(' | b'_' => {
+                Line::Text(kind, self.buffer.split_to(end - 1).freeze().slice(1..))
+            }
+            _ => return odd("no reply of this protocol"),
+        };
+        self.buffer.advance(2);
+        Ok(line)
     }
 
     /// Reads a string of a known length, and the line break behind it.
@@ -141,7 +170,8 @@ impl<R: AsyncRead + Unpin> Input<R> {
         }
         let mut string = Vec::with_capacity(length);
         let here = self.buffer.len().min(length);
-        string.extend_from_slice(&self.buffer.split_to(here));
+        string.extend_from_slice(&self.buffer[..here]);
+        self.buffer.advance(here);
         while string.len() < length {
             let left = length - string.len();
             let mut rest = (&mut string).limit(left);
@@ -155,7 +185,7 @@ impl<R: AsyncRead + Unpin> Input<R> {
         let mut left = length;
         loop {
             let here = self.buffer.len().min(left);
-            drop(self.buffer.split_to(here));
+            self.buffer.advance(here);
             left -= here;
             if left == 0 {
                 return self.end().await;
@@ -168,10 +198,11 @@ impl<R: AsyncRead + Unpin> Input<R> {
         while self.buffer.len() < 2 {
             self.fill().await?;
         }
-        match self.buffer.split_to(2).as_ref() {
-            b"\r\n" => Ok(()),
-            _ => odd("a string that is longer than it says"),
+        if !self.buffer.starts_with(b"\r\n") {
+            return odd("a string that is longer than it says");
         }
+        self.buffer.advance(2);
+        Ok(())
     }
 
     /// Passes over the rest of a reply and `more` whole ones; whether that took no more than `most` bytes of strings.
@@ -188,18 +219,15 @@ impl<R: AsyncRead + Unpin> Input<R> {
                 return Ok(true);
             }
             values -= 1;
-            let line = self.line().await?;
-            let Some((kind, rest)) = line.split_first() else { return odd("an empty line") };
             string = None;
-            match kind {
-                b'$' => string = usize::try_from(number(rest)?).ok(),
-                b'*' | b'%' | b'~' | b'>' => {
+            match self.line().await? {
+                Line::Number(b'$', length) => string = usize::try_from(length).ok(),
+                Line::Number(b':', _) | Line::Text(..) => {}
+                Line::Number(kind, number) => {
                     // What nobody asked for is no value that is waited for.
-                    let more = items(*kind, rest)?.unwrap_or(0).saturating_add(usize::from(*kind == b'>'));
+                    let more = items(kind, number).unwrap_or(0).saturating_add(usize::from(kind == b'>'));
                     values = values.saturating_add(more);
                 }
-                b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => {}
-                _ => return odd("no reply of this protocol"),
             }
         }
     }
@@ -209,16 +237,14 @@ impl<R: AsyncRead + Unpin> Input<R> {
         let mut open: Vec<Open> = Vec::new();
         let (mut total, mut entries, mut pushed) = (0, 0, false);
         loop {
-            let line = self.line().await?;
-            let Some((kind, rest)) = line.split_first() else { return odd("an empty line") };
-            let value = match kind {
-                b'-' if open.is_empty() => {
-                    return Ok(Reply::Error(fault::reply(String::from_utf8_lossy(rest).into_owned())));
+            let value = match self.line().await? {
+                Line::Text(b'-', why) if open.is_empty() => {
+                    return Ok(Reply::Error(fault::reply(String::from_utf8_lossy(&why).into_owned())));
                 }
-                b'+' | b'-' | b',' | b'#' | b'(' => Value::Bytes(line.slice(1..)),
-                b'_' => Value::Null,
-                b':' => Value::Integer(number(rest)?),
-                b'$' => match usize::try_from(number(rest)?) {
+                Line::Text(b'_', _) => Value::Null,
+                Line::Text(_, text) => Value::Bytes(text),
+                Line::Number(b':', number) => Value::Integer(number),
+                Line::Number(b'$', length) => match usize::try_from(length) {
                     Err(_) => Value::Null,
                     Ok(length) => {
                         let cost = open.last_mut().map_or(0, |array| array.cost(length));
@@ -242,18 +268,17 @@ impl<R: AsyncRead + Unpin> Input<R> {
                     }
                 },
                 // A map is the list of its names and values.
-                b'*' | b'%' | b'~' | b'>' => match items(*kind, rest)? {
+                Line::Number(kind, number) => match items(kind, number) {
                     None => Value::Null,
                     Some(0) => Value::Array(Vec::new()),
                     Some(_) if open.len() == DEPTH => return odd("a reply that is nested too deep"),
                     Some(left) => {
-                        pushed |= open.is_empty() && *kind == b'>';
+                        pushed |= open.is_empty() && kind == b'>';
                         let is_witness = is_witness(&open, taken);
                         open.push(Open { items: Vec::with_capacity(left.min(64)), left, cost: 0, is_witness });
                         continue;
                     }
                 },
-                _ => return odd("no reply of this protocol"),
             };
             let (mut value, mut closed) = (value, false);
             loop {
@@ -331,9 +356,9 @@ fn close(mut open: Vec<Open>, instead: Option<usize>) -> Value {
 }
 
 /// How many values follow the head of an array or a map; `None` for nothing.
-fn items(kind: u8, text: &[u8]) -> io::Result<Option<usize>> {
+fn items(kind: u8, number: i64) -> Option<usize> {
     let each = if kind == b'%' { 2 } else { 1 };
-    Ok(usize::try_from(number(text)?).ok().map(|items| items.saturating_mul(each)))
+    usize::try_from(number).ok().map(|items| items.saturating_mul(each))
 }
 
 fn number(text: &[u8]) -> io::Result<i64> {
