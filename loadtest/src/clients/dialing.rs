@@ -7,9 +7,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 
-/// Ports to connect from: more than a worker has clients, so one that was closed rests before it is used again.
+/// Ports to connect from: more than a worker has clients, so one that was closed rests before it is used again. They lie below
+/// those that the kernel chooses from (`ip_local_port_range`, from 32,768 on): it passes over a port that anybody is bound to, even one
+/// of another address, so a proxy would soon find none to reach its server from.
 const FIRST_PORT: u16 = 10_000;
-const PORTS: u16 = 50_000;
+const PORTS: u16 = 22_000;
 /// Ports that are tried for one connection: others of this machine have some.
 const ATTEMPTS: u16 = 1_000;
 
