@@ -6,6 +6,8 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, se
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// A child process; killed and waited for when dropped.
@@ -103,9 +105,20 @@ pub fn raise_descriptor_limit() -> Result<()> {
     Ok(())
 }
 
-/// A loopback address with a port that was free a moment ago.
+/// Ports of servers that are started: above those that the kernel chooses from (`ip_local_port_range`, up to 60,999 by default), so no
+/// connection takes one between the look and the server's start.
+const SERVER_PORTS: std::ops::Range<u16> = 61_000..65_535;
+
+/// A loopback address that nobody listens on, and that this process has not given out for long.
 pub fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16(..)));
+    for _ in SERVER_PORTS {
+        let place = NEXT.fetch_add(1, Ordering::Relaxed) % SERVER_PORTS.len() as u16;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, SERVER_PORTS.start + place)) {
+            return Ok(listener.local_addr()?);
+        }
+    }
+    bail!("no port from {} on is free", SERVER_PORTS.start)
 }
 
 /// Tries until it succeeds, the time is over, or the process ends.
@@ -127,5 +140,20 @@ pub fn wait_until<T>(
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_given_out_once_a_round_unless_it_is_taken() {
+        let taken = free_address().unwrap();
+        let _listener = TcpListener::bind(taken).unwrap();
+        let round: Vec<u16> = SERVER_PORTS.map(|_| free_address().unwrap().port()).collect();
+        assert!(round.iter().all(|port| SERVER_PORTS.contains(port) && *port != taken.port()));
+        let first = round[0];
+        assert!(!round[1..SERVER_PORTS.len() / 2].contains(&first));
     }
 }
