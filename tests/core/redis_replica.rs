@@ -262,11 +262,11 @@ async fn a_failover_is_followed_from_replica_to_replica() {
     assert!(within(PATIENCE, || led_by(new.port()) && *node.link().borrow() == Link::Up), "{:?}", node.facts());
     told(&node, |pending| pending.doubt).await;
     add(new, "a", "2");
+    let other = servers.servers.iter().find(|server| ![old, new.port()].contains(&server.port())).expect("a third one");
+    eventually("the other one follows the new primary", || is_linked(other));
+    eventually("it has all", || other.command(&["XLEN", "sse:a"]).number() == 2);
     assert!(within(PATIENCE, || replica_of(&node).is_some()), "{:?}", node.facts());
     linked(&node, Link::Up, PATIENCE).await;
-    eventually("the other one has it", || {
-        servers.servers.iter().filter(|s| s.port() != old).all(|s| s.command(&["XLEN", "sse:a"]).number() == 2)
-    });
     assert_eq!(read(&node, "a", &mut after).await, ["2"]);
 }
 
