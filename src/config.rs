@@ -220,6 +220,12 @@ impl Serve {
         self.publish.map_or(self.redis.is_none(), |s| s == Switch::On)
     }
 
+    /// A line for each setting that is given and has no effect.
+    pub fn without_effect(&self) -> Option<&'static str> {
+        let line = "--replay-limit has no effect any more: history is paced by --replay-rate, and never cut short";
+        self.replay_limit.map(|_| line)
+    }
+
     /// Checks what concerns several settings.
     pub fn verify(&self) -> Result<(), Contradiction> {
         let wrong = |text: String| Err(Contradiction(text));

@@ -56,6 +56,7 @@ pub async fn check(settings: &NodeSettings) -> ExitCode {
 pub async fn report(settings: &Serve, traces: Option<&Plan>, unknown: &[Unknown]) -> (Report, u8) {
     let mut report = Report::default();
     report.environment(unknown);
+    settings.without_effect().into_iter().for_each(|line| report.warn("settings", line));
     report.file_limit(settings);
     report.authorization(settings).await;
     report.certificate(settings);

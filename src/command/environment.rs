@@ -1,7 +1,7 @@
 //! Variables `FANTAIL_…` of the environment that no command knows: most are misspelt, and would do nothing without a word.
 //!
-//! What Kubernetes puts into pods beside a Service named `fantail` or `fantail-…` is nobody's setting. Values are never
-//! looked at, for they may be secret.
+//! What Kubernetes puts into pods beside a Service named `fantail` or `fantail-…` is nobody's setting. Of
+//! values it is only asked whether they are empty, for they may be secret.
 
 use crate::backplane::redis::access::VARIABLES;
 use clap::Command;
@@ -35,9 +35,9 @@ pub fn unknown(command: &Command, names: impl IntoIterator<Item = String>) -> Ve
     unknown.into_iter().map(|name| Unknown { meant: nearest(&name), name }).collect()
 }
 
-/// Names of the process' own environment; one that is no text is nobody's.
+/// Names of the process' own environment, without those of empty values, which count as unset; one that is no text is nobody's.
 pub fn names() -> impl Iterator<Item = String> {
-    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
+    std::env::vars_os().filter(|(_, value)| !value.is_empty()).filter_map(|(name, _)| name.into_string().ok())
 }
 
 fn known(command: &Command) -> BTreeSet<String> {

@@ -96,9 +96,7 @@ pub struct Delivery {
 
 /// Starts all parts.
 pub fn start(settings: Serve, given: Given) -> Result<Started, StartError> {
-    if settings.replay_limit.is_some() {
-        warn!("--replay-limit has no effect any more: history is paced by --replay-rate, and never cut short");
-    }
+    settings.without_effect().into_iter().for_each(|line| warn!("{line}"));
     let Given { backplane, runtime: backplane_runtime, metrics, deliveries, outside } = given;
     let runtime = Builder::new_multi_thread().thread_name("control").enable_all().build()?;
     let ground = Ground::new(settings, backplane, metrics, outside, runtime.handle())?;

@@ -26,6 +26,23 @@ fn one_that_is_like_none_is_told_in_the_log_and_fails_the_check() {
 }
 
 #[test]
+fn an_empty_one_counts_as_unset() {
+    let variables = [("FANTAIL_LISTEN", ""), ("FANTAIL_SOMETHING_ELSE", "")];
+    let output = fantail(&["check"]).envs(variables).output().expect("the binary");
+    assert!(output.status.success() && !text(&output.stdout).contains("environment"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn the_check_names_a_setting_without_effect() {
+    let output = fantail(&["check", "--replay-limit", "5"]).output().expect("the binary");
+    let said = text(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("warn  settings: --replay-limit has no effect any more"),
+        "{said}"
+    );
+}
+
+#[test]
 fn what_kubernetes_puts_beside_a_service_is_no_setting() {
     let variables = [
         ("FANTAIL_SERVICE_HOST", "10.0.0.1"),
