@@ -238,10 +238,11 @@ fn streams_that_come_in_another_order_than_asked_for_are_told_apart() {
     for round in 0..100 {
         let events: Vec<(String, String)> =
             (0..CHANNELS).map(|channel| (format!("sse:c{channel}"), format!("{round} of {channel}"))).collect();
-        // The reply is cut behind an entry that is read apart, so that what would follow is asked for again.
+        // The reply is cut at an entry that is read apart, so that what would follow is asked for again. Its stream is apart from then on,
+        // and the others are not.
         let mut commands: Vec<Vec<&str>> = vec![vec!["MULTI"]];
         for (channel, (key, data)) in events.iter().enumerate() {
-            let beside = if channel == round % CHANNELS { heavy.as_str() } else { "" };
+            let beside = if channel < 2 && channel == round { heavy.as_str() } else { "" };
             commands.push(vec!["XADD", key, "*", "data", data, "beside", beside]);
         }
         commands.push(vec!["EXEC"]);
@@ -249,7 +250,7 @@ fn streams_that_come_in_another_order_than_asked_for_are_told_apart() {
         for (stream, (_, data)) in streams.iter_mut().zip(&events) {
             assert_eq!(stream.next().data, *data);
         }
-        if round >= CHANNELS && relay.spoilt() >= CHANNELS {
+        if round >= 2 && relay.spoilt() >= CHANNELS {
             break;
         }
     }
