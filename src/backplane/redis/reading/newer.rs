@@ -108,11 +108,10 @@ impl Reading<'_> {
         // A reply of another command's shape: the connection's replies are shifted.
         let streams = decode::streams(value).map_err(|e| BackplaneError::down(e.to_string()))?;
         batch.iter().for_each(|&index| answers[index] = Ok(Vec::new()));
-        // They come in the order in which they were asked for; a proxy may have another.
         let (mut next, mut last) = (0, None);
         for (key, entries) in streams {
             let is_key = |&place: &usize| self.server.is_key(&key, &asks[batch[place]].channel);
-            let Some(place) = (next..batch.len()).chain(0..next).find(is_key) else {
+            let Some(place) = place(next, batch.len(), is_key) else {
                 return Err(BackplaneError::down("unexpected reply to XREAD: a stream that was not asked for"));
             };
             (next, last) = (place + 1, Some(place));
@@ -239,6 +238,12 @@ fn halves(mut batch: Vec<usize>) -> Vec<Vec<usize>> {
     }
 }
 
+/// The place of a stream among those that were asked for. They come in that order, so it is looked for from the `next` one on; a proxy may
+/// have another order.
+fn place(next: usize, length: usize, is: impl Fn(&usize) -> bool) -> Option<usize> {
+    (next..length).chain(0..next).find(is)
+}
+
 /// Indices of asks in batches of equal count.
 fn batches(asks: &[Ask], of: &[usize]) -> Vec<Vec<usize>> {
     let of_one_count = of.chunk_by(|&one, &other| asks[one].count == asks[other].count);
@@ -255,6 +260,20 @@ mod tests {
 
     fn batches_of(asks: &[Ask]) -> Vec<Vec<usize>> {
         batches(asks, &(0..asks.len()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_streams_place_is_found_in_any_order() {
+        let asked = ["a", "b", "c", "d"];
+        for reply in [vec!["a", "b", "d"], vec!["d", "c", "b", "a"], vec!["b", "d", "a", "c"]] {
+            let mut next = 0;
+            for key in reply {
+                let found = place(next, asked.len(), |&at| asked[at] == key);
+                assert_eq!(found.map(|at| asked[at]), Some(key));
+                next = found.map_or(0, |at| at + 1);
+            }
+        }
+        assert_eq!(place(2, asked.len(), |&at| asked[at] == "x"), None);
     }
 
     #[test]
