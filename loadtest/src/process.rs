@@ -7,7 +7,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// A child process; killed and waited for when dropped.
@@ -111,9 +111,9 @@ const SERVER_PORTS: std::ops::Range<u16> = 61_000..65_535;
 
 /// A loopback address that nobody listens on, and that this process has not given out for long.
 pub fn free_address() -> Result<SocketAddr> {
-    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16(..)));
+    static NEXT: LazyLock<AtomicUsize> = LazyLock::new(|| AtomicUsize::new(fastrand::usize(..SERVER_PORTS.len())));
     for _ in SERVER_PORTS {
-        let place = NEXT.fetch_add(1, Ordering::Relaxed) % SERVER_PORTS.len() as u16;
+        let place = (NEXT.fetch_add(1, Ordering::Relaxed) % SERVER_PORTS.len()) as u16;
         if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, SERVER_PORTS.start + place)) {
             return Ok(listener.local_addr()?);
         }
