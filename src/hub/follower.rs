@@ -321,8 +321,7 @@ impl Follower {
 
     /// A stream may have something new, or have changed in any other way.
     fn mark(&mut self, channel: &Channel) {
-        let Some(number) = self.followed.find(channel) else { return };
-        let Some(followed) = self.followed.at_mut(number) else { return };
+        let Some((number, followed)) = self.followed.find_mut(channel) else { return };
         if followed.report() {
             self.busy.asked(channel);
             if !self.waiting.is_empty() && self.waiting.contains_key(channel) {
@@ -340,8 +339,7 @@ impl Follower {
     /// Somebody waits for what a stream has become: it is examined before those nobody waits for. Where its turn waits already,
     /// that one is passed over when it comes.
     fn hasten(&mut self, channel: &Channel) {
-        let Some(number) = self.followed.find(channel) else { return };
-        let Some(followed) = self.followed.at_mut(number) else { return };
+        let Some((number, followed)) = self.followed.find_mut(channel) else { return };
         if followed.hasten() {
             let apart = self.hub.backplane.reads_apart(channel);
             let queue = if apart { &mut self.large } else { &mut self.doubtful };
@@ -351,8 +349,7 @@ impl Follower {
 
     /// A stream has its turn in the sweep.
     fn glance(&mut self, channel: &Channel) {
-        let Some(number) = self.followed.find(channel) else { return };
-        let Some(followed) = self.followed.at_mut(number) else { return };
+        let Some((number, followed)) = self.followed.find_mut(channel) else { return };
         if followed.sweep() {
             self.changed.push_back(followed.turn(number));
         }
@@ -366,8 +363,7 @@ impl Follower {
     /// Asks again for what was refused because its part of the backplane was down.
     fn unpark(&mut self) {
         for channel in std::mem::take(&mut self.parked) {
-            let Some(number) = self.followed.find(&channel) else { continue };
-            let Some(followed) = self.followed.at_mut(number) else { continue };
+            let Some((number, followed)) = self.followed.find_mut(&channel) else { continue };
             let life = followed.feed.lock().life;
             match life {
                 Life::Unattached => self.fresh.push_back(followed.turn(number)),

@@ -78,9 +78,10 @@ impl<T: Named> Index<T> {
         self.items[number].as_mut()
     }
 
-    /// The number of a channel's item.
-    pub fn find(&self, channel: &Channel) -> Option<u32> {
-        self.number(channel).map(|number| number as u32)
+    /// A channel's item, with its number.
+    pub fn find_mut(&mut self, channel: &Channel) -> Option<(u32, &mut T)> {
+        let number = self.number(channel)?;
+        self.items[number].as_mut().map(|item| (number as u32, item))
     }
 
     /// The item of a number, if there is one; it may be another than the number was given to.
@@ -167,7 +168,8 @@ mod tests {
         assert!(index.get(&own).is_none(), "the one found last is gone");
         index.insert(&channel(2_000), |number| Item(channel(2_000), number));
         assert!(index.get(&own).is_none() && index.get(&channel(2_000)).is_some_and(|item| item.1 == 9));
-        assert_eq!((index.find(&own), index.find(&channel(2_000))), (None, Some(9)));
+        let number = |index: &mut Index<Item>, channel| index.find_mut(channel).map(|(number, _)| number);
+        assert_eq!((number(&mut index, &own), number(&mut index, &channel(2_000))), (None, Some(9)));
         assert_eq!(index.at_mut(9).map(|item| item.0.clone()), Some(channel(2_000)), "whose the number is now");
         assert!(index.at_mut(1_000).is_none());
     }

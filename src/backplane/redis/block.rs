@@ -335,9 +335,8 @@ impl Waiter {
 fn xread(server: &Server, streams: &[(Channel, Position)], block: Duration) -> Request {
     let mut command = Request::default();
     let words = command.begin(6 + 2 * streams.len()).word("XREAD").word("COUNT").number(1);
-    let words = words.word("BLOCK").number(block.as_millis() as usize).word("STREAMS");
-    let words = streams.iter().fold(words, |words, (channel, _)| words.key(&server.key_prefix, channel));
-    streams.iter().fold(words, |words, (_, position)| words.position(*position));
+    let words = words.word("BLOCK").number(block.as_millis() as usize);
+    words.streams(&server.key_prefix, streams.iter().map(|(channel, position)| (channel, *position)));
     command
 }
 

@@ -69,6 +69,12 @@ impl Request {
         self.parts([ms, b"-", seq])
     }
 
+    /// `STREAMS`, the keys of streams, and the ids after which each is read, as an `XREAD` ends.
+    pub fn streams<'a>(&mut self, prefix: &str, streams: impl Iterator<Item = (&'a Channel, Position)> + Clone) {
+        let words = streams.clone().fold(self.word("STREAMS"), |words, (channel, _)| words.key(prefix, channel));
+        streams.fold(words, |words, (_, position)| words.position(position));
+    }
+
     /// One word of several parts.
     fn parts<const N: usize>(&mut self, parts: [&[u8]; N]) -> &mut Request {
         debug_assert!(self.lacking > 0, "a word that was not counted");

@@ -205,10 +205,9 @@ impl Reading<'_> {
     pub(super) fn xread(&self, asks: &[Ask], batch: &[usize], commands: &mut Request) {
         // 0 would be no limit.
         let count = batch.first().map_or(1, |&index| asks[index].count.max(1));
-        let words = commands.begin(4 + 2 * batch.len()).word("XREAD").word("COUNT").number(count).word("STREAMS");
-        let prefix = &self.server.key_prefix;
-        let words = batch.iter().fold(words, |words, &index| words.key(prefix, &asks[index].channel));
-        batch.iter().fold(words, |words, &index| words.position(asks[index].after));
+        let words = commands.begin(4 + 2 * batch.len()).word("XREAD").word("COUNT").number(count);
+        let of = |&index: &usize| (&asks[index].channel, asks[index].after);
+        words.streams(&self.server.key_prefix, batch.iter().map(of));
     }
 
     /// Indices of asks that may share an `XREAD`.
