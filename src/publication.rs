@@ -7,6 +7,7 @@
 mod fields;
 mod keeping;
 mod member;
+mod misspelt;
 
 pub use keeping::{Bounds, is_key, key_value, refuse_of_batch};
 
@@ -90,7 +91,7 @@ pub fn publication(channel: Channel, data: Bytes, traits: Traits, keeping: Keepi
 ///
 /// `event`, `retry` and `final` come from the query or else from the headers `X-Event`, `X-Retry` and `X-Final`;
 /// `traceparent` from the query or from its standard header; `maxlen` and `ttl` from the query, and a key from the header
-/// `Idempotency-Key`, whose producer is for the caller to add.
+/// `Idempotency-Key`, whose producer is for the caller to add. A parameter that nearly has one of these names is refused.
 pub fn parse_single(
     segment: &str,
     query: &str,
@@ -109,6 +110,7 @@ pub fn parse_single(
 }
 
 fn parse_traits(query: &str, headers: &HeaderMap) -> Result<Traits, Problem> {
+    misspelt::refuse(query)?;
     let parameter = |name: &'static str, header: &'static str| given(query, name, headers, header);
     let mut traits = Traits { fields: fields::of_query(query)?, ..Traits::default() };
     if let Some((source, value)) = parameter("event", "x-event")? {

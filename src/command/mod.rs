@@ -201,7 +201,9 @@ fn command_line() -> clap::Command {
 fn with_environment(command: clap::Command) -> clap::Command {
     command.mut_args(|arg| {
         let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
-        let arg = arg.hide_env_values(true);
+        // A number below zero is a value that its parser refuses, not a flag that nobody knows.
+        let takes_values = arg.get_action().takes_values();
+        let arg = arg.hide_env_values(true).allow_negative_numbers(takes_values);
         if empty { arg.env(None::<&str>) } else { arg }
     })
 }

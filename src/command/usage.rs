@@ -28,10 +28,7 @@ pub(super) fn explain(error: &Error, command: &clap::Command, arguments: &[OsStr
             }
         }
         ErrorKind::InvalidValue => invalid_value(error, &name, &value),
-        ErrorKind::UnknownArgument if flag.starts_with('-') => match text(error, ContextKind::SuggestedArg) {
-            Some(known) => format!("unknown flag {name}; is {} meant?", first_word(&known)),
-            None => format!("unknown flag {name}"),
-        },
+        ErrorKind::UnknownArgument if flag.starts_with('-') => unknown_flag(error, &name, command, arguments),
         ErrorKind::UnknownArgument if flag.contains([':', '@', '=']) => {
             "an argument without a flag is too much; a command comes before its flags".into()
         }
@@ -49,6 +46,28 @@ pub(super) fn explain(error: &Error, command: &clap::Command, arguments: &[OsStr
         _ => first_line(error),
     };
     Stop::Wrong(line(&message))
+}
+
+/// A flag that nobody knows; or what was to be the value of the flag before it, as in `--drain -1s`, which may be a secret.
+fn unknown_flag(error: &Error, name: &str, command: &clap::Command, arguments: &[OsString]) -> String {
+    if let Some(known) = text(error, ContextKind::SuggestedArg) {
+        return format!("unknown flag {name}; is {} meant?", first_word(&known));
+    }
+    let is_it =
+        |given: &OsString| !name.starts_with("--") && given.to_str().is_some_and(|given| given.starts_with(name));
+    let takes_one = |long: &str| argument(command, long).is_some_and(|arg| arg.get_action().takes_values());
+    let before =
+        arguments.windows(2).find(|pair| is_it(&pair[1])).and_then(|pair| pair[0].to_str()?.strip_prefix("--"));
+    match before.filter(|long| takes_one(long)) {
+        Some(long) => format!("--{long}: a value that begins with - is written --{long}=VALUE"),
+        None => format!("unknown flag {name}"),
+    }
+}
+
+/// The argument of a flag, be it of the command or of one below it.
+fn argument<'a>(command: &'a clap::Command, long: &str) -> Option<&'a clap::Arg> {
+    let of = |command: &'a clap::Command| command.get_arguments().find(|arg| arg.get_long() == Some(long));
+    of(command).or_else(|| command.get_subcommands().find_map(of))
 }
 
 /// Whether a value of this flag is never repeated: a URL may have a password anywhere in it.
@@ -76,12 +95,8 @@ fn setting(flag: &str, command: &clap::Command, arguments: &[OsString]) -> Strin
     if arguments.iter().any(given) {
         return format!("--{long}");
     }
-    let of = |command: &clap::Command| {
-        let arg = command.get_arguments().find(|arg| arg.get_long() == Some(long))?;
-        arg.get_env().map(|name| name.to_string_lossy().into_owned())
-    };
-    let known = of(command).or_else(|| command.get_subcommands().find_map(of));
-    known.unwrap_or_else(|| flag.to_owned())
+    let variable = argument(command, long).and_then(clap::Arg::get_env);
+    variable.map_or_else(|| flag.to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 fn text(error: &Error, kind: ContextKind) -> Option<String> {

@@ -113,7 +113,7 @@ pub struct Contradiction(pub(crate) String);
 pub enum ValueError {
     #[error("outside {from} to {to}")]
     Outside { from: String, to: String },
-    #[error(transparent)]
+    #[error("not a duration with its unit, such as 15s, 5m or 1h 30m")]
     NoDuration(#[from] humantime::DurationError),
     /// A value would be taken that lies beside the range, too: `0s`.
     #[error("{why}, or {other}")]
@@ -185,9 +185,13 @@ where
 {
     move |text| match text.parse() {
         Ok(value) if range.contains(&value) => Ok(value),
-        _ if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) => Err(ValueError::new("not a whole number")),
-        _ => Err(outside(range.start(), range.end())),
+        _ if is_whole(text.strip_prefix('-').unwrap_or(text)) => Err(outside(range.start(), range.end())),
+        _ => Err(ValueError::new("not a whole number")),
     }
+}
+
+fn is_whole(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Bytes, plain or in `KiB`, `MiB` or `GiB`.
@@ -308,7 +312,9 @@ mod tests {
         let heartbeat = duration(SECOND..=5 * MINUTE);
         assert_eq!(heartbeat("15s"), Ok(15 * SECOND));
         assert_eq!(why(heartbeat("999ms")), "outside 1s to 5m");
-        assert!(heartbeat("15").is_err(), "a unit is needed");
+        for text in ["15", "abc", "", "-1s", "1parsec"] {
+            assert_eq!(why(heartbeat(text)), "not a duration with its unit, such as 15s, 5m or 1h 30m", "{text:?}");
+        }
         let idle = duration_or_never(SECOND..=DAY);
         assert_eq!(idle("0s"), Ok(Duration::ZERO));
         assert_eq!(why(idle("2day")), "outside 1s to 1day, or 0s");
@@ -344,7 +350,8 @@ mod tests {
         assert_eq!(channels("1000"), Ok(1000));
         assert_eq!(why(channels("0")), "outside 1 to 1000");
         assert_eq!(why(channels("99999999999999999999999")), "outside 1 to 1000");
-        assert_eq!(why(channels("-1")), "not a whole number");
+        assert_eq!(why(channels("-1")), "outside 1 to 1000");
+        assert_eq!(why(channels("--1")), "not a whole number");
         let tail = bytes(1 << 20..=1 << 40);
         assert_eq!(tail("64MiB"), Ok(64 << 20));
         assert_eq!(tail("1048576"), Ok(1 << 20));

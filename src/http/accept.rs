@@ -173,7 +173,7 @@ impl Intake {
         let Ok(_slow) = self.slow.try_acquire() else {
             // Who has its answer is refused nothing.
             if !answered {
-                self.context.refused(Dropped::SlowHead, peer);
+                self.context.dropped(Dropped::SlowHead, peer);
             }
             return None;
         };
@@ -204,7 +204,7 @@ impl Intake {
         if !gets {
             // Behind a proxy's header nothing may come.
             let Ok(speaks_http2) = timeout(HEAD_TIMEOUT, speaks_http2(&mut socket)).await else {
-                self.context.refused(Dropped::SlowHead, peer);
+                self.context.dropped(Dropped::SlowHead, peer);
                 return None;
             };
             if speaks_http2 && !known {
@@ -272,7 +272,7 @@ impl Intake {
         match self.hurried(taking, permit, peer, &exchange).await? {
             (Ok(begun), permit) => Some((Arrival::Carried(Box::new(begun.ok()?), peer), permit)),
             (Err(_), _) => {
-                self.context.refused(Dropped::SlowHead, peer);
+                self.context.dropped(Dropped::SlowHead, peer);
                 None
             }
         }
@@ -287,11 +287,11 @@ impl Intake {
             Ok(Ok(client)) => Some(client.unwrap_or(peer)),
             Ok(Err(error)) => {
                 tracing::debug!(%peer, %error, "no PROXY header");
-                self.context.refused(Dropped::ProxyHeader, peer);
+                self.context.dropped(Dropped::ProxyHeader, peer);
                 None
             }
             Err(_) => {
-                self.context.refused(Dropped::ProxyHeader, peer);
+                self.context.dropped(Dropped::ProxyHeader, peer);
                 None
             }
         }

@@ -268,7 +268,7 @@ impl Acceptor {
             match self.accept_one() {
                 Some(Ok((socket, peer))) => self.greet(socket, peer),
                 Some(Err(error)) => {
-                    self.context.refused(Dropped::AcceptError, IpAddr::from([0; 4]));
+                    self.context.dropped(Dropped::AcceptError, IpAddr::from([0; 4]));
                     tracing::debug!(%error, "accept failed");
                     std::thread::sleep(PAUSE);
                     return;
@@ -305,15 +305,15 @@ impl Acceptor {
         if present >= self.context.limits.present_max() {
             // Nothing can be said before the request is read; a closed connection makes EventSource come back.
             match self.silent.longest() {
-                Some(displaced) => self.context.refused(Dropped::Displaced, displaced.peer),
-                None => return self.context.refused(Dropped::Descriptors, peer),
+                Some(displaced) => self.context.dropped(Dropped::Displaced, displaced.peer),
+                None => return self.context.dropped(Dropped::Descriptors, peer),
             }
         }
         let presence = match self.context.proxies.trusts(peer) {
             true => None,
             false => match self.context.presences.enter(peer) {
                 Ok(presence) => presence,
-                Err(_) => return self.context.refused(Dropped::AddressConnections, peer),
+                Err(_) => return self.context.dropped(Dropped::AddressConnections, peer),
             },
         };
         self.seat(Connection { socket, peer, guard: ConnectionGuard::new(&self.handle, presence), known: false });
@@ -397,7 +397,7 @@ impl Acceptor {
         self.silent.look(|connection| {
             // Whoever was answered owes nothing.
             if !connection.known {
-                context.refused(Dropped::SlowHead, connection.peer);
+                context.dropped(Dropped::SlowHead, connection.peer);
             }
         });
         if self.silent.is_empty() {

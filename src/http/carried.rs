@@ -89,7 +89,7 @@ impl Requests for Connection {
     }
 
     fn flooded(&self) {
-        self.intake.context.refused(Dropped::Http2Flood, self.peer);
+        self.intake.context.dropped(Dropped::Http2Flood, self.peer);
     }
 }
 

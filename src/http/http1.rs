@@ -80,7 +80,7 @@ where
                     && error.is_timeout()
                     && !exchange.is_answered()
                 {
-                    context.refused(Dropped::SlowHead, peer);
+                    context.dropped(Dropped::SlowHead, peer);
                 }
                 if polled.is_ready() {
                     return Poll::Ready(End::Ended);

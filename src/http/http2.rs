@@ -137,7 +137,7 @@ where
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT.max(context.settings.stall_timeout));
     let flooded = context.clone();
-    let io = Resets::new(Gate::new(io, move || flooded.refused(Dropped::Http2Flood, peer)));
+    let io = Resets::new(Gate::new(io, move || flooded.dropped(Dropped::Http2Flood, peer)));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut tick = tokio::time::interval(TICK);
     let mut closing = pin!(closing);

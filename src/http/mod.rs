@@ -60,12 +60,13 @@ use crate::courier::{Couriers, InUse};
 use crate::hub::Hub;
 use crate::limits::{Limits, Presences, Rate};
 use crate::metrics::Label as _;
-use crate::problem::Code;
+use crate::printable::Printable;
+use crate::problem::{Code, Problem};
 use crate::random::Random;
 use crate::telemetry::LogThrottle;
 use client_address::Proxies;
 use history::budget::Budget;
-use metrics::{HttpMetrics, Refusal};
+use metrics::{Dropped, HttpMetrics, Refusal};
 use publish::Publisher;
 use room::Room;
 use settings::Settings;
@@ -119,13 +120,24 @@ impl Context {
         self.clock.backplane_ms()
     }
 
-    /// Counts a refusal, and says so in the log now and then.
-    pub fn refused(&self, refusal: impl Into<Refusal>, peer: IpAddr) {
-        let refusal = refusal.into();
-        self.metrics.connections_refused.inc(refusal);
-        let reason = refusal.label();
-        if let Some(suppressed) = self.log_throttle.turn(reason) {
+    /// Counts a connection that is dropped, and says so in the log now and then.
+    pub fn dropped(&self, why: Dropped, peer: IpAddr) {
+        if let Some((reason, suppressed)) = self.counted(why.into()) {
             tracing::warn!(%peer, reason, suppressed, "refused");
         }
+    }
+
+    /// Counts a request that is refused, and says so in the log now and then: with what its client is told, which names the input.
+    pub fn refused(&self, problem: &Problem, peer: IpAddr) {
+        if let Some((reason, suppressed)) = self.counted(problem.code.into()) {
+            tracing::warn!(%peer, reason, detail = %Printable(&problem.detail), suppressed, "refused");
+        }
+    }
+
+    /// Counts a refusal; where it is said in the log, its reason and how many were not.
+    fn counted(&self, refusal: Refusal) -> Option<(&'static str, u64)> {
+        self.metrics.connections_refused.inc(refusal);
+        let reason = refusal.label();
+        self.log_throttle.turn(reason).map(|suppressed| (reason, suppressed))
     }
 }

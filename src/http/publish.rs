@@ -11,7 +11,7 @@ use crate::channel::Channel;
 use crate::cors::Cors;
 use crate::limits::{Rate, TooFast, client_of};
 use crate::position::Position;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, shortened};
 use crate::publication::{self, Bounds, parse_batch, parse_first, parse_single, refuse_of_batch};
 use crate::roster::Roster;
 use crate::subscription::parse_switch;
@@ -118,6 +118,11 @@ impl Publisher {
                 "bodies come as they are",
             ));
         }
+        if let Some(kind) = request.headers().get(CONTENT_TYPE).filter(|kind| is_multipart(kind.as_bytes())) {
+            let kind = shortened(&String::from_utf8_lossy(kind.as_bytes()));
+            let detail = format!("{kind:?}: a form's parts are not taken apart; the body is the data itself");
+            return Err(Problem::new(Code::UnsupportedMediaType, detail));
+        }
         self.take_rate(peer, 1)
     }
 
@@ -149,6 +154,12 @@ impl Publisher {
             Err(_) => Err(refusal(&BackplaneError::down("it did not answer in time"))),
         }
     }
+}
+
+/// Whether a body has several parts, each with a head (RFC 2046, section 5.1).
+fn is_multipart(kind: &[u8]) -> bool {
+    const KIND: &[u8] = b"multipart/";
+    kind.get(..KIND.len()).is_some_and(|start| start.eq_ignore_ascii_case(KIND))
 }
 
 fn take<K: Hash + Eq + Clone>(rate: &Option<Rate<K>>, who: K, events: usize, what: &str) -> Result<(), Problem> {

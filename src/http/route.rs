@@ -100,7 +100,7 @@ async fn answer(
                     answer
                 }
                 Err(problem) => {
-                    context.refused(problem.code, peer);
+                    context.refused(&problem, peer);
                     problem.into_response()
                 }
             },
@@ -169,7 +169,7 @@ async fn asked_with_body(
     let (head, body) = request.into_parts();
     let head = Request::from_parts(head, ());
     let received = query::receive(head.headers(), body, client, context).await;
-    let received = received.inspect_err(|problem| context.refused(problem.code, client))?;
+    let received = received.inspect_err(|problem| context.refused(problem, client))?;
     decide(&Asking { head: &head, channel, form: Some(&received.body) }, client, context).await
 }
 
@@ -189,7 +189,7 @@ async fn history(request: Request<RequestBody>, client: IpAddr, context: &Arc<Co
                 Err(problem) => Err(problem),
             };
             answered.unwrap_or_else(|problem| {
-                context.refused(problem.code, client);
+                context.refused(&problem, client);
                 problem.into_response().map(Either::Left)
             })
         }
@@ -289,7 +289,7 @@ async fn decide<B>(asking: &Asking<'_, B>, client: IpAddr, context: &Arc<Context
         Ok(admitted) => return Ok(Decision::Admit(admitted)),
         Err(problem) => problem,
     };
-    context.refused(problem.code, client);
+    context.refused(&problem, client);
     let Some(retry_ms) = returns_after_ms(&problem, context) else { return Err(problem) };
     let cors = context.cors.headers_for(request.headers());
     Ok(Decision::ComeBack { cors, marks: Marks::of(request.version(), request.headers()), retry_ms })

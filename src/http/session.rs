@@ -57,7 +57,7 @@ pub async fn answer<B>(
             answer
         }
         Err(problem) => {
-            context.refused(problem.code, client);
+            context.refused(&problem, client);
             problem.into_response()
         }
     }

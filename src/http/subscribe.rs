@@ -181,9 +181,9 @@ async fn hold(
         let mut starts = match batch {
             Ok(starts) => starts,
             Err(error) => {
-                let code = problem(&error).code;
-                spans::refused(code.as_str());
-                context.refused(code, peer);
+                let problem = problem(&error);
+                spans::refused(problem.code.as_str());
+                context.refused(&problem, peer);
                 return context.couriers.send(courier, Message::Dismiss { ticket: number, reason: Reason::Drain });
             }
         };
@@ -230,7 +230,7 @@ fn write_foreign(into: &mut Vec<u8>, control: Control, channels: &[&Channel]) {
 async fn gone(wire: Wire, peer: IpAddr, admitted: &Admitted, context: &Context, gap: Gap) {
     let problem = Problem::history_gone(gap);
     spans::refused(problem.code.as_str());
-    context.refused(problem.code, peer);
+    context.refused(&problem, peer);
     wire.answer(problem.into_response(), &admitted.cors, &context.clock).await;
 }
 
@@ -245,7 +245,7 @@ fn has(starts: &[Start], channel: &Channel) -> bool {
 async fn refuse(wire: Wire, peer: IpAddr, admitted: Admitted, context: &Context, error: Refused) {
     let problem = problem(&error);
     spans::refused(problem.code.as_str());
-    context.refused(problem.code, peer);
+    context.refused(&problem, peer);
     // Its place among subscribers is another's from now on.
     let Admitted { access, cors, marks, seat, .. } = admitted;
     drop(seat);

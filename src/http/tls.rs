@@ -125,7 +125,7 @@ impl Tls {
                 (Handshake::Failed, None)
             }
             None => {
-                context.refused(Dropped::SlowHandshake, peer);
+                context.dropped(Dropped::SlowHandshake, peer);
                 (Handshake::Slow, None)
             }
         };
@@ -163,7 +163,7 @@ impl Tls {
     /// Waits for the first byte of a request: before it, nothing of HTTP need be there.
     async fn spoken(&self, mut stream: Secure, peer: IpAddr, context: &Context) -> Option<Secure> {
         if self.in_time(readable(&mut stream)).await.is_none() {
-            context.refused(Dropped::SlowHead, peer);
+            context.dropped(Dropped::SlowHead, peer);
             return None;
         }
         Some(stream)

@@ -67,37 +67,30 @@ impl Parameter {
         Parameter::Field,
     ];
 
-    /// The names that a parameter goes by, its own first, and what counts of several.
-    const fn row(self) -> (&'static [&'static str], Repeated) {
+    /// The parameter's name, and what counts of several.
+    const fn row(self) -> (&'static str, Repeated) {
         match self {
-            Parameter::Channels => (&["channels"], Repeated::Adds),
-            Parameter::Since => (&["since"], Repeated::Refused),
-            Parameter::Tail => (&["tail"], Repeated::Refused),
-            Parameter::Events => (&["events"], Repeated::Adds),
-            Parameter::Where => (&["where"], Repeated::Refused),
-            // As clients of other servers name it, too. Some EventSource polyfills append one at each reconnect.
-            Parameter::LastEventId => {
-                (&["lastEventId", "lastEventID", "Last-Event-ID", "last_event_id"], Repeated::Replaces)
-            }
-            Parameter::Envelope => (&["envelope"], Repeated::Refused),
-            Parameter::Hello => (&["hello"], Repeated::Refused),
-            Parameter::Heartbeat => (&["heartbeat"], Repeated::Refused),
-            Parameter::HeartbeatEvent => (&["heartbeatEvent"], Repeated::Refused),
-            Parameter::Control => (&["control"], Repeated::Refused),
-            Parameter::Absent => (&["absent"], Repeated::Refused),
-            Parameter::Type => (&["type"], Repeated::Refused),
-            Parameter::Data => (&["data"], Repeated::Refused),
-            Parameter::Field => (&["field"], Repeated::Refused),
+            Parameter::Channels => ("channels", Repeated::Adds),
+            Parameter::Since => ("since", Repeated::Refused),
+            Parameter::Tail => ("tail", Repeated::Refused),
+            Parameter::Events => ("events", Repeated::Adds),
+            Parameter::Where => ("where", Repeated::Refused),
+            // Some EventSource polyfills append one at each reconnect.
+            Parameter::LastEventId => ("lastEventId", Repeated::Replaces),
+            Parameter::Envelope => ("envelope", Repeated::Refused),
+            Parameter::Hello => ("hello", Repeated::Refused),
+            Parameter::Heartbeat => ("heartbeat", Repeated::Refused),
+            Parameter::HeartbeatEvent => ("heartbeatEvent", Repeated::Refused),
+            Parameter::Control => ("control", Repeated::Refused),
+            Parameter::Absent => ("absent", Repeated::Refused),
+            Parameter::Type => ("type", Repeated::Refused),
+            Parameter::Data => ("data", Repeated::Refused),
+            Parameter::Field => ("field", Repeated::Refused),
         }
     }
 
     /// The name that the documentation has.
     pub const fn name(self) -> &'static str {
-        self.names()[0]
-    }
-
-    /// All names that the parameter is known by.
-    pub const fn names(self) -> &'static [&'static str] {
         self.row().0
     }
 
@@ -108,8 +101,16 @@ impl Parameter {
 
     /// The parameter of this name; others are ignored, since URLs of EventSource carry cache busters and what proxies add.
     pub fn named(name: &str) -> Option<Parameter> {
-        Parameter::ALL.into_iter().find(|parameter| parameter.names().contains(&name))
+        let known = Parameter::ALL.into_iter().find(|parameter| parameter.name() == name);
+        known.or_else(|| is_last_event_id(name).then_some(Parameter::LastEventId))
     }
+}
+
+/// Whether this is `lastEventId` as a client of another server spells it (`last_event_id`, `Last-Event-ID`): ignored, it would lose
+/// events without a word.
+fn is_last_event_id(name: &str) -> bool {
+    let letters = name.chars().filter(|letter| !matches!(letter, '-' | '_'));
+    letters.map(|letter| letter.to_ascii_lowercase()).eq("lasteventid".chars())
 }
 
 /// Why a parameter's value means nothing: the second half of a line that names both.
@@ -321,13 +322,11 @@ mod tests {
 
     #[test]
     fn a_name_is_one_parameters() {
-        let names: Vec<&str> = Parameter::ALL.into_iter().flat_map(Parameter::names).copied().collect();
-        for name in &names {
-            assert_eq!(names.iter().filter(|other| other == &name).count(), 1, "{name}");
-        }
         for parameter in Parameter::ALL {
             assert_eq!(Parameter::named(parameter.name()), Some(parameter));
         }
-        assert_eq!(Parameter::named("lasteventid"), None);
+        for other in ["Tail", "lastEventIds", "last event id", "id", ""] {
+            assert_eq!(Parameter::named(other), None, "{other:?}");
+        }
     }
 }

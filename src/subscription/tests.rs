@@ -81,10 +81,10 @@ fn resume() {
     let of_a = |query: &str, header| parse_with(Some("a"), query, header).unwrap().resume;
     let at = Resume::Cursors(vec![single(5)]);
     assert_eq!(of_a("", Some(b"5-0")), at);
-    for name in ["lastEventId", "lastEventID", "Last-Event-ID", "last_event_id"] {
+    for name in ["lastEventId", "lastEventID", "Last-Event-ID", "last_event_id", "last-event-id", "LASTEVENTID"] {
         assert_eq!(of_a(&format!("{name}=5-0"), None), at, "{name}");
     }
-    assert_eq!(of_a("lasteventid=5-0", None), Resume::None);
+    assert_eq!(of_a("lastEventIds=5-0", None), Resume::None);
     assert_eq!(of_a("lastEventId=5-0", Some(b"")), at);
     assert_eq!(of_a("lastEventId=4-0&last_event_id=5-0", None), at);
     assert_eq!(of_a("", Some(b"4-0, 5-0")), at);

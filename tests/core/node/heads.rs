@@ -95,6 +95,28 @@ fn a_body_may_be_chunked_and_nothing_else() {
     assert_eq!(node.ask("POST", "/events/a", &[("Content-Encoding", "Identity")], "1").head.status, 201);
 }
 
+/// `curl -F` would publish boundaries and heads as data, and a misspelt `ttl` would keep a stream for ever.
+#[test]
+fn what_was_meant_otherwise_is_not_published() {
+    let node = Node::start(&[]);
+    let form = [("Content-Type", "Multipart/Form-Data; boundary=x")];
+    for path in ["/events/a", "/events"] {
+        let detail = node.ask("POST", path, &form, "--x\r\n").problem(415, "unsupported_media_type");
+        assert!(detail.starts_with("\"Multipart/Form-Data; boundary=x\":"), "{detail}");
+    }
+    let detail = node.ask("POST", "/events/a?tll=1h", &[], "1").problem(400, "bad_parameter");
+    assert!(detail.starts_with("tll=\"1h\":"), "{detail}");
+    assert_eq!(node.get("/history/a").json()["events"].as_array().map(Vec::len), Some(0));
+    assert_eq!(node.ask("POST", "/events/a?v=2", &[("Content-Type", "application/json")], "1").head.status, 201);
+}
+
+#[test]
+fn the_log_names_what_was_refused() {
+    let node = Node::start(&[]);
+    node.get("/events/a?tail=ma%0Any").problem(400, "bad_parameter");
+    node.logs(&["refused", "127.0.0.1", "bad_parameter", r#"tail="ma\nny":"#]);
+}
+
 /// All values of a header.
 fn all(head: &Head, name: &str) -> String {
     let values = head.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
