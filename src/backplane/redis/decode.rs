@@ -34,30 +34,21 @@ pub type Stream = (Bytes, Decoded<Vec<Entry>>);
 /// nil where there is nothing new; RESP3 a map, which the readers' connections bring as a list of its names and values; RESP2 (and
 /// some servers in RESP3 too) an array of pairs.
 pub fn streams(reply: Value) -> Decoded<Vec<Stream>> {
-    let key = |key| text(key).map_or_else(|| unexpected("XREAD", "a key that is no string"), Ok);
     match reply {
         Value::Null => Ok(Vec::new()),
-        Value::Map(map) => Ok(map.inner().into_iter().map(|(key, value)| (key.into_bytes(), after(value))).collect()),
-        Value::Array(list) if list.first().is_some_and(|first| !matches!(first, Value::Array(_))) => {
-            let mut streams = Vec::with_capacity(list.len() / 2);
-            let mut list = list.into_iter();
-            while let Some(name) = list.next() {
-                let Some(entries) = list.next() else { return unexpected("XREAD", "a key without entries") };
-                streams.push((key(name)?, after(entries)));
-            }
-            Ok(streams)
-        }
-        Value::Array(list) => list
-            .into_iter()
-            .map(|pair| {
-                let Value::Array(pair) = pair else { return unexpected("XREAD", "a stream that is no pair") };
-                let Ok([name, entries]) = <[Value; 2]>::try_from(pair) else {
-                    return unexpected("XREAD", "a stream that is no pair");
-                };
-                Ok((key(name)?, after(entries)))
-            })
-            .collect(),
-        _ => unexpected("XREAD", "neither a map nor an array"),
+        Value::Array(list) if matches!(list.first(), Some(Value::Array(_))) => list.into_iter().map(stream).collect(),
+        map => Ok(pairs("XREAD", map)?.into_iter().map(|(key, entries)| (key, after(entries))).collect()),
+    }
+}
+
+fn stream(pair: Value) -> Decoded<Stream> {
+    let Value::Array(pair) = pair else { return unexpected("XREAD", "a stream that is no pair") };
+    let Ok([key, entries]) = <[Value; 2]>::try_from(pair) else {
+        return unexpected("XREAD", "a stream that is no pair");
+    };
+    match text(key) {
+        Some(key) => Ok((key, after(entries))),
+        None => unexpected("XREAD", "a key that is no string"),
     }
 }
 
@@ -121,7 +112,7 @@ pub fn appended(reply: Value) -> Decoded<Option<Position>> {
 /// Redis 8.6.
 pub fn kept_keys(reply: Value) -> Decoded<Option<(u64, u64)>> {
     let (mut seconds, mut most) = (None, None);
-    for (name, value) in pairs(reply)? {
+    for (name, value) in pairs("XINFO", reply)? {
         match name.as_ref() {
             b"idmp-duration" => seconds = value.as_u64(),
             b"idmp-maxsize" => most = value.as_u64(),
@@ -135,7 +126,7 @@ pub fn kept_keys(reply: Value) -> Decoded<Option<(u64, u64)>> {
 pub fn state(reply: Value) -> Decoded<StreamState> {
     let mut state = StreamState::default();
     let (mut length, mut last, mut newest) = (None, None, None);
-    for (name, value) in pairs(reply)? {
+    for (name, value) in pairs("XINFO", reply)? {
         match name.as_ref() {
             b"length" => length = value.as_u64(),
             b"last-generated-id" => last = position(&value),
@@ -156,7 +147,8 @@ pub fn state(reply: Value) -> Decoded<StreamState> {
 
 /// The configuration that a sentinel knows a primary by (`config-epoch`), by a reply to `SENTINEL MASTER`.
 pub fn config_epoch(reply: Value) -> Option<u64> {
-    let (_, epoch) = pairs(reply).ok()?.into_iter().find(|(name, _)| name.as_ref() == b"config-epoch")?;
+    let (_, epoch) =
+        pairs("SENTINEL MASTER", reply).ok()?.into_iter().find(|(name, _)| name.as_ref() == b"config-epoch")?;
     str(&epoch)?.parse().ok()
 }
 
@@ -170,7 +162,7 @@ fn edge(value: Value) -> Decoded<Option<Entry>> {
 }
 
 /// A RESP3 map, or the flat array that it is in RESP2.
-fn pairs(reply: Value) -> Decoded<Vec<(Bytes, Value)>> {
+fn pairs(command: &'static str, reply: Value) -> Decoded<Vec<(Bytes, Value)>> {
     match reply {
         Value::Map(map) => Ok(map.inner().into_iter().map(|(key, value)| (key.into_bytes(), value)).collect()),
         Value::Array(list) if list.len() % 2 == 0 => {
@@ -179,12 +171,12 @@ fn pairs(reply: Value) -> Decoded<Vec<(Bytes, Value)>> {
             while let (Some(name), Some(value)) = (list.next(), list.next()) {
                 match text(name) {
                     Some(name) => pairs.push((name, value)),
-                    None => return unexpected("XINFO", "a name that is no string"),
+                    None => return unexpected(command, "a name that is no string"),
                 }
             }
             Ok(pairs)
         }
-        _ => unexpected("XINFO", "neither a map nor pairs"),
+        _ => unexpected(command, "neither a map nor pairs"),
     }
 }
 

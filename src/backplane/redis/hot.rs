@@ -142,11 +142,11 @@ async fn read(
     ask: &Ask,
     mut commands: Request,
 ) -> Result<Option<Vec<Entry>>, BackplaneError> {
-    let prefix = server.key_prefix.as_str();
+    let after = |position| std::iter::once((&ask.channel, position));
     let wait = commands.begin(8).word("XREAD").word("COUNT").number(1).word("BLOCK").number(BLOCK.as_millis() as usize);
-    wait.word("STREAMS").key(prefix, &ask.channel).position(ask.after.after());
-    let read = commands.begin(6).word("XREAD").word("COUNT").number(ask.count).word("STREAMS");
-    read.key(prefix, &ask.channel).position(ask.after);
+    wait.streams(&server.key_prefix, after(ask.after.after()));
+    let read = commands.begin(6).word("XREAD").word("COUNT").number(ask.count);
+    read.streams(&server.key_prefix, after(ask.after));
     reader.ask(&commands).await?;
     let taken = Taken::Entries { most: LARGE.min(server.max_entry_bytes), total: 2 * LARGE, witness: None };
     let large = || {
