@@ -11,7 +11,7 @@ pub mod simulated;
 
 pub use metrics::Metrics;
 
-use crate::backplane::Link;
+use crate::backplane::{Awaited, Link};
 use crate::banner::banner;
 use crate::config::Serve;
 use crate::http::Context;
@@ -62,16 +62,19 @@ pub fn run(settings: Serve, metrics: Metrics, deliveries: Option<Arc<Deliveries>
     if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The backplane and the follower have a thread of their own: an accept storm must not delay what Redis pushes.
-fn backplane_runtime(settings: &Serve, metrics: &Metrics) -> std::io::Result<tokio::runtime::Runtime> {
-    coalescing::runtime(settings.coalesce, metrics.hub.follower_pauses.clone())
+/// The backplane and the follower have a thread of their own: an accept storm must not delay what Redis pushes. In the node's own
+/// memory there is nothing to gather: a read there costs no way to a server.
+fn backplane_runtime(settings: &Serve, awaited: Awaited, metrics: &Metrics) -> std::io::Result<Runtime> {
+    let pause = if settings.redis.is_some() { settings.coalesce } else { Duration::ZERO };
+    coalescing::runtime(pause, awaited, metrics.hub.follower_pauses.clone())
 }
 
 impl Node {
     /// Starts all parts. Redis need not be there yet.
     pub fn start(settings: Serve, metrics: Metrics, deliveries: Option<Arc<Deliveries>>) -> Result<Node, StartError> {
-        let (runtime, outside) = (backplane_runtime(&settings, &metrics)?, Outside::default());
-        let backplane = given::backplane(&settings, &metrics.backplane, &runtime, &outside)?;
+        let (awaited, outside) = (Awaited::default(), Outside::default());
+        let runtime = backplane_runtime(&settings, awaited.clone(), &metrics)?;
+        let backplane = given::backplane(&settings, &metrics.backplane, &runtime, awaited, &outside)?;
         let given = Given { backplane, runtime, metrics, deliveries, outside };
         Node::start_parts(settings, given)
     }
@@ -84,7 +87,7 @@ impl Node {
         outside: Outside,
     ) -> Result<Node, StartError> {
         let metrics = Metrics::new();
-        let runtime = backplane_runtime(&settings, &metrics)?;
+        let runtime = backplane_runtime(&settings, Awaited::default(), &metrics)?;
         Node::start_parts(settings, Given { backplane, runtime, metrics, deliveries: None, outside })
     }
 

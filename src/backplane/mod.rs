@@ -4,6 +4,7 @@
 //! and it tells through [`Changes`] that a stream may have new ones. What the answers mean for a subscriber
 //! (continuous, gap, reset) is decided in [`continuity`], the same way for every backplane.
 
+mod awaited;
 pub mod continuity;
 pub mod error;
 pub mod memory;
@@ -11,6 +12,7 @@ pub mod metrics;
 pub mod redis;
 mod relayed;
 
+pub use self::awaited::Awaited;
 pub use self::error::BackplaneError;
 pub use self::relayed::Relayed;
 

@@ -1,6 +1,7 @@
 //! Coalescing, as of a network card's interrupts: a thread that is woken for each of many small things lets a moment pass,
 //! so that what comes meanwhile is taken at once. Of an event that one subscriber reads, wakes cost more than all else.
 
+use crate::backplane::Awaited;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
 use std::sync::Arc;
@@ -13,15 +14,16 @@ const WITHIN: Duration = Duration::from_millis(4);
 /// A thread that waits for so long after a pause is not woken often any more.
 const CALM: Duration = Duration::from_millis(2);
 
-/// A runtime of one thread, which lets so much time pass before it looks for more while that is much; zero: never. `pauses` counts.
-pub fn runtime(pause: Duration, pauses: IntCounter) -> std::io::Result<Runtime> {
+/// A runtime of one thread, which lets so much time pass before it looks for more while that is much, and no answer is `awaited`;
+/// zero: never. `pauses` counts.
+pub fn runtime(pause: Duration, awaited: Awaited, pauses: IntCounter) -> std::io::Result<Runtime> {
     let mut builder = Builder::new_current_thread();
     builder.enable_all();
     if !pause.is_zero() {
         let wakes = Arc::new(Mutex::new(Wakes::new(Instant::now())));
         let known = wakes.clone();
         builder.on_thread_park(move || {
-            if wakes.lock().are_many {
+            if wakes.lock().are_many && !awaited.any() {
                 pauses.inc();
                 std::thread::sleep(pause);
             }
@@ -95,7 +97,8 @@ mod tests {
     #[test]
     fn a_runtime_that_pauses_does_all_that_it_is_given() {
         let pauses = IntCounter::new("pauses", "Pauses.").unwrap();
-        let runtime = runtime(Duration::from_millis(1), pauses.clone()).unwrap();
+        let awaited = Awaited::default();
+        let runtime = runtime(Duration::from_millis(1), awaited.clone(), pauses.clone()).unwrap();
         let (give, mut given) = tokio::sync::mpsc::unbounded_channel();
         let (done, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -112,6 +115,16 @@ mod tests {
             assert_eq!(told.recv(), Ok(number));
             number += 1;
         }
+        let _answer = awaited.one();
+        // One that began before may still go on.
+        give.send(number).unwrap();
+        assert_eq!(told.recv(), Ok(number));
+        let paused = pauses.get();
+        for number in 0..1_000 {
+            give.send(number).unwrap();
+            assert_eq!(told.recv(), Ok(number));
+        }
+        assert_eq!(pauses.get(), paused, "it pauses for no answer");
         drop(give);
         thread.join().unwrap();
     }

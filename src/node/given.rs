@@ -4,7 +4,7 @@ use super::metrics::Metrics;
 use crate::auth::AuthError;
 use crate::backplane::metrics::BackplaneMetrics;
 use crate::backplane::redis::address::AddressError;
-use crate::backplane::{Backplane, memory, redis};
+use crate::backplane::{Awaited, Backplane, memory, redis};
 use crate::config::Serve;
 use crate::http::admin::token::AdminTokenError;
 use crate::http::tls::certificate::CertificateError;
@@ -51,6 +51,7 @@ pub fn backplane(
     settings: &Serve,
     metrics: &Arc<BackplaneMetrics>,
     runtime: &Runtime,
+    awaited: Awaited,
     outside: &Outside,
 ) -> Result<Arc<dyn Backplane>, StartError> {
     let Some(url) = &settings.redis else {
@@ -68,6 +69,7 @@ pub fn backplane(
         relay_from: settings.relay_from,
         publish_maxlen: settings.publish_maxlen,
         max_entry_bytes: settings.max_entry_bytes,
+        awaited,
         observe: Arc::new(move |command, took, ok| {
             metrics.backplane_commands.with_label_values(&[command]).observe(took.as_secs_f64());
             if !ok {

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
@@ -22,6 +23,8 @@ pub struct LazyConnection {
     target: Arc<Target>,
     patience: Duration,
     random: Random,
+    /// Where what it sends waits for what comes at the same time, and so do answers.
+    runtime: Handle,
     state: tokio::sync::Mutex<LazyState>,
     current: Mutex<Current>,
     permits: Semaphore,
@@ -44,11 +47,12 @@ struct LazyState {
 impl LazyConnection {
     /// A connection that is not made yet. `patience`: how long it may bring no answer while one is waited for; `random` makes
     /// delays between attempts differ.
-    pub fn new(target: Arc<Target>, patience: Duration, random: Random) -> LazyConnection {
+    pub fn new(target: Arc<Target>, patience: Duration, random: Random, runtime: Handle) -> LazyConnection {
         LazyConnection {
             target,
             patience,
             random,
+            runtime,
             state: Default::default(),
             current: Mutex::default(),
             permits: Semaphore::new(IN_FLIGHT),
@@ -102,7 +106,9 @@ impl LazyConnection {
             _ => {}
         }
         let era = self.current.lock().era;
-        match self.target.connect(self.patience).await {
+        let (target, patience) = (self.target.clone(), self.patience);
+        let connected = self.runtime.spawn(async move { target.connect(patience).await });
+        match connected.await.unwrap_or_else(|_| Err(BackplaneError::down("the node is ending"))) {
             Ok(connection) => {
                 let connection = Arc::new(connection);
                 *state = LazyState::default();

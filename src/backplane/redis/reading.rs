@@ -159,6 +159,8 @@ impl Reading<'_> {
             Some(loan) => loan,
             None => self.readers().take().await?,
         };
+        // History is read for subscribers, at its own pace.
+        let _awaiting = (self.pool != Pool::History).then(|| self.server.awaited.one());
         let mut replies = Vec::with_capacity(taken.len());
         let era = loan.era();
         let step = async {

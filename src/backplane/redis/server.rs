@@ -14,7 +14,7 @@ use super::refusals::{PROBE, Refusals};
 use super::replica::Replicas;
 use super::settings::{Observe, Settings};
 use super::target::Target;
-use crate::backplane::{BackplaneError, Changes, Facts, Link, ReadFrom};
+use crate::backplane::{Awaited, BackplaneError, Changes, Facts, Link, ReadFrom};
 use crate::channel::Channel;
 use crate::config::Follow;
 use crate::outside::Outside;
@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
 
@@ -114,13 +115,21 @@ pub struct Server {
     pub records: LazyConnection,
     /// The connection that appends, and writes this node's record.
     pub publish: LazyConnection,
+    /// Told of the answers that the follower waits for.
+    pub awaited: Awaited,
     facts: Mutex<Facts>,
     complaints: Mutex<Vec<(String, Instant)>>,
 }
 
 impl Server {
     /// A server that is not connected yet. `endpoint`: one server of a cluster; `None`: what the address names.
-    pub fn new(settings: &Settings, address: Address, endpoint: Option<Endpoint>, reports: Reports) -> Server {
+    pub fn new(
+        settings: &Settings,
+        address: Address,
+        endpoint: Option<Endpoint>,
+        reports: Reports,
+        runtime: &Handle,
+    ) -> Server {
         let Reports { changes, turned } = reports;
         let facts = Facts { name: address.to_string(), ..Facts::default() };
         let target = Arc::new(Target::new(endpoint.or_else(|| address.fixed())));
@@ -128,7 +137,8 @@ impl Server {
         let at = |target: &Arc<Target>, patience, most| {
             Arc::new(Readers::new(target.clone(), changes.clone(), patience, most))
         };
-        let patient = |patience| LazyConnection::new(target.clone(), patience, settings.outside.random.clone());
+        let patient =
+            |patience| LazyConnection::new(target.clone(), patience, settings.outside.random.clone(), runtime.clone());
         let lazy = || patient(SIDE_TIMEOUT);
         Server {
             readers: at(&near, address.access.timeout, READS),
@@ -162,6 +172,7 @@ impl Server {
             turned,
             live: Mutex::new(None),
             calls: Semaphore::new(LIVE_CALLS),
+            awaited: settings.awaited.clone(),
             facts: Mutex::new(facts),
             complaints: Mutex::default(),
         }

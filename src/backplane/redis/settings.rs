@@ -3,7 +3,7 @@
 use super::access::Access;
 use super::address::{Address, AddressError};
 use super::refusals::Told;
-use crate::backplane::MAX_ENTRY_BYTES;
+use crate::backplane::{Awaited, MAX_ENTRY_BYTES};
 use crate::config::Follow;
 use crate::outside::Outside;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub struct Settings {
     pub observe: Observe,
     /// Told of each command that the server refuses, with the code.
     pub refused: Told,
+    /// Told of the answers that the follower waits for.
+    pub awaited: Awaited,
     /// This node's clock, beside which the server's is held, and its chance.
     pub outside: Outside,
 }
@@ -51,6 +53,7 @@ impl Settings {
             max_entry_bytes: MAX_ENTRY_BYTES,
             observe: Arc::new(|_, _, _| {}),
             refused: Arc::new(|_| {}),
+            awaited: Awaited::default(),
             outside: Outside::default(),
         }
     }

@@ -55,7 +55,7 @@ impl Supervisor {
         reports: Reports,
         runtime: &Handle,
     ) -> Supervisor {
-        let server = Arc::new(Server::new(settings, address, endpoint, reports));
+        let server = Arc::new(Server::new(settings, address, endpoint, reports, runtime));
         let blocks = Blocks::new(server.clone(), runtime.clone());
         let relays = Arc::new(Relays::new(server.clone(), runtime.clone(), settings.relay_from));
         let hot = Arc::new(Hot::new(server.clone(), runtime.clone(), relays.clone()));
