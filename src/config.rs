@@ -72,7 +72,7 @@ pub struct Serve {
     /// the server allows it.
     #[arg(long, env = "FANTAIL_FOLLOW", default_value = "auto", value_enum, ignore_case = true)]
     pub follow: Follow,
-    /// Pause before the next read while Redis has much to read, up to 20ms. It turns many small reads into few. 0s: no
+    /// Pause before the next read or append while there are many, up to 20ms. It turns many small ones into few. 0s: no
     /// pause.
     #[arg(long, env = "FANTAIL_COALESCE", default_value = "1ms", value_name = "DURATION")]
     #[arg(value_parser = duration(Duration::ZERO..=Duration::from_millis(20)))]
