@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 /// Batches of one lazy connection that may be on their way.
@@ -106,9 +107,7 @@ impl LazyConnection {
             _ => {}
         }
         let era = self.current.lock().era;
-        let (target, patience) = (self.target.clone(), self.patience);
-        let connected = self.runtime.spawn(async move { target.connect(patience).await });
-        match connected.await.unwrap_or_else(|_| Err(BackplaneError::down("the node is ending"))) {
+        match self.connect().await {
             Ok(connection) => {
                 let connection = Arc::new(connection);
                 *state = LazyState::default();
@@ -125,6 +124,17 @@ impl LazyConnection {
                 state.blocked = Some((Instant::now() + state.backoff.next(&self.random), error.clone()));
                 Err(error)
             }
+        }
+    }
+
+    /// Makes a connection whose tasks live in the runtime. Giving up waiting ends the attempt.
+    async fn connect(&self) -> Result<Connection, BackplaneError> {
+        let (target, patience) = (self.target.clone(), self.patience);
+        let mut attempt = JoinSet::new();
+        attempt.spawn_on(async move { target.connect(patience).await }, &self.runtime);
+        match attempt.join_next().await {
+            Some(Ok(connected)) => connected,
+            Some(Err(_)) | None => Err(BackplaneError::down("the node is ending")),
         }
     }
 
@@ -148,5 +158,31 @@ impl LazyConnection {
                 drop(self.connection().await);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::redis::Settings;
+    use crate::outside::Outside;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    /// Requests whose clients hang up must not leave attempts behind, each for as long as a silent server is borne.
+    #[tokio::test]
+    async fn who_gives_up_waiting_for_a_connection_ends_the_attempt() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut settings = Settings::new(&format!("redis://{}", listener.local_addr().unwrap()));
+        settings.access.timeout = Duration::from_secs(3_600);
+        let target = Arc::new(Target::new(settings.address().unwrap().fixed()));
+        let lazy =
+            LazyConnection::new(target, Duration::from_secs(3_600), Outside::default().random, Handle::current());
+        let asking = tokio::spawn(async move { lazy.run(|_| async { Ok(()) }).await });
+        let (mut client, _) = listener.accept().await.unwrap();
+        assert!(client.read_u8().await.is_ok(), "it has begun to say hello");
+        asking.abort();
+        let left = timeout(Duration::from_secs(30), client.read_to_end(&mut Vec::new())).await;
+        assert!(left.is_ok(), "the connection is open still");
     }
 }
