@@ -10,6 +10,7 @@ mod member;
 mod misspelt;
 
 pub use keeping::{Bounds, is_key, key_value, refuse_of_batch};
+pub use misspelt::nearest;
 
 use crate::backplane::{Keeping, Publication};
 use crate::channel::Channel;

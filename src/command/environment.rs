@@ -4,14 +4,11 @@
 //! values it is only asked whether they are empty, for they may be secret.
 
 use crate::backplane::redis::access::VARIABLES;
+use crate::publication::nearest;
 use clap::Command;
 use std::collections::BTreeSet;
 
 const PREFIX: &str = "FANTAIL_";
-/// Letters that may be wrong, missing, too many or swapped in what was meant for a known name.
-const NEAR: usize = 2;
-/// Of so many letters behind the prefix one may be wrong: `FANTAIL_TURN` is a variable of its own, and no `FANTAIL_URL`.
-const LETTERS_FOR_EACH: usize = 3;
 
 /// A name that no command knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +24,10 @@ pub fn unknown(command: &Command, names: impl IntoIterator<Item = String>) -> Ve
     let unknown = |name: &String| name.starts_with(PREFIX) && !known.contains(name) && !is_of_a_service(name);
     let mut unknown: Vec<String> = names.into_iter().filter(unknown).collect();
     unknown.sort_unstable();
-    let nearest = |name: &str| {
-        let near = known.iter().map(|known| (strsim::damerau_levenshtein(known, name), known));
-        let most = NEAR.min((name.len() - PREFIX.len()) / LETTERS_FOR_EACH);
-        near.filter(|(distance, _)| *distance <= most).min().map(|(_, known)| known.clone())
-    };
-    unknown.into_iter().map(|name| Unknown { meant: nearest(&name), name }).collect()
+    // Behind the prefix that all have: `FANTAIL_TURN` is a variable of its own, and no `FANTAIL_URL`.
+    let known = || known.iter().filter_map(|known| known.strip_prefix(PREFIX));
+    let meant = |name: &str| nearest(name.strip_prefix(PREFIX)?, known()).map(|known| format!("{PREFIX}{known}"));
+    unknown.into_iter().map(|name| Unknown { meant: meant(&name), name }).collect()
 }
 
 /// Names of the process' own environment, without those of empty values, which count as unset; one that is no text is nobody's.

@@ -6,7 +6,7 @@ use crate::problem::Problem;
 
 /// Parameters of a single publication, beside `field.NAME`.
 const KNOWN: [&str; 7] = ["event", "retry", "final", "traceparent", "maxlen", "ttl", "subscribers"];
-/// Letters that may be wrong, missing, too many or swapped; of so many letters one may be.
+/// Letters that may be wrong, missing, too many or swapped in what was meant for a known name; of so many letters one may be.
 const NEAR: usize = 2;
 const LETTERS_FOR_EACH: usize = 3;
 
@@ -34,9 +34,15 @@ fn meant(name: &str) -> Option<Misspelt> {
     if matches!(name, "key" | "idempotency-key" | "idempotency_key") {
         return Some(Misspelt::Key);
     }
+    nearest(name, KNOWN).map(Misspelt::Like)
+}
+
+/// Which of the `known` names was meant by one that is none of them; the first of those that are equally near.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = NEAR.min(name.len() / LETTERS_FOR_EACH);
-    let distance = |known: &&str| strsim::damerau_levenshtein(known, name);
-    KNOWN.into_iter().filter(|known| distance(known) <= most).min_by_key(distance).map(Misspelt::Like)
+    let distances = known.into_iter().map(|known| (strsim::damerau_levenshtein(known, name), known));
+    let near = distances.filter(|(distance, _)| *distance <= most);
+    near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
 #[cfg(test)]
